@@ -1,0 +1,27 @@
+"""Neural style transfer at print size: coarse to fine, in coupled tiles.
+
+    from hires_nst import Config, stylize
+
+    stylize("photo.jpg", "print.png", style="painting.jpg", config=Config(output={"long_edge": 4000}))
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+from hires_nst.config import Config, load_config
+from hires_nst.errors import HiresNstError
+
+if TYPE_CHECKING:
+    from hires_nst.pipeline import Plan, Result, plan, stylize
+
+__version__ = "0.1.0"
+__all__ = ["Config", "HiresNstError", "Plan", "Result", "__version__", "load_config", "plan", "stylize"]
+
+
+def __getattr__(name: str) -> Any:
+    """Import the engine, and torch with it, when it is first asked for."""
+    if name in ("Plan", "Result", "plan", "stylize"):
+        return getattr(import_module("hires_nst.pipeline"), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -1,0 +1,217 @@
+"""The networks that the program knows, as frozen descriptions.
+
+A description is data: the layers and what follows from them (strides, receptive fields), the preprocessing, where the
+weights come from, and under which licence. Nothing here imports torch.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from types import MappingProxyType
+from typing import Literal
+
+from hires_nst.errors import ConfigError, nearest
+
+Provider = Literal["bundled", "torchvision"]
+
+
+@dataclass(frozen=True)
+class Conv:
+    """A 3 x 3 convolution of stride 1 followed by a rectifier, named as in the papers (`conv4_2`)."""
+
+    name: str
+    in_channels: int
+    out_channels: int
+
+
+@dataclass(frozen=True)
+class Pool:
+    """A 2 x 2 pooling of stride 2; an odd last row or column is dropped."""
+
+
+@dataclass(frozen=True)
+class Weights:
+    """Where a network's weights come from.
+
+    Attributes:
+        provider: `bundled` (inside this package) or `torchvision` (downloaded into torch's hub cache).
+        file: the file's name, inside the package or in the cache.
+        sha256: hexadecimal digest of the whole file; for torchvision the published first characters of it.
+        url: where the file is downloaded from; empty when bundled.
+        size: bytes, for the progress bar and `models list`.
+    """
+
+    provider: Provider
+    file: str
+    sha256: str
+    url: str
+    size: int
+
+
+@dataclass(frozen=True)
+class Backbone:
+    """A network that turns an sRGB image in [0, 1] into named activations.
+
+    Attributes:
+        name: as the configuration spells it.
+        blocks: output channels of each convolution; a 2 x 2 pooling stands between two blocks.
+        mean, std: per-channel preprocessing, `(rgb - mean) / std`.
+        description: one line for people.
+        licence: of the weights.
+        source: who made them.
+        weights: where they are.
+    """
+
+    name: str
+    blocks: tuple[tuple[int, ...], ...]
+    mean: tuple[float, float, float]
+    std: tuple[float, float, float]
+    description: str
+    licence: str
+    source: str
+    weights: Weights
+
+    @cached_property
+    def steps(self) -> tuple[Conv | Pool, ...]:
+        """Convolutions and poolings in the order of evaluation."""
+        steps: list[Conv | Pool] = []
+        channels = 3
+        for block, widths in enumerate(self.blocks, start=1):
+            if block > 1:
+                steps.append(Pool())
+            for index, width in enumerate(widths, start=1):
+                steps.append(Conv(f"conv{block}_{index}", channels, width))
+                channels = width
+        return tuple(steps)
+
+    @cached_property
+    def convolutions(self) -> tuple[Conv, ...]:
+        """The convolutions in the order of evaluation."""
+        return tuple(step for step in self.steps if isinstance(step, Conv))
+
+    @cached_property
+    def layer_names(self) -> tuple[str, ...]:
+        """Every layer that may be asked for, shallow to deep."""
+        return tuple(conv.name for conv in self.convolutions)
+
+    def channels(self, layer: str) -> int:
+        """The number of channels of `layer`."""
+        return next(conv.out_channels for conv in self.convolutions if conv.name == self.check_layer(layer))
+
+    def stride(self, layer: str) -> int:
+        """Pixels between neighbouring positions of `layer`; 1, 2, 4, 8 or 16."""
+        return 2 ** (int(self.check_layer(layer)[4]) - 1)
+
+    def stride_of(self, layers: Collection[str]) -> int:
+        """The deepest stride among `layers`; 1 when there are none."""
+        return max((self.stride(layer) for layer in layers), default=1)
+
+    def radius(self, layer: str) -> int:
+        """Receptive-field radius in pixels.
+
+        A position of `layer` with stride s covers the s pixels [p s, p s + s). The activation there depends on pixels
+        at most `radius` beyond that cell: each convolution adds its own input stride, poolings stay inside the cell.
+        For VGG-19: conv4_1 30, conv4_2 38, conv5_1 70.
+        """
+        self.check_layer(layer)
+        radius, stride = 0, 1
+        for step in self.steps:
+            if isinstance(step, Pool):
+                stride *= 2
+                continue
+            radius += stride
+            if step.name == layer:
+                break
+        return radius
+
+    def radius_of(self, layers: Collection[str]) -> int:
+        """The largest receptive-field radius among `layers`; 0 when there are none."""
+        return max((self.radius(layer) for layer in layers), default=0)
+
+    def halo_of(self, layers: Collection[str]) -> int:
+        """`radius_of(layers)` rounded up to the deepest stride, so that a haloed tile stays on the stride grid.
+
+        For VGG-19: conv4_1 32, conv4_2 40, conv5_1 80.
+        """
+        stride = self.stride_of(layers)
+        return -(-self.radius_of(layers) // stride) * stride
+
+    def multiply_adds(self) -> float:
+        """Multiply-adds per pixel of a full forward pass."""
+        return sum(
+            9.0 * conv.in_channels * conv.out_channels / self.stride(conv.name) ** 2 for conv in self.convolutions
+        )
+
+    def check_layer(self, layer: str) -> str:
+        """`layer` itself.
+
+        Raises:
+            ConfigError: this network has no such layer.
+        """
+        if layer not in self.layer_names:
+            raise ConfigError(f"{self.name} has no layer {layer!r}{nearest(layer, self.layer_names)}")
+        return layer
+
+
+IMAGENET_MEAN = (0.485, 0.456, 0.406)
+IMAGENET_STD = (0.229, 0.224, 0.225)
+
+SLIM_BLOCKS = ((16, 16), (32, 32), (64, 64, 64, 64), (128, 128, 128, 128), (128,))
+VGG19_BLOCKS = ((64, 64), (128, 128), (256,) * 4, (512,) * 4, (512,) * 4)
+VGG16_BLOCKS = ((64, 64), (128, 128), (256,) * 3, (512,) * 3, (512,) * 3)
+
+_KNOWN = (
+    Backbone(
+        name="vgg19-slim",
+        blocks=SLIM_BLOCKS,
+        mean=(0.45, 0.45, 0.45),
+        std=(0.225, 0.225, 0.225),
+        description="bundled: VGG-19 up to conv5_1 with a quarter of the channels, distilled by this project",
+        licence="MIT",
+        source="hires-nst, tools/train_slim.py; see the model card beside the file",
+        weights=Weights(
+            provider="bundled",
+            file="vgg19-slim.safetensors",
+            sha256="",
+            url="",
+            size=0,
+        ),
+    ),
+    Backbone(
+        name="vgg19",
+        blocks=VGG19_BLOCKS,
+        mean=IMAGENET_MEAN,
+        std=IMAGENET_STD,
+        description="VGG-19, the papers' network, trained on ImageNet by torchvision",
+        licence="BSD-3-Clause",
+        source="torchvision VGG19_Weights.IMAGENET1K_V1; Simonyan and Zisserman 2014",
+        weights=Weights(
+            provider="torchvision",
+            file="vgg19-dcbb9e9d.pth",
+            sha256="dcbb9e9d",
+            url="https://download.pytorch.org/models/vgg19-dcbb9e9d.pth",
+            size=574_673_361,
+        ),
+    ),
+    Backbone(
+        name="vgg16",
+        blocks=VGG16_BLOCKS,
+        mean=IMAGENET_MEAN,
+        std=IMAGENET_STD,
+        description="VGG-16, trained on ImageNet by torchvision",
+        licence="BSD-3-Clause",
+        source="torchvision VGG16_Weights.IMAGENET1K_V1; Simonyan and Zisserman 2014",
+        weights=Weights(
+            provider="torchvision",
+            file="vgg16-397923af.pth",
+            sha256="397923af",
+            url="https://download.pytorch.org/models/vgg16-397923af.pth",
+            size=553_433_881,
+        ),
+    ),
+)
+
+BACKBONES: Mapping[str, Backbone] = MappingProxyType({backbone.name: backbone for backbone in _KNOWN})
+"""Every network by name; read-only."""

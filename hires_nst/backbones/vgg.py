@@ -1,0 +1,116 @@
+"""The VGG feature extractor: a frozen convolutional network that maps an image to named activations."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from typing import Literal
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from hires_nst.backbones.registry import Backbone, Conv
+from hires_nst.errors import WeightsError
+
+Pooling = Literal["max", "average", "l2"]
+Padding = Literal["replicate", "zeros", "reflect"]
+
+POOLING_SCALE: Mapping[str, float] = {"max": 1.0, "average": 2.0, "l2": 0.78}
+"""Factors that keep the activations' scale when max pooling is replaced (K. Crowson, style-transfer-pytorch, 2021)."""
+
+
+class VGG(nn.Module):
+    """Rectified activations of a VGG network (Simonyan and Zisserman 2014), for an image in sRGB.
+
+    The weights are frozen: gradients flow to the image only. Layers deeper than the deepest requested one are not
+    evaluated.
+
+    Args:
+        backbone: the frozen description that this network follows.
+        weights: `convN_M.weight` of shape (out, in, 3, 3) and `convN_M.bias` of shape (out,) for every convolution.
+        pooling: `max` as in VGG, `average` as Gatys et al. recommend, or `l2`; the latter two are multiplied by a
+            constant so that the activations keep the scale that the following convolutions were trained for.
+        padding: what surrounds the image. VGG was trained with zeros, which show as a dark rim in the gradients;
+            `replicate` is the default of the program (a deviation from the papers).
+
+    Raises:
+        WeightsError: a weight is missing or has the wrong shape.
+    """
+
+    def __init__(
+        self,
+        backbone: Backbone,
+        weights: Mapping[str, Tensor],
+        *,
+        pooling: Pooling = "max",
+        padding: Padding = "replicate",
+    ) -> None:
+        super().__init__()
+        self.backbone = backbone
+        self.pooling: Pooling = pooling
+        self.padding: Padding = padding
+        self.register_buffer("mean", torch.tensor(backbone.mean).view(1, 3, 1, 1))
+        self.register_buffer("std", torch.tensor(backbone.std).view(1, 3, 1, 1))
+        self.convolutions = nn.ModuleDict()
+        for conv in backbone.convolutions:
+            module = nn.Conv2d(conv.in_channels, conv.out_channels, 3)
+            for part, parameter in (("weight", module.weight), ("bias", module.bias)):
+                key = f"{conv.name}.{part}"
+                if key not in weights:
+                    raise WeightsError(f"the weights of {backbone.name} lack {key}: this is another network's file")
+                if weights[key].shape != parameter.shape:
+                    raise WeightsError(
+                        f"the weights of {backbone.name} have {key} of shape {tuple(weights[key].shape)} instead of "
+                        f"{tuple(parameter.shape)}: this is another network's file"
+                    )
+                parameter.data = weights[key].detach().clone().to(torch.float32)
+            self.convolutions[conv.name] = module
+        self.requires_grad_(False)
+        self.eval()
+        self.to(memory_format=torch.channels_last)
+
+    def forward(self, image: Tensor, layers: Collection[str]) -> dict[str, Tensor]:
+        """Activations after the rectifier.
+
+        Args:
+            image: (1, 3, H, W), sRGB in [0, 1].
+            layers: names such as `conv4_2`, each one of `backbone.layer_names`.
+
+        Returns:
+            Layer name to (1, C, H // stride, W // stride).
+
+        Raises:
+            ValueError: a layer that this network has not, or an image smaller than the deepest layer's stride.
+        """
+        wanted = set(layers)
+        if unknown := wanted - set(self.backbone.layer_names):
+            raise ValueError(f"{self.backbone.name} has no layer {sorted(unknown)[0]}")
+        if wanted and min(image.shape[-2:]) < self.backbone.stride_of(wanted):
+            raise ValueError(f"an image of {tuple(image.shape[-2:])} is too small for {sorted(wanted)[-1]}")
+        x = (image - self.mean) / self.std
+        x = x.contiguous(memory_format=torch.channels_last)
+        features: dict[str, Tensor] = {}
+        for step in self.backbone.steps:
+            if wanted <= features.keys():
+                break
+            if isinstance(step, Conv):
+                x = F.relu(self.convolutions[step.name](self._pad(x)))
+                if step.name in wanted:
+                    features[step.name] = x
+            else:
+                x = self._pool(x)
+        return features
+
+    def _pad(self, x: Tensor) -> Tensor:
+        if self.padding == "zeros":
+            return F.pad(x, (1, 1, 1, 1))
+        return F.pad(x, (1, 1, 1, 1), mode=self.padding)
+
+    def _pool(self, x: Tensor) -> Tensor:
+        if self.pooling == "max":
+            return F.max_pool2d(x, 2)
+        if self.pooling == "average":
+            return F.avg_pool2d(x, 2) * POOLING_SCALE["average"]
+        # The derivative of a root at 0 is infinite; a tiny term under the root keeps dead units' gradients at 0.
+        mean_square = F.avg_pool2d(x.square(), 2)
+        return (4 * mean_square + 1e-12).sqrt() * POOLING_SCALE["l2"]

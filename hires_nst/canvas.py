@@ -1,0 +1,96 @@
+"""The image being painted: float32, H x W x 3, sRGB in [0, 1], in memory or memory-mapped, read and written by window."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from hires_nst.errors import ResourceError
+from hires_nst.tiles import Rect
+
+BYTES_PER_PIXEL = 12
+
+
+@dataclass(frozen=True)
+class Canvas:
+    """Pixels with windows on them.
+
+    Attributes:
+        pixels: float32 (H, W, 3); an array, or a memory map of an unnamed temporary file.
+    """
+
+    pixels: NDArray[np.float32]
+
+    @staticmethod
+    def empty(height: int, width: int, *, on_disk: bool = False) -> Canvas:
+        """A canvas of zeros.
+
+        Raises:
+            ResourceError: there is no memory, or no room in the folder for temporary files.
+        """
+        shape = (height, width, 3)
+        try:
+            if not on_disk:
+                return Canvas(np.zeros(shape, np.float32))
+            with tempfile.TemporaryFile(prefix="hires-nst-") as file:  # noqa: SIM117 - the map keeps the file alive
+                return Canvas(np.memmap(file, np.float32, "w+", shape=shape))
+        except (MemoryError, OSError) as error:
+            place = f"the folder for temporary files, {tempfile.gettempdir()}," if on_disk else "memory"
+            raise ResourceError(
+                f"a canvas of {width} x {height} px needs {height * width * BYTES_PER_PIXEL / 1e9:.1f} GB and {place} "
+                f"has no room for it ({error}); make room, or ask for a smaller size"
+            ) from None
+
+    @property
+    def height(self) -> int:
+        """Rows."""
+        return self.pixels.shape[0]
+
+    @property
+    def width(self) -> int:
+        """Columns."""
+        return self.pixels.shape[1]
+
+    @property
+    def image(self) -> Rect:
+        """The whole canvas."""
+        return Rect(0, 0, self.height, self.width)
+
+    def read(self, rect: Rect, *, device: torch.device, dtype: torch.dtype = torch.float32) -> Tensor:
+        """A copy of a window: (1, 3, h, w), channels last in memory."""
+        window = torch.from_numpy(np.array(self.pixels[rect.slices()]))
+        return window.permute(2, 0, 1)[None].to(device=device, dtype=dtype)
+
+    def write(self, rect: Rect, image: Tensor) -> None:
+        """Replace a window by (1, 3, h, w)."""
+        self.pixels[rect.slices()] = _pixels(image)
+
+    def add(self, rect: Rect, change: Tensor, weight: NDArray[np.float32]) -> None:
+        """Add (1, 3, h, w), weighted by (h, w), to a window."""
+        self.pixels[rect.slices()] += _pixels(change) * weight[:, :, None]
+
+    def copy(self) -> Canvas:
+        """Another canvas with the same pixels, in the same kind of place."""
+        result = Canvas.empty(self.height, self.width, on_disk=isinstance(self.pixels, np.memmap))
+        result.pixels[:] = self.pixels
+        return result
+
+    def clip(self) -> None:
+        """Bring every value into [0, 1], in place."""
+        np.clip(self.pixels, 0, 1, out=self.pixels)
+
+
+Place = Callable[[int, int], Canvas]
+"""Where new canvases of a run go: (height, width) to a canvas of zeros."""
+
+
+def _pixels(image: Tensor) -> NDArray[np.float32]:
+    """(1, 3, h, w) as a float32 array (h, w, 3)."""
+    array: NDArray[np.float32] = image.detach()[0].permute(1, 2, 0).to("cpu", torch.float32).numpy()
+    return array

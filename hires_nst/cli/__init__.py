@@ -1,0 +1,113 @@
+"""The command line. Only here is anything printed, and no command imports torch before it needs it."""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+import sys
+from importlib import metadata
+from typing import Annotated, Any
+
+import typer
+from typer.core import TyperGroup
+
+from hires_nst.cli import config, doctor, models, stylize
+from hires_nst.errors import HiresNstError, ResourceError
+
+INTERRUPTED = 130
+
+
+class Commands(TyperGroup):
+    """A group whose commands end with one line and an exit code when something goes wrong on purpose."""
+
+    def invoke(self, ctx: Any) -> Any:
+        """Run the command; an error of the program becomes a sentence and an exit code."""
+        try:
+            return super().invoke(ctx)
+        except (HiresNstError, OSError, MemoryError, KeyboardInterrupt) as error:
+            if _debug() or (isinstance(error, OSError) and error.errno == errno.EPIPE):
+                raise
+            message, code = _message(error)
+            tell_error(message, code, as_json=bool(ctx.meta.get("json")))
+            raise typer.Exit(code) from None
+
+
+app = typer.Typer(
+    cls=Commands,
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+    help="Paint a photograph in the style of a painting, at any size up to a print.",
+    epilog="A first picture: hires-nst stylize photo.jpg painting.jpg -o result.png",
+)
+app.command("stylize")(stylize.stylize)
+app.command("plan")(stylize.plan)
+app.add_typer(config.app, name="config")
+app.add_typer(models.app, name="models")
+app.command("doctor")(doctor.doctor)
+
+
+def main() -> None:
+    """The program `hires-nst`."""
+    try:
+        app(prog_name="hires-nst")
+    except KeyboardInterrupt as error:
+        message, code = _message(error)
+        tell_error(message, code, as_json=False)
+        sys.exit(code)
+    except Exception as error:
+        if _debug():
+            raise
+        tell_error(
+            f"the program failed with {type(error).__name__} ({error}), which should not happen; set HIRES_NST_DEBUG=1 "
+            "to see where, and please report it",
+            HiresNstError.exit_code,
+            as_json="--json" in sys.argv,
+        )
+        sys.exit(HiresNstError.exit_code)
+
+
+def tell_error(message: str, code: int, *, as_json: bool) -> None:
+    """One line on stderr, and with `--json` one on stdout too."""
+    typer.echo(f"error: {message}", err=True)
+    if as_json:
+        typer.echo(json.dumps({"event": "Error", "message": message, "exit_code": code}))
+
+
+def _message(error: BaseException) -> tuple[str, int]:
+    """What to say about an error, and the exit code."""
+    if isinstance(error, HiresNstError):
+        return str(error), error.exit_code
+    if isinstance(error, KeyboardInterrupt):
+        return "interrupted; nothing was written", INTERRUPTED
+    if isinstance(error, MemoryError):
+        return "memory ran out; ask for a smaller size or smaller tiles (--tile-size)", ResourceError.exit_code
+    assert isinstance(error, OSError)
+    place = f" ({error.filename})" if error.filename else ""
+    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return f"no space left on the disk{place}; free some or choose another folder", ResourceError.exit_code
+    return f"{error.strerror or error}{place}", HiresNstError.exit_code
+
+
+def _debug() -> bool:
+    return os.environ.get("HIRES_NST_DEBUG", "") not in ("", "0")
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        try:
+            version = metadata.version("hires-nst")
+        except metadata.PackageNotFoundError:  # run from the source tree
+            from hires_nst import __version__ as version
+        typer.echo(f"hires-nst {version}")
+        raise typer.Exit
+
+
+@app.callback()
+def _root(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version and exit.")
+    ] = False,
+) -> None:
+    pass

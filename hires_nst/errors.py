@@ -1,0 +1,54 @@
+"""The errors that the program raises on purpose: one base class, each subclass with the exit code of the command line.
+
+A message is one clear sentence that says what is wrong and what to do.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+
+
+class HiresNstError(Exception):
+    """Base class of every error that this package raises on purpose."""
+
+    exit_code: int = 1
+
+
+class ConfigError(HiresNstError):
+    """The configuration or the command line asks for something that is not possible."""
+
+    exit_code = 2
+
+
+class InputError(HiresNstError):
+    """An input file cannot be read as what it should be."""
+
+    exit_code = 3
+
+
+class OutputError(HiresNstError):
+    """An output file cannot be written where it should be."""
+
+    exit_code = 2
+
+
+class ResourceError(HiresNstError):
+    """There is not enough memory or disk space."""
+
+    exit_code = 4
+
+
+class WeightsError(HiresNstError):
+    """A network's weights are missing, damaged or of another network."""
+
+    exit_code = 5
+
+
+def nearest(word: str, known: Iterable[str]) -> str:
+    """A tail for an error message about an unknown word: the nearest known one, or all of them when none is near."""
+    candidates = list(known)
+    close = difflib.get_close_matches(word, candidates, n=1, cutoff=0.6)
+    if close:
+        return f"; did you mean {close[0]!r}?"
+    return f"; known are {', '.join(candidates)}"

@@ -1,0 +1,249 @@
+"""Writing: pictures as PNG, JPEG or TIFF for print, and the atomic write that every output goes through."""
+
+from __future__ import annotations
+
+import errno
+import os
+import secrets
+import struct
+import zlib
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from io import BytesIO
+from pathlib import Path
+from typing import Any, BinaryIO, Literal
+
+import numpy as np
+import tifffile
+from numpy.typing import NDArray
+from PIL import Image
+
+from hires_nst.errors import OutputError, ResourceError
+from hires_nst.images import Floats, srgb_profile
+
+INCHES_PER_METRE = 1 / 0.0254
+JPEG_MAX_SIDE = 65_500
+STRIP_ROWS = 64
+
+_SUFFIX_FORMATS = {".png": "PNG", ".jpg": "JPEG", ".jpeg": "JPEG", ".tif": "TIFF", ".tiff": "TIFF"}
+_CLASSIC_TIFF_BYTES = 3_900_000_000  # below 4 GiB, with room for compression that makes noise larger
+
+Samples = NDArray[Any]  # uint8 or uint16 (rows, W, 3 | 4)
+
+
+def check_output(path: Path, *, overwrite: bool) -> None:
+    """Raise OutputError, with what to do, unless a picture may be written to `path`.
+
+    The suffix must be one of .png, .jpg, .jpeg, .tif and .tiff (in any case), the folder must exist and be writable,
+    and `path` must not be a folder, nor an existing file unless `overwrite`.
+    """
+    if path.suffix.lower() not in _SUFFIX_FORMATS:
+        raise OutputError(f"{path} does not end in one of {', '.join(_SUFFIX_FORMATS)}; choose one for the output")
+    folder = path.parent
+    with _writing(path):
+        if not folder.exists():
+            raise OutputError(f"the folder {folder} for {path.name} does not exist; make it first or choose another")
+        if not folder.is_dir():
+            raise OutputError(f"{folder} is not a folder, so {path.name} cannot be written into it; choose another")
+        if path.is_dir():
+            raise OutputError(f"{path} is a folder; give the name of the output file")
+        if not os.access(folder, os.W_OK | os.X_OK):
+            raise OutputError(f"the folder {folder} may not be written to; change its permissions or choose another")
+        _check_free(path, overwrite)
+
+
+def write_picture(
+    path: Path,
+    pixels: Floats,
+    alpha: Floats | None = None,
+    *,
+    dpi: float | None,
+    bit_depth: Literal[8, 16] = 8,
+    quality: int = 95,
+    compression: Literal["deflate", "lzw", "none"] = "deflate",
+    overwrite: bool = False,
+) -> None:
+    """Write `pixels` (H, W, 3) and `alpha` (H, W), float32 sRGB in [0, 1], in the format that the suffix names.
+
+    Both may be memory maps: PNG and TIFF are quantised and compressed in strips, JPEG needs the whole picture at once.
+    An sRGB profile is always embedded, and `dpi` dots per inch unless it is None. `quality` (1 to 100) is for JPEG,
+    which keeps full chroma (4:4:4); `compression` is for TIFF, which becomes a BigTIFF when it needs to. PNG is always
+    deflated. The write is atomic, see `atomic_write`; the same arguments give the same bytes.
+
+    Raises OutputError where `check_output` does, for a JPEG of 16 bits, with alpha or above 65,500 pixels a side, and
+    when the file may not be written; ResourceError when the disk is full.
+    """
+    check_output(path, overwrite=overwrite)
+    kind = _SUFFIX_FORMATS[path.suffix.lower()]
+    if kind == "JPEG":
+        _check_jpeg(path, pixels, alpha, bit_depth)
+
+    def write(file: BinaryIO) -> None:
+        if kind == "PNG":
+            _write_png(file, pixels, alpha, dpi, bit_depth)
+        elif kind == "JPEG":
+            _write_jpeg(file, pixels, dpi, quality)
+        else:
+            _write_tiff(file, pixels, alpha, dpi, bit_depth, compression)
+
+    atomic_write(path, write, overwrite=overwrite)
+
+
+def atomic_write(path: Path, write: Callable[[BinaryIO], None], *, overwrite: bool) -> None:
+    """Make the file `path` with what `write` puts into the binary file it is given: all of it or nothing.
+
+    The bytes go to a temporary file in the same folder, whose name starts with a dot, and from there to the disk; then
+    it takes the place of `path`. On any exception, KeyboardInterrupt included, the temporary file is removed and
+    whatever was at `path` stays as it was.
+
+    Raises OutputError when `path` exists and not `overwrite`, or the file cannot be written; ResourceError when the
+    disk is full; and whatever else `write` raises.
+    """
+    temporary = path.parent / f".{secrets.token_hex(8)}.part"
+    with _writing(path):
+        _check_free(path, overwrite)
+        try:
+            with temporary.open("xb") as file:
+                write(file)
+                file.flush()
+                os.fsync(file.fileno())
+            _check_free(path, overwrite)  # it may have come in the meantime
+            temporary.replace(path)
+        finally:
+            temporary.unlink(missing_ok=True)
+        _sync_folder(path.parent)
+
+
+@contextmanager
+def _writing(path: Path) -> Iterator[None]:
+    """What the system refuses in the block becomes one sentence about `path`."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            message = f"no space left on the disk of {path}; free some or choose another folder"
+            raise ResourceError(message) from error
+        if isinstance(error, PermissionError):
+            message = f"{path} may not be written; change the permissions of its folder or choose another"
+            raise OutputError(message) from error
+        reason = error.strerror or str(error)
+        raise OutputError(f"{path} cannot be written ({reason}); choose another folder or name") from error
+
+
+def _check_free(path: Path, overwrite: bool) -> None:
+    if not overwrite and path.exists():
+        raise OutputError(f"{path} exists already; give --overwrite to replace it or choose another name")
+
+
+def _sync_folder(folder: Path) -> None:
+    """Bring the new name to the disk; where folders cannot be opened or synchronised the system sees to it itself."""
+    with suppress(OSError):
+        handle = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(handle)
+        finally:
+            os.close(handle)
+
+
+def _strips(pixels: Floats, alpha: Floats | None, bit_depth: int) -> Iterator[Samples]:
+    """The picture quantised with rounding, STRIP_ROWS rows at a time: little-endian, (rows, W, 3 | 4)."""
+    dtype, peak = (np.dtype("u1"), 255) if bit_depth == 8 else (np.dtype("<u2"), 65535)
+    for top in range(0, pixels.shape[0], STRIP_ROWS):
+        strip = np.asarray(pixels[top : top + STRIP_ROWS], np.float32)
+        if alpha is not None:
+            strip = np.concatenate([strip, np.asarray(alpha[top : top + STRIP_ROWS, :, None], np.float32)], axis=2)
+        yield np.rint(np.clip(strip, 0, 1) * peak).astype(dtype)
+
+
+def _write_png(file: BinaryIO, pixels: Floats, alpha: Floats | None, dpi: float | None, bit_depth: int) -> None:
+    """A PNG file, strip by strip: the encoders of Pillow and imagecodecs want the whole picture in memory at once.
+
+    Each row is filtered with Up (the difference to the row above it), as https://www.w3.org/TR/png/ describes.
+    """
+
+    def chunk(kind: bytes, data: bytes) -> None:
+        file.write(struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data)))
+
+    height, width = pixels.shape[:2]
+    file.write(b"\x89PNG\r\n\x1a\n")
+    chunk(b"IHDR", struct.pack(">IIBBBBB", width, height, bit_depth, 2 if alpha is None else 6, 0, 0, 0))
+    chunk(b"iCCP", b"sRGB\0\0" + zlib.compress(srgb_profile()))
+    if dpi is not None:
+        per_metre = round(dpi * INCHES_PER_METRE)
+        chunk(b"pHYs", struct.pack(">IIB", per_metre, per_metre, 1))
+    deflate = zlib.compressobj(6)
+    above = np.zeros((1, width * (3 if alpha is None else 4) * bit_depth // 8), np.uint8)
+    for strip in _strips(pixels, alpha, bit_depth):
+        rows = strip.astype(strip.dtype.newbyteorder(">")).view(np.uint8).reshape(len(strip), -1)
+        filtered = np.full((rows.shape[0], 1 + rows.shape[1]), 2, np.uint8)  # each row starts with its filter, 2 is Up
+        np.subtract(rows, np.concatenate([above, rows[:-1]]), out=filtered[:, 1:])
+        above = rows[-1:]
+        if data := deflate.compress(filtered.tobytes()):
+            chunk(b"IDAT", data)
+    chunk(b"IDAT", deflate.flush())
+    chunk(b"IEND", b"")
+
+
+def _check_jpeg(path: Path, pixels: Floats, alpha: Floats | None, bit_depth: int) -> None:
+    height, width = pixels.shape[:2]
+    if bit_depth != 8:
+        raise OutputError(f"{path} cannot have {bit_depth} bits as a JPEG; choose PNG or TIFF, or 8 bits")
+    if alpha is not None:
+        raise OutputError(f"{path} cannot have transparency as a JPEG; choose PNG or TIFF, or drop the transparency")
+    if max(height, width) > JPEG_MAX_SIDE:
+        raise OutputError(f"{path} is too large for a JPEG with {width} x {height} pixels; choose PNG or TIFF")
+
+
+def _write_jpeg(file: BinaryIO, pixels: Floats, dpi: float | None, quality: int) -> None:
+    samples = np.empty(pixels.shape, np.uint8)
+    for index, strip in enumerate(_strips(pixels, None, 8)):
+        samples[index * STRIP_ROWS : (index + 1) * STRIP_ROWS] = strip
+    options: dict[str, Any] = {} if dpi is None else {"dpi": (dpi, dpi)}
+    encoded = BytesIO()  # not the file itself: of a full disk Pillow would say no more than "encoder error"
+    Image.fromarray(samples).save(
+        encoded, "JPEG", quality=quality, subsampling=0, icc_profile=srgb_profile(), **options
+    )
+    file.write(encoded.getbuffer())
+
+
+def _write_tiff(
+    file: BinaryIO, pixels: Floats, alpha: Floats | None, dpi: float | None, bit_depth: int, compression: str
+) -> None:
+    channels = 3 if alpha is None else 4
+    shape = (*pixels.shape[:2], channels)
+
+    def encoded() -> Iterator[bytes]:
+        for strip in _strips(pixels, alpha, bit_depth):
+            if compression != "none":  # the horizontal predictor: each sample as the difference to its left neighbour
+                strip[:, 1:] -= strip[:, :-1].copy()
+            yield _compressed(strip.tobytes(), compression)
+
+    tifffile.imwrite(
+        file,
+        encoded(),
+        shape=shape,
+        dtype="u1" if bit_depth == 8 else "<u2",
+        byteorder="<",
+        bigtiff=int(np.prod(shape)) * bit_depth // 8 > _CLASSIC_TIFF_BYTES,
+        photometric="rgb",
+        planarconfig="contig",
+        extrasamples=None if alpha is None else ["unassalpha"],
+        rowsperstrip=STRIP_ROWS,
+        compression={"deflate": "adobe_deflate", "lzw": "lzw", "none": None}[compression],
+        predictor=compression != "none",
+        iccprofile=srgb_profile(),
+        resolution=None if dpi is None else (dpi, dpi),
+        resolutionunit=None if dpi is None else "inch",
+        metadata=None,
+        software=False,
+    )
+
+
+def _compressed(data: bytes, compression: str) -> bytes:
+    if compression == "deflate":
+        return zlib.compress(data, 6)
+    if compression == "lzw":
+        import imagecodecs
+
+        return bytes(imagecodecs.lzw_encode(data))
+    return data

@@ -1,0 +1,283 @@
+"""The objective of a level: its value and gradient for an image of any size, in tiles, without approximation.
+
+Every term is a function of sums over positions. `Terms` holds these sums for any part of an image; the terms of the
+tiles of a grid add to the terms of the image.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Mapping, Sequence
+from contextlib import nullcontext
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from hires_nst.backbones.vgg import VGG
+from hires_nst.canvas import Canvas
+from hires_nst.config import Loss
+from hires_nst.losses import STYLE_LOSSES, content_sum, variation_sum
+from hires_nst.moments import Moments, Statistics
+from hires_nst.tiles import Grid, Rect, Tile
+
+
+@dataclass(frozen=True)
+class Extractor:
+    """A network together with where and how precisely it is evaluated.
+
+    Attributes:
+        network: the frozen network, already on `device`.
+        device: of the tiles.
+        dtype: of images, losses and gradients: float32, or float64 where equality is tested.
+        autocast: the convolutions' precision when it is lower (torch.bfloat16), else None.
+    """
+
+    network: VGG
+    device: torch.device = torch.device("cpu")  # noqa: RUF009 - immutable
+    dtype: torch.dtype = torch.float32
+    autocast: torch.dtype | None = None
+
+    def __call__(self, image: Tensor, layers: Collection[str]) -> dict[str, Tensor]:
+        """Activations of (1, 3, h, w), by layer; nothing is evaluated when no layer is asked for."""
+        if not layers:
+            return {}
+        lower = nullcontext() if self.autocast is None else torch.autocast(self.device.type, self.autocast)
+        with lower:
+            features: dict[str, Tensor] = self.network(image, layers)
+        return features
+
+    def read(self, canvas: Canvas, rect: Rect) -> Tensor:
+        """A window of a canvas as this extractor wants it."""
+        return canvas.read(rect, device=self.device, dtype=self.dtype)
+
+    def owned(self, feature: Tensor, layer: str, counted: Rect, window: Rect) -> Tensor:
+        """The part of a window's activations that lies at the counted pixels' positions."""
+        stride = self.network.backbone.stride(layer)
+        # A window's top left lies on the stride grid, so its activations begin at its own first position.
+        rows, columns = counted.positions(stride).relative_to(window.positions(stride)).slices()
+        return feature[:, :, rows, columns]
+
+
+@dataclass(frozen=True)
+class Terms:
+    """Sums over the positions of a part of an image.
+
+    Attributes:
+        moments: of each style layer.
+        content: sum of the layers' content errors, each already weighted and divided by the content's own norm.
+        variation: sum of squared differences of neighbouring pixels.
+    """
+
+    moments: Mapping[str, Moments]
+    content: Tensor
+    variation: Tensor
+
+    def __add__(self, other: Terms) -> Terms:
+        return Terms(
+            {layer: moments + other.moments[layer] for layer, moments in self.moments.items()},
+            self.content + other.content,
+            self.variation + other.variation,
+        )
+
+    def double(self) -> Terms:
+        """The same in float64, in which many tiles are added."""
+        return Terms(
+            {layer: moments.double() for layer, moments in self.moments.items()},
+            self.content.double(),
+            self.variation.double(),
+        )
+
+
+@dataclass(frozen=True)
+class Objective:
+    """style_weight * sum of style losses + content_weight * sum of content losses + tv_weight * TV, on an image.
+
+    Attributes:
+        extract: the network.
+        loss: which losses, layers and weights.
+        style: finalised moments of the painting, by layer.
+        content_norms: squared norm of the photograph's activations, by content layer.
+        height, width: of the image.
+    """
+
+    extract: Extractor
+    loss: Loss
+    style: Mapping[str, Statistics]
+    content_norms: Mapping[str, float]
+    height: int
+    width: int
+
+    @property
+    def layers(self) -> set[str]:
+        """Every layer in use."""
+        return set(self.style) | set(self.content_norms)
+
+    @property
+    def halo(self) -> int:
+        """Pixels of real image that a tile needs around it for its own positions to be exact."""
+        halo = self.extract.network.backbone.halo_of(self.layers)
+        return max(halo, self.stride if self.loss.tv_weight else 0)
+
+    @property
+    def stride(self) -> int:
+        """The deepest stride in use."""
+        return self.extract.network.backbone.stride_of(self.layers)
+
+    def positions(self, layer: str) -> int:
+        """The number of positions of `layer` in the whole image."""
+        stride = self.extract.network.backbone.stride(layer)
+        return (self.height // stride) * (self.width // stride)
+
+    def terms(self, image: Tensor, content: Mapping[str, Tensor], counted: Rect, window: Rect) -> Terms:
+        """The sums over the counted pixels' positions.
+
+        Args:
+            image: (1, 3, h, w), the pixels of `window`; differentiable.
+            content: the photograph's activations of the same window, by content layer.
+            counted: what to sum over; a part of `window`.
+        """
+        features = self.extract(image, self.layers)
+        own = {layer: self.extract.owned(f, layer, counted, window) for layer, f in features.items()}
+        error = torch.zeros((), dtype=image.dtype, device=image.device)
+        for layer, target in content.items():
+            weight = self.loss.content_layers[layer] / self.content_norms[layer]
+            error = error + weight * content_sum(own[layer], self.extract.owned(target, layer, counted, window))
+        variation = torch.zeros((), dtype=image.dtype, device=image.device)
+        if self.loss.tv_weight:
+            variation = variation_sum(image, *counted.relative_to(window).slices())
+        return Terms({layer: Moments.of(own[layer]) for layer in self.style}, error, variation)
+
+    def content_features(self, image: Tensor) -> dict[str, Tensor]:
+        """The photograph's activations of a window, without a graph."""
+        with torch.no_grad():
+            return self.extract(image, set(self.content_norms))
+
+    def statistics(self, moments: Mapping[str, Moments], scale: float = 1.0) -> dict[str, Statistics]:
+        """`scale` times the share of these sums in the whole image's statistics, which is all of it for all sums."""
+        return {layer: m.finalise(self.positions(layer) / scale) for layer, m in moments.items()}
+
+    def style_value(self, statistics: Mapping[str, Statistics]) -> Tensor:
+        """The weighted sum of the layers' style losses, without `style_weight`."""
+        function = STYLE_LOSSES[self.loss.style]
+        losses = [self.loss.style_layers[layer] * function(statistics[layer], self.style[layer]) for layer in self.style]
+        return torch.stack(losses).sum() if losses else torch.zeros((), dtype=self.extract.dtype)
+
+    def value(self, statistics: Mapping[str, Statistics], content: Tensor, variation: Tensor) -> Tensor:
+        """The objective for statistics, content error and variation of the whole image; differentiable."""
+        total = self.loss.content_weight * content + self.loss.tv_weight * variation / (self.height * self.width)
+        if self.style:
+            total = total + self.loss.style_weight * self.style_value(statistics)
+        return total
+
+    def measure(self, canvas: Canvas, content: Canvas | None, grid: Grid) -> Terms:
+        """The terms of the whole image, tile by tile, without a graph; sums in float64.
+
+        Args:
+            content: the photograph at the same size; None leaves the content error out.
+        """
+        total: Terms | None = None
+        for tile in grid.tiles:
+            window = self._haloed(tile, grid)
+            with torch.no_grad():
+                target = self.content_features(self.extract.read(content, window)) if content else {}
+                terms = self.terms(self.extract.read(canvas, window), target, tile.owned, window).double()
+            total = terms if total is None else total + terms
+        assert total is not None
+        return total
+
+    def total(self, terms: Terms) -> Tensor:
+        """The objective's value for the terms of the whole image."""
+        statistics = self._working(self.statistics(terms.moments))
+        return self.value(statistics, terms.content, terms.variation)
+
+    def gradient(self, canvas: Canvas, content: Canvas, grid: Grid) -> tuple[Tensor, Tensor]:
+        """The exact value and gradient of the untiled objective, at any size (the `exact` coupling).
+
+        Pass 1 sums the terms over all tiles; autograd through the losses gives the cotangents of these sums. Pass 2
+        runs each tile again and adds the gradient of its whole haloed window. A halo of one receptive-field radius is
+        enough because contributions are added beyond the owned rectangle.
+
+        Returns:
+            The value (scalar), and the gradient (1, 3, H, W) on the CPU.
+        """
+        sums = self.measure(canvas, None, grid)
+        cotangents: dict[str, Statistics] = {}
+        if self.style:
+            statistics = self._working(self.statistics(sums.moments))
+            leaves = [tensor.requires_grad_() for s in statistics.values() for tensor in (s.mean, s.second)]
+            energy = self.loss.style_weight * self.style_value(statistics)
+            pulls = torch.autograd.grad(energy, leaves, allow_unused=True)
+            full = [torch.zeros_like(leaf) if g is None else g for leaf, g in zip(leaves, pulls, strict=True)]
+            cotangents = {s: Statistics(full[2 * i], full[2 * i + 1]) for i, s in enumerate(statistics)}
+            value = energy.detach().double().cpu()
+        else:
+            value = torch.zeros((), dtype=torch.float64)
+        result = torch.zeros((1, 3, self.height, self.width), dtype=self.extract.dtype)
+        for tile in grid.tiles:
+            window = self._haloed(tile, grid)
+            target = self.content_features(self.extract.read(content, window))
+            x = self.extract.read(canvas, window).requires_grad_()
+            terms = self.terms(x, target, tile.owned, window)
+            local = self.loss.content_weight * terms.content
+            local = local + self.loss.tv_weight * terms.variation / (self.height * self.width)
+            value = value + local.detach().double().cpu()
+            for layer, share in self.statistics(terms.moments).items():
+                pull = cotangents[layer]
+                local = local + (pull.mean * share.mean).sum() + (pull.second * share.second).sum()
+            (g,) = torch.autograd.grad(local, x)
+            rows, columns = window.slices()
+            result[:, :, rows, columns] += g.cpu()
+        return value, result
+
+    def _haloed(self, tile: Tile, grid: Grid) -> Rect:
+        return tile.owned.grown(self.halo, grid.image)
+
+    def _working(self, statistics: Mapping[str, Statistics]) -> dict[str, Statistics]:
+        """Statistics in the precision and on the device of the tiles."""
+        where = {"device": self.extract.device, "dtype": self.extract.dtype}
+        return {layer: s.to(device=where["device"], dtype=where["dtype"]) for layer, s in statistics.items()}  # type: ignore[arg-type]
+
+
+def accumulate(extract: Extractor, canvas: Canvas, layers: Sequence[str], grid: Grid) -> dict[str, Moments]:
+    """The moments of an image in tiles, by layer; sums in float64, on the tiles' device.
+
+    Args:
+        grid: of the image, its stride at least the deepest layer's.
+    """
+    halo = extract.network.backbone.halo_of(layers)
+    sums: dict[str, Moments] = {}
+    for tile in grid.tiles:
+        window = tile.owned.grown(halo, grid.image)
+        with torch.no_grad():
+            features = extract(extract.read(canvas, window), layers)
+            for layer, feature in features.items():
+                part = Moments.of(extract.owned(feature, layer, tile.owned, window)).double()
+                sums[layer] = sums[layer] + part if layer in sums else part
+    return sums
+
+
+def style_statistics(
+    extract: Extractor,
+    paintings: Sequence[tuple[Canvas, float]],
+    layers: Sequence[str],
+    make: Callable[[Canvas], Grid],
+) -> dict[str, Statistics]:
+    """The weighted mean of the paintings' statistics, by layer.
+
+    Args:
+        paintings: (canvas, weight) of each; only the weights' ratios matter.
+        make: cuts a painting into tiles.
+    """
+    whole = sum(weight for _, weight in paintings)
+    result: dict[str, Statistics] = {}
+    for canvas, weight in paintings:
+        for layer, moments in accumulate(extract, canvas, layers, make(canvas)).items():
+            share = moments.finalise() * (weight / whole)
+            result[layer] = result[layer] + share if layer in result else share
+    return {layer: s.to(device=extract.device, dtype=extract.dtype) for layer, s in result.items()}
+
+
+def content_norms(extract: Extractor, content: Canvas, layers: Sequence[str], grid: Grid) -> dict[str, float]:
+    """The squared norm of the photograph's activations over the whole image, by layer: the trace of its moments."""
+    moments = accumulate(extract, content, layers, grid)
+    return {layer: max(float(m.outer.trace()), 1e-12) for layer, m in moments.items()}

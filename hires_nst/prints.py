@@ -1,0 +1,112 @@
+"""Paper sizes, dots per inch, bleed and fit: from a physical sheet to pixels."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import Literal
+
+from hires_nst.errors import ConfigError, nearest
+
+MM_PER_INCH = 25.4
+MAX_SIDE_MM = 20_000.0
+
+_NAMED_MM = {
+    "A0": (841.0, 1189.0),
+    "A1": (594.0, 841.0),
+    "A2": (420.0, 594.0),
+    "A3": (297.0, 420.0),
+    "A4": (210.0, 297.0),
+    "A5": (148.0, 210.0),
+    "A6": (105.0, 148.0),
+    "letter": (215.9, 279.4),
+    "legal": (215.9, 355.6),
+    "tabloid": (279.4, 431.8),
+}
+_UNIT_MM = {"mm": 1.0, "cm": 10.0, "in": MM_PER_INCH}
+_NUMBER = r"([0-9]+(?:\.[0-9]+)?|\.[0-9]+)"
+_EXPLICIT = re.compile(rf"{_NUMBER}\s*(?:mm|cm|in)?\s*[x×]\s*{_NUMBER}\s*(mm|cm|in)")
+
+
+@dataclass(frozen=True)
+class Paper:
+    """A sheet of paper; a named one stands upright (width <= height), an explicit one is as it was given."""
+
+    name: str
+    width_mm: float
+    height_mm: float
+
+
+@dataclass(frozen=True)
+class Placement:
+    """Which part of the content becomes the print, and the size of the print.
+
+    `crop` is (left, top, width, height) in content pixels, not rounded; `width` and `height` are output pixels.
+    """
+
+    crop: tuple[float, float, float, float]
+    width: int
+    height: int
+
+
+def parse_paper(text: str) -> Paper:
+    """The sheet that `text` names: A0 to A6, letter, legal, tabloid, or a size such as "60x40cm" or "24 x 36 in".
+
+    Raises ConfigError for an unknown name and for a side that is not above 0 and below 20 m.
+    """
+    wanted = text.strip().lower()
+    for name, (width, height) in _NAMED_MM.items():
+        if wanted == name.lower():
+            return Paper(name, width, height)
+    match = _EXPLICIT.fullmatch(wanted)
+    if match is None or len(set(re.findall("mm|cm|in", wanted))) > 1:
+        hint = nearest(wanted, [name.lower() for name in _NAMED_MM])
+        raise ConfigError(f"{text!r} is no paper size{hint}; a size of your own is written like 60x40cm or 24x36in")
+    first, second, unit = match.groups()
+    width, height = float(first) * _UNIT_MM[unit], float(second) * _UNIT_MM[unit]
+    if not (0 < width < MAX_SIDE_MM and 0 < height < MAX_SIDE_MM):
+        raise ConfigError(f"the paper size {text!r} is not possible; give two sides above 0 and below 20 m")
+    return Paper(f"{first}x{second}{unit}", width, height)
+
+
+def pixels(paper: Paper, *, dpi: float, bleed_mm: float = 0.0) -> tuple[int, int]:
+    """The (width, height) in pixels of `paper` at `dpi` dots per inch, with `bleed_mm` added on each of the four sides.
+
+    Each side is rounded to the nearest pixel and is at least 1. Raises ConfigError unless dpi > 0 and bleed_mm >= 0.
+    """
+    if not 0 < dpi < float("inf"):
+        raise ConfigError(f"the resolution of {dpi} dpi is not possible; give a number above 0, such as 300")
+    if not 0 <= bleed_mm < MAX_SIDE_MM:
+        raise ConfigError(f"the bleed of {bleed_mm} mm is not possible; give 0 or a few millimetres")
+    width, height = (
+        max(1, round((side + 2 * bleed_mm) / MM_PER_INCH * dpi)) for side in (paper.width_mm, paper.height_mm)
+    )
+    return width, height
+
+
+def fit(
+    content_width: int, content_height: int, paper_pixels: tuple[int, int], *, mode: Literal["cover", "contain"]
+) -> Placement:
+    """Place a content of the given size in pixels (each side at least 1) on a sheet of `paper_pixels` (width, height).
+
+    The sheet is turned to the content's orientation; for a square content it stays as it is. With "cover" the output
+    is exactly the sheet, and the content is cropped centrally to the sheet's aspect ratio. With "contain" nothing is
+    cropped, and the output is the largest size of the content's aspect ratio that fits in the sheet.
+    """
+    sheet_width, sheet_height = paper_pixels
+    if (content_width - content_height) * (sheet_width - sheet_height) < 0:
+        sheet_width, sheet_height = sheet_height, sheet_width
+    content_is_wider = content_width * sheet_height >= content_height * sheet_width  # than the sheet, by aspect ratio
+    if mode == "cover":
+        width, height = float(content_width), float(content_height)
+        if content_is_wider:
+            width = min(width, content_height * sheet_width / sheet_height)
+        else:
+            height = min(height, content_width * sheet_height / sheet_width)
+        crop = ((content_width - width) / 2, (content_height - height) / 2, width, height)
+        return Placement(crop, sheet_width, sheet_height)
+    if content_is_wider:
+        sheet_height = min(sheet_height, max(1, round(content_height * sheet_width / content_width)))
+    else:
+        sheet_width = min(sheet_width, max(1, round(content_width * sheet_height / content_height)))
+    return Placement((0.0, 0.0, float(content_width), float(content_height)), sheet_width, sheet_height)
