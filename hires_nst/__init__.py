@@ -1,8 +1,8 @@
 """Neural style transfer at print size: coarse to fine, in coupled tiles.
 
-    from hires_nst import Config, stylize
+from hires_nst import Config, stylize
 
-    stylize("photo.jpg", "print.png", style="painting.jpg", config=Config(output={"long_edge": 4000}))
+stylize("photo.jpg", "print.png", style="painting.jpg", config=Config(output={"long_edge": 4000}))
 """
 
 from __future__ import annotations
@@ -14,7 +14,8 @@ from hires_nst.config import Config, load_config
 from hires_nst.errors import HiresNstError
 
 if TYPE_CHECKING:
-    from hires_nst.pipeline import Plan, Result, plan, stylize
+    from hires_nst.pipeline import Result, stylize
+    from hires_nst.planning import Plan, plan
 
 __version__ = "0.1.0"
 __all__ = ["Config", "HiresNstError", "Plan", "Result", "__version__", "load_config", "plan", "stylize"]
@@ -22,6 +23,8 @@ __all__ = ["Config", "HiresNstError", "Plan", "Result", "__version__", "load_con
 
 def __getattr__(name: str) -> Any:
     """Import the engine, and torch with it, when it is first asked for."""
-    if name in ("Plan", "Result", "plan", "stylize"):
+    if name in ("Result", "stylize"):
         return getattr(import_module("hires_nst.pipeline"), name)
+    if name in ("Plan", "plan"):
+        return getattr(import_module("hires_nst.planning"), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

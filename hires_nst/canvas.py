@@ -1,4 +1,4 @@
-"""The image being painted: float32, H x W x 3, sRGB in [0, 1], in memory or memory-mapped, read and written by window."""
+"""The image being painted: float32, H x W x 3, sRGB in [0, 1], in memory or memory-mapped, used by window."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ class Canvas:
         try:
             if not on_disk:
                 return Canvas(np.zeros(shape, np.float32))
-            with tempfile.TemporaryFile(prefix="hires-nst-") as file:  # noqa: SIM117 - the map keeps the file alive
+            with tempfile.TemporaryFile(prefix="hires-nst-") as file:
                 return Canvas(np.memmap(file, np.float32, "w+", shape=shape))
         except (MemoryError, OSError) as error:
             place = f"the folder for temporary files, {tempfile.gettempdir()}," if on_disk else "memory"
@@ -50,12 +50,12 @@ class Canvas:
     @property
     def height(self) -> int:
         """Rows."""
-        return self.pixels.shape[0]
+        return len(self.pixels)
 
     @property
     def width(self) -> int:
         """Columns."""
-        return self.pixels.shape[1]
+        return int(self.pixels.shape[1])
 
     @property
     def image(self) -> Rect:

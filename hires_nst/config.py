@@ -210,7 +210,7 @@ class Runtime(Section):
     """Where and how it runs."""
 
     device: str = Field("auto", description="auto, cpu, cuda, cuda:1, ...")
-    precision: Literal["auto", "float32", "bfloat16", "float16"] = Field(
+    precision: Literal["auto", "float32", "bfloat16"] = Field(
         "auto", description="float32, bfloat16 or float16; auto is float32 on the CPU and bfloat16 on CUDA"
     )
     memory_fraction: Annotated[float, Field(gt=0, le=1)] = Field(0.8, description="share of the free memory to use")
@@ -352,7 +352,7 @@ def read_yaml(path: Path) -> dict[str, Any]:
 
 def to_yaml(config: Config) -> str:
     """The whole configuration as YAML; reading it back gives an equal configuration."""
-    return yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False, allow_unicode=True)
+    return _dump(config.model_dump(mode="json"))
 
 
 def commented_yaml(config: Config | None = None) -> str:
@@ -476,8 +476,17 @@ def _commented_fields(section: Section, indent: str = "  ") -> list[str]:
 
 def _flow(value: object) -> str:
     """A value as YAML on one line."""
-    text: str = yaml.safe_dump(value, default_flow_style=True, width=math.inf, sort_keys=False, allow_unicode=True)
-    return text.strip().removesuffix("...").strip()
+    return _dump(value, flow=True).strip().removesuffix("...").strip()
+
+
+def _dump(value: object, *, flow: bool = False) -> str:
+    """YAML, with letters such as u-umlaut as they are."""
+    text: str = ""
+    for plain in (True, False):
+        text = yaml.safe_dump(value, default_flow_style=flow, width=math.inf, sort_keys=False, allow_unicode=plain)
+        if not set(text) & set("\x85\u2028\u2029"):  # line breaks to YAML, which PyYAML does not escape
+            break
+    return text
 
 
 def _sentence(error: ValidationError) -> str:

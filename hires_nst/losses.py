@@ -14,7 +14,7 @@ from torch import Tensor
 from hires_nst.moments import Statistics
 
 StyleLoss = Callable[[Statistics, Statistics], Tensor]
-"""(moments of the image, moments of the style) to a scalar, 0 where they are equal; about 1 where the image has none."""
+"""(moments of the image, moments of the style) to a scalar, 0 where they are equal and about 1 for a blank."""
 
 
 def gram(image: Statistics, style: Statistics) -> Tensor:

@@ -159,8 +159,9 @@ class Objective:
     def style_value(self, statistics: Mapping[str, Statistics]) -> Tensor:
         """The weighted sum of the layers' style losses, without `style_weight`."""
         function = STYLE_LOSSES[self.loss.style]
-        losses = [self.loss.style_layers[layer] * function(statistics[layer], self.style[layer]) for layer in self.style]
-        return torch.stack(losses).sum() if losses else torch.zeros((), dtype=self.extract.dtype)
+        weights = self.loss.style_layers
+        losses = [weights[layer] * function(statistics[layer], target) for layer, target in self.style.items()]
+        return torch.stack(losses).sum() if losses else torch.zeros((), dtype=torch.float64)
 
     def value(self, statistics: Mapping[str, Statistics], content: Tensor, variation: Tensor) -> Tensor:
         """The objective for statistics, content error and variation of the whole image; differentiable."""
@@ -187,8 +188,7 @@ class Objective:
 
     def total(self, terms: Terms) -> Tensor:
         """The objective's value for the terms of the whole image."""
-        statistics = self._working(self.statistics(terms.moments))
-        return self.value(statistics, terms.content, terms.variation)
+        return self.value(self.statistics(terms.moments), terms.content, terms.variation)
 
     def gradient(self, canvas: Canvas, content: Canvas, grid: Grid) -> tuple[Tensor, Tensor]:
         """The exact value and gradient of the untiled objective, at any size (the `exact` coupling).
@@ -203,7 +203,7 @@ class Objective:
         sums = self.measure(canvas, None, grid)
         cotangents: dict[str, Statistics] = {}
         if self.style:
-            statistics = self._working(self.statistics(sums.moments))
+            statistics = self.statistics(sums.moments)
             leaves = [tensor.requires_grad_() for s in statistics.values() for tensor in (s.mean, s.second)]
             energy = self.loss.style_weight * self.style_value(statistics)
             pulls = torch.autograd.grad(energy, leaves, allow_unused=True)
@@ -231,11 +231,6 @@ class Objective:
 
     def _haloed(self, tile: Tile, grid: Grid) -> Rect:
         return tile.owned.grown(self.halo, grid.image)
-
-    def _working(self, statistics: Mapping[str, Statistics]) -> dict[str, Statistics]:
-        """Statistics in the precision and on the device of the tiles."""
-        where = {"device": self.extract.device, "dtype": self.extract.dtype}
-        return {layer: s.to(device=where["device"], dtype=where["dtype"]) for layer, s in statistics.items()}  # type: ignore[arg-type]
 
 
 def accumulate(extract: Extractor, canvas: Canvas, layers: Sequence[str], grid: Grid) -> dict[str, Moments]:
@@ -274,7 +269,7 @@ def style_statistics(
         for layer, moments in accumulate(extract, canvas, layers, make(canvas)).items():
             share = moments.finalise() * (weight / whole)
             result[layer] = result[layer] + share if layer in result else share
-    return {layer: s.to(device=extract.device, dtype=extract.dtype) for layer, s in result.items()}
+    return result
 
 
 def content_norms(extract: Extractor, content: Canvas, layers: Sequence[str], grid: Grid) -> dict[str, float]:

@@ -26,7 +26,7 @@ Gradient = Callable[[Tensor], tuple[Tensor, Tensor]]
 
 @dataclass
 class AdamState:
-    """Adam's running means of the gradient and of its square, (1, 3, h, w) each, and the number of steps behind them."""
+    """Adam's running means of the gradient and of its square, (1, 3, h, w) each, and the steps behind them."""
 
     mean: Tensor
     square: Tensor
@@ -87,7 +87,7 @@ def minimise(
     for step in range(1, steps + 1):
         if optimizer.name == "lbfgs":
             method.param_groups[0]["lr"] = optimizer.rate * (FIRST_CHANGE * x.numel() if step == 1 else 1.0)
-        method.step(closure)  # type: ignore[arg-type]
+        method.step(closure)  # type: ignore[no-untyped-call]
         with torch.no_grad():
             x.clamp_(0, 1)
         on_step(step, float(values[-1]))

@@ -17,6 +17,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from functools import partial
 
 import torch
 from torch import Tensor
@@ -74,7 +75,7 @@ def refine_round(
     steps: int,
     adam: AdamCanvases | None = None,
     order: Iterable[int] | None = None,
-    listener: Listener = Listener(),  # noqa: B008 - frozen
+    listener: Listener = Listener(),
 ) -> tuple[Canvas, float]:
     """One round: every tile from the same canvas, blended with the feather weights in the order of the tiles' indices.
 
@@ -98,7 +99,6 @@ def refine_round(
     if coupling == "balanced" and len(grid.tiles) > 1 and objective.style:
         sums = objective.measure(canvas, None, measure_grid)
         start = objective.statistics(sums.moments)
-        start = {k: s.to(device=objective.extract.device, dtype=objective.extract.dtype) for k, s in start.items()}
     listener.started(None if start is None else float(objective.style_value(start)))
     blend = _Blend(canvas, grid, adam)
     loss = 0.0
@@ -106,7 +106,7 @@ def refine_round(
         tile, began = grid.tiles[index], time.monotonic()
         result = refine_tile(
             canvas, content, objective, tile, start=start, optimizer=optimizer, steps=steps, adam=adam,
-            on_step=lambda step, value, index=index: listener.step(index, step, value),
+            on_step=partial(listener.step, index),
         )  # fmt: skip
         blend.take(tile, result)
         loss += result.loss * tile.owned.area / grid.image.area

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
@@ -48,9 +49,7 @@ class Rect:
 
     def relative_to(self, origin: Rect) -> Rect:
         """The same rectangle counted from the top left corner of `origin`."""
-        return Rect(
-            self.top - origin.top, self.left - origin.left, self.bottom - origin.top, self.right - origin.left
-        )
+        return Rect(self.top - origin.top, self.left - origin.left, self.bottom - origin.top, self.right - origin.left)
 
     def positions(self, stride: int) -> Rect:
         """The feature positions of a layer of this stride whose cells lie inside the rectangle.
@@ -107,9 +106,9 @@ class Grid:
     @cached_property
     def tiles(self) -> tuple[Tile, ...]:
         """The tiles, row by row."""
-        tiles = []
-        for row, (top, bottom) in enumerate(zip(self.row_cuts, self.row_cuts[1:], strict=False)):
-            for column, (left, right) in enumerate(zip(self.column_cuts, self.column_cuts[1:], strict=False)):
+        tiles: list[Tile] = []
+        for row, (top, bottom) in enumerate(pairwise(self.row_cuts)):
+            for column, (left, right) in enumerate(pairwise(self.column_cuts)):
                 owned = Rect(top, left, bottom, right)
                 tiles.append(Tile(len(tiles), row, column, owned, owned.grown(self.overlap, self.image)))
         return tuple(tiles)
@@ -165,7 +164,7 @@ def _ramps(cuts: tuple[int, ...], overlap: int) -> list[NDArray[np.float64]]:
     """The normalised weights along one axis, one array for each tile's window."""
     length = cuts[-1]
     windows, weights = [], []
-    for start, end in zip(cuts, cuts[1:], strict=False):
+    for start, end in pairwise(cuts):
         first, last = max(0, start - overlap), min(length, end + overlap)
         centres = np.arange(first, last) + 0.5
         rising = np.clip((centres - (start - overlap)) / (2 * overlap), 0, 1) if start and overlap else 1.0

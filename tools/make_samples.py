@@ -14,12 +14,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from skimage import data
-
 from samples_common import Array, save_jpeg
 from samples_graphic import mosaic, watercolour, woodcut
 from samples_landscape import landscape
 from samples_oil import autumn_knife, flow_strokes
+from skimage import data
 
 
 @dataclass(frozen=True)
@@ -38,12 +37,12 @@ def astronaut(_: np.random.Generator) -> Array:
 
 
 SAMPLES = {
-    "landscape": Sample("contents", landscape, 7, 86),
+    "landscape": Sample("contents", landscape, 7, 88),
     "astronaut": Sample("contents", astronaut, 0, 92),
-    "flow_strokes": Sample("styles", flow_strokes, 7, 86),
-    "autumn_knife": Sample("styles", autumn_knife, 7, 86),
-    "mosaic": Sample("styles", mosaic, 7, 86),
-    "woodcut": Sample("styles", woodcut, 7, 86),
+    "flow_strokes": Sample("styles", flow_strokes, 7, 88),
+    "autumn_knife": Sample("styles", autumn_knife, 7, 88),
+    "mosaic": Sample("styles", mosaic, 7, 88),
+    "woodcut": Sample("styles", woodcut, 7, 88),
     "watercolour": Sample("styles", watercolour, 7, 88),
 }
 

@@ -5,9 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from scipy import ndimage
-
 from samples_common import Array, Shape, band_noise, blur, downscale, relief
+from scipy import ndimage
 
 BANK = (1024, 512)
 

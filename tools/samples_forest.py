@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import numpy as np
 from PIL import Image, ImageDraw, ImageFilter
-
 from samples_common import Array, band_noise, fractal_noise, mix, palette, ramp, rgb, sample, smoothstep
 from samples_mountains import CELL, FOCAL, GLOW, HORIZON, MAP, SHAPE, Mountains
 
@@ -41,7 +40,7 @@ def conifer(rng: np.random.Generator, height: int) -> Image.Image:
 
 def shade(colours: Array, position: float) -> tuple[int, int, int, int]:
     """A colour of a ramp in the form that Pillow draws with."""
-    colour = ramp(np.float32(np.clip(position, 0, 1))[None], colours)[0]
+    colour = ramp(np.clip(np.array([position], np.float32), 0, 1), colours)[0]
     return (int(255 * colour[0]), int(255 * colour[1]), int(255 * colour[2]), 255)
 
 

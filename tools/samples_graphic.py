@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import numpy as np
-from scipy.spatial import cKDTree
-from skimage.measure import find_contours
-
 from samples_common import (
     Array,
     Mask,
@@ -22,6 +19,8 @@ from samples_common import (
     rgb,
     smoothstep,
 )
+from scipy.spatial import cKDTree
+from skimage.measure import find_contours
 
 FACTOR = 2
 SHAPE: Shape = (2048, 2048)

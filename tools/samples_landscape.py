@@ -6,7 +6,6 @@ The lake shows the same scene from a second camera that is mirrored below the wa
 from __future__ import annotations
 
 import numpy as np
-
 from samples_common import Array, band_noise, blur, fractal_noise, mix, palette, ramp, rgb, sample, smoothstep
 from samples_forest import plant_far, plant_foreground
 from samples_mountains import EYE, FOCAL, HORIZON, SHAPE, SUN_AT, Mountains, edge_weight, look

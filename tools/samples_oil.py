@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import numpy as np
-
 from samples_brush import Brush, Canvas, paint_layer
 from samples_common import Array, Shape, band_noise, blur, fractal_noise, grid, mix, palette, ramp, rgb, smoothstep
 

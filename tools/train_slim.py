@@ -38,8 +38,8 @@ from hires_nst.backbones.registry import SLIM_BLOCKS
 MEAN, STD = 0.45, 0.225
 CROP = 96
 NAMES = [f"conv{b}_{i}" for b, widths in enumerate(SLIM_BLOCKS, 1) for i in range(1, len(widths) + 1)]
-WEIGHT = {name: 1.0 if name in ("conv1_1", "conv2_1", "conv3_1", "conv4_1", "conv4_2", "conv5_1") else 0.5 for name in NAMES}
 ALIGNED = ("conv1_1", "conv2_1", "conv3_1", "conv4_1", "conv4_2", "conv5_1")
+WEIGHT = {name: 1.0 if name in ALIGNED else 0.5 for name in NAMES}
 STYLE_LAYERS = ("conv1_1", "conv2_1", "conv3_1", "conv4_1", "conv5_1")
 
 
@@ -289,7 +289,11 @@ def alignment(student: Tensor, teacher: Tensor) -> Tensor:
 
 
 def distillation(
-    student: Student, images: Tensor, target: Mapping[str, Tensor], aux: Mapping[str, Tensor], generator: torch.Generator
+    student: Student,
+    images: Tensor,
+    target: Mapping[str, Tensor],
+    aux: Mapping[str, Tensor],
+    generator: torch.Generator,
 ) -> tuple[Tensor, dict[str, float]]:
     """The loss of a batch and the unexplained share of variance of each layer."""
     features = student(images)
@@ -325,7 +329,8 @@ def held_out(shared: Path, teachers: Teachers) -> tuple[Tensor, dict[str, Tensor
             rgb = image.convert("RGB")
             for side in (CROP * 2, 384):
                 left, top = (rgb.width - side) // 2, (rgb.height - side) // 2
-                crop = rgb.resize((CROP * 2, CROP * 2), Image.Resampling.LANCZOS, box=(left, top, left + side, top + side))
+                box = (left, top, left + side, top + side)
+                crop = rgb.resize((CROP * 2, CROP * 2), Image.Resampling.LANCZOS, box=box)
                 crops.append(torch.from_numpy(np.asarray(crop, np.float32).transpose(2, 0, 1) / 255))
     images = torch.stack(crops)
     return images, teachers(images)
@@ -356,10 +361,11 @@ def main() -> None:
     parser.add_argument("--bank", type=int, default=768)
     parser.add_argument("--rate", type=float, default=3e-3)
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--every", type=int, default=500, help="steps between validations and checkpoints")
+    parser.add_argument("--every", type=int, default=250, help="steps between validations and checkpoints")
     options = parser.parse_args()
 
     torch.manual_seed(options.seed)
+    torch.set_flush_denormal(True)  # gradients that fade out would slow the CPU down
     generator = torch.Generator().manual_seed(options.seed)
     options.out.mkdir(parents=True, exist_ok=True)
     crops = Crops(options.shared / "images/training", options.seed)

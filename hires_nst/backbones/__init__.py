@@ -1,0 +1,1 @@
+"""The networks: descriptions, the VGG feature extractor, and where weights come from."""

@@ -102,7 +102,7 @@ class Backbone:
 
     def stride(self, layer: str) -> int:
         """Pixels between neighbouring positions of `layer`; 1, 2, 4, 8 or 16."""
-        return 2 ** (int(self.check_layer(layer)[4]) - 1)
+        return 1 << (int(self.check_layer(layer)[4]) - 1)
 
     def stride_of(self, layers: Collection[str]) -> int:
         """The deepest stride among `layers`; 1 when there are none."""

@@ -49,21 +49,20 @@ class VGG(nn.Module):
         self.backbone = backbone
         self.pooling: Pooling = pooling
         self.padding: Padding = padding
+        self.mean: Tensor
+        self.std: Tensor
         self.register_buffer("mean", torch.tensor(backbone.mean).view(1, 3, 1, 1))
         self.register_buffer("std", torch.tensor(backbone.std).view(1, 3, 1, 1))
         self.convolutions = nn.ModuleDict()
         for conv in backbone.convolutions:
             module = nn.Conv2d(conv.in_channels, conv.out_channels, 3)
-            for part, parameter in (("weight", module.weight), ("bias", module.bias)):
-                key = f"{conv.name}.{part}"
-                if key not in weights:
-                    raise WeightsError(f"the weights of {backbone.name} lack {key}: this is another network's file")
-                if weights[key].shape != parameter.shape:
-                    raise WeightsError(
-                        f"the weights of {backbone.name} have {key} of shape {tuple(weights[key].shape)} instead of "
-                        f"{tuple(parameter.shape)}: this is another network's file"
-                    )
-                parameter.data = weights[key].detach().clone().to(torch.float32)
+            try:
+                module.load_state_dict({part: weights[f"{conv.name}.{part}"] for part in ("weight", "bias")})
+            except (KeyError, RuntimeError):
+                raise WeightsError(
+                    f"the weights given for {backbone.name} lack {conv.name}, or have it in another shape: they are "
+                    "another network's"
+                ) from None
             self.convolutions[conv.name] = module
         self.requires_grad_(False)
         self.eval()

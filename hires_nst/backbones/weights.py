@@ -280,6 +280,8 @@ def _download(backbone: Backbone, target: BinaryIO, on_event: OnEvent) -> str:
                 done += len(chunk)
                 on_event(DownloadProgress(file, done, total))
     except _DOWNLOAD_ERRORS as error:
+        if isinstance(error, urllib.error.HTTPError):
+            error.close()
         raise _not_downloaded(backbone, str(getattr(error, "reason", None) or error)) from None
     if done < total:
         raise _not_downloaded(backbone, f"the connection broke off after {done} of {total} bytes")

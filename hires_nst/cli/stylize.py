@@ -14,7 +14,7 @@ from hires_nst.config import Config
 from hires_nst.errors import ConfigError, InputError
 
 if TYPE_CHECKING:
-    from hires_nst.pipeline import Plan
+    from hires_nst.planning import Plan
 
 MM_PER_INCH = 25.4
 
@@ -88,9 +88,9 @@ def plan(
         check_output(output, overwrite=overwrite)
     check_inputs(content, config)
     with showing(quiet=quiet or json, as_json=False) as on_event:
-        from hires_nst import pipeline
+        from hires_nst import planning
 
-        planned = pipeline.plan(content, config=config, measure=measure, on_event=on_event)
+        planned = planning.plan(content, config=config, measure=measure, on_event=on_event)
     if json:
         typer.echo(json_line(plan_as_dict(planned)))
     else:

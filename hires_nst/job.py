@@ -1,0 +1,201 @@
+"""What a run works with: the result's size, the device, the network, the place of canvases and the cut into tiles."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+
+from hires_nst.backbones.registry import BACKBONES, Backbone
+from hires_nst.backbones.weights import load_network
+from hires_nst.canvas import BYTES_PER_PIXEL, Canvas, Place
+from hires_nst.config import Config, StyleImage
+from hires_nst.errors import ConfigError, InputError
+from hires_nst.events import OnEvent
+from hires_nst.levels import Level
+from hires_nst.memory import automatic_tile_size, free_memory, tile_bytes_per_pixel
+from hires_nst.objective import Extractor
+from hires_nst.prints import fit, parse_paper
+from hires_nst.prints import pixels as print_pixels
+from hires_nst.tiles import Grid, make_grid
+
+AUTO_OVERLAP = 48
+"""Pixels of overlap where `tiles.overlap` is auto; see benchmarks/results."""
+
+MEASURE_FACTOR = 2
+"""Tiles of evaluations without a graph are this much larger, in about the memory of those with one."""
+
+CANVASES = 3
+"""Full-size canvases at the finest level: the photograph, the image before a round and after it."""
+
+
+@dataclass(frozen=True)
+class Sheet:
+    """The result's size and what of the photograph goes on it.
+
+    Attributes:
+        width, height: pixels of the result.
+        crop: left, top, width, height in pixels of the photograph.
+        dpi: to write into the file, if any.
+    """
+
+    width: int
+    height: int
+    crop: tuple[int, int, int, int]
+    dpi: float | None
+
+
+@dataclass(frozen=True)
+class Job:
+    """What all levels of a run share: the settings, the network, the sizes and the place of canvases."""
+
+    config: Config
+    backbone: Backbone
+    extract: Extractor
+    place: Place
+    overlap: int
+    emit: OnEvent
+
+    @property
+    def stride(self) -> int:
+        """The deepest stride in use."""
+        return self.backbone.stride_of(self.config.layers)
+
+    def tile_size(self, level: Level) -> int:
+        """The side of a level's tiles; the coarsest level is one tile if memory allows."""
+        size = automatic_tile_size(
+            free_memory(self.extract.device), self.bytes_per_pixel, fraction=self.config.runtime.memory_fraction,
+            overlap=self.overlap, stride=self.stride, device=self.extract.device,
+        )  # fmt: skip
+        if level.index == 0:
+            limit = free_memory(self.extract.device) * self.config.runtime.memory_fraction
+            if level.height * level.width * self.bytes_per_pixel < limit:
+                return max(level.height, level.width, self.stride)
+        return size if self.config.tiles.size == "auto" else max(self.config.tiles.size, self.stride)
+
+    @property
+    def bytes_per_pixel(self) -> float:
+        """Of a tile's window, while it is optimised."""
+        half = self.extract.autocast is not None
+        return tile_bytes_per_pixel(self.backbone, self.config.layers, self.config.optimizer, half=half)
+
+    def grid(self, height: int, width: int, size: int, *, shifted: bool = False, overlap: int | None = None) -> Grid:
+        """The tiles of an image."""
+        return make_grid(
+            height, width, size=size, stride=self.stride, overlap=self.overlap if overlap is None else overlap,
+            shifted=shifted,
+        )  # fmt: skip
+
+    def measure_grid(self, height: int, width: int, size: int) -> Grid:
+        """Larger tiles, for evaluations without a graph."""
+        return self.grid(height, width, size * MEASURE_FACTOR, overlap=0)
+
+
+def with_styles(config: Config, paths: Sequence[Path | str]) -> Config:
+    """The configuration with these paintings in place of its own.
+
+    Raises:
+        ConfigError: there is no painting at all, though a style layer counts.
+    """
+    if paths:
+        config = config.model_copy(update={"styles": tuple(StyleImage(image=Path(path)) for path in paths)})
+    if not config.styles and (config.loss.active_style_layers or config.init.kind == "style"):
+        raise ConfigError("there is no style: name a painting after the photograph, or under styles: in the YAML")
+    return config
+
+
+def sheet_for(size: tuple[int, int], config: Config, content: Path | str) -> Sheet:
+    """The result's size for a photograph of `size` (width, height).
+
+    Raises:
+        InputError: the photograph, or ConfigError: the result, is smaller than the deepest layer needs.
+    """
+    width, height = size
+    least, wanted = minimum_side(config), config.output
+    if min(size) < least:
+        raise InputError(f"{content} is {width} x {height} px, but {config.model.name} needs {least} px on each side")
+    crop: tuple[int, int, int, int] = (0, 0, width, height)
+    if wanted.print is not None:
+        paper = print_pixels(parse_paper(wanted.print.paper), dpi=wanted.print.dpi, bleed_mm=wanted.print.bleed_mm)
+        placed = fit(width, height, paper, mode=wanted.print.fit)
+        left, top, across, down = placed.crop
+        crop = (round(left), round(top), max(1, round(across)), max(1, round(down)))
+        sheet = Sheet(placed.width, placed.height, crop, wanted.dpi or wanted.print.dpi)
+    else:
+        factor = wanted.scale or 1.0
+        if wanted.long_edge is not None:
+            factor = wanted.long_edge / max(size)
+        if wanted.megapixels is not None:
+            factor = (wanted.megapixels * 1e6 / (width * height)) ** 0.5
+        sheet = Sheet(max(1, round(width * factor)), max(1, round(height * factor)), crop, wanted.dpi)
+    if min(sheet.width, sheet.height) < least:
+        raise ConfigError(
+            f"a result of {sheet.width} x {sheet.height} px is too small: {config.model.name} needs {least} px on each "
+            "side; ask for a larger size, or leave the deep layers out"
+        )
+    return sheet
+
+
+def minimum_side(config: Config) -> int:
+    """Pixels that an image must have on each side for the layers in use."""
+    return BACKBONES[config.model.name].stride_of(config.layers)
+
+
+def open_job(config: Config, sheet: Sheet, emit: OnEvent) -> Job:
+    """Choose the device and the precision, and load the network.
+
+    Raises:
+        ConfigError: the device is not there. WeightsError: see `load_network`.
+    """
+    device = choose_device(config.runtime.device)
+    backbone = BACKBONES[config.model.name]
+    network = load_network(
+        backbone, pooling=config.model.pooling, padding=config.model.padding, file=config.model.weights, on_event=emit
+    )
+    autocast = None
+    if config.runtime.precision == "bfloat16" or (
+        config.runtime.precision == "auto" and device.type == "cuda" and torch.cuda.is_bf16_supported()
+    ):
+        autocast = torch.bfloat16
+    on_disk = canvas_on_disk(config, sheet)
+    stride = backbone.stride_of(config.layers)
+    overlap = AUTO_OVERLAP if config.tiles.overlap == "auto" else config.tiles.overlap
+    return Job(
+        config=config,
+        backbone=backbone,
+        extract=Extractor(network.to(device), device, torch.float32, autocast),
+        place=lambda height, width: Canvas.empty(height, width, on_disk=on_disk),
+        overlap=-(-overlap // stride) * stride,
+        emit=emit,
+    )
+
+
+def choose_device(name: str) -> torch.device:
+    """The device of that name; `auto` is the first CUDA device, or else the CPU.
+
+    Raises:
+        ConfigError: this machine or this build of torch has it not.
+    """
+    if name == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    device = torch.device(name)
+    count = torch.cuda.device_count() if torch.cuda.is_available() else 0
+    if device.type == "cuda" and (device.index or 0) >= count:
+        found = f"{count} CUDA device{'s' if count != 1 else ''}" if count else "no CUDA device"
+        raise ConfigError(f"there is no device {name}: torch finds {found} here; --device cpu works everywhere")
+    return device
+
+
+def canvas_count(config: Config) -> int:
+    """Full-size canvases at the finest level."""
+    return CANVASES + (4 if config.optimizer.name == "adam" else 0)
+
+
+def canvas_on_disk(config: Config, sheet: Sheet) -> bool:
+    """Whether canvases are memory-mapped: as told, or when they would take more than half of the free memory."""
+    if config.runtime.canvas != "auto":
+        return config.runtime.canvas == "disk"
+    need = sheet.width * sheet.height * BYTES_PER_PIXEL * canvas_count(config)
+    return need > free_memory(torch.device("cpu")) / 2

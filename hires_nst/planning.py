@@ -1,0 +1,165 @@
+"""What a run will do and need, told before it starts."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+
+from hires_nst import events, images
+from hires_nst.canvas import BYTES_PER_PIXEL
+from hires_nst.config import Config
+from hires_nst.events import OnEvent
+from hires_nst.job import Job, Sheet, canvas_count, canvas_on_disk, open_job, sheet_for, with_styles
+from hires_nst.levels import Level, schedule
+from hires_nst.memory import free_memory
+from hires_nst.tiles import Grid
+
+
+@dataclass(frozen=True)
+class LevelPlan:
+    """What will be done at one level; `window` is the side of the largest tile's window in pixels."""
+
+    index: int
+    width: int
+    height: int
+    rounds: int
+    steps: int
+    tiles: int
+    tile_size: int
+    window: int
+
+    @property
+    def evaluations(self) -> int:
+        """Evaluations of each pixel."""
+        return self.rounds * self.steps
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What a run will do and need.
+
+    Attributes:
+        width, height: pixels of the result.
+        canvas_bytes: of the full-size canvases together; `canvas_place` says where they are (`memory` or `disk`).
+        tile_bytes: an estimate for one tile's optimisation.
+        available_bytes: free memory where tiles are optimised.
+        output_bytes: the uncompressed size of the result's file.
+        seconds_per_megapixel: measured time of one evaluation; None when it was not measured.
+        seconds: an estimate of the whole run from it.
+    """
+
+    width: int
+    height: int
+    levels: tuple[LevelPlan, ...]
+    model: str
+    device: str
+    precision: str
+    canvas_bytes: int
+    canvas_place: str
+    tile_bytes: int
+    available_bytes: int
+    output_bytes: int
+    seconds_per_megapixel: float | None
+    seconds: float | None
+    notes: tuple[str, ...]
+
+
+def plan(
+    content: Path | str,
+    *,
+    style: Path | str | Sequence[Path | str] = (),
+    config: Config | None = None,
+    measure: bool = True,
+    on_event: OnEvent = events.ignore,
+) -> Plan:
+    """What `stylize` would do and need; writes nothing.
+
+    Args:
+        measure: time two evaluations of one tile, for the estimate of the whole.
+
+    Raises:
+        As `stylize`, except for the output.
+    """
+    config = with_styles(config or Config(), [style] if isinstance(style, (str, Path)) else style)
+    sheet = sheet_for(images.picture_size(Path(content), max_megapixels=config.images.max_megapixels), config, content)
+    notes: list[str] = []
+
+    def note(event: events.Event) -> None:
+        notes.extend([event.message] if isinstance(event, events.Notice) else [])
+        on_event(event)
+
+    for painting in config.styles:
+        images.picture_size(painting.image, max_megapixels=config.images.max_megapixels)
+    job = open_job(config, sheet, note)
+    plans = level_plans(job, sheet)
+    largest = max(plans, key=lambda p: p.window)
+    per_megapixel = seconds = None
+    if measure:
+        per_megapixel = seconds_per_megapixel(job, min(largest.window, 512))
+        seconds = sum(_work(job, p) for p in plans) / 1e6 * per_megapixel
+    pixels = sheet.width * sheet.height
+    return Plan(
+        width=sheet.width,
+        height=sheet.height,
+        levels=plans,
+        model=config.model.name,
+        device=str(job.extract.device),
+        precision=str(job.extract.autocast or job.extract.dtype).removeprefix("torch."),
+        canvas_bytes=pixels * BYTES_PER_PIXEL * canvas_count(config),
+        canvas_place="disk" if canvas_on_disk(config, sheet) else "memory",
+        tile_bytes=int(largest.window**2 * job.bytes_per_pixel),
+        available_bytes=free_memory(job.extract.device),
+        output_bytes=pixels * 3 * config.output.bit_depth // 8,
+        seconds_per_megapixel=per_megapixel,
+        seconds=seconds,
+        notes=tuple(notes),
+    )
+
+
+def level_plans(job: Job, sheet: Sheet) -> tuple[LevelPlan, ...]:
+    """The levels of the run with their tiles."""
+    plans = []
+    for level in schedule(sheet.height, sheet.width, job.config.levels):
+        size = job.tile_size(level)
+        grid = job.grid(level.height, level.width, size)
+        window = max(max(tile.window.height, tile.window.width) for tile in grid.tiles)
+        level = split_coarse(level, grid, job.config)
+        plans.append(
+            LevelPlan(level.index, level.width, level.height, level.rounds, level.steps, len(grid.tiles), size, window)
+        )
+    return tuple(plans)
+
+
+def split_coarse(level: Level, grid: Grid, config: Config) -> Level:
+    """A coarsest level that does not fit into one tile is refined in rounds, like the others."""
+    if level.index or len(grid.tiles) == 1 or level.steps <= config.levels.steps:
+        return level
+    rounds = -(-level.evaluations // config.levels.steps)
+    return Level(level.index, level.height, level.width, rounds, config.levels.steps)
+
+
+def seconds_per_megapixel(job: Job, side: int) -> float:
+    """The time of one evaluation (forward and backward) of a tile of noise, per million pixels."""
+    layers = set(job.config.layers)
+    x = torch.rand((1, 3, side, side), device=job.extract.device).requires_grad_()
+    seconds = 0.0
+    for _ in range(2):  # the first one warms up
+        began = time.monotonic()
+        with torch.enable_grad():
+            value = torch.stack([f.float().square().mean() for f in job.extract(x, layers).values()]).sum()
+            (pull,) = torch.autograd.grad(value, x)
+        pull.sum().item()
+        seconds = time.monotonic() - began
+    return seconds / (side * side / 1e6)
+
+
+def _work(job: Job, level: LevelPlan) -> float:
+    """Pixel evaluations of a level, with overlaps, moments and the photograph's activations (a third each)."""
+    grid = job.grid(level.height, level.width, level.tile_size)
+    windows = sum(tile.window.area for tile in grid.tiles)
+    measured = grid.image.area if level.tiles > 1 else 0
+    return level.rounds * (level.steps * windows + (windows + measured) / 3)

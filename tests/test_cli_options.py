@@ -1,0 +1,133 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from hires_nst.cli.options import ConfigOptions
+from hires_nst.config import Config, load_config
+from hires_nst.errors import ConfigError
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> Path:
+    result = tmp_path / "c.yaml"
+    result.write_text(
+        "levels: {rounds: 7, steps: 7, decay: 0.7}\nstyles: [{image: a.jpg, scale: 0.5}, {image: b.jpg, weight: 3}]\n"
+        "output: {print: {paper: A2, dpi: 150}}\n"
+    )
+    return result
+
+
+def test_no_option_changes_nothing() -> None:
+    assert ConfigOptions().effective() == Config()
+    assert ConfigOptions(preset="gatys").effective() == load_config(preset="gatys")
+
+
+def test_precedence(file: Path) -> None:
+    sets = ["levels.rounds=5", "levels.steps=5", "model.pooling=l2", "runtime.seed=5"]
+    config = ConfigOptions(config=file, preset="draft", assignments=sets, seed=6, pooling="average").effective()
+    assert config.levels.coarse_steps == 80, "preset"
+    assert config.levels.decay == 0.7, "file over schema"
+    assert (config.levels.rounds, config.levels.steps) == (5, 5), "--set over file and preset"
+    assert (config.runtime.seed, config.model.pooling) == (6, "average"), "option over --set"
+
+
+@pytest.mark.parametrize(
+    ("option", "value", "section", "key", "expected"),
+    [
+        ("size", 900, "output", "long_edge", 900),
+        ("megapixels", 2.5, "output", "megapixels", 2.5),
+        ("scale", 2.0, "output", "scale", 2.0),
+        ("dpi", 150.0, "output", "dpi", 150.0),
+        ("bit_depth", 16, "output", "bit_depth", 16),
+        ("quality", 80, "output", "quality", 80),
+        ("model", "vgg16", "model", "name", "vgg16"),
+        ("pooling", "l2", "model", "pooling", "l2"),
+        ("content_weight", 0.3, "loss", "content_weight", 0.3),
+        ("init", "noise", "init", "kind", "noise"),
+        ("init_noise", 0.1, "init", "noise", 0.1),
+        ("optimizer", "adam", "optimizer", "name", "adam"),
+        ("coupling", "exact", "tiles", "coupling", "exact"),
+        ("tile_size", "512", "tiles", "size", 512),
+        ("tile_size", "auto", "tiles", "size", "auto"),
+        ("overlap", "32", "tiles", "overlap", 32),
+        ("device", "cuda:1", "runtime", "device", "cuda:1"),
+        ("precision", "float16", "runtime", "precision", "float16"),
+        ("seed", 3, "runtime", "seed", 3),
+    ],
+)
+def test_options_that_are_one_key(option: str, value: object, section: str, key: str, expected: object) -> None:
+    config = ConfigOptions(**{option: value}).effective()  # type: ignore[arg-type]
+    assert getattr(getattr(config, section), key) == expected
+
+
+@pytest.mark.parametrize(
+    ("options", "sentence"),
+    [
+        (ConfigOptions(size=9, scale=1.0), "long_edge and scale each set the size"),
+        (ConfigOptions(size=0), "output.long_edge should be greater than or equal to 1, not 0"),
+        (ConfigOptions(bit_depth=12), "output.bit_depth should be 8 or 16, not 12"),
+        (ConfigOptions(tile_size="big"), "tiles.size should be 'auto' or a whole number, not 'big'"),
+        (ConfigOptions(coupling="loose"), "tiles.coupling should be 'balanced', 'independent' or 'exact'"),
+        (ConfigOptions(fit="cover"), "--fit belongs to a print"),
+        (ConfigOptions(bleed=3.0, size=100), "--bleed belongs to a print"),
+        (ConfigOptions(print="A33"), "'A33' is no paper size"),
+        (ConfigOptions(init="nois"), "neither an image file nor a kind of start; did you mean 'noise'?"),
+        (ConfigOptions(style_weights="1,b"), "--style-weights needs numbers with commas"),
+        (ConfigOptions(style_weights="1,2"), "has 2 of them for 0 paintings"),
+        (ConfigOptions(preset="gaty"), "there is no preset 'gaty'; did you mean 'gatys'?"),
+        (ConfigOptions(assignments=["levels.rouns=3"]), "unknown key 'rouns' in levels; did you mean 'rounds'?"),
+        (ConfigOptions(model="vgg16", assignments=["loss.style_layers={conv3_4: 1}"]), "vgg16 has no layer 'conv3_4'"),
+    ],
+)
+def test_what_does_not_go(options: ConfigOptions, sentence: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        options.effective()
+    assert sentence in str(caught.value)
+
+
+def test_print(file: Path) -> None:
+    result = ConfigOptions(print="A4", dpi=200.0, fit="contain", bleed=3.0).effective().output.print
+    assert result is not None
+    assert (result.paper, result.dpi, result.fit, result.bleed_mm) == ("A4", 200, "contain", 3)
+    result = ConfigOptions(config=file, print="A3").effective().output.print
+    assert result is not None
+    assert (result.paper, result.dpi) == ("A3", 150), "the file's dpi stays"
+
+
+def test_dpi_is_the_print_s_where_there_is_one(file: Path) -> None:
+    output = ConfigOptions(config=file, dpi=75.0).effective().output
+    assert output.print is not None
+    assert (output.print.paper, output.print.dpi, output.dpi) == ("A2", 75, None)
+    output = ConfigOptions(config=file, dpi=75.0, size=100).effective().output
+    assert (output.print, output.long_edge, output.dpi) == (None, 100, 75)
+    assert ConfigOptions(preset="print", bleed=3.0).effective().output.print is not None
+
+
+def test_styles(file: Path) -> None:
+    both = ConfigOptions(config=file).effective().styles
+    assert [(style.image.name, style.weight, style.scale) for style in both] == [("a.jpg", 1, 0.5), ("b.jpg", 3, 1)]
+    scaled = ConfigOptions(config=file, style_scale=2.0, style_weights="2, 1").effective().styles
+    assert [(style.image, style.weight, style.scale) for style in scaled] == [
+        (both[0].image, 2, 2),
+        (both[1].image, 1, 2),
+    ]
+    replaced = ConfigOptions(config=file, style_scale=0.5).effective([Path("c.jpg")]).styles
+    assert [(style.image, style.weight, style.scale) for style in replaced] == [(Path("c.jpg"), 1, 0.5)]
+
+
+def test_styles_that_are_none_are_told_by_the_schema(tmp_path: Path) -> None:
+    (tmp_path / "c.yaml").write_text("styles: a.jpg\n")
+    with pytest.raises(ConfigError, match="styles should be a list"):
+        ConfigOptions(config=tmp_path / "c.yaml", style_scale=2.0).effective()
+
+
+def test_init_file_and_back(tmp_path: Path) -> None:
+    image = tmp_path / "start.png"
+    image.touch()
+    init = ConfigOptions(init=str(image)).effective().init
+    assert (init.kind, init.file) == ("file", image)
+    (tmp_path / "c.yaml").write_text("init: {kind: file, file: start.png}\n")
+    init = ConfigOptions(config=tmp_path / "c.yaml", init="content").effective().init
+    assert (init.kind, init.file) == ("content", None)

@@ -1,0 +1,369 @@
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import io
+import os
+import threading
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import ClassVar
+
+import pytest
+import torch
+from safetensors.torch import save_file
+from torch import Tensor
+
+from hires_nst.backbones import weights
+from hires_nst.backbones.registry import BACKBONES, Backbone, Weights
+from hires_nst.errors import ResourceError, WeightsError
+from hires_nst.events import DownloadProgress, Event
+
+TINY_BLOCKS = ((2, 3), (4,))
+
+
+def state(blocks: tuple[tuple[int, ...], ...] = TINY_BLOCKS) -> dict[str, Tensor]:
+    """Weights with the papers' names."""
+    generator = torch.Generator().manual_seed(0)
+    result, before = {}, 3
+    for block, widths in enumerate(blocks, start=1):
+        for position, width in enumerate(widths, start=1):
+            result[f"conv{block}_{position}.weight"] = torch.randn(width, before, 3, 3, generator=generator)
+            result[f"conv{block}_{position}.bias"] = torch.randn(width, generator=generator)
+            before = width
+    return result
+
+
+def as_torchvision(own: dict[str, Tensor]) -> dict[str, Tensor]:
+    """The same weights as torchvision names them, with a classifier."""
+    index = {"conv1_1": 0, "conv1_2": 2, "conv2_1": 5}
+    renamed = {f"features.{index[key.split('.')[0]]}.{key.split('.')[1]}": value for key, value in own.items()}
+    return {**renamed, "classifier.0.weight": torch.zeros(2, 2), "classifier.0.bias": torch.zeros(2)}
+
+
+def published(*, legacy: bool = False) -> bytes:
+    """The bytes of the tiny network's published file."""
+    buffer = io.BytesIO()
+    torch.save(as_torchvision(state()), buffer, _use_new_zipfile_serialization=not legacy)
+    return buffer.getvalue()
+
+
+def tiny_backbone(content: bytes, url: str = "http://127.0.0.1:9/tiny.pth") -> Backbone:
+    """A network of three convolutions whose published file is `content`."""
+    digest = hashlib.sha256(content).hexdigest()[:8]
+    source = Weights(provider="torchvision", file="tiny.pth", sha256=digest, url=url, size=len(content))
+    return dataclasses.replace(BACKBONES["vgg19"], name="tiny", blocks=TINY_BLOCKS, weights=source)
+
+
+def same(first: dict[str, Tensor], second: dict[str, Tensor]) -> bool:
+    return first.keys() == second.keys() and all(torch.equal(first[key], second[key]) for key in first)
+
+
+@pytest.fixture(autouse=True)
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An empty cache."""
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path / "home"))
+    return tmp_path / "home"
+
+
+class Server(BaseHTTPRequestHandler):
+    """Serves `content`; under /short less than it promises; nothing else."""
+
+    content: ClassVar[bytes] = b""
+    requests: ClassVar[list[str]] = []
+
+    def do_GET(self) -> None:
+        self.requests.append(self.path)
+        if self.path not in ("/tiny.pth", "/short"):
+            self.send_error(404)
+            return
+        self.send_response(200)
+        self.send_header("Content-Length", str(len(self.content)))
+        self.end_headers()
+        self.wfile.write(self.content[: 100 if self.path == "/short" else None])
+
+    def log_message(self, format: str, *args: object) -> None:
+        """Say nothing."""
+
+
+@pytest.fixture
+def server() -> Iterator[str]:
+    """The address of a server of the tiny network's file."""
+    Server.content, Server.requests = published(), []
+    with ThreadingHTTPServer(("127.0.0.1", 0), Server) as running:
+        thread = threading.Thread(target=running.serve_forever, kwargs={"poll_interval": 0.01})
+        thread.start()
+        yield f"http://127.0.0.1:{running.server_address[1]}"
+        running.shutdown()
+        thread.join()
+
+
+# Names.
+
+
+@pytest.mark.parametrize("name", ["vgg16", "vgg19"])
+def test_names_are_those_of_torchvision(name: str) -> None:
+    from torchvision.models import vgg16, vgg19
+
+    with torch.device("meta"):
+        model = {"vgg16": vgg16, "vgg19": vgg19}[name](weights=None)
+    theirs = {key: value for key, value in model.state_dict().items() if key.startswith("features.")}
+    names = weights.torchvision_names(BACKBONES[name])
+    assert list(names) == list(theirs)
+    shapes = {}
+    for conv in BACKBONES[name].convolutions:
+        shapes[f"{conv.name}.weight"] = (conv.out_channels, conv.in_channels, 3, 3)
+        shapes[f"{conv.name}.bias"] = (conv.out_channels,)
+    assert {names[key]: tuple(value.shape) for key, value in theirs.items()} == shapes
+
+
+def test_names_in_plain_sight() -> None:
+    names = weights.torchvision_names(BACKBONES["vgg19"])
+    assert names["features.0.weight"] == "conv1_1.weight"
+    assert names["features.5.bias"] == "conv2_1.bias"
+    assert names["features.28.weight"] == "conv5_1.weight"
+    assert names["features.34.bias"] == "conv5_4.bias"
+
+
+# Reading.
+
+
+@pytest.mark.parametrize("legacy", [False, True])
+@pytest.mark.parametrize("theirs", [False, True])
+def test_pytorch_files(tmp_path: Path, legacy: bool, theirs: bool) -> None:
+    file = tmp_path / "w.pth"
+    torch.save(as_torchvision(state()) if theirs else state(), file, _use_new_zipfile_serialization=not legacy)
+    assert same(weights.load_weights(tiny_backbone(b""), file=file), state())
+
+
+def test_safetensors_files_become_float32(tmp_path: Path) -> None:
+    save_file({key: value.half() for key, value in state().items()}, tmp_path / "w.safetensors")
+    loaded = weights.load_weights(tiny_backbone(b""), file=tmp_path / "w.safetensors")
+    assert {value.dtype for value in loaded.values()} == {torch.float32}
+    assert same(loaded, {key: value.half().float() for key, value in state().items()})
+
+
+def changed(**changes: Tensor | None) -> dict[str, Tensor]:
+    result = state()
+    for key, value in changes.items():
+        name = key.replace("__", ".")
+        if value is None:
+            del result[name]
+        else:
+            result[name] = value
+    return result
+
+
+@pytest.mark.parametrize(
+    ("content", "sentence"),
+    [
+        (changed(conv2_1__bias=None), "lacks conv2_1.bias"),
+        (changed(conv1_2__weight=torch.zeros(3, 2, 1, 1)), "conv1_2.weight is float32 of shape"),
+        (changed(conv1_1__bias=torch.zeros(2, dtype=torch.int64)), "conv1_1.bias is int64"),
+        (changed(conv1_1__bias=torch.tensor([0.0, float("nan")])), "not finite"),
+        (changed(conv2_2__bias=torch.zeros(4)), "has no conv2_2.bias"),
+        ({"features.0.weight": torch.zeros(2, 3, 3, 3)}, "lacks conv1_1.bias"),
+        ({}, "lacks conv1_1.weight"),
+        ([torch.zeros(2)], "holds a list"),
+        ({"conv1_1.weight": 3}, "lacks conv1_1.weight"),
+    ],
+)
+def test_other_networks_files_are_refused(tmp_path: Path, content: object, sentence: str) -> None:
+    torch.save(content, tmp_path / "w.pth")
+    with pytest.raises(WeightsError, match=sentence):
+        weights.load_weights(tiny_backbone(b""), file=tmp_path / "w.pth")
+
+
+@pytest.mark.parametrize("name", ["w.pth", "w.safetensors", "w.bin"])
+@pytest.mark.parametrize("content", [b"", b"no weights at all", published()[:-200], published(legacy=True)[:300]])
+def test_damaged_files_are_refused(tmp_path: Path, name: str, content: bytes) -> None:
+    (tmp_path / name).write_bytes(content)
+    with pytest.raises(WeightsError) as caught:
+        weights.load_weights(tiny_backbone(b""), file=tmp_path / name)
+    assert "\n" not in str(caught.value)
+
+
+def test_missing_files_are_refused(tmp_path: Path) -> None:
+    for file in (tmp_path / "none.pth", tmp_path):
+        with pytest.raises(WeightsError, match="there is no weight file"):
+            weights.load_weights(tiny_backbone(b""), file=file)
+
+
+class Evil:
+    """A pickle that makes a folder when it is read."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    def __reduce__(self) -> tuple[object, tuple[str]]:
+        return os.mkdir, (str(self.folder),)
+
+
+@pytest.mark.parametrize("legacy", [False, True])
+def test_a_malicious_pickle_is_refused_and_not_run(tmp_path: Path, legacy: bool) -> None:
+    torch.save(
+        {**state(), "x": Evil(tmp_path / "gotcha")}, tmp_path / "w.pth", _use_new_zipfile_serialization=not legacy
+    )
+    for call in (
+        lambda: weights.load_weights(tiny_backbone(b""), file=tmp_path / "w.pth"),
+        lambda: weights.identify(tmp_path / "w.pth"),
+    ):
+        with pytest.raises(WeightsError, match="more than weights"):
+            call()
+    assert not (tmp_path / "gotcha").exists()
+
+
+# The bundled network.
+
+
+def test_the_bundled_network_is_there_and_runs() -> None:
+    backbone = BACKBONES["vgg19-slim"]
+    assert weights.verify(backbone)[0] == "ok"
+    network = weights.load_network(backbone, pooling="max", padding="replicate")
+    features = network(torch.rand(1, 3, 16, 16), ["conv1_1", "conv5_1"])
+    assert {name: tuple(value.shape) for name, value in features.items()} == {
+        "conv1_1": (1, 16, 16, 16),
+        "conv5_1": (1, 128, 1, 1),
+    }
+
+
+def test_a_damaged_bundled_network_is_not_used(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    source = dataclasses.replace(BACKBONES["vgg19-slim"].weights, sha256="0" * 64)
+    backbone = dataclasses.replace(BACKBONES["vgg19-slim"], weights=source)
+    with pytest.raises(WeightsError, match=r"is damaged.*install hires-nst again"):
+        weights.load_weights(backbone)
+    monkeypatch.setattr(weights, "bundled_file", lambda backbone: tmp_path / "none")
+    with pytest.raises(WeightsError, match="install hires-nst again"):
+        weights.load_weights(BACKBONES["vgg19-slim"])
+
+
+def test_a_bundled_network_is_neither_downloaded_nor_imported() -> None:
+    backbone = BACKBONES["vgg19-slim"]
+    with pytest.raises(WeightsError, match="nothing to download"):
+        weights.fetch(backbone)
+    with pytest.raises(WeightsError, match="nothing to import"):
+        weights.import_file(backbone, weights.bundled_file(backbone))
+
+
+# Downloads.
+
+
+def test_a_download_happens_once(server: str, home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(weights, "CHUNK", 1000)
+    backbone = tiny_backbone(Server.content, f"{server}/tiny.pth")
+    assert weights.verify(backbone)[0] == "missing"
+    heard: list[Event] = []
+    assert same(weights.load_weights(backbone, on_event=heard.append), state())
+    assert same(weights.load_weights(backbone), state())
+    assert Server.requests == ["/tiny.pth"]
+    assert weights.cache_file(backbone) == home / "hub" / "checkpoints" / "tiny.pth"
+    assert weights.verify(backbone)[0] == "ok"
+    assert [event.done for event in heard if isinstance(event, DownloadProgress)] == [
+        *range(0, len(Server.content), 1000),
+        len(Server.content),
+    ]
+    assert heard[-1] == DownloadProgress("tiny.pth", len(Server.content), len(Server.content))
+
+
+def files(folder: Path) -> list[Path]:
+    return [file for file in folder.rglob("*") if file.is_file()]
+
+
+def test_a_wrong_digest_leaves_nothing_behind(server: str, home: Path) -> None:
+    backbone = tiny_backbone(b"something else", f"{server}/tiny.pth")
+    with pytest.raises(WeightsError, match="is not the published file"):
+        weights.fetch(backbone)
+    assert files(home) == []
+
+
+@pytest.mark.parametrize("path", ["/none", "/short"])
+def test_a_failed_download_names_the_ways_on(server: str, home: Path, path: str) -> None:
+    with pytest.raises(WeightsError) as caught:
+        weights.load_weights(tiny_backbone(Server.content, server + path))
+    sentence = str(caught.value)
+    assert caught.value.exit_code == 5
+    assert ("Not Found" if path == "/none" else "broke off after 100 of") in sentence
+    for way in ("--model vgg19-slim", "hires-nst models import FILE", "TORCH_HOME", "hub/checkpoints/tiny.pth"):
+        assert way in sentence
+    assert files(home) == []
+
+
+def test_nobody_answers() -> None:
+    with pytest.raises(WeightsError, match="could not be downloaded"):
+        weights.fetch(tiny_backbone(b"x"))
+
+
+def test_an_interrupted_download_leaves_nothing_behind(server: str, home: Path) -> None:
+    def interrupt(event: Event) -> None:
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        weights.fetch(tiny_backbone(Server.content, f"{server}/tiny.pth"), interrupt)
+    assert files(home) == []
+
+
+def test_a_cache_that_cannot_be_written(server: str, home: Path) -> None:
+    home.write_text("a file where the folder should be")
+    with pytest.raises(WeightsError, match="set TORCH_HOME"):
+        weights.fetch(tiny_backbone(Server.content, f"{server}/tiny.pth"))
+
+
+def test_a_full_disk(server: str, home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(descriptor: int) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(ResourceError, match="no space left"):
+        weights.fetch(tiny_backbone(Server.content, f"{server}/tiny.pth"))
+    assert files(home) == []
+
+
+# Imports.
+
+
+def test_import(tmp_path: Path, home: Path) -> None:
+    backbone = tiny_backbone(published())
+    file = tmp_path / "download (1).pth"
+    file.write_bytes(published())
+    assert weights.identify(file, {"tiny": backbone}) is backbone
+    assert weights.import_file(backbone, file) == home / "hub" / "checkpoints" / "tiny.pth"
+    assert same(weights.load_weights(backbone), state())
+    assert weights.import_file(backbone, weights.cache_file(backbone)).read_bytes() == published()
+
+
+def test_import_of_another_file(tmp_path: Path, home: Path) -> None:
+    backbone = tiny_backbone(published())
+    torch.save({key: value + 1 for key, value in state().items()}, tmp_path / "w.pth")
+    assert weights.identify(tmp_path / "w.pth", {"tiny": backbone}) is backbone
+    with pytest.raises(WeightsError, match=r"is not the published file of tiny.*model\.weights="):
+        weights.import_file(backbone, tmp_path / "w.pth")
+    with pytest.raises(WeightsError, match="cannot read the weight file"):
+        weights.import_file(backbone, tmp_path / "none.pth")
+    assert files(home) == []
+
+
+def test_identify(tmp_path: Path) -> None:
+    assert weights.identify(weights.bundled_file(BACKBONES["vgg19-slim"])).name == "vgg19-slim"
+    torch.save(state(), tmp_path / "w.pth")
+    with pytest.raises(WeightsError, match="holds none of the networks"):
+        weights.identify(tmp_path / "w.pth")
+
+
+def test_damage_is_found(home: Path) -> None:
+    backbone = tiny_backbone(published())
+    cached = weights.cache_file(backbone)
+    cached.parent.mkdir(parents=True)
+    cached.write_bytes(published() + b"x")
+    damaged, sentence = weights.verify(backbone)
+    assert damaged == "damaged"
+    assert "hires-nst models fetch tiny" in sentence
+
+
+def test_an_empty_digest_means_not_checked_yet(home: Path) -> None:
+    backbone = tiny_backbone(published())
+    backbone = dataclasses.replace(backbone, weights=dataclasses.replace(backbone.weights, sha256=""))
+    cached = weights.cache_file(backbone)
+    cached.parent.mkdir(parents=True)
+    cached.write_bytes(published())
+    assert weights.verify(backbone)[0] == "ok"
