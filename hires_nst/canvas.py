@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import os
 import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -39,6 +41,7 @@ class Canvas:
             if not on_disk:
                 return Canvas(np.zeros(shape, np.float32))
             with tempfile.TemporaryFile(prefix="hires-nst-") as file:
+                _reserve(file.fileno(), height * width * BYTES_PER_PIXEL)
                 return Canvas(np.memmap(file, np.float32, "w+", shape=shape))
         except (MemoryError, OSError) as error:
             place = f"the folder for temporary files, {tempfile.gettempdir()}," if on_disk else "memory"
@@ -88,6 +91,17 @@ class Canvas:
 
 Place = Callable[[int, int], Canvas]
 """Where new canvases of a run go: (height, width) to a canvas of zeros."""
+
+
+def _reserve(file: int, size: int) -> None:
+    """Take the room on the disk at once: a memory map of a full disk would kill the process when it is written to."""
+    if not hasattr(os, "posix_fallocate"):  # not on macOS and Windows
+        return
+    try:
+        os.posix_fallocate(file, 0, size)
+    except OSError as error:
+        if error.errno not in (errno.EINVAL, errno.EOPNOTSUPP):  # a file system that cannot
+            raise
 
 
 def _pixels(image: Tensor) -> NDArray[np.float32]:

@@ -211,7 +211,7 @@ class Runtime(Section):
 
     device: str = Field("auto", description="auto, cpu, cuda, cuda:1, ...")
     precision: Literal["auto", "float32", "bfloat16"] = Field(
-        "auto", description="float32, bfloat16 or float16; auto is float32 on the CPU and bfloat16 on CUDA"
+        "auto", description="float32 or bfloat16; auto is float32 on the CPU and bfloat16 on CUDA"
     )
     memory_fraction: Annotated[float, Field(gt=0, le=1)] = Field(0.8, description="share of the free memory to use")
     canvas: Literal["auto", "memory", "disk"] = Field(

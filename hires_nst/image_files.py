@@ -52,6 +52,16 @@ def check_output(path: Path, *, overwrite: bool) -> None:
         _check_free(path, overwrite)
 
 
+def check_format(path: Path, width: int, height: int, *, bit_depth: int) -> None:
+    """Raise OutputError where the format that the suffix names cannot hold such a picture: before the work is done."""
+    if _SUFFIX_FORMATS.get(path.suffix.lower()) != "JPEG":
+        return
+    if bit_depth != 8:
+        raise OutputError(f"{path} cannot have {bit_depth} bits as a JPEG; choose PNG or TIFF, or 8 bits")
+    if max(height, width) > JPEG_MAX_SIDE:
+        raise OutputError(f"{path} is too large for a JPEG with {width} x {height} pixels; choose PNG or TIFF")
+
+
 def write_picture(
     path: Path,
     pixels: Floats,
@@ -75,8 +85,9 @@ def write_picture(
     """
     check_output(path, overwrite=overwrite)
     kind = _SUFFIX_FORMATS[path.suffix.lower()]
-    if kind == "JPEG":
-        _check_jpeg(path, pixels, alpha, bit_depth)
+    check_format(path, pixels.shape[1], pixels.shape[0], bit_depth=bit_depth)
+    if kind == "JPEG" and alpha is not None:
+        raise OutputError(f"{path} cannot have transparency as a JPEG; choose PNG or TIFF, or drop the transparency")
 
     def write(file: BinaryIO) -> None:
         if kind == "PNG":
@@ -182,16 +193,6 @@ def _write_png(file: BinaryIO, pixels: Floats, alpha: Floats | None, dpi: float 
             chunk(b"IDAT", data)
     chunk(b"IDAT", deflate.flush())
     chunk(b"IEND", b"")
-
-
-def _check_jpeg(path: Path, pixels: Floats, alpha: Floats | None, bit_depth: int) -> None:
-    height, width = pixels.shape[:2]
-    if bit_depth != 8:
-        raise OutputError(f"{path} cannot have {bit_depth} bits as a JPEG; choose PNG or TIFF, or 8 bits")
-    if alpha is not None:
-        raise OutputError(f"{path} cannot have transparency as a JPEG; choose PNG or TIFF, or drop the transparency")
-    if max(height, width) > JPEG_MAX_SIDE:
-        raise OutputError(f"{path} is too large for a JPEG with {width} x {height} pixels; choose PNG or TIFF")
 
 
 def _write_jpeg(file: BinaryIO, pixels: Floats, dpi: float | None, quality: int) -> None:

@@ -27,6 +27,9 @@ AUTO_OVERLAP = 48
 MEASURE_FACTOR = 2
 """Tiles of evaluations without a graph are this much larger, in about the memory of those with one."""
 
+LARGEST_TENSOR = 2**31
+"""Elements beyond which cuDNN is unsafe."""
+
 CANVASES = 3
 """Full-size canvases at the finest level: the photograph, the image before a round and after it."""
 
@@ -55,6 +58,7 @@ class Job:
     backbone: Backbone
     extract: Extractor
     place: Place
+    on_disk: bool
     overlap: int
     emit: OnEvent
 
@@ -65,13 +69,16 @@ class Job:
 
     def tile_size(self, level: Level) -> int:
         """The side of a level's tiles; the coarsest level is one tile if memory allows."""
+        device, fraction, area = self.extract.device, self.config.runtime.memory_fraction, level.height * level.width
+        free = free_memory(device)
+        if device.type == "cpu" and not self.on_disk:  # the level's canvases come first
+            free = max(0, free - area * BYTES_PER_PIXEL * canvas_count(self.config))
         size = automatic_tile_size(
-            free_memory(self.extract.device), self.bytes_per_pixel, fraction=self.config.runtime.memory_fraction,
-            overlap=self.overlap, stride=self.stride, device=self.extract.device,
-        )  # fmt: skip
+            free, self.bytes_per_pixel, fraction=fraction, overlap=self.overlap, stride=self.stride, device=device
+        )
         if level.index == 0:
-            limit = free_memory(self.extract.device) * self.config.runtime.memory_fraction
-            if level.height * level.width * self.bytes_per_pixel < limit:
+            elements = area * self.backbone.blocks[0][-1]
+            if area * self.bytes_per_pixel < free * fraction and elements < LARGEST_TENSOR:
                 return max(level.height, level.width, self.stride)
         return size if self.config.tiles.size == "auto" else max(self.config.tiles.size, self.stride)
 
@@ -115,7 +122,10 @@ def sheet_for(size: tuple[int, int], config: Config, content: Path | str) -> She
     width, height = size
     least, wanted = minimum_side(config), config.output
     if min(size) < least:
-        raise InputError(f"{content} is {width} x {height} px, but {config.model.name} needs {least} px on each side")
+        raise InputError(
+            f"{content} is {width} x {height} px, but {config.model.name} needs {least} px on each side; give a larger "
+            "one"
+        )
     crop: tuple[int, int, int, int] = (0, 0, width, height)
     if wanted.print is not None:
         paper = print_pixels(parse_paper(wanted.print.paper), dpi=wanted.print.dpi, bleed_mm=wanted.print.bleed_mm)
@@ -136,6 +146,20 @@ def sheet_for(size: tuple[int, int], config: Config, content: Path | str) -> She
             "side; ask for a larger size, or leave the deep layers out"
         )
     return sheet
+
+
+def check_painting(style: StyleImage, size: tuple[int, int], config: Config) -> None:
+    """Refuse a painting of `size` (width, height) that the deepest layer has no position on.
+
+    Raises:
+        InputError: it is too small.
+    """
+    least = minimum_side(config)
+    if min(size) < least:
+        raise InputError(
+            f"the style {style.image} is {size[0]} x {size[1]} px, but {config.model.name} needs {least} px on each "
+            "side; give a larger one"
+        )
 
 
 def minimum_side(config: Config) -> int:
@@ -167,6 +191,7 @@ def open_job(config: Config, sheet: Sheet, emit: OnEvent) -> Job:
         backbone=backbone,
         extract=Extractor(network.to(device), device, torch.float32, autocast),
         place=lambda height, width: Canvas.empty(height, width, on_disk=on_disk),
+        on_disk=on_disk,
         overlap=-(-overlap // stride) * stride,
         emit=emit,
     )
@@ -181,6 +206,8 @@ def choose_device(name: str) -> torch.device:
     if name == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
     device = torch.device(name)
+    if device.type == "mps":
+        raise ConfigError("mps has no float64, in which statistics are compared; --device cpu works everywhere")
     count = torch.cuda.device_count() if torch.cuda.is_available() else 0
     if device.type == "cuda" and (device.index or 0) >= count:
         found = f"{count} CUDA device{'s' if count != 1 else ''}" if count else "no CUDA device"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Collection
 from pathlib import Path
 
@@ -20,22 +21,32 @@ SMALLEST_TILE = 64
 SAFETY = 1.3
 """Factor on the estimate for what the allocator and the libraries take besides."""
 
-_CGROUP = (("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory.current"),)
+CGROUP = Path("/sys/fs/cgroup")
+"""Where a container sees its control group."""
+
+_OUT_OF_MEMORY = ("can't allocate memory", "out of memory", "ALLOC_FAILED")
 
 
 def free_memory(device: torch.device) -> int:
     """Bytes that are free: on the CUDA device, or in this machine and its control group."""
     if device.type == "cuda":
-        return int(torch.cuda.mem_get_info(device)[0])
-    free = int(psutil.virtual_memory().available)
-    for limit_file, used_file in _CGROUP:
-        try:
-            limit, used = Path(limit_file).read_text().strip(), Path(used_file).read_text().strip()
-        except OSError:
-            continue
-        if limit.isdigit():
-            free = min(free, max(0, int(limit) - int(used)))
-    return free
+        kept = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)  # torch's own, to use again
+        return int(torch.cuda.mem_get_info(device)[0]) + int(kept)
+    return min(int(psutil.virtual_memory().available), _free_in_group())
+
+
+def _free_in_group() -> int:
+    """Bytes that the control group (version 2) still allows; very many where it sets no limit.
+
+    Cached files, such as canvases on disk, count as used there, but make way when memory is needed.
+    """
+    try:
+        limit, used = ((CGROUP / name).read_text().strip() for name in ("memory.max", "memory.current"))
+        counters = dict(line.split() for line in (CGROUP / "memory.stat").read_text().splitlines())
+        cached = int(counters.get("active_file", 0)) + int(counters.get("inactive_file", 0))
+        return max(0, int(limit) - max(0, int(used) - cached))
+    except (OSError, ValueError):  # there is none, or its limit is "max"
+        return sys.maxsize
 
 
 def tile_bytes_per_pixel(backbone: Backbone, layers: Collection[str], optimizer: Optimizer, *, half: bool) -> float:
@@ -70,7 +81,7 @@ def automatic_tile_size(
 
     Never below `SMALLEST_TILE` (where memory does not suffice, the run will say so) nor above `LARGEST_TILE`.
     """
-    window = int((free * fraction / bytes_per_pixel) ** 0.5)
+    window = int((max(0, free) * fraction / bytes_per_pixel) ** 0.5)
     size = min(window - 2 * overlap, LARGEST_TILE.get(device.type, 1024))
     return max(size, SMALLEST_TILE) // stride * stride
 
@@ -80,7 +91,7 @@ def is_out_of_memory(error: BaseException) -> bool:
     if isinstance(error, (MemoryError, torch.cuda.OutOfMemoryError)):
         return True
     text = str(error)
-    return isinstance(error, RuntimeError) and ("can't allocate memory" in text or "out of memory" in text)
+    return isinstance(error, RuntimeError) and any(sign in text for sign in _OUT_OF_MEMORY)
 
 
 def release(device: torch.device) -> None:

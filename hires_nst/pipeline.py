@@ -14,10 +14,10 @@ import torch
 from hires_nst import events, image_files, images
 from hires_nst.canvas import Canvas, Place
 from hires_nst.config import Config, Init, StyleImage
-from hires_nst.errors import ConfigError, InputError, ResourceError
+from hires_nst.errors import InputError, ResourceError
 from hires_nst.events import OnEvent
-from hires_nst.job import Job, Sheet, minimum_side, open_job, sheet_for, with_styles
-from hires_nst.levels import Level, schedule
+from hires_nst.job import Job, Sheet, check_painting, minimum_side, open_job, sheet_for, with_styles
+from hires_nst.levels import Level
 from hires_nst.memory import (
     SMALLEST_TILE,
     is_out_of_memory,
@@ -66,11 +66,16 @@ def stylize(
     content, output = Path(content), Path(output)
     config = with_styles(config or Config(), [style] if isinstance(style, (str, Path)) else style)
     image_files.check_output(output, overwrite=overwrite)
-    check_format(output, config)
     sheet = sheet_for(images.picture_size(content, max_megapixels=config.images.max_megapixels), config, content)
+    image_files.check_format(output, sheet.width, sheet.height, bit_depth=config.output.bit_depth)
     with torch.no_grad(), _readable_memory_errors():
         job = open_job(config, sheet, on_event)
         photograph, alpha = read_content(content, sheet, job)
+        if alpha is not None and output.suffix.lower() in (".jpg", ".jpeg"):
+            on_event(
+                events.Notice("a JPEG holds no transparency, so the photograph's is left out; .png or .tif keep it")
+            )
+            alpha = None
         paintings = read_paintings(job)
         plans = level_plans(job, sheet)
         on_event(
@@ -81,25 +86,14 @@ def stylize(
                 config.model.name, str(job.extract.device),
             )
         )  # fmt: skip
-        canvas = paint(job, sheet, photograph, paintings)
-        keep_alpha = alpha is not None and output.suffix.lower() in (".png", ".tif", ".tiff")
+        canvas = paint(job, plans, photograph, paintings)
         image_files.write_picture(
-            output, canvas.pixels, alpha if keep_alpha else None, dpi=sheet.dpi, bit_depth=config.output.bit_depth,
+            output, canvas.pixels, alpha, dpi=sheet.dpi, bit_depth=config.output.bit_depth,
             quality=config.output.quality, compression=config.output.compression, overwrite=overwrite,
         )  # fmt: skip
     seconds = time.monotonic() - began
     on_event(events.RunFinished(str(output), sheet.width, sheet.height, seconds))
     return Result(output, sheet.width, sheet.height, seconds, plans)
-
-
-def check_format(output: Path, config: Config) -> None:
-    """Refuse what the file's format cannot hold, before any work is done.
-
-    Raises:
-        ConfigError: 16 bits in a JPEG.
-    """
-    if output.suffix.lower() in (".jpg", ".jpeg") and config.output.bit_depth == 16:
-        raise ConfigError(f"a JPEG holds 8 bits per channel: name {output.stem}.png or .tif, or set output.bit_depth=8")
 
 
 def read_content(path: Path, sheet: Sheet, job: Job) -> tuple[Canvas, np.ndarray | None]:
@@ -123,7 +117,7 @@ def read_paintings(job: Job) -> list[tuple[Canvas, StyleImage]]:
     Raises:
         InputError: one has transparent pixels, or is smaller than the deepest layer needs.
     """
-    least, result = minimum_side(job.config), []
+    result = []
     for style in job.config.styles:
         picture = images.read_picture(style.image, max_megapixels=job.config.images.max_megapixels)
         if picture.alpha is not None and float(picture.alpha.min()) < 1:
@@ -131,11 +125,7 @@ def read_paintings(job: Job) -> list[tuple[Canvas, StyleImage]]:
                 f"the style {style.image} has transparent pixels, which have no colour to learn from; flatten it onto "
                 "a background first"
             )
-        if min(picture.height, picture.width) < least:
-            raise InputError(
-                f"the style {style.image} is {picture.width} x {picture.height} px, but {job.config.model.name} "
-                f"needs {least} px on each side"
-            )
+        check_painting(style, (picture.width, picture.height), job.config)
         for text in picture.notes:
             job.emit(events.Notice(f"{style.image}: {text}"))
         result.append((Canvas(picture.pixels), style))
@@ -167,12 +157,14 @@ def painting_at(painting: Canvas, style: StyleImage, level: Level, *, least: int
     return resized(painting, height, width, place), enlarged
 
 
-def paint(job: Job, sheet: Sheet, photograph: Canvas, paintings: list[tuple[Canvas, StyleImage]]) -> Canvas:
+def paint(
+    job: Job, plans: Sequence[LevelPlan], photograph: Canvas, paintings: list[tuple[Canvas, StyleImage]]
+) -> Canvas:
     """All levels, coarse to fine."""
-    levels = schedule(sheet.height, sheet.width, job.config.levels)
     canvas: Canvas | None = None
     finest_told = False
-    for level in levels:
+    for planned in plans:
+        level = planned.level
         began = time.monotonic()
         content = resized(photograph, level.height, level.width, job.place)
         if canvas is None:
@@ -185,12 +177,14 @@ def paint(job: Job, sheet: Sheet, photograph: Canvas, paintings: list[tuple[Canv
             finest_told = True
             job.emit(
                 events.Notice(
-                    f"a painting has fewer pixels than {level.width} x {level.height}; it is not enlarged, so from "
+                    f"a painting has too few pixels for {level.width} x {level.height}; it is not enlarged, so from "
                     "here on its strokes keep their own size in pixels (a larger scan or a smaller styles.scale helps)"
                 )
             )
-        canvas = paint_level(job, level, len(levels), canvas, content, [(p, w) for (p, _), w in scaled])
-        job.emit(events.LevelFinished(level.index, len(levels), time.monotonic() - began))
+        canvas = paint_level(
+            job, level, len(plans), canvas, content, [(p, w) for (p, _), w in scaled], size=planned.tile_size
+        )
+        job.emit(events.LevelFinished(level.index, len(plans), time.monotonic() - began))
     assert canvas is not None
     return canvas
 
@@ -202,10 +196,11 @@ def paint_level(
     canvas: Canvas,
     content: Canvas,
     paintings: Sequence[tuple[Canvas, float]],
+    *,
+    size: int,
 ) -> Canvas:
-    """The rounds of one level."""
+    """The rounds of one level, in tiles of `size` pixels or, where memory runs out, of fewer."""
     config, extract, emit = job.config, job.extract, job.emit
-    size = job.tile_size(level)
     measuring = job.measure_grid(level.height, level.width, size)
     objective = Objective(
         extract=extract,
@@ -220,7 +215,6 @@ def paint_level(
         height=level.height,
         width=level.width,
     )  # fmt: skip
-    level = split_coarse(level, job.grid(level.height, level.width, size), config)
     adam = None
     if config.optimizer.name == "adam":
         adam = AdamCanvases(job.place(level.height, level.width), job.place(level.height, level.width))
@@ -231,9 +225,10 @@ def paint_level(
         shifted = config.tiles.shift and number % 2 == 1
         grid = job.grid(level.height, level.width, size, shifted=shifted)
         began = time.monotonic()
+        painted: tuple[Canvas, float] | None = None
         try:
             with torch.enable_grad():
-                canvas, loss = refine_round(
+                painted = refine_round(
                     canvas, content, objective, grid,
                     measure_grid=job.measure_grid(level.height, level.width, size),
                     coupling=config.tiles.coupling, optimizer=config.optimizer, steps=level.steps, adam=adam,
@@ -242,10 +237,14 @@ def paint_level(
         except (RuntimeError, MemoryError) as error:
             if not is_out_of_memory(error):
                 raise
+        if painted is None:  # not inside the `except`, where the error still holds on to the tile's tensors
             size = smaller_tiles(size, grid, job.stride)
             release(extract.device)
             emit(events.TilesShrunk(level.index, number, size))
+            if number == 0:
+                level = split_coarse(level, job.grid(level.height, level.width, size), config)
             continue
+        canvas, loss = painted
         emit(events.RoundFinished(level.index, number, level.rounds, loss, time.monotonic() - began))
         number += 1
     return canvas

@@ -13,7 +13,7 @@ from hires_nst import events, images
 from hires_nst.canvas import BYTES_PER_PIXEL
 from hires_nst.config import Config
 from hires_nst.events import OnEvent
-from hires_nst.job import Job, Sheet, canvas_count, canvas_on_disk, open_job, sheet_for, with_styles
+from hires_nst.job import Job, Sheet, canvas_count, check_painting, open_job, sheet_for, with_styles
 from hires_nst.levels import Level, schedule
 from hires_nst.memory import free_memory
 from hires_nst.tiles import Grid
@@ -31,6 +31,11 @@ class LevelPlan:
     tiles: int
     tile_size: int
     window: int
+
+    @property
+    def level(self) -> Level:
+        """The level without its tiles."""
+        return Level(self.index, self.height, self.width, self.rounds, self.steps)
 
     @property
     def evaluations(self) -> int:
@@ -93,7 +98,9 @@ def plan(
         on_event(event)
 
     for painting in config.styles:
-        images.picture_size(painting.image, max_megapixels=config.images.max_megapixels)
+        check_painting(
+            painting, images.picture_size(painting.image, max_megapixels=config.images.max_megapixels), config
+        )
     job = open_job(config, sheet, note)
     plans = level_plans(job, sheet)
     largest = max(plans, key=lambda p: p.window)
@@ -110,7 +117,7 @@ def plan(
         device=str(job.extract.device),
         precision=str(job.extract.autocast or job.extract.dtype).removeprefix("torch."),
         canvas_bytes=pixels * BYTES_PER_PIXEL * canvas_count(config),
-        canvas_place="disk" if canvas_on_disk(config, sheet) else "memory",
+        canvas_place="disk" if job.on_disk else "memory",
         tile_bytes=int(largest.window**2 * job.bytes_per_pixel),
         available_bytes=free_memory(job.extract.device),
         output_bytes=pixels * 3 * config.output.bit_depth // 8,
@@ -150,7 +157,8 @@ def seconds_per_megapixel(job: Job, side: int) -> float:
     for _ in range(2):  # the first one warms up
         began = time.monotonic()
         with torch.enable_grad():
-            value = torch.stack([f.float().square().mean() for f in job.extract(x, layers).values()]).sum()
+            features = [x, *job.extract(x, layers).values()]  # the image itself, lest there be nothing
+            value = torch.stack([feature.float().square().mean() for feature in features]).sum()
             (pull,) = torch.autograd.grad(value, x)
         pull.sum().item()
         seconds = time.monotonic() - began

@@ -103,10 +103,11 @@ def engine(monkeypatch: pytest.MonkeyPatch) -> Engine:
     import hires_nst
 
     result = Engine()
-    module = types.ModuleType("hires_nst.pipeline")
-    module.stylize, module.plan = result.stylize, result.plan  # type: ignore[attr-defined]
-    monkeypatch.setitem(sys.modules, "hires_nst.pipeline", module)
-    monkeypatch.setattr(hires_nst, "pipeline", module, raising=False)
+    for name, function in (("pipeline", "stylize"), ("planning", "plan")):
+        module = types.ModuleType(f"hires_nst.{name}")
+        setattr(module, function, getattr(result, function))
+        monkeypatch.setitem(sys.modules, module.__name__, module)
+        monkeypatch.setattr(hires_nst, name, module, raising=False)
     return result
 
 

@@ -53,7 +53,7 @@ def test_precedence(file: Path) -> None:
         ("tile_size", "auto", "tiles", "size", "auto"),
         ("overlap", "32", "tiles", "overlap", 32),
         ("device", "cuda:1", "runtime", "device", "cuda:1"),
-        ("precision", "float16", "runtime", "precision", "float16"),
+        ("precision", "bfloat16", "runtime", "precision", "bfloat16"),
         ("seed", 3, "runtime", "seed", 3),
     ],
 )

@@ -45,7 +45,7 @@ def untiled(objective: Objective, content: Canvas, x: Tensor) -> tuple[Tensor, T
     target = network(content.read(content.image, device=x.device, dtype=x.dtype), objective.layers)
     value = torch.zeros((), dtype=x.dtype)
     for layer, style in objective.style.items():
-        flat = features[layer][0].flatten(1)
+        flat = features[layer][0].flatten(1).double()
         mean, covariance = flat.mean(1), torch.cov(flat, correction=0)
         error = (mean - style.mean).square().sum() / style.mean.square().sum()
         error = error + (covariance - style.covariance).square().sum() / style.covariance.square().sum()
@@ -120,10 +120,9 @@ def test_exact_gradient_without_some_of_the_terms(loss: Loss) -> None:
 
 @pytest.mark.parametrize(("height", "width"), [(192, 208), (197, 223)])
 def test_balanced_tile_gradient_is_the_untiled_one_times_n_over_ni(height: int, width: int) -> None:
-    # Where the window ends inside the image, pixels nearer than two receptive-field radii to its end see less of it.
+    # Where the window ends inside the image, pixels nearer than two halos to its end see less of it.
     objective, content, canvas = problem(height, width)
-    radius = TINY.radius_of(objective.layers)
-    grid = make_grid(height, width, size=96, stride=16, overlap=2 * radius)
+    grid = make_grid(height, width, size=96, stride=16, overlap=2 * TINY.halo_of(objective.layers))
     sums = objective.measure(canvas, None, make_grid(height, width, size=64, stride=16))
     start = objective.statistics(sums.moments)
     _, expected = untiled(objective, content, whole_image(canvas))

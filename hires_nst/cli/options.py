@@ -124,13 +124,11 @@ class ConfigOptions:
         typer.Option(metavar="PIXELS|auto", help="How far a tile reaches into the next.", rich_help_panel=ENGINE),
     ] = None
     device: Annotated[
-        str | None, typer.Option(metavar="DEVICE", help="auto, cpu, cuda, cuda:N or mps.", rich_help_panel=ENGINE)
+        str | None, typer.Option(metavar="DEVICE", help="auto, cpu, cuda or cuda:N.", rich_help_panel=ENGINE)
     ] = None
     precision: Annotated[
         str | None,
-        typer.Option(
-            metavar="NAME", help="Of the convolutions: auto, float32, bfloat16 or float16.", rich_help_panel=ENGINE
-        ),
+        typer.Option(metavar="NAME", help="Of the convolutions: auto, float32 or bfloat16.", rich_help_panel=ENGINE),
     ] = None
 
     def effective(self, styles: Sequence[Path] = ()) -> Config:

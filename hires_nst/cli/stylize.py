@@ -91,6 +91,10 @@ def plan(
         from hires_nst import planning
 
         planned = planning.plan(content, config=config, measure=measure, on_event=on_event)
+    if output is not None:
+        from hires_nst.image_files import check_format
+
+        check_format(output, planned.width, planned.height, bit_depth=config.output.bit_depth)
     if json:
         typer.echo(json_line(plan_as_dict(planned)))
     else:

@@ -1,0 +1,61 @@
+# `make demo` paints a first picture, `make test` runs the tests; both make their own environment in .venv.
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip --quiet --disable-pip-version-check
+
+# The demo: an A6 print at 300 dpi, 1240 x 1748 pixels, in tiles.
+DEMO_CONTENT := samples/contents/landscape.jpg
+DEMO_STYLE := samples/styles/flow_strokes.jpg
+DEMO_OUT := build/demo.png
+DEMO_OPTIONS := --print A6 --dpi 300 --tile-size 512
+
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+.PHONY: help install demo test check format samples bench clean
+
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-8s %s\n", $$1, $$2 }' Makefile
+
+install: $(VENV)/.installed ## make .venv with the program in it
+
+demo: $(VENV)/.installed ## paint a sample photograph as an A6 print
+	@mkdir -p $(dir $(DEMO_OUT))
+	$(BIN)/hires-nst stylize $(DEMO_CONTENT) $(DEMO_STYLE) -o $(DEMO_OUT) $(DEMO_OPTIONS) --overwrite
+	@echo "The picture is in $$PWD/$(DEMO_OUT)"
+
+test: $(VENV)/.installed-dev ## run the tests
+	$(BIN)/python -m pytest
+
+check: $(VENV)/.installed-dev ## lint, formatting and types
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+format: $(VENV)/.installed-dev ## format the code
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+samples: $(VENV)/.installed ## draw the sample pictures again, in about three minutes
+	$(BIN)/python tools/make_samples.py --out samples
+
+bench: ## list the benchmarks
+	@for file in $(sort $(wildcard benchmarks/*.py)); do echo "$(BIN)/python $$file"; done
+
+clean: ## remove build/ and caches, but not .venv
+	rm -rf build dist .pytest_cache .ruff_cache .mypy_cache .hypothesis
+	find hires_nst tests tools -name __pycache__ -type d -prune -exec rm -rf {} +
+
+$(BIN)/python:
+	@$(PYTHON) -c 'import sys; sys.version_info >= (3, 10) or sys.exit("Python is too old: make PYTHON=python3.10 or later")'
+	$(PYTHON) -m venv $(VENV)
+	$(PIP) install 'pip>=21.3'
+
+$(VENV)/.installed: $(BIN)/python pyproject.toml
+	$(PIP) install --editable .
+	@touch $@
+
+$(VENV)/.installed-dev: $(BIN)/python pyproject.toml
+	$(PIP) install --editable '.[dev]'
+	@touch $@ $(VENV)/.installed

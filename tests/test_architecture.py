@@ -1,0 +1,165 @@
+"""The order of the modules, read from their imports; and who may print."""
+
+from __future__ import annotations
+
+import ast
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from functools import cache
+from pathlib import Path
+
+import pytest
+
+PACKAGE = Path(__file__).parent.parent / "hires_nst"
+
+# From the ground up: a module may import from its own layer and from those below, and never in a circle.
+LAYERS = (
+    ("errors", "events", "prints", "tiles", "moments", "backbones", "backbones.registry", "config", "levels"),
+    ("images", "image_files", "canvas", "losses", "memory", "backbones.vgg", "backbones.weights"),
+    ("objective",),
+    ("optimizers", "refine"),
+    ("job", "planning", "pipeline"),
+    ("",),  # the package itself: the public API
+    ("cli", "cli.progress", "cli.options", "cli.stylize", "cli.config", "cli.models", "cli.doctor", "cli.__main__"),
+)
+WITHOUT_TORCH = ("errors", "events", "config", "prints", "tiles", "levels", "backbones.registry")
+"""Quick to import, as is the command line, which stands on them alone until a command runs."""
+
+HEAVY = {"torch", "torchvision", "safetensors"}
+
+
+def name_of(file: Path) -> str:
+    """`backbones.vgg` of hires_nst/backbones/vgg.py, and the empty name of the package itself."""
+    return ".".join(file.relative_to(PACKAGE).with_suffix("").parts).removesuffix("__init__").removesuffix(".")
+
+
+FILES = {name_of(file): file for file in sorted(PACKAGE.rglob("*.py"))}
+
+
+@cache
+def tree(module: str) -> ast.Module:
+    return ast.parse(FILES[module].read_text(encoding="utf-8"))
+
+
+def import_statements(node: ast.AST, *, inside_functions: bool) -> Iterator[ast.Import | ast.ImportFrom]:
+    """Those that run; what stands under `if TYPE_CHECKING` never does."""
+    for child in ast.iter_child_nodes(node):
+        if isinstance(child, (ast.Import, ast.ImportFrom)):
+            yield child
+        elif isinstance(child, ast.If) and "TYPE_CHECKING" in ast.unparse(child.test):
+            for other in child.orelse:
+                yield from import_statements(other, inside_functions=inside_functions)
+        elif inside_functions or not isinstance(child, (ast.FunctionDef, ast.AsyncFunctionDef, ast.Lambda)):
+            yield from import_statements(child, inside_functions=inside_functions)
+
+
+def imported_names(module: str, *, inside_functions: bool) -> Iterator[str]:
+    """The modules that a module imports, by full name: `from hires_nst import events` gives `hires_nst.events`."""
+    for statement in import_statements(tree(module), inside_functions=inside_functions):
+        if isinstance(statement, ast.Import):
+            yield from (alias.name for alias in statement.names)
+            continue
+        assert statement.level == 0, f"{module} has a relative import"
+        assert statement.module is not None
+        for alias in statement.names:
+            inner = f"{statement.module}.{alias.name}"
+            yield inner if inner.removeprefix("hires_nst.") in FILES else statement.module
+
+
+@cache
+def own_imports(module: str, *, inside_functions: bool = False) -> frozenset[str]:
+    """The modules of this package that a module imports."""
+    names = imported_names(module, inside_functions=inside_functions)
+    own = {name.removeprefix("hires_nst").removeprefix(".") for name in names if name.split(".")[0] == "hires_nst"}
+    return frozenset(own - {module})
+
+
+@cache
+def foreign_imports(module: str) -> frozenset[str]:
+    """The top-level packages of others that are imported with a module."""
+    names = {name.split(".")[0] for name in imported_names(module, inside_functions=False)}
+    return frozenset(names - {"hires_nst"})
+
+
+def everything_below(module: str) -> set[str]:
+    """A module and all that is imported with it, the packages that it lies in included."""
+    found: set[str] = set()
+    waiting = {module}
+    while waiting:
+        name = waiting.pop()
+        found.add(name)
+        parents = {".".join(name.split(".")[:length]) for length in range(len(name.split(".")))}
+        waiting |= (own_imports(name) | parents) - found
+    return found
+
+
+def layer_of(module: str) -> int:
+    return next(index for index, layer in enumerate(LAYERS) if module in layer)
+
+
+def test_every_module_has_its_place() -> None:
+    placed = [module for layer in LAYERS for module in layer]
+    assert len(placed) == len(set(placed))
+    assert set(placed) == FILES.keys(), "give a new module its place in LAYERS"
+
+
+@pytest.mark.parametrize("module", FILES)
+def test_imports_run_downwards(module: str) -> None:
+    above = {name for name in own_imports(module, inside_functions=True) if layer_of(name) > layer_of(module)}
+    assert not above
+
+
+def test_no_module_imports_itself_in_a_circle() -> None:
+    done: set[str] = set()
+
+    def visit(module: str, path: tuple[str, ...]) -> None:
+        assert module not in path, f"a circle: {' -> '.join((*path, module))}"
+        if module not in done:
+            for name in sorted(own_imports(module, inside_functions=True)):
+                visit(name, (*path, module))
+            done.add(module)
+
+    for module in FILES:
+        visit(module, ())
+
+
+@pytest.mark.parametrize("module", [*WITHOUT_TORCH, "", *(name for name in FILES if name.startswith("cli"))])
+def test_torch_is_not_imported_by(module: str) -> None:
+    below = everything_below(module)
+    heavy = {name for name in below if foreign_imports(name) & HEAVY}
+    assert not heavy
+    assert below <= {*WITHOUT_TORCH, "", "backbones", *LAYERS[-1]}, "the engine is imported inside functions only"
+
+
+def test_torch_is_not_there_after_these_imports() -> None:
+    modules = [f"hires_nst.{name}" for name in (*WITHOUT_TORCH, *LAYERS[-1]) if name != "cli.__main__"]
+    code = f"import sys, {', '.join(modules)}; print(sorted({HEAVY!r} & sys.modules.keys()))"
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(PACKAGE.parent), os.environ.get("PYTHONPATH", "")])}
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, timeout=60, env=environment, check=True
+    )
+    assert done.stdout.strip() == "[]"
+
+
+@pytest.mark.parametrize("module", [name for name in FILES if not name.startswith("cli")])
+def test_only_the_command_line_prints_and_exits(module: str) -> None:
+    forbidden = {"print", "input", "exit", "quit", "breakpoint", "sys.exit", "os._exit", "sys.stdout", "sys.stderr"}
+    names = [ast.unparse(node) for node in ast.walk(tree(module)) if isinstance(node, (ast.Call, ast.Attribute))]
+    assert not forbidden & {name.partition("(")[0] for name in names}
+
+
+def public_definitions(node: ast.Module | ast.ClassDef, place: str) -> Iterator[tuple[str, str | None]]:
+    """Functions, classes and methods without an underscore, with their docstrings."""
+    for child in node.body:
+        if isinstance(child, (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)) and not child.name.startswith("_"):
+            yield f"{place}.{child.name}", ast.get_docstring(child)
+            if isinstance(child, ast.ClassDef):
+                yield from public_definitions(child, f"{place}.{child.name}")
+
+
+@pytest.mark.parametrize("module", FILES)
+def test_what_is_public_has_a_docstring(module: str) -> None:
+    found = [(module, ast.get_docstring(tree(module))), *public_definitions(tree(module), module)]
+    assert not [name for name, text in found if not text]

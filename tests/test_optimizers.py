@@ -1,0 +1,131 @@
+"""The optimisers on problems whose minimum is known."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+
+from hires_nst.config import Optimizer
+from hires_nst.optimizers import FIRST_CHANGE, AdamState, Gradient, minimise
+
+LBFGS, ADAM = Optimizer(), Optimizer(name="adam")
+BOTH = pytest.mark.parametrize("optimizer", [LBFGS, ADAM], ids=["lbfgs", "adam"])
+
+
+def quadratic(target: Tensor, scale: Tensor | float = 1.0) -> Gradient:
+    """scale * (x - target)^2, averaged over the pixels as the losses are."""
+
+    def gradient(x: Tensor) -> tuple[Tensor, Tensor]:
+        difference = x.detach() - target
+        return (scale * difference.square()).mean(), 2 * scale * difference / x.numel()
+
+    return gradient
+
+
+def image(seed: int, low: float = 0.2, high: float = 0.8) -> Tensor:
+    generator = torch.Generator().manual_seed(seed)
+    return low + (high - low) * torch.rand((1, 3, 12, 10), generator=generator)
+
+
+@BOTH
+def test_one_evaluation_a_step_and_each_is_told(optimizer: Optimizer) -> None:
+    calls: list[float] = []
+    told: list[tuple[int, float]] = []
+    objective = quadratic(image(1))
+
+    def gradient(x: Tensor) -> tuple[Tensor, Tensor]:
+        value, pull = objective(x)
+        calls.append(float(value))
+        return value, pull
+
+    minimise(image(0), gradient, optimizer=optimizer, steps=5, on_step=lambda step, loss: told.append((step, loss)))
+    assert [step for step, _ in told] == [1, 2, 3, 4, 5]
+    assert [loss for _, loss in told] == pytest.approx(calls)
+    assert told[0][1] == pytest.approx(float(objective(image(0))[0]))
+
+
+@BOTH
+def test_the_start_is_not_changed_and_the_result_has_no_graph(optimizer: Optimizer) -> None:
+    start = image(0)
+    before = start.clone()
+    result = minimise(start, quadratic(image(1)), optimizer=optimizer, steps=3)
+    assert torch.equal(start, before)
+    assert not result.requires_grad
+    assert not torch.equal(result, before)
+
+
+def test_lbfgs_finds_the_minimum_of_an_ill_conditioned_quadratic() -> None:
+    scale = torch.logspace(-1, 1, 360).view(1, 3, 12, 10)
+    result = minimise(image(0), quadratic(image(1), scale), optimizer=LBFGS, steps=60)
+    assert float((result - image(1)).abs().max()) < 0.02
+    assert float((result - image(1)).square().mean()) < 1e-4 * float((image(0) - image(1)).square().mean())
+
+
+def test_adam_finds_the_minimum_too() -> None:
+    result = minimise(image(0), quadratic(image(1)), optimizer=ADAM, steps=150)
+    assert float((result - image(1)).abs().max()) < 0.02
+
+
+def test_the_first_step_of_lbfgs_has_a_size_of_its_own() -> None:
+    start = torch.full((1, 3, 12, 10), 0.5)
+    for scale in (1.0, 100.0):
+        result = minimise(start, quadratic(image(1), scale), optimizer=LBFGS, steps=1)
+        assert float((result - start).abs().mean()) == pytest.approx(FIRST_CHANGE, rel=1e-3)
+    half = minimise(start, quadratic(image(1)), optimizer=Optimizer(learning_rate=0.5), steps=1)
+    assert float((half - start).abs().mean()) == pytest.approx(FIRST_CHANGE / 2, rel=1e-3)
+
+
+@BOTH
+def test_pixels_stay_in_range_though_the_minimum_does_not(optimizer: Optimizer) -> None:
+    seen: list[tuple[float, float]] = []
+    objective = quadratic(image(1, -1, 2))
+
+    def gradient(x: Tensor) -> tuple[Tensor, Tensor]:
+        seen.append((float(x.detach().min()), float(x.detach().max())))
+        return objective(x)
+
+    result = minimise(image(0), gradient, optimizer=optimizer, steps=80)
+    assert min(low for low, _ in seen) >= 0
+    assert max(high for _, high in seen) <= 1
+    assert torch.allclose(result, image(1, -1, 2).clamp(0, 1), atol=0.05)
+
+
+@BOTH
+def test_at_the_minimum_nothing_moves(optimizer: Optimizer) -> None:
+    result = minimise(image(1), quadratic(image(1)), optimizer=optimizer, steps=4)
+    assert torch.equal(result, image(1))
+
+
+def test_adam_goes_on_from_its_state() -> None:
+    objective = quadratic(image(1))
+    whole = minimise(image(0), objective, optimizer=ADAM, steps=9)
+    state = AdamState(torch.zeros_like(image(0)), torch.zeros_like(image(0)), 0)
+    first = minimise(image(0), objective, optimizer=ADAM, steps=4, state=state)
+    assert state.steps == 4
+    second = minimise(first, objective, optimizer=ADAM, steps=5, state=state)
+    assert state.steps == 9
+    assert torch.allclose(second, whole, atol=1e-6)
+    assert not torch.allclose(minimise(first, objective, optimizer=ADAM, steps=5), whole, atol=1e-4)
+
+
+@BOTH
+def test_the_same_start_gives_the_same_bits(optimizer: Optimizer) -> None:
+    results = [minimise(image(0), quadratic(image(1), 3.0), optimizer=optimizer, steps=6) for _ in range(2)]
+    assert torch.equal(*results)
+
+
+def test_history_and_learning_rate_are_handed_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    made: list[dict[str, Any]] = []
+    original = torch.optim.LBFGS.__init__
+
+    def init(self: Any, parameters: Any, **options: Any) -> None:
+        made.append(options)
+        original(self, parameters, **options)
+
+    monkeypatch.setattr(torch.optim.LBFGS, "__init__", init)
+    minimise(image(0), quadratic(image(1)), optimizer=Optimizer(history=3, learning_rate=0.7), steps=1)
+    assert (made[0]["history_size"], made[0]["lr"], made[0]["max_iter"]) == (3, 0.7, 1)
+    assert (LBFGS.rate, ADAM.rate) == (1.0, 0.02)
