@@ -21,7 +21,7 @@ from hires_nst.prints import fit, parse_paper
 from hires_nst.prints import pixels as print_pixels
 from hires_nst.tiles import Grid, make_grid
 
-AUTO_OVERLAP = 48
+AUTO_OVERLAP = 64
 """Pixels of overlap where `tiles.overlap` is auto; see benchmarks/results."""
 
 MEASURE_FACTOR = 2

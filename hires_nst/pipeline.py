@@ -232,6 +232,7 @@ def paint_level(
                     canvas, content, objective, grid,
                     measure_grid=job.measure_grid(level.height, level.width, size),
                     coupling=config.tiles.coupling, optimizer=config.optimizer, steps=level.steps, adam=adam,
+                    fresh=number == 0,
                     listener=_listener(emit, level, number, grid, exact=config.tiles.coupling == "exact"),
                 )  # fmt: skip
         except (RuntimeError, MemoryError) as error:

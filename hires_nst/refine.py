@@ -26,7 +26,7 @@ from hires_nst.canvas import Canvas
 from hires_nst.config import Coupling, Optimizer
 from hires_nst.moments import Statistics
 from hires_nst.objective import Objective
-from hires_nst.optimizers import AdamState, minimise
+from hires_nst.optimizers import FIRST_CHANGE, RESTART_CHANGE, AdamState, minimise
 from hires_nst.tiles import Grid, Tile
 
 
@@ -74,6 +74,7 @@ def refine_round(
     optimizer: Optimizer,
     steps: int,
     adam: AdamCanvases | None = None,
+    fresh: bool = True,
     order: Iterable[int] | None = None,
     listener: Listener = Listener(),
 ) -> tuple[Canvas, float]:
@@ -88,13 +89,14 @@ def refine_round(
         grid: the tiles.
         measure_grid: tiles for the evaluations that need no graph; they may be larger.
         adam: Adam's state, updated in place; None restarts it.
+        fresh: whether this is a level's first round, in which L-BFGS may begin with a longer step.
         order: tile indices in the order in which to work on them.
 
     Returns:
         The new canvas, and the mean of the tiles' last losses weighted by owned area.
     """
     if coupling == "exact":
-        return _exact_round(canvas, content, objective, grid, optimizer, steps, adam, listener)
+        return _exact_round(canvas, content, objective, grid, optimizer, steps, adam, fresh, listener)
     start: dict[str, Statistics] | None = None
     if coupling == "balanced" and len(grid.tiles) > 1 and objective.style:
         sums = objective.measure(canvas, None, measure_grid)
@@ -106,7 +108,7 @@ def refine_round(
         tile, began = grid.tiles[index], time.monotonic()
         result = refine_tile(
             canvas, content, objective, tile, start=start, optimizer=optimizer, steps=steps, adam=adam,
-            on_step=partial(listener.step, index),
+            fresh=fresh, on_step=partial(listener.step, index),
         )  # fmt: skip
         blend.take(tile, result)
         loss += result.loss * tile.owned.area / grid.image.area
@@ -124,12 +126,14 @@ def refine_tile(
     optimizer: Optimizer,
     steps: int,
     adam: AdamCanvases | None = None,
+    fresh: bool = True,
     on_step: Callable[[int, float], None] = lambda step, loss: None,
 ) -> TileResult:
     """Optimise one tile's window.
 
     Args:
         start: the whole image's statistics at the start of the round (`balanced`), or None for the window's own.
+        fresh: whether this is a level's first round.
     """
     image = objective.extract.read(canvas, tile.window)
     gradient = tile_gradient(objective, tile, objective.extract.read(content, tile.window), start)
@@ -143,7 +147,10 @@ def refine_tile(
         last[0] = value
         on_step(step, value)
 
-    result = minimise(image, gradient, optimizer=optimizer, steps=steps, state=state, on_step=told)
+    first_change = FIRST_CHANGE if fresh else RESTART_CHANGE
+    result = minimise(
+        image, gradient, optimizer=optimizer, steps=steps, state=state, first_change=first_change, on_step=told
+    )
     return TileResult(result, last[0], state)
 
 
@@ -162,8 +169,10 @@ def tile_gradient(
 
     def gradient(x: Tensor) -> tuple[Tensor, Tensor]:
         terms = objective.terms(x, target, tile.window, tile.window)
-        share = objective.statistics(terms.moments, ratio)
-        if start is not None:
+        if start is None:
+            share = {layer: moments.finalise() for layer, moments in terms.moments.items()}
+        else:
+            share = objective.statistics(terms.moments, ratio)
             if not offset:
                 offset.update({layer: start[layer] - share[layer].detach() for layer in share})
             share = {layer: offset[layer] + share[layer] for layer in share}
@@ -224,6 +233,7 @@ def _exact_round(
     optimizer: Optimizer,
     steps: int,
     adam: AdamCanvases | None,
+    fresh: bool,
     listener: Listener,
 ) -> tuple[Canvas, float]:
     """A round of the reference: the whole canvas is one variable, its gradient evaluated in tiles."""
@@ -250,7 +260,10 @@ def _exact_round(
         listener.step(0, step, value)
 
     start = canvas.read(canvas.image, device=cpu, dtype=dtype)
-    result = minimise(start, gradient, optimizer=optimizer, steps=steps, state=state, on_step=told)
+    first_change = FIRST_CHANGE if fresh else RESTART_CHANGE
+    result = minimise(
+        start, gradient, optimizer=optimizer, steps=steps, state=state, first_change=first_change, on_step=told
+    )
     if adam is not None and state is not None:
         adam.mean.write(work.image, state.mean)
         adam.square.write(work.image, state.square)

@@ -174,9 +174,9 @@ _KNOWN = (
         weights=Weights(
             provider="bundled",
             file="vgg19-slim.safetensors",
-            sha256="",
+            sha256="cb6e563532d5447ae009875ee007185d13c37d72bf8f7a7c62983f83253ea73f",
             url="",
-            size=0,
+            size=1_622_400,
         ),
     ),
     Backbone(

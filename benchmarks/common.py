@@ -1,0 +1,109 @@
+"""What the benchmarks share: the images, scores, and where results go."""
+
+from __future__ import annotations
+
+import datetime
+import platform
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from hires_nst.backbones.registry import BACKBONES
+from hires_nst.backbones.weights import load_network
+from hires_nst.canvas import Canvas
+from hires_nst.config import Config
+from hires_nst.images import read_picture, resize_pixels
+from hires_nst.objective import Extractor, Objective, content_norms, style_statistics
+from hires_nst.tiles import Grid, make_grid
+
+ROOT = Path(__file__).resolve().parents[1]
+SAMPLES, RESULTS = ROOT / "samples", ROOT / "benchmarks" / "results"
+PAIRS = (("landscape", "flow_strokes"), ("astronaut", "mosaic"))
+
+
+def picture(kind: str, name: str, width: int, height: int) -> Canvas:
+    """A sample image that fills width x height, cut centrally."""
+    source = read_picture(SAMPLES / kind / f"{name}.jpg", max_megapixels=100).pixels
+    rows, columns = source.shape[:2]
+    part = min(columns / width, rows / height)
+    box = ((columns - width * part) / 2, (rows - height * part) / 2, width * part, height * part)
+    return Canvas(resize_pixels(source, width, height, box=box))
+
+
+def extractor(config: Config) -> Extractor:
+    """The configured network on the CPU or the first CUDA device."""
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    network = load_network(BACKBONES[config.model.name], pooling=config.model.pooling, padding=config.model.padding)
+    return Extractor(network.to(device), device)
+
+
+def forward_grid(canvas: Canvas, size: int = 512) -> Grid:
+    """Tiles for evaluations without a graph."""
+    return make_grid(canvas.height, canvas.width, size=size, stride=16)
+
+
+def objective_for(extract: Extractor, config: Config, content: Canvas, style: Canvas) -> Objective:
+    """The objective of an image of the content's size."""
+    style_layers = [name for name in config.layers if name in config.loss.active_style_layers]
+    content_layers = [name for name in config.layers if name in config.loss.active_content_layers]
+    return Objective(
+        extract,
+        config.loss,
+        style_statistics(extract, [(style, 1.0)], style_layers, forward_grid),
+        content_norms(extract, content, content_layers, forward_grid(content)),
+        content.height,
+        content.width,
+    )
+
+
+def scores(objective: Objective, canvas: Canvas, content: Canvas) -> tuple[float, float]:
+    """The global style and content loss of a finished image."""
+    terms = objective.measure(canvas, content, forward_grid(canvas))
+    return float(objective.style_value(objective.statistics(terms.moments))), float(terms.content)
+
+
+def seam_visibility(canvas: Canvas, grids: Sequence[Grid]) -> float:
+    """The mean absolute second difference across the tile borders of all grids, over that elsewhere."""
+    pixels = canvas.pixels.astype(np.float64)
+    down = np.abs(pixels[2:] - 2 * pixels[1:-1] + pixels[:-2]).mean((1, 2))
+    across = np.abs(pixels[:, 2:] - 2 * pixels[:, 1:-1] + pixels[:, :-2]).mean((0, 2))
+    rows = {cut for grid in grids for cut in grid.row_cuts[1:-1]}
+    columns = {cut for grid in grids for cut in grid.column_cuts[1:-1]}
+    on: list[float] = []
+    off: list[float] = []
+    for values, cuts in ((down, rows), (across, columns)):
+        # A border lies between pixels cut - 1 and cut: the second differences centred on either of them cross it.
+        border = np.isin(np.arange(len(values)) + 1, [edge for cut in cuts for edge in (cut - 1, cut)])
+        on += list(values[border])
+        off += list(values[~border])
+    return float(np.mean(on) / np.mean(off))
+
+
+def machine() -> str:
+    """This machine and today, in one line."""
+    device = torch.cuda.get_device_name() if torch.cuda.is_available() else f"{torch.get_num_threads()} CPU threads"
+    today = datetime.date.today().isoformat()
+    return f"{today}, {device} ({platform.machine()}), Python {platform.python_version()}, torch {torch.__version__}"
+
+
+def report(
+    name: str,
+    title: str,
+    header: Sequence[str],
+    rows: Sequence[Sequence[str]],
+    notes: Sequence[str] = (),
+    *,
+    script: str | None = None,
+) -> None:
+    """Print a table and write it as Markdown under benchmarks/results/."""
+    lines = [f"# {title}", "", machine(), ""]
+    lines += ["| " + " | ".join(header) + " |", "|" + " --- |" * len(header)]
+    lines += ["| " + " | ".join(row) + " |" for row in rows]
+    lines += ["", *notes, "", f"Made by `python benchmarks/{script or name}.py`."]
+    text = "\n".join(lines) + "\n"
+    RESULTS.mkdir(parents=True, exist_ok=True)
+    suffix = "-cuda" if torch.cuda.is_available() else ""
+    (RESULTS / f"{name}{suffix}.md").write_text(text)
+    print(text)
