@@ -98,8 +98,9 @@ def _lbfgs(
 ) -> Tensor:
     """L-BFGS with a whitened first guess of the Hessian.
 
-    Pixels may leave [0, 1] on the way and are clamped at the end: clamping in between would falsify the differences of
-    which the curvature is made.
+    The objective is evaluated at the pixels clamped to [0, 1], and what would push a clamped pixel further out counts
+    as no gradient. The variable itself is not clamped: that would falsify the differences of which the curvature is
+    made.
     """
     value, pull = gradient(start.clone().requires_grad_())
     scaling = whitening(pull)
@@ -109,18 +110,22 @@ def _lbfgs(
         return start
     loss_scale = GRADIENT_SCALE / float(scaled)
     # torch's first step is lr * g / |g|_1 in z; this lr makes its mean absolute value in pixels `first_change`.
-    first_rate = first_change * start.numel() * float(scaled / (pull * scaling.square()).abs().sum())
+    first_rate = (
+        optimizer.rate * first_change * start.numel() * float(scaled / (pull * scaling.square()).abs().sum())
+    )
     z = torch.zeros(start.shape, dtype=start.dtype, device=start.device, requires_grad=True)
     method = torch.optim.LBFGS(
-        [z], lr=first_rate, max_iter=1, history_size=optimizer.history, tolerance_grad=0, tolerance_change=0
+        [z], lr=optimizer.rate, max_iter=1, history_size=optimizer.history, tolerance_grad=0, tolerance_change=0
     )
+    method.param_groups[0]["lr"] = first_rate
     pending = [(value, pull)]
     good, now = start, start
     values: list[float] = []
 
     def closure() -> Tensor:
-        value, pull = pending.pop() if pending else gradient(now.clone().requires_grad_())
-        z.grad = (pull * scaling * loss_scale).contiguous()
+        value, pull = pending.pop() if pending else gradient(now.clamp(0, 1).requires_grad_())
+        outward = ((now < 0) & (pull > 0)) | ((now > 1) & (pull < 0))
+        z.grad = (pull * scaling * loss_scale).masked_fill(outward, 0).contiguous()
         values.append(float(value))
         return value * loss_scale
 
