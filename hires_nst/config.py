@@ -224,8 +224,8 @@ class Runtime(Section):
     @field_validator("device")
     @classmethod
     def _device(cls, value: str) -> str:
-        if not re.fullmatch("auto|cpu|mps|cuda(:[0-9]{1,3})?", value):
-            raise ValueError(f"there is no device {value!r}; write auto, cpu, cuda, cuda:N or mps")
+        if not re.fullmatch("auto|cpu|cuda(:[0-9]{1,3})?", value):
+            raise ValueError(f"there is no device {value!r}; write auto, cpu, cuda or cuda:N")
         return value
 
 

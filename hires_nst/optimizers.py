@@ -110,9 +110,7 @@ def _lbfgs(
         return start
     loss_scale = GRADIENT_SCALE / float(scaled)
     # torch's first step is lr * g / |g|_1 in z; this lr makes its mean absolute value in pixels `first_change`.
-    first_rate = (
-        optimizer.rate * first_change * start.numel() * float(scaled / (pull * scaling.square()).abs().sum())
-    )
+    first_rate = optimizer.rate * first_change * start.numel() * float(scaled / (pull * scaling.square()).abs().sum())
     z = torch.zeros(start.shape, dtype=start.dtype, device=start.device, requires_grad=True)
     method = torch.optim.LBFGS(
         [z], lr=optimizer.rate, max_iter=1, history_size=optimizer.history, tolerance_grad=0, tolerance_change=0

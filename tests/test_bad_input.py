@@ -162,7 +162,7 @@ def test_a_painting_with_transparent_pixels(inputs: Path, results: Path) -> None
         (["--set", "loss.content_layers={conv5_3: 1}"], "vgg19-slim has no layer 'conv5_3'"),
         (["--model", "vgg18"], "there is no network 'vgg18'; did you mean 'vgg1"),
         (["--device", "gpu"], "there is no device 'gpu'; write auto, cpu, cuda"),
-        (["--device", "mps"], "mps has no float64"),
+        (["--device", "mps"], "there is no device 'mps'; write auto, cpu, cuda"),
         (["--tile-size", "3"], "tiles.size should be"),
         (["--init", "contnet"], "did you mean 'content'?"),
         (["--print", "A9"], "'A9' is no paper size"),

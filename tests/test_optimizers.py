@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from hires_nst.config import Optimizer
-from hires_nst.optimizers import FIRST_CHANGE, AdamState, Gradient, minimise
+from hires_nst.optimizers import FIRST_CHANGE, AdamState, Gradient, minimise, whitening
 
 LBFGS, ADAM = Optimizer(), Optimizer(name="adam")
 BOTH = pytest.mark.parametrize("optimizer", [LBFGS, ADAM], ids=["lbfgs", "adam"])
@@ -129,3 +129,27 @@ def test_history_and_learning_rate_are_handed_on(monkeypatch: pytest.MonkeyPatch
     minimise(image(0), quadratic(image(1)), optimizer=Optimizer(history=3, learning_rate=0.7), steps=1)
     assert (made[0]["history_size"], made[0]["lr"], made[0]["max_iter"]) == (3, 0.7, 1)
     assert (LBFGS.rate, ADAM.rate) == (1.0, 0.02)
+
+
+def test_whitening_lifts_calm_regions_and_depends_on_no_scale() -> None:
+    pull = torch.ones((1, 3, 24, 40))
+    pull[..., 20:] = 0.01
+    scaling = whitening(pull)
+    assert scaling.shape == (1, 1, 24, 40)
+    assert float(scaling[..., 30:].min()) > 1.5 * float(scaling[..., :10].max())
+    assert torch.allclose(whitening(pull * 1e-6), scaling, rtol=1e-4)
+
+
+@BOTH
+def test_a_value_that_is_not_finite_ends_the_steps_at_the_last_good_image(optimizer: Optimizer) -> None:
+    objective, calls = quadratic(image(1)), [0]
+
+    def gradient(x: Tensor) -> tuple[Tensor, Tensor]:
+        calls[0] += 1
+        value, pull = objective(x)
+        return (value * float("nan"), pull * float("nan")) if calls[0] == 4 else (value, pull)
+
+    result = minimise(image(0), gradient, optimizer=optimizer, steps=10)
+    assert calls[0] == 4
+    assert bool(result.isfinite().all())
+    assert float((result - image(1)).abs().mean()) < float((image(0) - image(1)).abs().mean())

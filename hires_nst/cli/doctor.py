@@ -91,6 +91,4 @@ def _devices() -> list[str]:
         for index in range(torch.cuda.device_count()):
             free, total = torch.cuda.mem_get_info(index)
             found.append(f"cuda:{index} ({torch.cuda.get_device_name(index)}, {amount(free)} free of {amount(total)})")
-    if torch.backends.mps.is_available():
-        found.append("mps")
     return found
