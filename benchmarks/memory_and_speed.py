@@ -72,7 +72,7 @@ def seconds_per_evaluation(width: int, height: int, tile: int, *, rounds: int, s
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--megapixels", type=float, nargs="+", default=[4, 16, 36])
+    parser.add_argument("--megapixels", type=float, nargs="*", default=[4, 16, 36], help="none: speed only")
     parser.add_argument("--tile", type=int, default=512)
     parser.add_argument("--width", type=int, default=1536)
     parser.add_argument("--height", type=int, default=2048)
@@ -90,19 +90,20 @@ def main() -> None:
         rows.append([f"{megapixels:g}", f"{bytes_used / 1e9:.2f}", slope])
         previous = (megapixels, bytes_used)
         print(rows[-1], flush=True)
-    report(
-        "memory",
-        f"Peak memory of a run, tiles of {options.tile} px",
-        ["megapixels", "peak, GB", "bytes per further pixel"],
-        rows,
-        [
-            "Canvases are float32, 12 bytes per pixel: at the finest level the photograph, the image before and after "
-            "a round, which makes 36, and for a moment the coarser level's. Tiles are cut equally, at most of the size "
-            "named: at 4 megapixels they have 421 px, at 16 481 and at 36 505, which is most of the difference between "
-            "the first two rows."
-        ],
-        script="memory_and_speed",
-    )
+    if rows:
+        report(
+            "memory",
+            f"Peak memory of a run, tiles of {options.tile} px",
+            ["megapixels", "peak, GB", "bytes per further pixel"],
+            rows,
+            [
+                "Canvases are float32, 12 bytes per pixel: at the finest level the photograph, the image before and "
+                "after a round, which makes 36, and for a moment the coarser level's. Tiles are cut equally, at most "
+                "of the size named: at 4 megapixels they have 421 px, at 16 481 and at 36 505, which is most of the "
+                "difference between the first two rows."
+            ],
+            script="memory_and_speed",
+        )
     width, height, steps = options.width, options.height, Config().levels.steps
     untiled = seconds_per_evaluation(width, height, 1 << 20, rounds=2, steps=steps)
     rows = [["untiled", "1", f"{untiled / (width * height / 1e6):.3f}", "1.00"]]
