@@ -98,8 +98,9 @@ def main() -> None:
             rows,
             [
                 "Canvases are float32, 12 bytes per pixel: at the finest level the photograph, the image before and "
-                "after a round, which makes 36, and for a moment the coarser level's. Tiles are cut equally, at most "
-                "of the size named: at 4 megapixels they have 421 px, at 16 481 and at 36 505."
+                "after a round, which makes 36 in this schedule of one round (with more rounds the level's start "
+                "stays too: 48), and for a moment the coarser level's. Tiles are cut equally, at most of the size "
+                "named: at 4 megapixels they have 421 px, at 16 481 and at 36 505."
             ],
             script="memory_and_speed",
         )

@@ -22,7 +22,7 @@ from hires_nst.prints import pixels as print_pixels
 from hires_nst.tiles import Grid, make_grid
 
 AUTO_OVERLAP = 64
-"""Pixels of overlap where `tiles.overlap` is auto; see benchmarks/results."""
+"""Pixels of overlap where `tiles.overlap` is auto: more gained little in style loss, less lost some."""
 
 MEASURE_FACTOR = 2
 """Tiles of evaluations without a graph are this much larger, in about the memory of those with one."""
@@ -30,8 +30,8 @@ MEASURE_FACTOR = 2
 LARGEST_TENSOR = 2**31
 """Elements beyond which cuDNN is unsafe."""
 
-CANVASES = 3
-"""Full-size canvases at the finest level: the photograph, the image before a round and after it."""
+CANVASES = 4
+"""Full-size canvases at the finest level: the photograph, the level's start, the image before a round and after it."""
 
 
 @dataclass(frozen=True)
