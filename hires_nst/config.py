@@ -170,7 +170,7 @@ class Levels(Section):
     factor: Annotated[float, Field(gt=1, le=8)] = Field(2.0, description="from one level to the next")
     coarse_steps: Annotated[int, Field(ge=1, le=100_000)] = Field(200, description="evaluations of the coarsest level")
     rounds: Annotated[int, Field(ge=1, le=1000)] = Field(
-        8, description="of the second level; eight rounds of 4 end lower than four of 8 (benchmarks/results)"
+        8, description="of the second level; shorter rounds couple tiles better, longer ones restart less"
     )
     steps: Annotated[int, Field(ge=1, le=10_000)] = Field(4, description="evaluations a round")
     decay: Annotated[float, Field(gt=0, le=1)] = Field(
