@@ -45,6 +45,16 @@ class WeightsError(HiresNstError):
     exit_code = 5
 
 
+class Interrupted(HiresNstError):
+    """A run was stopped in an orderly way, and can go on; `exit_code` is set for the signal that stopped it."""
+
+    exit_code = 130
+
+    def __init__(self, message: str, *, exit_code: int = 130) -> None:
+        super().__init__(message)
+        self.exit_code = exit_code
+
+
 def nearest(word: str, known: Iterable[str]) -> str:
     """A tail for an error message about an unknown word: the nearest known one, or all of them when none is near."""
     candidates = list(known)

@@ -16,7 +16,18 @@ PACKAGE = Path(__file__).parent.parent / "hires_nst"
 
 # From the ground up: a module may import from its own layer and from those below, and never in a circle.
 LAYERS = (
-    ("errors", "events", "prints", "tiles", "moments", "backbones", "backbones.registry", "config", "levels"),
+    (
+        "errors",
+        "events",
+        "prints",
+        "tiles",
+        "moments",
+        "backbones",
+        "backbones.registry",
+        "config",
+        "levels",
+        "stopping",
+    ),
     ("images", "image_files", "canvas", "losses", "memory", "backbones.vgg", "backbones.weights"),
     ("objective",),
     ("optimizers", "refine"),
@@ -24,7 +35,7 @@ LAYERS = (
     ("",),  # the package itself: the public API
     ("cli", "cli.progress", "cli.options", "cli.stylize", "cli.config", "cli.models", "cli.doctor", "cli.__main__"),
 )
-WITHOUT_TORCH = ("errors", "events", "config", "prints", "tiles", "levels", "backbones.registry")
+WITHOUT_TORCH = ("errors", "events", "config", "prints", "tiles", "levels", "stopping", "backbones.registry")
 """Quick to import, as is the command line, which stands on them alone until a command runs."""
 
 HEAVY = {"torch", "torchvision", "safetensors"}

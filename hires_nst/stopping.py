@@ -1,0 +1,63 @@
+"""Stopping in an orderly way: when asked to, or before a deadline."""
+
+from __future__ import annotations
+
+import re
+import time
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from hires_nst.errors import ConfigError
+
+
+@dataclass
+class Stop:
+    """When to stop; looked at between pieces of work.
+
+    Attributes:
+        deadline: seconds since the epoch at which everything must have ended; None for none.
+        reason: why the run is to stop (`Ctrl-C`, `SIGTERM`, `the deadline 07:00`); None while it may go on. Setting it
+            is all that a signal handler has to do.
+        exit_code: of the program that ends for this reason.
+    """
+
+    deadline: float | None = None
+    reason: str | None = None
+    exit_code: int = 130
+
+    def request(self, reason: str, *, exit_code: int = 130) -> None:
+        """Ask for an orderly end; the first request stays."""
+        if self.reason is None:
+            self.reason, self.exit_code = reason, exit_code
+
+    def due(self, seconds: float = 0.0) -> bool:
+        """Whether to stop now: asked to, or the next piece of work, which takes `seconds`, would pass the deadline."""
+        if self.reason is None and self.deadline is not None and time.time() + seconds > self.deadline:
+            self.request(f"the deadline {datetime.fromtimestamp(self.deadline):%H:%M}")
+        return self.reason is not None
+
+
+def deadline(*, until: str | None = None, max_hours: float | None = None, now: datetime | None = None) -> float | None:
+    """The earlier one of a time of day and a number of hours from now, in seconds since the epoch.
+
+    Args:
+        until: `07:00` or `7:00`, the next time that a clock shows it (local time).
+        max_hours: from now.
+        now: the present moment; the clock's when not given.
+
+    Raises:
+        ConfigError: `until` is no time of day, or `max_hours` is not positive.
+    """
+    now = now or datetime.now()
+    ends: list[datetime] = []
+    if until is not None:
+        match = re.fullmatch(r"([01]?\d|2[0-3]):([0-5]\d)", until.strip())
+        if match is None:
+            raise ConfigError(f"{until!r} is no time of day; write hours and minutes, such as 07:00")
+        end = now.replace(hour=int(match[1]), minute=int(match[2]), second=0, microsecond=0)
+        ends.append(end if end > now else end + timedelta(days=1))
+    if max_hours is not None:
+        if not 0 < max_hours < 24 * 365:
+            raise ConfigError(f"--max-hours must be above 0 and below a year, not {max_hours:g}")
+        ends.append(now + timedelta(hours=max_hours))
+    return min(ends).timestamp() if ends else None
