@@ -12,18 +12,19 @@ from typing import TYPE_CHECKING, Any
 
 from hires_nst.config import Config, load_config
 from hires_nst.errors import HiresNstError
+from hires_nst.version import VERSION
 
 if TYPE_CHECKING:
-    from hires_nst.pipeline import Result, stylize
+    from hires_nst.pipeline import Result, resume, stylize
     from hires_nst.planning import Plan, plan
 
-__version__ = "0.1.0"
-__all__ = ["Config", "HiresNstError", "Plan", "Result", "__version__", "load_config", "plan", "stylize"]
+__version__ = VERSION
+__all__ = ["Config", "HiresNstError", "Plan", "Result", "__version__", "load_config", "plan", "resume", "stylize"]
 
 
 def __getattr__(name: str) -> Any:
     """Import the engine, and torch with it, when it is first asked for."""
-    if name in ("Result", "stylize"):
+    if name in ("Result", "resume", "stylize"):
         return getattr(import_module("hires_nst.pipeline"), name)
     if name in ("Plan", "plan"):
         return getattr(import_module("hires_nst.planning"), name)

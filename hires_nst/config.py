@@ -229,6 +229,22 @@ class Runtime(Section):
         return value
 
 
+class Checkpoint(Section):
+    """What is kept on the disk during a run, so that it can go on after an interruption."""
+
+    every: Literal["tile", "round", "level"] = Field(
+        "tile", description="tile, round or level: what is kept when it is finished"
+    )
+    every_seconds: Positive = Field(
+        60.0, description="with every: tile, the most that is lost inside a tile of many steps"
+    )
+    keep: Annotated[int, Field(ge=1, le=1000)] = Field(
+        1, description="finished rounds that stay; more of them are more to fall back on if a file is damaged"
+    )
+    directory: Path | None = Field(None, description="the run directory; beside the result when not given")
+    keep_run: bool = Field(False, description="leave the run directory when the result is written")
+
+
 class Images(Section):
     """Limits on input images."""
 
@@ -248,6 +264,7 @@ class Config(Section):
     tiles: Tiles = Tiles()
     optimizer: Optimizer = Optimizer()
     runtime: Runtime = Runtime()
+    checkpoint: Checkpoint = Checkpoint()
     images: Images = Images()
 
     @model_validator(mode="after")
@@ -443,7 +460,7 @@ def absolute_paths(data: Mapping[str, Any], folder: Path) -> dict[str, Any]:
             {**style, "image": at(style["image"])} if isinstance(style, dict) and "image" in style else style
             for style in result["styles"]
         ]
-    for section, key in (("init", "file"), ("model", "weights")):
+    for section, key in (("init", "file"), ("model", "weights"), ("checkpoint", "directory")):
         if isinstance(result.get(section), dict) and key in result[section]:
             result[section] = {**result[section], key: at(result[section][key])}
     return result

@@ -45,6 +45,14 @@ class WeightsError(HiresNstError):
     exit_code = 5
 
 
+class DamagedFile(InputError):
+    """A file of a run directory is not what was written there."""
+
+
+class RunBusy(HiresNstError):
+    """Another process works in the run directory."""
+
+
 class Interrupted(HiresNstError):
     """A run was stopped in an orderly way, and can go on; `exit_code` is set for the signal that stopped it."""
 

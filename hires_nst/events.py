@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass, fields
 from typing import Any
 
 
@@ -93,6 +93,18 @@ class TileFinished(Event):
 
 
 @dataclass(frozen=True)
+class TileRestored(Event):
+    """A tile that was finished before an interruption was read from the run directory; as `TileFinished`."""
+
+    level: int
+    round: int
+    tile: int
+    tiles: int
+    loss: float
+    pixel_evaluations: float
+
+
+@dataclass(frozen=True)
 class RoundFinished(Event):
     """All tiles are blended into the next canvas; `loss` is the mean of the tiles' last losses."""
 
@@ -122,6 +134,40 @@ class TilesShrunk(Event):
 
 
 @dataclass(frozen=True)
+class CheckpointWritten(Event):
+    """A file of the run directory is complete on the disk.
+
+    Attributes:
+        kind: tile, step (inside a tile), round or level.
+        bytes: of the file.
+        seconds: that writing it took.
+    """
+
+    kind: str
+    level: int
+    round: int
+    bytes: int
+    seconds: float
+
+
+@dataclass(frozen=True)
+class RunResumed(Event):
+    """An interrupted run goes on at this round of this level; past the last level, with writing the picture."""
+
+    run_dir: str
+    level: int
+    round: int
+
+
+@dataclass(frozen=True)
+class RunStopped(Event):
+    """The run ends in an orderly way before it is finished; `reason` says why, `run_dir` where to go on."""
+
+    reason: str
+    run_dir: str
+
+
+@dataclass(frozen=True)
 class DownloadProgress(Event):
     """Weights are being downloaded: bytes so far of all bytes (0 when unknown)."""
 
@@ -138,6 +184,15 @@ class RunFinished(Event):
     width: int
     height: int
     seconds: float
+
+
+def from_dict(data: Mapping[str, Any]) -> Event | None:
+    """The event that `as_dict` made the data of; None when it is no event that is known here."""
+    kind = next((kind for kind in Event.__subclasses__() if kind.__name__ == data.get("event")), None)
+    names = [field.name for field in fields(kind)] if kind else []
+    if kind is None or not data.keys() >= set(names):
+        return None
+    return kind(**{name: data[name] for name in names})
 
 
 OnEvent = Callable[[Event], None]

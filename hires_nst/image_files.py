@@ -40,7 +40,7 @@ def check_output(path: Path, *, overwrite: bool) -> None:
     if path.suffix.lower() not in _SUFFIX_FORMATS:
         raise OutputError(f"{path} does not end in one of {', '.join(_SUFFIX_FORMATS)}; choose one for the output")
     folder = path.parent
-    with _writing(path):
+    with said_plainly(path):
         if not folder.exists():
             raise OutputError(f"the folder {folder} for {path.name} does not exist; make it first or choose another")
         if not folder.is_dir():
@@ -72,13 +72,17 @@ def write_picture(
     quality: int = 95,
     compression: Literal["deflate", "lzw", "none"] = "deflate",
     overwrite: bool = False,
+    pause: Callable[[], None] = lambda: None,
+    name: str | None = None,
+    done: Callable[[Path], None] = lambda file: None,
 ) -> None:
     """Write `pixels` (H, W, 3) and `alpha` (H, W), float32 sRGB in [0, 1], in the format that the suffix names.
 
     Both may be memory maps: PNG and TIFF are quantised and compressed in strips, JPEG needs the whole picture at once.
     An sRGB profile is always embedded, and `dpi` dots per inch unless it is None. `quality` (1 to 100) is for JPEG,
     which keeps full chroma (4:4:4); `compression` is for TIFF, which becomes a BigTIFF when it needs to. PNG is always
-    deflated. The write is atomic, see `atomic_write`; the same arguments give the same bytes.
+    deflated. The write is atomic, see `atomic_write`; the same arguments give the same bytes. `pause` is called
+    before each strip, and may raise to end it; `name` and `done` are those of `atomic_write`.
 
     Raises OutputError where `check_output` does, for a JPEG of 16 bits, with alpha or above 65,500 pixels a side, and
     when the file may not be written; ResourceError when the disk is full.
@@ -91,43 +95,56 @@ def write_picture(
 
     def write(file: BinaryIO) -> None:
         if kind == "PNG":
-            _write_png(file, pixels, alpha, dpi, bit_depth)
+            _write_png(file, pixels, alpha, dpi, bit_depth, pause)
         elif kind == "JPEG":
-            _write_jpeg(file, pixels, dpi, quality)
+            _write_jpeg(file, pixels, dpi, quality, pause)
         else:
-            _write_tiff(file, pixels, alpha, dpi, bit_depth, compression)
+            _write_tiff(file, pixels, alpha, dpi, bit_depth, compression, pause)
 
-    atomic_write(path, write, overwrite=overwrite)
+    atomic_write(path, write, overwrite=overwrite, name=name, done=done)
 
 
-def atomic_write(path: Path, write: Callable[[BinaryIO], None], *, overwrite: bool) -> None:
+def atomic_write(
+    path: Path,
+    write: Callable[[BinaryIO], None],
+    *,
+    overwrite: bool,
+    name: str | None = None,
+    done: Callable[[Path], None] = lambda file: None,
+) -> None:
     """Make the file `path` with what `write` puts into the binary file it is given: all of it or nothing.
 
     The bytes go to a temporary file in the same folder, whose name starts with a dot, and from there to the disk; then
     it takes the place of `path`. On any exception, KeyboardInterrupt included, the temporary file is removed and
-    whatever was at `path` stays as it was.
+    whatever was at `path` stays as it was. The temporary file is called `name`, or at random; `done` is told of it when
+    it is complete.
 
     Raises OutputError when `path` exists and not `overwrite`, or the file cannot be written; ResourceError when the
     disk is full; and whatever else `write` raises.
     """
-    temporary = path.parent / f".{secrets.token_hex(8)}.part"
-    with _writing(path):
+    temporary = path.parent / f".{name or secrets.token_hex(8)}.part"
+    with said_plainly(path):
         _check_free(path, overwrite)
         try:
             with temporary.open("xb") as file:
                 write(file)
                 file.flush()
                 os.fsync(file.fileno())
+            done(temporary)
             _check_free(path, overwrite)  # it may have come in the meantime
             temporary.replace(path)
         finally:
             temporary.unlink(missing_ok=True)
-        _sync_folder(path.parent)
+        sync_folder(path.parent)
 
 
 @contextmanager
-def _writing(path: Path) -> Iterator[None]:
-    """What the system refuses in the block becomes one sentence about `path`."""
+def said_plainly(path: Path, *, other: str = "choose another folder or name") -> Iterator[None]:
+    """What the system refuses in the block becomes one sentence about `path`, with the `other` thing to do.
+
+    Raises:
+        OutputError: it may not or cannot be written. ResourceError: the disk is full.
+    """
     try:
         yield
     except OSError as error:
@@ -135,10 +152,10 @@ def _writing(path: Path) -> Iterator[None]:
             message = f"no space left on the disk of {path}; free some or choose another folder"
             raise ResourceError(message) from error
         if isinstance(error, PermissionError):
-            message = f"{path} may not be written; change the permissions of its folder or choose another"
+            message = f"{path} may not be written; change the permissions of its folder, or {other}"
             raise OutputError(message) from error
         reason = error.strerror or str(error)
-        raise OutputError(f"{path} cannot be written ({reason}); choose another folder or name") from error
+        raise OutputError(f"{path} cannot be written ({reason}); {other}") from error
 
 
 def _check_free(path: Path, overwrite: bool) -> None:
@@ -146,7 +163,7 @@ def _check_free(path: Path, overwrite: bool) -> None:
         raise OutputError(f"{path} exists already; give --overwrite to replace it or choose another name")
 
 
-def _sync_folder(folder: Path) -> None:
+def sync_folder(folder: Path) -> None:
     """Bring the new name to the disk; where folders cannot be opened or synchronised the system sees to it itself."""
     with suppress(OSError):
         handle = os.open(folder, os.O_RDONLY)
@@ -156,17 +173,25 @@ def _sync_folder(folder: Path) -> None:
             os.close(handle)
 
 
-def _strips(pixels: Floats, alpha: Floats | None, bit_depth: int) -> Iterator[Samples]:
+def _strips(pixels: Floats, alpha: Floats | None, bit_depth: int, pause: Callable[[], None]) -> Iterator[Samples]:
     """The picture quantised with rounding, STRIP_ROWS rows at a time: little-endian, (rows, W, 3 | 4)."""
     dtype, peak = (np.dtype("u1"), 255) if bit_depth == 8 else (np.dtype("<u2"), 65535)
     for top in range(0, pixels.shape[0], STRIP_ROWS):
+        pause()
         strip = np.asarray(pixels[top : top + STRIP_ROWS], np.float32)
         if alpha is not None:
             strip = np.concatenate([strip, np.asarray(alpha[top : top + STRIP_ROWS, :, None], np.float32)], axis=2)
         yield np.rint(np.clip(strip, 0, 1) * peak).astype(dtype)
 
 
-def _write_png(file: BinaryIO, pixels: Floats, alpha: Floats | None, dpi: float | None, bit_depth: int) -> None:
+def _write_png(
+    file: BinaryIO,
+    pixels: Floats,
+    alpha: Floats | None,
+    dpi: float | None,
+    bit_depth: int,
+    pause: Callable[[], None],
+) -> None:
     """A PNG file, strip by strip: the encoders of Pillow and imagecodecs want the whole picture in memory at once.
 
     Each row is filtered with Up (the difference to the row above it), as https://www.w3.org/TR/png/ describes.
@@ -184,7 +209,7 @@ def _write_png(file: BinaryIO, pixels: Floats, alpha: Floats | None, dpi: float 
         chunk(b"pHYs", struct.pack(">IIB", per_metre, per_metre, 1))
     deflate = zlib.compressobj(6)
     above = np.zeros((1, width * (3 if alpha is None else 4) * bit_depth // 8), np.uint8)
-    for strip in _strips(pixels, alpha, bit_depth):
+    for strip in _strips(pixels, alpha, bit_depth, pause):
         rows = strip.astype(strip.dtype.newbyteorder(">")).view(np.uint8).reshape(len(strip), -1)
         filtered = np.full((rows.shape[0], 1 + rows.shape[1]), 2, np.uint8)  # each row starts with its filter, 2 is Up
         np.subtract(rows, np.concatenate([above, rows[:-1]]), out=filtered[:, 1:])
@@ -195,9 +220,9 @@ def _write_png(file: BinaryIO, pixels: Floats, alpha: Floats | None, dpi: float 
     chunk(b"IEND", b"")
 
 
-def _write_jpeg(file: BinaryIO, pixels: Floats, dpi: float | None, quality: int) -> None:
+def _write_jpeg(file: BinaryIO, pixels: Floats, dpi: float | None, quality: int, pause: Callable[[], None]) -> None:
     samples = np.empty(pixels.shape, np.uint8)
-    for index, strip in enumerate(_strips(pixels, None, 8)):
+    for index, strip in enumerate(_strips(pixels, None, 8, pause)):
         samples[index * STRIP_ROWS : (index + 1) * STRIP_ROWS] = strip
     options: dict[str, Any] = {} if dpi is None else {"dpi": (dpi, dpi)}
     encoded = BytesIO()  # not the file itself: of a full disk Pillow would say no more than "encoder error"
@@ -208,13 +233,19 @@ def _write_jpeg(file: BinaryIO, pixels: Floats, dpi: float | None, quality: int)
 
 
 def _write_tiff(
-    file: BinaryIO, pixels: Floats, alpha: Floats | None, dpi: float | None, bit_depth: int, compression: str
+    file: BinaryIO,
+    pixels: Floats,
+    alpha: Floats | None,
+    dpi: float | None,
+    bit_depth: int,
+    compression: str,
+    pause: Callable[[], None],
 ) -> None:
     channels = 3 if alpha is None else 4
     shape = (*pixels.shape[:2], channels)
 
     def encoded() -> Iterator[bytes]:
-        for strip in _strips(pixels, alpha, bit_depth):
+        for strip in _strips(pixels, alpha, bit_depth, pause):
             if compression != "none":  # the horizontal predictor: each sample as the difference to its left neighbour
                 strip[:, 1:] -= strip[:, :-1].copy()
             yield _compressed(strip.tobytes(), compression)

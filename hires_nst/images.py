@@ -11,7 +11,7 @@ import struct
 import threading
 import warnings
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -134,11 +134,14 @@ def resize_pixels(
     return result.reshape(height, width, *pixels.shape[2:])
 
 
-def resize_strips(source: Floats, target: Floats, *, strip_rows: int = 256) -> None:
+def resize_strips(
+    source: Floats, target: Floats, *, strip_rows: int = 256, pause: Callable[[], None] = lambda: None
+) -> None:
     """Resample `source`, float32 (H, W, C) in [0, 1], into all of `target`, float32 (h, w, C), as `resize_pixels` does.
 
     Either may be a memory map. Works in strips of `strip_rows` rows (fewer of the target where it is the smaller one),
-    so the extra memory depends on the widths, `strip_rows` and the reduction factor, not on the heights.
+    so the extra memory depends on the widths, `strip_rows` and the reduction factor, not on the heights. `pause` is
+    called before each strip, and may raise to end it.
     """
     source_height, source_width = source.shape[:2]
     height, width = target.shape[:2]
@@ -146,6 +149,7 @@ def resize_strips(source: Floats, target: Floats, *, strip_rows: int = 256) -> N
     margin = math.ceil(3 * reduction) + 2  # Lanczos reaches 3 target pixels far; 2 for rounding
     rows = max(1, int(strip_rows / reduction))
     for top in range(0, height, rows):
+        pause()
         bottom = min(top + rows, height)
         source_top, source_bottom = top * source_height / height, bottom * source_height / height
         first = max(0, math.floor(source_top) - margin)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -61,6 +61,8 @@ class Job:
     on_disk: bool
     overlap: int
     emit: OnEvent
+    pause: Callable[[], None] = lambda: None
+    """Called wherever the run may end; it raises `Interrupted` when it is to."""
 
     @property
     def stride(self) -> int:
@@ -167,7 +169,7 @@ def minimum_side(config: Config) -> int:
     return BACKBONES[config.model.name].stride_of(config.layers)
 
 
-def open_job(config: Config, sheet: Sheet, emit: OnEvent) -> Job:
+def open_job(config: Config, sheet: Sheet, emit: OnEvent, pause: Callable[[], None] = lambda: None) -> Job:
     """Choose the device and the precision, and load the network.
 
     Raises:
@@ -189,11 +191,12 @@ def open_job(config: Config, sheet: Sheet, emit: OnEvent) -> Job:
     return Job(
         config=config,
         backbone=backbone,
-        extract=Extractor(network.to(device), device, torch.float32, autocast),
+        extract=Extractor(network.to(device), device, torch.float32, autocast, pause),
         place=lambda height, width: Canvas.empty(height, width, on_disk=on_disk),
         on_disk=on_disk,
         overlap=-(-overlap // stride) * stride,
         emit=emit,
+        pause=pause,
     )
 
 

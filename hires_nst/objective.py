@@ -30,15 +30,18 @@ class Extractor:
         device: of the tiles.
         dtype: of images, losses and gradients: float32, or float64 where equality is tested.
         autocast: the convolutions' precision when it is lower (torch.bfloat16), else None.
+        before: called before each evaluation; it may raise to end a run between two of them.
     """
 
     network: VGG
     device: torch.device = torch.device("cpu")  # noqa: RUF009 - immutable
     dtype: torch.dtype = torch.float32
     autocast: torch.dtype | None = None
+    before: Callable[[], None] = lambda: None
 
     def __call__(self, image: Tensor, layers: Collection[str]) -> dict[str, Tensor]:
         """Activations of (1, 3, h, w), by layer; nothing is evaluated when no layer is asked for."""
+        self.before()
         if not layers:
             return {}
         lower = nullcontext() if self.autocast is None else torch.autocast(self.device.type, self.autocast)

@@ -5,6 +5,8 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -46,6 +48,31 @@ class AdamState:
     steps: int
 
 
+@dataclass(frozen=True)
+class Snapshot:
+    """An optimisation between two steps: what has to be known to go on to the same bits.
+
+    Attributes:
+        step: the steps done.
+        tensors: the optimiser's own, no copies: the next step changes them. List elements are named `key.index`.
+        numbers: the optimiser's.
+    """
+
+    step: int
+    tensors: dict[str, Tensor]
+    numbers: dict[str, float]
+
+
+OnState = Callable[[int, Callable[[], Snapshot]], None]
+"""Told the steps done and how to take a snapshot, which may be done until the next step is complete."""
+
+_LISTS = ("old_dirs", "old_stps", "ro")
+"""What torch's L-BFGS keeps one of for each pair of its history."""
+
+_SCRATCH = ("al",)
+"""What it writes before it reads."""
+
+
 def minimise(
     start: Tensor,
     gradient: Gradient,
@@ -55,6 +82,8 @@ def minimise(
     state: AdamState | None = None,
     first_change: float = FIRST_CHANGE,
     on_step: Callable[[int, float], None] = lambda step, loss: None,
+    on_state: OnState = lambda step, take: None,
+    snapshot: Snapshot | None = None,
 ) -> Tensor:
     """Take `steps` steps, one evaluation of the gradient each, from `start`.
 
@@ -63,6 +92,8 @@ def minimise(
         state: Adam's, read at the start and updated in place; None starts afresh. L-BFGS keeps nothing.
         first_change: mean absolute change of a pixel in the first step of L-BFGS.
         on_step: told the step's number from 1 and the value before it.
+        on_state: called after each step but the last.
+        snapshot: to go on from, taken with the same arguments; the gradient at `start` is evaluated once more.
 
     Returns:
         (1, 3, h, w) in [0, 1], detached. Where a value is not finite the steps end, at the last image that was good.
@@ -70,8 +101,8 @@ def minimise(
     if steps < 1:
         return start.detach()
     if optimizer.name == "lbfgs":
-        return _lbfgs(start.detach(), gradient, optimizer, steps, first_change, on_step)
-    return _adam(start.detach(), gradient, optimizer, steps, state, on_step)
+        return _lbfgs(start.detach(), gradient, optimizer, steps, first_change, on_step, on_state, snapshot)
+    return _adam(start.detach(), gradient, optimizer, steps, state, on_step, on_state, snapshot)
 
 
 def whitening(pull: Tensor) -> Tensor:
@@ -95,6 +126,8 @@ def _lbfgs(
     steps: int,
     first_change: float,
     on_step: Callable[[int, float], None],
+    on_state: OnState,
+    snapshot: Snapshot | None,
 ) -> Tensor:
     """L-BFGS with a whitened first guess of the Hessian.
 
@@ -119,6 +152,18 @@ def _lbfgs(
     pending = [(value, pull)]
     good, now = start, start
     values: list[float] = []
+    done = 0
+    if snapshot is not None:
+        done, pending = snapshot.step, []
+        with torch.no_grad():
+            z.copy_(snapshot.tensors["z"])
+        good, now = start.clone().copy_(snapshot.tensors["good"]), start + scaling * z.detach()
+        method.state[z] = _restored(snapshot, start.device)
+        method.param_groups[0]["lr"] = optimizer.rate
+
+    def taken(step: int) -> Snapshot:
+        tensors, numbers = _kept(method.state[z])
+        return Snapshot(step, {"z": z.detach(), "good": good, **tensors}, numbers)
 
     def closure() -> Tensor:
         value, pull = pending.pop() if pending else gradient(now.clamp(0, 1).requires_grad_())
@@ -127,13 +172,15 @@ def _lbfgs(
         values.append(float(value))
         return value * loss_scale
 
-    for step in range(1, steps + 1):
+    for step in range(done + 1, steps + 1):
         method.step(closure)  # type: ignore[no-untyped-call]
         on_step(step, values[-1])
         if not math.isfinite(values[-1]):
             return good.clamp(0, 1)
         good, now = now, start + scaling * z.detach()
         method.param_groups[0]["lr"] = optimizer.rate
+        if step < steps:
+            on_state(step, partial(taken, step))
     return (now if bool(now.isfinite().all()) else good).clamp(0, 1)
 
 
@@ -144,6 +191,8 @@ def _adam(
     steps: int,
     state: AdamState | None,
     on_step: Callable[[int, float], None],
+    on_state: OnState,
+    snapshot: Snapshot | None,
 ) -> Tensor:
     """Adam (Kingma and Ba 2015), with the pixels clamped after each step."""
     x = start.clone().requires_grad_()
@@ -154,7 +203,21 @@ def _adam(
             "exp_avg": state.mean.clone(),
             "exp_avg_sq": state.square.clone(),
         }
-    for step in range(1, steps + 1):
+    done = 0
+    if snapshot is not None:
+        done, kept = snapshot.step, snapshot.tensors
+        gradient(x)  # the first evaluation is part of what the objective is: see `tile_gradient`
+        with torch.no_grad():
+            x.copy_(kept["x"])
+        method.state[x] = {
+            "step": kept["step"].clone(),
+            **{key: torch.empty_like(x).copy_(kept[key]).detach() for key in ("exp_avg", "exp_avg_sq")},
+        }
+
+    def taken(step: int) -> Snapshot:
+        return Snapshot(step, {"x": x.detach(), **_kept(method.state[x])[0]}, {})
+
+    for step in range(done + 1, steps + 1):
         value, x.grad = gradient(x)
         if not bool(torch.isfinite(value)):
             on_step(step, float(value))
@@ -163,7 +226,38 @@ def _adam(
         with torch.no_grad():
             x.clamp_(0, 1)
         on_step(step, float(value))
+        if step < steps:
+            on_state(step, partial(taken, step))
     if state is not None and x in method.state:
         kept = method.state[x]
         state.mean, state.square, state.steps = kept["exp_avg"], kept["exp_avg_sq"], state.steps + steps
     return x.detach()
+
+
+def _kept(state: dict[str, Any]) -> tuple[dict[str, Tensor], dict[str, float]]:
+    """The state that a torch optimiser has of one parameter, lists element by element."""
+    tensors: dict[str, Tensor] = {}
+    numbers: dict[str, float] = {}
+    for key, value in state.items():
+        if key in _SCRATCH:
+            continue
+        entries = {f"{key}.{i}": v for i, v in enumerate(value)} if isinstance(value, list) else {key: value}
+        for name, entry in entries.items():
+            if isinstance(entry, Tensor):
+                tensors[name] = entry.detach()
+            else:
+                numbers[name] = entry
+    return tensors, numbers
+
+
+def _restored(snapshot: Snapshot, device: torch.device) -> dict[str, Any]:
+    """The state of torch's L-BFGS in a snapshot."""
+    state: dict[str, Any] = {**{key: [] for key in _LISTS}, **snapshot.numbers}
+    for name, tensor in snapshot.tensors.items():  # lists in the order of their elements, as they were taken
+        key, _, index = name.partition(".")
+        if key in _LISTS:
+            assert int(index) == len(state[key])
+            state[key].append(tensor.to(device, copy=True))
+        elif key not in ("z", "good"):
+            state[key] = tensor.to(device, copy=True)
+    return state

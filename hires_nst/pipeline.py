@@ -1,32 +1,53 @@
-"""Run one job: read the images, plan the levels, refine them coarse to fine, write the picture."""
+"""Run one job: read the images, plan the levels, paint them, write the picture; or go on with an interrupted one."""
 
 from __future__ import annotations
 
+import dataclasses
+import shlex
+import shutil
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import torch
 
-from hires_nst import events, image_files, images
-from hires_nst.canvas import Canvas, Place
-from hires_nst.config import Config, Init, StyleImage
-from hires_nst.errors import InputError, ResourceError
-from hires_nst.events import OnEvent
-from hires_nst.job import Job, Sheet, check_painting, minimum_side, open_job, sheet_for, with_styles
-from hires_nst.levels import Level
-from hires_nst.memory import (
-    SMALLEST_TILE,
-    is_out_of_memory,
-    release,
+from hires_nst import events, image_files, images, run_folder
+from hires_nst.backbones.registry import BACKBONES
+from hires_nst.backbones.weights import own_file
+from hires_nst.canvas import Canvas
+from hires_nst.checkpoint import Checkpoints
+from hires_nst.config import Config, StyleImage, to_yaml
+from hires_nst.errors import ConfigError, InputError, Interrupted, OutputError, ResourceError
+from hires_nst.events import Event, OnEvent
+from hires_nst.job import Job, Sheet, check_painting, open_job, sheet_for, with_styles
+from hires_nst.memory import is_out_of_memory
+from hires_nst.painter import paint
+from hires_nst.planning import LevelPlan, level_plans, run_bytes
+from hires_nst.run_folder import RunFolder, opened
+from hires_nst.run_record import (
+    ANEW,
+    Machine,
+    PlannedLevel,
+    RunRecord,
+    Source,
+    check_same,
+    digest,
+    found,
+    keep_config,
+    new_record,
+    read_record,
+    relative,
+    source,
+    stored_config,
 )
-from hires_nst.objective import Objective, content_norms, style_statistics
-from hires_nst.planning import LevelPlan, level_plans, split_coarse
-from hires_nst.refine import AdamCanvases, Listener, refine_round
-from hires_nst.tiles import Grid
+from hires_nst.stopping import Stop
+from hires_nst.version import VERSION
+
+Resume = Literal["auto", "never", "require"]
 
 
 @dataclass(frozen=True)
@@ -47,9 +68,15 @@ def stylize(
     style: Path | str | Sequence[Path | str] = (),
     config: Config | None = None,
     overwrite: bool = False,
+    run_dir: Path | str | None = None,
+    resume: Resume = "auto",
+    stop: Stop | None = None,
     on_event: OnEvent = events.ignore,
 ) -> Result:
     """Paint a photograph in the style of one or several paintings, and write the picture.
+
+    What is finished is kept in a run directory until the picture is written, so that the same call goes on after an
+    interruption, to the same bytes.
 
     Args:
         content: the photograph's file.
@@ -57,43 +84,276 @@ def stylize(
         style: the paintings; they replace `config.styles`.
         config: the settings; the schema's defaults when not given.
         overwrite: replace an existing output.
+        run_dir: the run directory; `config.checkpoint.directory`, or `OUT.run` beside the output, when not given.
+        resume: `auto` goes on where there is a run, `require` is an error where there is none, and `never` starts
+            anew, with `overwrite` also where there is one.
+        stop: when to stop in an orderly way.
         on_event: told what happens.
 
     Raises:
+        Interrupted: `stop` said so; the run can go on.
+        RunBusy: another process works in the run directory.
         ConfigError, InputError, OutputError, ResourceError, WeightsError: see `hires_nst.errors`.
     """
-    began = time.monotonic()
     content, output = Path(content), Path(output)
     config = with_styles(config or Config(), [style] if isinstance(style, (str, Path)) else style)
-    image_files.check_output(output, overwrite=overwrite)
+    path = run_directory(output, config, run_dir)
+    there = (path / run_folder.RECORD).exists()
+    if resume == "require" and not there:
+        raise ConfigError(f"there is no run in {path} to go on with; leave out --resume require to begin one")
+    if resume == "never" and there and not overwrite:
+        raise OutputError(f"{path} holds an interrupted run; `hires-nst resume {path}` goes on with it, and {ANEW}")
+    image_files.check_output(output, overwrite=overwrite or there)
     sheet = sheet_for(images.picture_size(content, max_megapixels=config.images.max_megapixels), config, content)
     image_files.check_format(output, sheet.width, sheet.height, bit_depth=config.output.bit_depth)
-    with torch.no_grad(), _readable_memory_errors():
-        job = open_job(config, sheet, on_event)
-        photograph, alpha = read_content(content, sheet, job)
-        if alpha is not None and output.suffix.lower() in (".jpg", ".jpeg"):
-            on_event(
+    with opened(path, make=True) as folder:
+        record = None
+        if folder.record.exists() and resume != "never":
+            record = read_record(path)
+            before = record.output_at(path)
+            if before.resolve() != output.resolve():
+                raise ConfigError(f"the run in {path} paints {before}, not {output}; give another --run-dir")
+            check_same(record, path, config, _sources(content, config, path), VERSION)
+        else:
+            folder.clear()
+        run = _Run(folder, config, content, output, overwrite, stop or Stop(), on_event, record)
+        return run.result(sheet)
+
+
+def resume(run_dir: Path | str, *, stop: Stop | None = None, on_event: OnEvent = events.ignore) -> Result:
+    """Go on with an interrupted run, from its own stored configuration.
+
+    Raises:
+        As `stylize`; DamagedFile: the directory does not say what the run was.
+    """
+    path = Path(run_dir)
+    with opened(path, make=False) as folder:
+        record = read_record(path)
+        config = stored_config(record, path)
+        photograph = found(next(known for known in record.sources if known.role == "photograph"), path)
+        check_same(record, path, config, _sources(photograph, config, path), VERSION)
+        sheet = sheet_for(
+            images.picture_size(photograph, max_megapixels=config.images.max_megapixels), config, photograph
+        )
+        run = _Run(
+            folder, config, photograph, record.output_at(path), record.overwrite, stop or Stop(), on_event, record
+        )
+        return run.result(sheet)
+
+
+def run_directory(output: Path, config: Config, run_dir: Path | str | None = None) -> Path:
+    """Where a run keeps what it needs to go on."""
+    if run_dir is not None:
+        return Path(run_dir)
+    return config.checkpoint.directory or output.with_name(f"{output.name}.run")
+
+
+class _Run:
+    """One run in its directory, new or interrupted (`record`)."""
+
+    def __init__(
+        self,
+        folder: RunFolder,
+        config: Config,
+        content: Path,
+        output: Path,
+        overwrite: bool,
+        stop: Stop,
+        on_event: OnEvent,
+        record: RunRecord | None,
+    ) -> None:
+        self.folder, self.config, self.content, self.output = folder, config, content, output
+        self.overwrite, self.stop, self.on_event, self.record = overwrite, stop, on_event, record
+        self.began = time.monotonic()
+        self.untold: list[Event] = []
+
+    @property
+    def command(self) -> str:
+        """The command that goes on."""
+        return f"hires-nst resume {shlex.quote(str(self.folder.path))}"
+
+    def result(self, sheet: Sheet) -> Result:
+        """Do it, from wherever it stands."""
+        if self.record is not None and self.record.is_written(self.folder.path):
+            return self._finished(self.record)
+        image_files.check_output(self.output, overwrite=self.overwrite)
+        try:
+            with torch.no_grad(), _readable_memory_errors():
+                record = self._painted(sheet)
+        except Interrupted:
+            with suppress(ResourceError):  # a full disk is no reason to forget why it stopped
+                self.emit(events.RunStopped(self.stop.reason or "", str(self.folder.path)))
+            raise
+        except ResourceError as error:
+            if self.record is None:
+                raise
+            raise ResourceError(f"{error}; then go on with `{self.command}`") from None
+        return self._finished(record)
+
+    def emit(self, event: Event) -> None:
+        """Tell an event, and log it as soon as there is a run to log."""
+        self.untold.append(event)
+        if self.record is not None:
+            untold, self.untold = self.untold, []
+            for earlier in untold:
+                self.folder.log(earlier)
+        self.on_event(event)
+
+    def pause(self, seconds: float = 0.0) -> None:
+        """End the run here if it is to stop before a piece of work that takes so long.
+
+        Raises:
+            Interrupted: it is.
+        """
+        if not self.stop.due(seconds):
+            return
+        how = "before anything was painted" if self.record is None else f"; `{self.command}` goes on"
+        raise Interrupted(
+            f"stopped by {self.stop.reason}{' ' if self.record is None else ''}{how}", exit_code=self.stop.exit_code
+        )
+
+    def _painted(self, sheet: Sheet) -> RunRecord:
+        """The work, up to the written picture."""
+        config, path, resumed = self.config, self.folder.path, self.record is not None
+        job = open_job(config, sheet, self.emit, self.pause)
+        photograph, alpha = read_content(self.content, sheet, job)
+        if alpha is not None and self.output.suffix.lower() in (".jpg", ".jpeg"):
+            self.emit(
                 events.Notice("a JPEG holds no transparency, so the photograph's is left out; .png or .tif keep it")
             )
             alpha = None
         paintings = read_paintings(job)
-        plans = level_plans(job, sheet)
-        on_event(
+        if self.record is None:
+            plans = level_plans(job, sheet)
+        else:
+            check_machine(self.record, _machine(job), path, self.emit)
+            plans = tuple(LevelPlan(**level.model_dump()) for level in self.record.levels)
+        check_disk(
+            run_bytes(job, plans), sheet.width * sheet.height * 3 * config.output.bit_depth // 8, path, self.output
+        )
+        record = self.record or new_record(
+            version=VERSION, config=config.model_dump(mode="json"), sources=_sources(self.content, config, path),
+            output=self.output.resolve(), output_relative=relative(self.output, path), overwrite=self.overwrite,
+            machine=_machine(job), width=sheet.width, height=sheet.height,
+            levels=tuple(PlannedLevel(**dataclasses.asdict(plan)) for plan in plans),
+        )  # fmt: skip
+        record = record.model_copy(update={"overwrite": self.overwrite})
+        if record != self.record:
+            record.save(self.folder)
+        if keep_config(path, to_yaml(config)) and resumed:
+            self.emit(events.Notice(f"{path / run_folder.CONFIG} was not as the run wrote it, so it is written again"))
+        self.record = record
+        self.emit(
             events.RunStarted(
-                str(content), str(output), sheet.width, sheet.height,
+                str(self.content), str(self.output), sheet.width, sheet.height,
                 tuple((p.width, p.height, p.rounds, p.steps, p.tiles) for p in plans),
                 float(sum(p.width * p.height * p.evaluations for p in plans)),
                 config.model.name, str(job.extract.device),
             )
         )  # fmt: skip
-        canvas = paint(job, plans, photograph, paintings)
+        checkpoints = Checkpoints(path, config.checkpoint, self.emit, self.pause, resumed=resumed)
+        canvas = paint(job, plans, photograph, paintings, checkpoints)
+        return self._written(record, sheet, canvas, alpha)
+
+    def _written(self, record: RunRecord, sheet: Sheet, canvas: Canvas, alpha: np.ndarray | None) -> RunRecord:
+        """Write the picture; the record knows of it just before it gets its name."""
+        config, folder, written = self.config.output, self.folder, record
+
+        def done(file: Path) -> None:
+            nonlocal written
+            written = record.model_copy(update={"written": digest(file)})
+            written.save(folder)
+
+        with image_files.said_plainly(self.output):  # what a killed process left
+            (self.output.parent / f".{record.key}.part").unlink(missing_ok=True)
         image_files.write_picture(
-            output, canvas.pixels, alpha, dpi=sheet.dpi, bit_depth=config.output.bit_depth,
-            quality=config.output.quality, compression=config.output.compression, overwrite=overwrite,
+            self.output, canvas.pixels, alpha, dpi=sheet.dpi, bit_depth=config.bit_depth, quality=config.quality,
+            compression=config.compression, overwrite=self.overwrite, pause=self.pause, name=record.key, done=done,
         )  # fmt: skip
-    seconds = time.monotonic() - began
-    on_event(events.RunFinished(str(output), sheet.width, sheet.height, seconds))
-    return Result(output, sheet.width, sheet.height, seconds, plans)
+        return written
+
+    def _finished(self, record: RunRecord) -> Result:
+        """The picture is written: say so, and remove the run directory."""
+        self.record = record
+        seconds = time.monotonic() - self.began
+        with suppress(ResourceError):  # the log is not worth an error now
+            self.emit(events.RunFinished(str(self.output), record.width, record.height, seconds))
+        if not self.config.checkpoint.keep_run:
+            try:
+                self.folder.remove()
+            except OutputError as error:
+                self.on_event(
+                    events.Notice(f"the picture is written, but the run directory cannot be removed: {error}")
+                )
+        plans = tuple(LevelPlan(**level.model_dump()) for level in record.levels)
+        return Result(self.output, record.width, record.height, seconds, plans)
+
+
+def check_machine(record: RunRecord, now: Machine, path: Path, emit: OnEvent) -> None:
+    """Refuse another device or precision than the run began with; tell what may change the last bits.
+
+    Raises:
+        ConfigError: one sentence that says what to do.
+    """
+    for name in ("device", "precision"):
+        before, after = getattr(record.machine, name), getattr(now, name)
+        if before != after:
+            raise ConfigError(
+                f"the run in {path} began with {name} {before}, and here it would be {after}; go on where it began, "
+                f"or {ANEW}"
+            )
+    for name, what in (("torch", "another version of torch"), ("threads", "another number of threads")):
+        before, after = getattr(record.machine, name), getattr(now, name)
+        if before != after:
+            emit(
+                events.Notice(
+                    f"the run began with {what} ({before}, now {after}), so the last bits of the result may not be "
+                    "those of a run without interruption"
+                )
+            )
+
+
+def check_disk(run: int, output: int, path: Path, picture: Path) -> None:
+    """Refuse to begin what will not fit on the disks.
+
+    Args:
+        run, output: bytes of the run directory and of the picture, at most.
+
+    Raises:
+        ResourceError: there is too little room.
+    """
+    needs: dict[int, tuple[Path, int]] = {}
+    for folder, need in ((path, run - run_folder.size(path)), (picture.parent, output)):
+        device = folder.stat().st_dev
+        needs[device] = (folder, needs.get(device, (folder, 0))[1] + max(0, need))
+    for folder, need in needs.values():
+        free = shutil.disk_usage(folder).free
+        if need > free:
+            raise ResourceError(
+                f"the run needs up to {need / 1e9:.2f} GB on the disk of {folder}, and {free / 1e9:.2f} GB are free; "
+                "make room, choose another disk with --run-dir, or keep less with --set checkpoint.every=level"
+            )
+
+
+def _machine(job: Job) -> Machine:
+    return Machine(
+        device=str(job.extract.device),
+        precision=str(job.extract.autocast or job.extract.dtype).removeprefix("torch."),
+        torch=torch.__version__,
+        threads=torch.get_num_threads(),
+    )
+
+
+def _sources(content: Path, config: Config, folder: Path) -> tuple[Source, ...]:
+    """The input files as they are; a network that has not been downloaded yet is not among them."""
+    sources = [source("photograph", content, folder)]
+    sources += [source("painting", style.image, folder) for style in config.styles]
+    if config.init.file is not None:
+        sources.append(source("start", config.init.file, folder))
+    weights = config.model.weights or own_file(BACKBONES[config.model.name])
+    if weights.is_file():
+        sources.append(source("weights", weights, folder))
+    return tuple(sources)
 
 
 def read_content(path: Path, sheet: Sheet, job: Job) -> tuple[Canvas, np.ndarray | None]:
@@ -130,213 +390,6 @@ def read_paintings(job: Job) -> list[tuple[Canvas, StyleImage]]:
             job.emit(events.Notice(f"{style.image}: {text}"))
         result.append((Canvas(picture.pixels), style))
     return result
-
-
-def resized(source: Canvas, height: int, width: int, place: Place) -> Canvas:
-    """The image at another size, antialiased; the same canvas when the size is the same."""
-    if (source.height, source.width) == (height, width):
-        return source
-    target = place(height, width)
-    images.resize_strips(source.pixels, target.pixels)
-    return target
-
-
-def painting_at(painting: Canvas, style: StyleImage, level: Level, *, least: int, place: Place) -> tuple[Canvas, bool]:
-    """The painting at the size that goes with a level: its long edge is `style.scale` times the level's.
-
-    It is never enlarged beyond its own pixels, nor made smaller than `least` on a side.
-
-    Returns:
-        The canvas, and whether the painting's own pixels were too few.
-    """
-    own_long, own_short = max(painting.height, painting.width), min(painting.height, painting.width)
-    factor = style.scale * max(level.height, level.width) / own_long
-    enlarged = factor > 1
-    factor = min(1.0, max(factor, least / own_short))
-    height, width = (max(least, round(edge * factor)) for edge in (painting.height, painting.width))
-    return resized(painting, height, width, place), enlarged
-
-
-def paint(
-    job: Job, plans: Sequence[LevelPlan], photograph: Canvas, paintings: list[tuple[Canvas, StyleImage]]
-) -> Canvas:
-    """All levels, coarse to fine."""
-    canvas: Canvas | None = None
-    finest_told = False
-    for planned in plans:
-        level = planned.level
-        began = time.monotonic()
-        content = resized(photograph, level.height, level.width, job.place)
-        if canvas is None:
-            canvas = first_canvas(job, content, paintings)
-        else:
-            canvas = enlarged_canvas(job, canvas, photograph, content)
-        least = minimum_side(job.config)
-        scaled = [(painting_at(p, s, level, least=least, place=job.place), s.weight) for p, s in paintings]
-        if not finest_told and any(short for (_, short), _ in scaled):
-            finest_told = True
-            job.emit(
-                events.Notice(
-                    f"a painting has too few pixels for {level.width} x {level.height}; it is not enlarged, so from "
-                    "here on its strokes keep their own size in pixels (a larger scan or a smaller styles.scale helps)"
-                )
-            )
-        canvas = paint_level(
-            job, level, len(plans), canvas, content, [(p, w) for (p, _), w in scaled], size=planned.tile_size
-        )
-        job.emit(events.LevelFinished(level.index, len(plans), time.monotonic() - began))
-    assert canvas is not None
-    return canvas
-
-
-def paint_level(
-    job: Job,
-    level: Level,
-    count: int,
-    canvas: Canvas,
-    content: Canvas,
-    paintings: Sequence[tuple[Canvas, float]],
-    *,
-    size: int,
-) -> Canvas:
-    """The rounds of one level, in tiles of `size` pixels or, where memory runs out, of fewer."""
-    config, extract, emit = job.config, job.extract, job.emit
-    measuring = job.measure_grid(level.height, level.width, size)
-    objective = Objective(
-        extract=extract,
-        loss=config.loss,
-        style=style_statistics(
-            extract, paintings, [name for name in config.layers if name in config.loss.active_style_layers],
-            lambda painting: job.measure_grid(painting.height, painting.width, size),
-        ),
-        content_norms=content_norms(
-            extract, content, [name for name in config.layers if name in config.loss.active_content_layers], measuring
-        ),
-        height=level.height,
-        width=level.width,
-    )  # fmt: skip
-    adam = None
-    if config.optimizer.name == "adam":
-        adam = AdamCanvases(job.place(level.height, level.width), job.place(level.height, level.width))
-    tiles = len(job.grid(level.height, level.width, size).tiles)
-    emit(events.LevelStarted(level.index, count, level.width, level.height, level.rounds, level.steps, tiles))
-    number = 0
-    while number < level.rounds:
-        shifted = config.tiles.shift and number % 2 == 1
-        grid = job.grid(level.height, level.width, size, shifted=shifted)
-        began = time.monotonic()
-        painted: tuple[Canvas, float] | None = None
-        try:
-            with torch.enable_grad():
-                painted = refine_round(
-                    canvas, content, objective, grid,
-                    measure_grid=job.measure_grid(level.height, level.width, size),
-                    coupling=config.tiles.coupling, optimizer=config.optimizer, steps=level.steps, adam=adam,
-                    fresh=number == 0,
-                    listener=_listener(emit, level, number, grid, exact=config.tiles.coupling == "exact"),
-                )  # fmt: skip
-        except (RuntimeError, MemoryError) as error:
-            if not is_out_of_memory(error):
-                raise
-        if painted is None:  # not inside the `except`, where the error still holds on to the tile's tensors
-            size = smaller_tiles(size, grid, job.stride)
-            release(extract.device)
-            emit(events.TilesShrunk(level.index, number, size))
-            if number == 0:
-                level = split_coarse(level, job.grid(level.height, level.width, size), config)
-            continue
-        canvas, loss = painted
-        emit(events.RoundFinished(level.index, number, level.rounds, loss, time.monotonic() - began))
-        number += 1
-    return canvas
-
-
-def smaller_tiles(size: int, grid: Grid, stride: int) -> int:
-    """Half the tile size, after memory ran out.
-
-    Raises:
-        ResourceError: tiles of that size would be nearly all overlap.
-    """
-    used = max(max(tile.owned.height, tile.owned.width) for tile in grid.tiles)
-    half = min(size, used) // 2 // stride * stride
-    if half < max(SMALLEST_TILE, stride):
-        raise ResourceError(
-            f"memory ran out with tiles of {used} px, and smaller ones make no sense; close other programs, choose a "
-            "smaller network (--model vgg19-slim), or run on another device"
-        )
-    return half
-
-
-def first_canvas(job: Job, content: Canvas, paintings: Sequence[tuple[Canvas, StyleImage]]) -> Canvas:
-    """The start of the coarsest level, as `init` says."""
-    init: Init = job.config.init
-    rng = np.random.default_rng(job.config.runtime.seed)
-    height, width = content.height, content.width
-    canvas = job.place(height, width)
-    shape = canvas.pixels.shape
-    if init.kind == "uniform":
-        canvas.pixels[:] = rng.random(shape, np.float32)
-        return canvas
-    noise = rng.standard_normal(shape, np.float32) * np.float32(0.2) + np.float32(0.5) if _noisy(init) else None
-    if init.kind == "noise":
-        assert noise is not None
-        canvas.pixels[:] = noise
-    else:
-        canvas.pixels[:] = _start_pixels(job, init, content, paintings)
-        if noise is not None:
-            canvas.pixels[:] = (1 - init.noise) * canvas.pixels + init.noise * noise
-    canvas.clip()
-    return canvas
-
-
-def _noisy(init: Init) -> bool:
-    return init.kind == "noise" or init.noise > 0
-
-
-def _start_pixels(job: Job, init: Init, content: Canvas, paintings: Sequence[tuple[Canvas, StyleImage]]) -> np.ndarray:
-    """The pixels of a start from an image, filling the canvas."""
-    if init.kind == "content":
-        return content.pixels
-    if init.kind == "style":
-        source = paintings[0][0].pixels
-    else:
-        assert init.file is not None
-        source = images.read_picture(init.file, max_megapixels=job.config.images.max_megapixels).pixels
-    # Fill the canvas without distortion: the largest centred part of the same shape.
-    rows, columns = source.shape[:2]
-    part = min(columns / content.width, rows / content.height)
-    across, down = content.width * part, content.height * part
-    box = ((columns - across) / 2, (rows - down) / 2, across, down)
-    return images.resize_pixels(source, content.width, content.height, box=box)
-
-
-def enlarged_canvas(job: Job, canvas: Canvas, photograph: Canvas, content: Canvas) -> Canvas:
-    """The start of a finer level: the last one enlarged, with a share of the photograph's own fine detail."""
-    result = resized(canvas, content.height, content.width, job.place)
-    share = job.config.levels.detail
-    if share:
-        coarse = resized(photograph, canvas.height, canvas.width, job.place)
-        smooth = resized(coarse, content.height, content.width, job.place)
-        for top in range(0, content.height, 256):
-            rows = slice(top, top + 256)
-            result.pixels[rows] += np.float32(share) * (content.pixels[rows] - smooth.pixels[rows])
-    result.clip()
-    return result
-
-
-def _listener(emit: OnEvent, level: Level, number: int, grid: Grid, *, exact: bool) -> Listener:
-    """The callbacks of a round as events."""
-    tiles = 1 if exact else len(grid.tiles)
-
-    def finished(tile: int, loss: float, seconds: float) -> None:
-        area = grid.image.area if exact else grid.tiles[tile].owned.area
-        emit(events.TileFinished(level.index, number, tile, tiles, loss, seconds, float(area * level.steps)))
-
-    return Listener(
-        started=lambda style: emit(events.RoundStarted(level.index, number, level.rounds, tiles, style)),
-        step=lambda tile, step, loss: emit(events.StepFinished(level.index, number, tile, step, level.steps, loss)),
-        tile=finished,
-    )
 
 
 @contextmanager

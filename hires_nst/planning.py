@@ -18,6 +18,9 @@ from hires_nst.levels import Level, schedule
 from hires_nst.memory import free_memory
 from hires_nst.tiles import Grid
 
+SMALL_FILES = 20_000_000
+"""Bytes for what is small in a run directory: statistics, the log, the record."""
+
 
 @dataclass(frozen=True)
 class LevelPlan:
@@ -52,6 +55,7 @@ class Plan:
         canvas_bytes: of the full-size canvases together; `canvas_place` says where they are (`memory` or `disk`).
         tile_bytes: an estimate for one tile's optimisation.
         available_bytes: free memory where tiles are optimised.
+        run_bytes: what the run directory takes at most.
         output_bytes: the uncompressed size of the result's file.
         seconds_per_megapixel: measured time of one evaluation; None when it was not measured.
         seconds: an estimate of the whole run from it.
@@ -67,6 +71,7 @@ class Plan:
     canvas_place: str
     tile_bytes: int
     available_bytes: int
+    run_bytes: int
     output_bytes: int
     seconds_per_megapixel: float | None
     seconds: float | None
@@ -120,6 +125,7 @@ def plan(
         canvas_place="disk" if job.on_disk else "memory",
         tile_bytes=int(largest.window**2 * job.bytes_per_pixel),
         available_bytes=free_memory(job.extract.device),
+        run_bytes=run_bytes(job, plans),
         output_bytes=pixels * 3 * config.output.bit_depth // 8,
         seconds_per_megapixel=per_megapixel,
         seconds=seconds,
@@ -139,6 +145,31 @@ def level_plans(job: Job, sheet: Sheet) -> tuple[LevelPlan, ...]:
             LevelPlan(level.index, level.width, level.height, level.rounds, level.steps, len(grid.tiles), size, window)
         )
     return tuple(plans)
+
+
+def run_bytes(job: Job, plans: Sequence[LevelPlan]) -> int:
+    """What the run directory takes at most: at the end of a round, or inside a tile."""
+    config, finished, most = job.config, 0, 0
+    adam, every, exact = config.optimizer.name == "adam", config.checkpoint.every, config.tiles.coupling == "exact"
+    for p in plans:
+        canvas = p.width * p.height * BYTES_PER_PIXEL
+        rounds = 0 if every == "level" else min(config.checkpoint.keep, max(0, p.rounds - 1))
+        now = canvas * rounds * (3 if adam else 1)
+        grids = [job.grid(p.height, p.width, p.tile_size, shifted=shifted) for shifted in (False, True)]
+        tiles = max(sum(tile.window.area for tile in grid.tiles) for grid in grids) * BYTES_PER_PIXEL
+        largest = (
+            p.width * p.height if exact else max(t.window.area for g in grids for t in g.tiles)
+        ) * BYTES_PER_PIXEL
+        vectors = 3 if adam else 2 * min(config.optimizer.history, p.steps) + 5
+        inside = vectors * largest
+        if every == "tile":
+            now += 0 if exact or not p.rounds else tiles * (3 if adam else 1)
+        else:
+            inside = 0
+        written = canvas * (3 if adam and rounds else 1)
+        most = max(most, finished + now + max(inside, written))
+        finished += canvas
+    return most + SMALL_FILES
 
 
 def split_coarse(level: Level, grid: Grid, config: Config) -> Level:

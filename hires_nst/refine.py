@@ -26,7 +26,7 @@ from hires_nst.canvas import Canvas
 from hires_nst.config import Coupling, Optimizer
 from hires_nst.moments import Statistics
 from hires_nst.objective import Objective
-from hires_nst.optimizers import FIRST_CHANGE, RESTART_CHANGE, AdamState, minimise
+from hires_nst.optimizers import FIRST_CHANGE, RESTART_CHANGE, AdamState, OnState, Snapshot, minimise
 from hires_nst.tiles import Grid, Tile
 
 
@@ -61,6 +61,35 @@ class Listener:
     started: Callable[[float | None], None] = lambda style_loss: None
     step: Callable[[int, int, float], None] = lambda tile, step, loss: None
     tile: Callable[[int, float, float], None] = lambda tile, loss, seconds: None
+    restored: Callable[[int, float, float], None] = lambda tile, loss, seconds: None
+
+
+class Keeper:
+    """What a round remembers beyond its process. This one keeps nothing; see `checkpoint.RoundFolder`.
+
+    Any of its methods may raise `Interrupted`; so may whatever the extractor calls before an evaluation.
+    """
+
+    def statistics(self) -> dict[str, Statistics] | None:
+        """The whole image's at the start of the round, if they are known."""
+        return None
+
+    def keep_statistics(self, start: dict[str, Statistics]) -> None:
+        """They were measured."""
+
+    def tile(self, tile: Tile) -> TileResult | None:
+        """A tile's result, if it is known."""
+        return None
+
+    def keep_tile(self, tile: Tile, result: TileResult) -> None:
+        """A tile is finished."""
+
+    def snapshot(self, tile: Tile) -> Snapshot | None:
+        """Where to go on inside a tile."""
+        return None
+
+    def keep_snapshot(self, tile: Tile, step: int, take: Callable[[], Snapshot]) -> None:
+        """A step inside a tile is complete; `take` tells where it stands until the next one is."""
 
 
 def refine_round(
@@ -77,6 +106,7 @@ def refine_round(
     fresh: bool = True,
     order: Iterable[int] | None = None,
     listener: Listener = Listener(),
+    keeper: Keeper = Keeper(),  # noqa: B008 - it has no state
 ) -> tuple[Canvas, float]:
     """One round: every tile from the same canvas, blended with the feather weights in the order of the tiles' indices.
 
@@ -91,29 +121,37 @@ def refine_round(
         adam: Adam's state, updated in place; None restarts it.
         fresh: whether this is a level's first round, in which L-BFGS may begin with a longer step.
         order: tile indices in the order in which to work on them.
+        keeper: has what is known of this round already, and takes what becomes known.
 
     Returns:
         The new canvas, and the mean of the tiles' last losses weighted by owned area.
     """
     if coupling == "exact":
-        return _exact_round(canvas, content, objective, grid, optimizer, steps, adam, fresh, listener)
+        return _exact_round(canvas, content, objective, grid, optimizer, steps, adam, fresh, listener, keeper)
     start: dict[str, Statistics] | None = None
     if coupling == "balanced" and len(grid.tiles) > 1 and objective.style:
-        sums = objective.measure(canvas, None, measure_grid)
-        start = objective.statistics(sums.moments)
+        start = keeper.statistics()
+        if start is None:
+            start = objective.statistics(objective.measure(canvas, None, measure_grid).moments)
+            keeper.keep_statistics(start)
     listener.started(None if start is None else float(objective.style_value(start)))
     blend = _Blend(canvas, grid, adam)
-    loss = 0.0
+    losses = [0.0] * len(grid.tiles)
     for index in range(len(grid.tiles)) if order is None else order:
         tile, began = grid.tiles[index], time.monotonic()
-        result = refine_tile(
-            canvas, content, objective, tile, start=start, optimizer=optimizer, steps=steps, adam=adam,
-            fresh=fresh, on_step=partial(listener.step, index),
-        )  # fmt: skip
+        result, new = keeper.tile(tile), False
+        if result is None:
+            new = True
+            result = refine_tile(
+                canvas, content, objective, tile, start=start, optimizer=optimizer, steps=steps, adam=adam,
+                fresh=fresh, on_step=partial(listener.step, index), on_state=partial(keeper.keep_snapshot, tile),
+                snapshot=keeper.snapshot(tile),
+            )  # fmt: skip
+            keeper.keep_tile(tile, result)
+        losses[index] = result.loss * tile.owned.area / grid.image.area
+        (listener.tile if new else listener.restored)(index, result.loss, time.monotonic() - began)
         blend.take(tile, result)
-        loss += result.loss * tile.owned.area / grid.image.area
-        listener.tile(index, result.loss, time.monotonic() - began)
-    return blend.finish(steps), loss
+    return blend.finish(steps), sum(losses)
 
 
 def refine_tile(
@@ -128,12 +166,15 @@ def refine_tile(
     adam: AdamCanvases | None = None,
     fresh: bool = True,
     on_step: Callable[[int, float], None] = lambda step, loss: None,
+    on_state: OnState = lambda step, take: None,
+    snapshot: Snapshot | None = None,
 ) -> TileResult:
     """Optimise one tile's window.
 
     Args:
         start: the whole image's statistics at the start of the round (`balanced`), or None for the window's own.
         fresh: whether this is a level's first round.
+        on_state, snapshot: see `minimise`.
     """
     image = objective.extract.read(canvas, tile.window)
     gradient = tile_gradient(objective, tile, objective.extract.read(content, tile.window), start)
@@ -149,8 +190,9 @@ def refine_tile(
 
     first_change = FIRST_CHANGE if fresh else RESTART_CHANGE
     result = minimise(
-        image, gradient, optimizer=optimizer, steps=steps, state=state, first_change=first_change, on_step=told
-    )
+        image, gradient, optimizer=optimizer, steps=steps, state=state, first_change=first_change, on_step=told,
+        on_state=on_state, snapshot=snapshot,
+    )  # fmt: skip
     return TileResult(result, last[0], state)
 
 
@@ -235,11 +277,12 @@ def _exact_round(
     adam: AdamCanvases | None,
     fresh: bool,
     listener: Listener,
+    keeper: Keeper,
 ) -> tuple[Canvas, float]:
     """A round of the reference: the whole canvas is one variable, its gradient evaluated in tiles."""
     began = time.monotonic()
     listener.started(None)
-    work = canvas.copy()
+    work, whole = canvas.copy(), Tile(0, 0, 0, canvas.image, canvas.image)
     cpu = torch.device("cpu")
     dtype = objective.extract.dtype
 
@@ -262,8 +305,9 @@ def _exact_round(
     start = canvas.read(canvas.image, device=cpu, dtype=dtype)
     first_change = FIRST_CHANGE if fresh else RESTART_CHANGE
     result = minimise(
-        start, gradient, optimizer=optimizer, steps=steps, state=state, first_change=first_change, on_step=told
-    )
+        start, gradient, optimizer=optimizer, steps=steps, state=state, first_change=first_change, on_step=told,
+        on_state=partial(keeper.keep_snapshot, whole), snapshot=keeper.snapshot(whole),
+    )  # fmt: skip
     if adam is not None and state is not None:
         adam.mean.write(work.image, state.mean)
         adam.square.write(work.image, state.square)

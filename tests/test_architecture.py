@@ -27,15 +27,42 @@ LAYERS = (
         "config",
         "levels",
         "stopping",
+        "version",
     ),
-    ("images", "image_files", "canvas", "losses", "memory", "backbones.vgg", "backbones.weights"),
+    (
+        "images",
+        "image_files",
+        "run_folder",
+        "run_record",
+        "tensor_files",
+        "canvas",
+        "losses",
+        "memory",
+        "backbones.vgg",
+        "backbones.weights",
+    ),
     ("objective",),
     ("optimizers", "refine"),
-    ("job", "planning", "pipeline"),
+    ("job", "planning", "checkpoint", "painter", "pipeline"),
     ("",),  # the package itself: the public API
-    ("cli", "cli.progress", "cli.options", "cli.stylize", "cli.config", "cli.models", "cli.doctor", "cli.__main__"),
+    (
+        "cli",
+        "cli.progress",
+        "cli.options",
+        "cli.signals",
+        "cli.stylize",
+        "cli.resume",
+        "cli.status",
+        "cli.config",
+        "cli.models",
+        "cli.doctor",
+        "cli.__main__",
+    ),
 )
-WITHOUT_TORCH = ("errors", "events", "config", "prints", "tiles", "levels", "stopping", "backbones.registry")
+WITHOUT_TORCH = (
+    *("errors", "events", "config", "prints", "tiles", "levels", "stopping", "version"),
+    "backbones.registry",
+)
 """Quick to import, as is the command line, which stands on them alone until a command runs."""
 
 HEAVY = {"torch", "torchvision", "safetensors"}

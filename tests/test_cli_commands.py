@@ -51,8 +51,10 @@ class Engine:
     calls: list[dict[str, Any]] = field(default_factory=list)
     error: BaseException | None = None
 
-    def stylize(self, content: Path, output: Path, *, config: Config, overwrite: bool, on_event: Any) -> Any:
-        self.calls.append({"content": content, "output": output, "config": config, "overwrite": overwrite})
+    def stylize(
+        self, content: Path, output: Path, *, config: Config, overwrite: bool, on_event: Any, **others: Any
+    ) -> Any:
+        self.calls.append({"content": content, "output": output, "config": config, "overwrite": overwrite, **others})
         levels = ((20, 10, 1, 4, 1),)
         on_event(events.RunStarted(str(content), str(output), 20, 10, levels, 800.0, "vgg19-slim", "cpu"))
         on_event(events.LevelStarted(0, 1, 20, 10, 1, 4, 1))
@@ -93,6 +95,7 @@ class PlanStandIn:
     canvas_place: str = "disk"
     tile_bytes: int = 1_500_000_000
     available_bytes: int = 8_000_000_000
+    run_bytes: int = 900_000_000
     output_bytes: int = 52_000_000
     seconds_per_megapixel: float | None = 1.25
     notes: tuple[str, ...] = ("slow here",)
@@ -134,8 +137,8 @@ COMMANDS = dict(walk(typer.main.get_command(cli.app)))
 
 def test_the_commands() -> None:
     assert {" ".join(name) for name, command in COMMANDS.items() if not hasattr(command, "commands")} == {
-        "stylize", "plan", "doctor", "config init", "config show", "config validate", "config schema",
-        "models list", "models fetch", "models import", "models verify",
+        "stylize", "plan", "resume", "status", "doctor", "config init", "config show",
+        "config validate", "config schema", "models list", "models fetch", "models import", "models verify",
     }  # fmt: skip
 
 

@@ -12,7 +12,7 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-from hires_nst.cli import config, doctor, models, stylize
+from hires_nst.cli import config, doctor, models, resume, status, stylize
 from hires_nst.errors import HiresNstError, ResourceError
 
 INTERRUPTED = 130
@@ -43,6 +43,8 @@ app = typer.Typer(
 )
 app.command("stylize")(stylize.stylize)
 app.command("plan")(stylize.plan)
+app.command("resume")(resume.resume)
+app.command("status")(status.status)
 app.add_typer(config.app, name="config")
 app.add_typer(models.app, name="models")
 app.command("doctor")(doctor.doctor)
@@ -80,7 +82,7 @@ def _message(error: BaseException) -> tuple[str, int]:
     if isinstance(error, HiresNstError):
         return str(error), error.exit_code
     if isinstance(error, KeyboardInterrupt):
-        return "interrupted; nothing was written", INTERRUPTED
+        return "interrupted", INTERRUPTED
     if isinstance(error, MemoryError):
         return "memory ran out; ask for a smaller size or smaller tiles (--tile-size)", ResourceError.exit_code
     assert isinstance(error, OSError)

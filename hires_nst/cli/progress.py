@@ -36,6 +36,7 @@ class Tally:
         self._clock = clock
         self._began = clock()
         self._working_since: float | None = None
+        self._before: float | None = None  # the work of earlier processes
         self._levels = 0.0  # the work of finished levels
         self._rounds = 0.0  # of finished rounds of this level
         self._tiles = 0.0  # of finished tiles of this round
@@ -45,7 +46,10 @@ class Tally:
         """Take an event into account."""
         match event:
             case events.RunStarted():
-                self.run, self.download = event, None
+                self.run, self.download, self._working_since, self._before = event, None, None, None
+            case events.RunResumed():
+                self._levels = self._work_before(event.level)
+                self._rounds = self._tiles = self._steps = 0.0
             case events.DownloadProgress():
                 self.download = event
             case events.LevelStarted():
@@ -55,14 +59,19 @@ class Tally:
                 self._working_since = self._working_since or self._clock()
             case events.RoundStarted():
                 self.round, self.tile = event, 0
+                self._rounds = self._level_work() * event.round / event.rounds
                 self._tiles = self._steps = 0.0
             case events.StepFinished():
+                self._before = self.done if self._before is None else self._before
                 self.tile, self.loss = event.tile, event.loss
                 self._steps = self._tile_work() * event.step / event.steps
             case events.TileFinished():
                 self.tile, self.loss = event.tile, event.loss
                 self._tiles += event.pixel_evaluations
                 self._steps = 0.0
+            case events.TileRestored():
+                self.tile, self.loss = event.tile, event.loss
+                self._tiles += event.pixel_evaluations
             case events.RoundFinished():
                 self.loss = event.loss
                 self._rounds = self._level_work() * (event.round + 1) / event.rounds
@@ -94,9 +103,17 @@ class Tally:
     @property
     def left(self) -> float | None:
         """Seconds to go, if the rest goes as the work so far did; None while too little of it is done."""
-        if self._working_since is None or self.done < 0.01 * self.total or not self.total:
+        if self.rate is None or self.done - (self._before or 0.0) < 0.01 * self.total:
             return None
-        return (self._clock() - self._working_since) * (self.total - self.done) / self.done
+        return (self.total - self.done) / self.rate
+
+    @property
+    def rate(self) -> float | None:
+        """Work a second in this process; None before there is any."""
+        if self._working_since is None or self._before is None:
+            return None
+        seconds, done = self._clock() - self._working_since, self.done - self._before
+        return done / seconds if seconds > 0 and done > 0 else None
 
     def _work_before(self, index: int) -> float:
         levels = self.run.levels if self.run else ()
@@ -161,6 +178,8 @@ class Lines:
                     f"level {event.index + 1}/{event.count}: {event.width} x {event.height} px, {event.rounds} x "
                     f"{event.steps} evaluations, {event.tiles} tile{'s' if event.tiles != 1 else ''}"
                 )
+            case events.RunResumed():
+                self.write(f"going on at level {event.level + 1}, round {event.round + 1}")
             case events.RoundStarted():
                 self._style_loss = event.style_loss
             case events.RoundFinished():

@@ -1,6 +1,7 @@
 """`hires-nst stylize` and `hires-nst plan`."""
 
 import dataclasses
+from enum import Enum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -10,6 +11,7 @@ from rich.table import Table
 
 from hires_nst.cli.options import ConfigOptions, takes_config_options
 from hires_nst.cli.progress import duration, json_line, showing
+from hires_nst.cli.signals import MaxHours, Until, stopping
 from hires_nst.config import Config
 from hires_nst.errors import ConfigError, InputError
 
@@ -22,6 +24,14 @@ MM_PER_INCH = 25.4
 def _wants_json(ctx: typer.Context, wanted: bool) -> bool:
     ctx.meta["json"] = wanted  # so that an error is told as JSON too
     return wanted
+
+
+class Resume(str, Enum):
+    """What to do about a run directory that is there."""
+
+    auto = "auto"
+    never = "never"
+    require = "require"
 
 
 Content = Annotated[Path, typer.Argument(metavar="CONTENT", help="The photograph: PNG, JPEG, TIFF or WebP.")]
@@ -41,6 +51,14 @@ def stylize(
     *,
     output: Annotated[Path, typer.Option("--output", "-o", metavar="OUT", help="The result: .png, .jpg or .tif.")],
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace OUT if it is there.")] = False,
+    run_dir: Annotated[
+        Path | None, typer.Option("--run-dir", metavar="DIR", help="Where to keep what going on needs; OUT.run.")
+    ] = None,
+    resume: Annotated[
+        Resume, typer.Option("--resume", help="Go on where there is a run, start anew, or insist on going on.")
+    ] = Resume.auto,
+    until: Until = None,
+    max_hours: MaxHours = None,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Print errors only.")] = False,
     json: Json = False,
     options: ConfigOptions,
@@ -52,12 +70,19 @@ def stylize(
     from hires_nst.image_files import check_output
 
     config = options.effective(styles or ())
-    check_output(output, overwrite=overwrite)
+    folder = run_dir or config.checkpoint.directory or output.with_name(f"{output.name}.run")
+    check_output(output, overwrite=overwrite or folder.is_dir())  # which it may be that made it
     check_inputs(content, config)
-    with showing(quiet=quiet, as_json=json) as on_event:
+    with (
+        stopping(until=until, max_hours=max_hours, quiet=quiet or json) as stop,
+        showing(quiet=quiet, as_json=json) as on_event,
+    ):
         from hires_nst import pipeline
 
-        result = pipeline.stylize(content, output, config=config, overwrite=overwrite, on_event=on_event)
+        result = pipeline.stylize(
+            content, output, config=config, overwrite=overwrite, run_dir=run_dir, resume=resume.value, stop=stop,
+            on_event=on_event,
+        )  # fmt: skip
     if not quiet and not json:
         size = physical_size(result.width, result.height, config)
         size = f"{result.width} x {result.height} px{f' ({size})' if size else ''}"
@@ -165,6 +190,7 @@ def plan_lines(plan: "Plan", config: Config) -> list[str]:
         f"runs on   {plan.device} with {plan.model} in {plan.precision}",
         f"memory    {memory}",
         f"canvases  {amount(plan.canvas_bytes)} {'on disk' if plan.canvas_place == 'disk' else 'in memory'}",
+        f"to go on  up to {amount(plan.run_bytes)} on disk, until the result is written",
     ]
     if plan.seconds is not None:
         each = (

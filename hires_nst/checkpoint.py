@@ -1,0 +1,350 @@
+"""What a run leaves on the disk while it works, and how it finds its place again.
+
+    levels/NN/objective.safetensors           what the level is measured against
+    levels/NN/canvas.safetensors              a finished level
+    levels/NN/rounds/RR/canvas.safetensors    a finished round, with Adam's state
+    levels/NN/rounds/RR/round.json            the geometry of the round under way
+    levels/NN/rounds/RR/moments.safetensors   the whole image's statistics at its start
+    levels/NN/rounds/RR/step.safetensors      inside a tile: the optimiser after some step
+    levels/NN/rounds/RR/tiles/TTTT.safetensors   a finished tile
+
+A tile's result depends on the round's canvas, its statistics and its geometry, so a tile's file names the round.json
+that it belongs to by its checksum. What is damaged counts as not there, with a notice.
+"""
+
+from __future__ import annotations
+
+import shutil
+import time
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from hires_nst import events, run_folder
+from hires_nst.canvas import Canvas, Place
+from hires_nst.config import Checkpoint
+from hires_nst.errors import DamagedFile
+from hires_nst.events import OnEvent
+from hires_nst.image_files import said_plainly, sync_folder
+from hires_nst.moments import Statistics
+from hires_nst.optimizers import AdamState, Snapshot
+from hires_nst.refine import AdamCanvases, Keeper, TileResult
+from hires_nst.tensor_files import Array, read_tensors, write_tensors
+from hires_nst.tiles import Tile
+
+WRITE_RATE = 50e6
+"""Bytes a second that are assumed before a write was measured."""
+
+Pause = Callable[[float], None]
+"""Raises `Interrupted` when the run is to stop before a piece of work that takes so many seconds."""
+
+
+@dataclass(frozen=True)
+class Standing:
+    """Where a run stands after a round.
+
+    Attributes:
+        level, round: indices of what was finished last; `round` is -1 for a level without rounds.
+        rounds, steps: of the level, as it turned out.
+        size: of its tiles, as it turned out.
+        finished: whether the level is done.
+    """
+
+    level: int
+    round: int
+    rounds: int
+    steps: int
+    size: int
+    finished: bool
+
+
+@dataclass
+class Pace:
+    """How long things take, measured; for stopping in time."""
+
+    step: float = 0.0
+    """Seconds of a step for one pixel of a tile's window."""
+    write_rate: float = WRITE_RATE
+
+    def wrote(self, size: int, seconds: float) -> None:
+        """Take a measurement in; small files say nothing."""
+        if size > 1e6 and seconds > 0:
+            self.write_rate = size / seconds
+
+
+class Checkpoints:
+    """The checkpoints of one run.
+
+    Args:
+        folder: the run directory, which this process holds.
+        pause: called at every point where the run may end.
+        resumed: whether there may be something from an earlier process.
+    """
+
+    def __init__(self, folder: Path, settings: Checkpoint, emit: OnEvent, pause: Pause, *, resumed: bool) -> None:
+        self.resumed = resumed
+        self.folder, self.settings, self.emit, self.pause = folder, settings, emit, pause
+        self.pace = Pace()
+
+    def level_folder(self, level: int) -> Path:
+        """Of one level."""
+        return self.folder / run_folder.LEVELS / f"{level:02d}"
+
+    def round_folder(self, level: int, number: int) -> Path:
+        """Of one round."""
+        return self.level_folder(level) / "rounds" / f"{number:02d}"
+
+    def write(self, path: Path, kind: str, at: tuple[int, int], arrays: Mapping[str, Array], about: Any) -> None:
+        """Write one file, and say so; `at` is level and round.
+
+        Raises:
+            ResourceError: the disk is full. OutputError: it cannot be written. Interrupted: the run is to stop.
+        """
+        began = time.monotonic()
+        _make(path.parent)
+        stoppable = kind in ("round", "level")  # the others are small
+        size = write_tensors(path, arrays, about, pause=(lambda: self.pause(0.0)) if stoppable else (lambda: None))
+        seconds = time.monotonic() - began
+        self.pace.wrote(size, seconds)
+        self.emit(events.CheckpointWritten(kind, *at, size, seconds))
+
+    def read(self, path: Path) -> tuple[dict[str, Array], dict[str, Any]] | None:
+        """Read one file; None where there is none, or a damaged one, which is removed and told."""
+        try:
+            return read_tensors(path, pause=lambda: self.pause(0.0))
+        except FileNotFoundError:
+            return None
+        except DamagedFile:
+            self.emit(events.Notice(f"{path} is damaged, so what it held is computed again"))
+            with said_plainly(path):
+                path.unlink(missing_ok=True)
+            return None
+
+    def find(
+        self, sizes: Mapping[int, tuple[int, int]], place: Place
+    ) -> tuple[Standing, Canvas, AdamCanvases | None] | None:
+        """The newest good canvas; None to begin at the beginning.
+
+        Args:
+            sizes: height and width of each level.
+        """
+        for level in sorted(sizes, reverse=True):
+            numbers = sorted(int(p.name) for p in self.level_folder(level).glob("rounds/*") if p.name.isdigit())
+            files = [self.round_folder(level, number) / "canvas.safetensors" for number in reversed(numbers)]
+            for file in (self.level_folder(level) / "canvas.safetensors", *files):
+                read = self.read(file)
+                if read is None:
+                    continue
+                arrays, about = read
+                canvases = {}
+                for name, array in arrays.items():
+                    canvases[name] = place(*sizes[level])
+                    self._copy(array, canvases[name])
+                adam = None
+                if "mean" in canvases:
+                    adam = AdamCanvases(canvases["mean"], canvases["square"], about["adam_steps"])
+                standing = Standing(**{name: about[name] for name in Standing.__dataclass_fields__})
+                with said_plainly(self.folder):
+                    self._prune(standing)
+                return standing, canvases["pixels"], adam
+        return None
+
+    def _copy(self, array: Array, canvas: Canvas) -> None:
+        for top in range(0, canvas.height, 256):
+            self.pause(0.0)
+            canvas.pixels[top : top + 256] = array[top : top + 256]
+
+    def keep_canvas(self, standing: Standing, canvas: Canvas, adam: AdamCanvases | None) -> None:
+        """A round is finished, or a level: write its canvas, then remove what nobody needs any more."""
+        every, at = self.settings.every, (standing.level, standing.round)
+        if every != "level" or standing.finished:
+            arrays: dict[str, Array] = {"pixels": canvas.pixels}
+            about = {name: getattr(standing, name) for name in Standing.__dataclass_fields__}
+            if adam is not None and not standing.finished:
+                arrays |= {"mean": adam.mean.pixels, "square": adam.square.pixels}
+                about["adam_steps"] = adam.steps
+            self.pause(sum(array.nbytes for array in arrays.values()) / self.pace.write_rate)
+            folder = self.level_folder(standing.level) if standing.finished else self.round_folder(*at)
+            self.write(folder / "canvas.safetensors", "level" if standing.finished else "round", at, arrays, about)
+        with said_plainly(self.folder):
+            self._prune(standing)
+
+    def _prune(self, standing: Standing) -> None:
+        for folder in self.folder.glob(f"{run_folder.LEVELS}/*/rounds/*"):
+            level, number = int(folder.parts[-3]), int(folder.name)
+            old = level < standing.level or (level == standing.level and number <= standing.round - self.settings.keep)
+            if old:
+                shutil.rmtree(folder)
+            elif (level, number) == (standing.level, standing.round):
+                shutil.rmtree(folder / "tiles", ignore_errors=True)
+                for name in ("round.json", "moments.safetensors", "step.safetensors"):
+                    (folder / name).unlink(missing_ok=True)
+
+    def geometry(self, level: int, number: int) -> dict[str, Any] | None:
+        """What round.json of a round under way says, if it is there."""
+        path = self.round_folder(level, number) / "round.json"
+        try:
+            return run_folder.read_json(path)
+        except FileNotFoundError:
+            return None
+        except DamagedFile:
+            self.emit(events.Notice(f"{path} is damaged, so it is written again"))
+            with said_plainly(path):
+                path.unlink()
+            return None
+
+    def forget_round(self, level: int, number: int) -> None:
+        """Remove what is known of a round under way, which begins again in another geometry."""
+        with said_plainly(self.folder):
+            shutil.rmtree(self.round_folder(level, number), ignore_errors=True)
+
+    def objective(self, level: int) -> tuple[dict[str, Statistics], dict[str, float]] | None:
+        """The paintings' statistics and the photograph's norms, if they are known."""
+        read = self.read(self.level_folder(level) / "objective.safetensors")
+        return None if read is None else (_statistics(read[0]), read[1]["norms"])
+
+    def keep_objective(self, level: int, style: Mapping[str, Statistics], norms: Mapping[str, float]) -> None:
+        """They were measured."""
+        path = self.level_folder(level) / "objective.safetensors"
+        self.write(path, "objective", (level, -1), _arrays(style), {"norms": dict(norms)})
+
+
+class RoundFolder(Keeper):
+    """What a round keeps.
+
+    Args:
+        geometry: JSON-ready data on which the tiles' results depend.
+        device: of the statistics.
+    """
+
+    def __init__(
+        self, checkpoints: Checkpoints, level: int, number: int, geometry: Mapping[str, Any], device: torch.device
+    ) -> None:
+        self.checkpoints, self.at, self.device = checkpoints, (level, number), device
+        self.folder = checkpoints.round_folder(level, number)
+        self.keeps_tiles = checkpoints.settings.every == "tile"
+        self.seal = ""
+        if self.keeps_tiles:
+            _make(self.folder / "tiles")
+            self.seal = self._geometry(geometry)
+        self._began = self._saved = time.monotonic()
+        self._latest: tuple[Tile, Callable[[], Snapshot]] | None = None
+
+    def _geometry(self, geometry: Mapping[str, Any]) -> str:
+        path = self.folder / "round.json"
+        with suppress(FileNotFoundError):
+            data = run_folder.read_json(path)
+            seal = str(data.pop("seal"))
+            if data == geometry:
+                return seal
+        return run_folder.write_json(path, geometry)
+
+    def statistics(self) -> dict[str, Statistics] | None:
+        """See `Keeper`."""
+        read = self._read("moments.safetensors")
+        return None if read is None else {k: s.to(self.device) for k, s in _statistics(read[0]).items()}
+
+    def keep_statistics(self, start: dict[str, Statistics]) -> None:
+        """See `Keeper`."""
+        if self.keeps_tiles:
+            self._write("moments.safetensors", "moments", _arrays(start), {})
+
+    def tile(self, tile: Tile) -> TileResult | None:
+        """See `Keeper`; before a tile that is not known, the run may end."""
+        read = self._read(_tile_name(tile))
+        if read is not None:
+            arrays, about = read
+            tensors = {name: torch.from_numpy(np.array(array)) for name, array in arrays.items()}
+            state = AdamState(tensors["mean"], tensors["square"], about["steps"]) if "mean" in tensors else None
+            return TileResult(tensors["image"], about["loss"], state)
+        self.checkpoints.pause(self.checkpoints.pace.step * tile.window.area)
+        self._began = time.monotonic()
+        return None
+
+    def keep_tile(self, tile: Tile, result: TileResult) -> None:
+        """See `Keeper`."""
+        self._latest = None
+        if not self.keeps_tiles:
+            return
+        tensors, about = {"image": result.image}, {"loss": result.loss}
+        if result.state is not None:
+            tensors |= {"mean": result.state.mean, "square": result.state.square}
+            about["steps"] = result.state.steps
+        self._write(_tile_name(tile), "tile", _numpy(tensors), about)
+        (self.folder / "step.safetensors").unlink(missing_ok=True)
+        self._saved = time.monotonic()
+
+    def snapshot(self, tile: Tile) -> Snapshot | None:
+        """See `Keeper`."""
+        read = self._read("step.safetensors")
+        if read is None or read[1]["tile"] != tile.index:
+            return None
+        arrays, about = read
+        tensors = {name: torch.from_numpy(np.array(array)) for name, array in arrays.items()}
+        return Snapshot(about["step"], tensors, about["numbers"])
+
+    def keep_snapshot(self, tile: Tile, step: int, take: Callable[[], Snapshot]) -> None:
+        """See `Keeper`; written after some time, or when the run is to stop."""
+        now = time.monotonic()
+        seconds = now - self._began
+        self.checkpoints.pace.step = seconds / tile.window.area
+        self._latest = (tile, take)
+        if now - self._saved >= self.checkpoints.settings.every_seconds:
+            self.save_latest()
+        size = sum(tensor.nbytes for tensor in take().tensors.values())
+        self.checkpoints.pause(seconds + size / self.checkpoints.pace.write_rate)
+        self._began = time.monotonic()
+
+    def save_latest(self) -> None:
+        """Write where the tile under way stands, if it is one."""
+        if self._latest is None or not self.keeps_tiles:
+            return
+        tile, take = self._latest
+        snapshot = take()
+        about = {"tile": tile.index, "step": snapshot.step, "numbers": snapshot.numbers}
+        self._write("step.safetensors", "step", _numpy(snapshot.tensors), about)
+        self._saved = time.monotonic()
+
+    def _read(self, name: str) -> tuple[dict[str, Array], dict[str, Any]] | None:
+        read = self.checkpoints.read(self.folder / name) if self.keeps_tiles else None
+        return read if read is not None and read[1]["round"] == self.seal else None
+
+    def _write(self, name: str, kind: str, arrays: Mapping[str, Array], about: Mapping[str, Any]) -> None:
+        self.checkpoints.write(self.folder / name, kind, self.at, arrays, {"round": self.seal, **about})
+
+
+def _tile_name(tile: Tile) -> str:
+    return f"tiles/{tile.index:04d}.safetensors"
+
+
+def _numpy(tensors: Mapping[str, Tensor]) -> dict[str, Array]:
+    return {name: tensor.detach().cpu().contiguous().numpy() for name, tensor in tensors.items()}
+
+
+def _arrays(statistics: Mapping[str, Statistics]) -> dict[str, Array]:
+    tensors = {f"{layer}.mean": s.mean for layer, s in statistics.items()}
+    return _numpy(tensors | {f"{layer}.second": s.second for layer, s in statistics.items()})
+
+
+def _statistics(arrays: Mapping[str, Array]) -> dict[str, Statistics]:
+    def tensor(name: str) -> Tensor:
+        return torch.from_numpy(np.array(arrays[name]))
+
+    layers = [name.removesuffix(".mean") for name in arrays if name.endswith(".mean")]
+    return {layer: Statistics(tensor(f"{layer}.mean"), tensor(f"{layer}.second")) for layer in layers}
+
+
+def _make(folder: Path) -> None:
+    """Make a folder and have the disk know of it."""
+    if folder.is_dir():
+        return
+    with said_plainly(folder):
+        _make(folder.parent)
+        folder.mkdir(exist_ok=True)
+        sync_folder(folder.parent)

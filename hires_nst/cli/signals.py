@@ -1,0 +1,49 @@
+"""Ctrl-C, SIGTERM and deadlines as an orderly end."""
+
+import os
+import signal
+from collections.abc import Iterator
+from contextlib import contextmanager
+from types import FrameType
+from typing import Annotated
+
+import typer
+
+from hires_nst.stopping import Stop, deadline
+
+_EXIT_CODES = {signal.SIGINT: 130, signal.SIGTERM: 143}
+_NAMES = {signal.SIGINT: "Ctrl-C", signal.SIGTERM: "SIGTERM"}
+
+Until = Annotated[
+    str | None, typer.Option("--until", metavar="HH:MM", help="Stop before this time of day; resume goes on.")
+]
+MaxHours = Annotated[
+    float | None, typer.Option("--max-hours", metavar="X", help="Stop before so many hours have passed.")
+]
+
+
+@contextmanager
+def stopping(*, until: str | None, max_hours: float | None, quiet: bool) -> Iterator[Stop]:
+    """What says when to stop while the block runs; the first signal asks for an orderly end, the second ends at once.
+
+    Raises:
+        ConfigError: `until` or `max_hours` make no sense.
+    """
+    stop = Stop(deadline=deadline(until=until, max_hours=max_hours))
+
+    def asked(number: int, frame: FrameType | None) -> None:
+        kind = signal.Signals(number)
+        if stop.reason is None:
+            stop.request(_NAMES[kind], exit_code=_EXIT_CODES[kind])
+            if not quiet:  # os.write, since a print might be what the signal came into
+                os.write(2, b"\nstopping at the next checkpoint; once more ends at once\n")
+            return
+        signal.signal(kind, signal.SIG_DFL)
+        raise KeyboardInterrupt if kind == signal.SIGINT else SystemExit(_EXIT_CODES[kind])
+
+    before = {kind: signal.signal(kind, asked) for kind in _EXIT_CODES}
+    try:
+        yield stop
+    finally:
+        for kind, handler in before.items():
+            signal.signal(kind, handler)

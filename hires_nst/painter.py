@@ -1,0 +1,292 @@
+"""The image of a run: levels from coarse to fine, each refined in rounds, with checkpoints in between."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from dataclasses import replace
+
+import numpy as np
+import torch
+
+from hires_nst import events, images
+from hires_nst.canvas import Canvas
+from hires_nst.checkpoint import Checkpoints, RoundFolder, Standing
+from hires_nst.config import Init, StyleImage
+from hires_nst.errors import Interrupted, ResourceError
+from hires_nst.events import OnEvent
+from hires_nst.job import Job, minimum_side
+from hires_nst.levels import Level
+from hires_nst.memory import SMALLEST_TILE, is_out_of_memory, release
+from hires_nst.objective import Objective, content_norms, style_statistics
+from hires_nst.planning import LevelPlan, split_coarse
+from hires_nst.refine import AdamCanvases, Listener, refine_round
+from hires_nst.tiles import Grid
+
+
+def resized(source: Canvas, height: int, width: int, job: Job) -> Canvas:
+    """The image at another size, antialiased; the same canvas when the size is the same."""
+    if (source.height, source.width) == (height, width):
+        return source
+    target = job.place(height, width)
+    images.resize_strips(source.pixels, target.pixels, pause=job.pause)
+    return target
+
+
+def painting_at(painting: Canvas, style: StyleImage, level: Level, job: Job) -> tuple[Canvas, bool]:
+    """The painting at the size that goes with a level: its long edge is `style.scale` times the level's.
+
+    It is never enlarged beyond its own pixels, nor made smaller on a side than the deepest layer needs.
+
+    Returns:
+        The canvas, and whether the painting's own pixels were too few.
+    """
+    least = minimum_side(job.config)
+    own_long, own_short = max(painting.height, painting.width), min(painting.height, painting.width)
+    factor = style.scale * max(level.height, level.width) / own_long
+    enlarged = factor > 1
+    factor = min(1.0, max(factor, least / own_short))
+    height, width = (max(least, round(edge * factor)) for edge in (painting.height, painting.width))
+    return resized(painting, height, width, job), enlarged
+
+
+def paint(
+    job: Job,
+    plans: Sequence[LevelPlan],
+    photograph: Canvas,
+    paintings: list[tuple[Canvas, StyleImage]],
+    checkpoints: Checkpoints,
+) -> Canvas:
+    """All levels, coarse to fine, from where the checkpoints stand."""
+    canvas: Canvas | None = None
+    adam: AdamCanvases | None = None
+    standing = None
+    found = checkpoints.find({plan.index: (plan.height, plan.width) for plan in plans}, job.place)
+    if found is not None:
+        standing, canvas, adam = found
+    if checkpoints.resumed:
+        next_level, next_round = (0, 0) if standing is None else (standing.level, standing.round + 1)
+        if standing is not None and standing.finished:
+            next_level, next_round = standing.level + 1, 0
+        job.emit(events.RunResumed(str(checkpoints.folder), next_level, next_round))
+    finest_told = False
+    for planned in plans:
+        if standing is not None and (planned.index, not standing.finished) <= (standing.level, False):
+            continue
+        begun = standing if standing is not None and standing.level == planned.index else None
+        level = planned.level
+        began = time.monotonic()
+        content = resized(photograph, level.height, level.width, job)
+        if canvas is None:
+            canvas = first_canvas(job, content, paintings)
+        elif begun is None:
+            canvas = enlarged_canvas(job, canvas, photograph, content)
+        scaled = [(painting_at(p, s, level, job), s.weight) for p, s in paintings]
+        if not finest_told and any(short for (_, short), _ in scaled):
+            finest_told = True
+            job.emit(
+                events.Notice(
+                    f"a painting has too few pixels for {level.width} x {level.height}; it is not enlarged, so from "
+                    "here on its strokes keep their own size in pixels (a larger scan or a smaller styles.scale helps)"
+                )
+            )
+        canvas = paint_level(
+            job, planned, len(plans), canvas, content, [(p, w) for (p, _), w in scaled], checkpoints,
+            begun=begun, adam=adam if begun else None,
+        )  # fmt: skip
+        job.emit(events.LevelFinished(level.index, len(plans), time.monotonic() - began))
+    assert canvas is not None
+    return canvas
+
+
+def objective_of(
+    job: Job, planned: LevelPlan, content: Canvas, paintings: Sequence[tuple[Canvas, float]], checkpoints: Checkpoints
+) -> Objective:
+    """What a level is measured against; its statistics come from the run directory if they are there."""
+    config, extract, size = job.config, job.extract, planned.tile_size
+    known = checkpoints.objective(planned.index)
+    if known is None:
+        style = style_statistics(
+            extract, paintings, [name for name in config.layers if name in config.loss.active_style_layers],
+            lambda painting: job.measure_grid(painting.height, painting.width, size),
+        )  # fmt: skip
+        norms = content_norms(
+            extract, content, [name for name in config.layers if name in config.loss.active_content_layers],
+            job.measure_grid(planned.height, planned.width, size),
+        )  # fmt: skip
+        checkpoints.keep_objective(planned.index, style, norms)
+    else:
+        style, norms = known
+        style = {layer: statistics.to(extract.device) for layer, statistics in style.items()}
+    return Objective(
+        extract=extract, loss=config.loss, style=style, content_norms=norms, height=planned.height, width=planned.width
+    )
+
+
+def paint_level(
+    job: Job,
+    planned: LevelPlan,
+    count: int,
+    canvas: Canvas,
+    content: Canvas,
+    paintings: Sequence[tuple[Canvas, float]],
+    checkpoints: Checkpoints,
+    *,
+    begun: Standing | None = None,
+    adam: AdamCanvases | None = None,
+) -> Canvas:
+    """The rounds of one level, in tiles as planned or, where memory runs out, in smaller ones.
+
+    Args:
+        begun: where the level stands, if some of its rounds are done; `canvas` and `adam` are then from there.
+    """
+    config, extract, emit, level, size = job.config, job.extract, job.emit, planned.level, planned.tile_size
+    objective = objective_of(job, planned, content, paintings, checkpoints)
+    if config.optimizer.name == "adam" and adam is None:
+        adam = AdamCanvases(job.place(level.height, level.width), job.place(level.height, level.width))
+    number = 0
+    if begun is not None:
+        number, size = begun.round + 1, begun.size
+        level = replace(level, rounds=begun.rounds, steps=begun.steps)
+    tiles = len(job.grid(level.height, level.width, size).tiles)
+    emit(events.LevelStarted(level.index, count, level.width, level.height, level.rounds, level.steps, tiles))
+    if not level.rounds:
+        checkpoints.keep_canvas(Standing(level.index, -1, 0, level.steps, size, True), canvas, None)
+    while number < level.rounds:
+        known = checkpoints.geometry(level.index, number)
+        if known is not None:
+            size, level = known["size"], replace(level, rounds=known["rounds"], steps=known["steps"])
+        shifted = config.tiles.shift and number % 2 == 1
+        grid = job.grid(level.height, level.width, size, shifted=shifted)
+        began = time.monotonic()
+        painted: tuple[Canvas, float] | None = None
+        geometry = {
+            "size": size, "rounds": level.rounds, "steps": level.steps, "overlap": job.overlap, "stride": job.stride,
+            "rows": list(grid.row_cuts), "columns": list(grid.column_cuts),
+        }  # fmt: skip
+        keeper = RoundFolder(checkpoints, level.index, number, geometry, extract.device)
+        try:
+            with torch.enable_grad():
+                painted = refine_round(
+                    canvas, content, objective, grid,
+                    measure_grid=job.measure_grid(level.height, level.width, size),
+                    coupling=config.tiles.coupling, optimizer=config.optimizer, steps=level.steps, adam=adam,
+                    fresh=number == 0,
+                    listener=_listener(emit, level, number, grid, exact=config.tiles.coupling == "exact"),
+                    keeper=keeper,
+                )  # fmt: skip
+        except Interrupted:
+            keeper.save_latest()
+            raise
+        except (RuntimeError, MemoryError) as error:
+            if not is_out_of_memory(error):
+                raise
+        if painted is None:  # not inside the `except`, where the error still holds on to the tile's tensors
+            del keeper  # as does this
+            size = smaller_tiles(size, grid, job.stride)
+            release(extract.device)
+            emit(events.TilesShrunk(level.index, number, size))
+            if number == 0:
+                level = split_coarse(level, job.grid(level.height, level.width, size), config)
+            checkpoints.forget_round(level.index, number)
+            continue
+        canvas, loss = painted
+        last = number == level.rounds - 1
+        standing = Standing(level.index, number, level.rounds, level.steps, size, last)
+        checkpoints.keep_canvas(standing, canvas, adam)
+        emit(events.RoundFinished(level.index, number, level.rounds, loss, time.monotonic() - began))
+        number += 1
+    return canvas
+
+
+def smaller_tiles(size: int, grid: Grid, stride: int) -> int:
+    """Half the tile size, after memory ran out.
+
+    Raises:
+        ResourceError: tiles of that size would be nearly all overlap.
+    """
+    used = max(max(tile.owned.height, tile.owned.width) for tile in grid.tiles)
+    half = min(size, used) // 2 // stride * stride
+    if half < max(SMALLEST_TILE, stride):
+        raise ResourceError(
+            f"memory ran out with tiles of {used} px, and smaller ones make no sense; close other programs, choose a "
+            "smaller network (--model vgg19-slim), or run on another device"
+        )
+    return half
+
+
+def first_canvas(job: Job, content: Canvas, paintings: Sequence[tuple[Canvas, StyleImage]]) -> Canvas:
+    """The start of the coarsest level, as `init` says."""
+    init: Init = job.config.init
+    rng = np.random.default_rng(job.config.runtime.seed)
+    height, width = content.height, content.width
+    canvas = job.place(height, width)
+    shape = canvas.pixels.shape
+    if init.kind == "uniform":
+        canvas.pixels[:] = rng.random(shape, np.float32)
+        return canvas
+    noise = rng.standard_normal(shape, np.float32) * np.float32(0.2) + np.float32(0.5) if _noisy(init) else None
+    if init.kind == "noise":
+        assert noise is not None
+        canvas.pixels[:] = noise
+    else:
+        canvas.pixels[:] = _start_pixels(job, init, content, paintings)
+        if noise is not None:
+            canvas.pixels[:] = (1 - init.noise) * canvas.pixels + init.noise * noise
+    canvas.clip()
+    return canvas
+
+
+def _noisy(init: Init) -> bool:
+    return init.kind == "noise" or init.noise > 0
+
+
+def _start_pixels(job: Job, init: Init, content: Canvas, paintings: Sequence[tuple[Canvas, StyleImage]]) -> np.ndarray:
+    """The pixels of a start from an image, filling the canvas."""
+    if init.kind == "content":
+        return content.pixels
+    if init.kind == "style":
+        source = paintings[0][0].pixels
+    else:
+        assert init.file is not None
+        source = images.read_picture(init.file, max_megapixels=job.config.images.max_megapixels).pixels
+    # Fill the canvas without distortion: the largest centred part of the same shape.
+    rows, columns = source.shape[:2]
+    part = min(columns / content.width, rows / content.height)
+    across, down = content.width * part, content.height * part
+    box = ((columns - across) / 2, (rows - down) / 2, across, down)
+    return images.resize_pixels(source, content.width, content.height, box=box)
+
+
+def enlarged_canvas(job: Job, canvas: Canvas, photograph: Canvas, content: Canvas) -> Canvas:
+    """The start of a finer level: the last one enlarged, with a share of the photograph's own fine detail."""
+    result = resized(canvas, content.height, content.width, job)
+    share = job.config.levels.detail
+    if share:
+        coarse = resized(photograph, canvas.height, canvas.width, job)
+        smooth = resized(coarse, content.height, content.width, job)
+        for top in range(0, content.height, 256):
+            rows = slice(top, top + 256)
+            result.pixels[rows] += np.float32(share) * (content.pixels[rows] - smooth.pixels[rows])
+    result.clip()
+    return result
+
+
+def _listener(emit: OnEvent, level: Level, number: int, grid: Grid, *, exact: bool) -> Listener:
+    """The callbacks of a round as events."""
+    tiles = 1 if exact else len(grid.tiles)
+
+    def finished(tile: int, loss: float, seconds: float) -> None:
+        area = grid.image.area if exact else grid.tiles[tile].owned.area
+        emit(events.TileFinished(level.index, number, tile, tiles, loss, seconds, float(area * level.steps)))
+
+    def restored(tile: int, loss: float, seconds: float) -> None:
+        area = grid.tiles[tile].owned.area
+        emit(events.TileRestored(level.index, number, tile, tiles, loss, float(area * level.steps)))
+
+    return Listener(
+        started=lambda style: emit(events.RoundStarted(level.index, number, level.rounds, tiles, style)),
+        step=lambda tile, step, loss: emit(events.StepFinished(level.index, number, tile, step, level.steps, loss)),
+        tile=finished,
+        restored=restored,
+    )
