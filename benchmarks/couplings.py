@@ -15,7 +15,7 @@ from hires_nst.config import Config, Loss, Optimizer
 from hires_nst.images import resize_pixels
 from hires_nst.job import AUTO_OVERLAP
 from hires_nst.objective import Objective
-from hires_nst.refine import AdamCanvases, refine_round
+from hires_nst.refine import Memory, refine_round
 from hires_nst.tiles import make_grid
 
 UNTILED = 1 << 20
@@ -29,13 +29,11 @@ def refine(
     tile: int,
     coupling: str = "balanced",
     optimizer: str = "lbfgs",
-    rounds: int = 8,
-    steps: int = 4,
+    rounds: int = 16,
+    steps: int = 2,
 ) -> tuple[Canvas, float]:
     """Refine as a level of the pipeline does; the image and the seconds."""
-    adam = None
-    if optimizer == "adam":
-        adam = AdamCanvases(Canvas.empty(canvas.height, canvas.width), Canvas.empty(canvas.height, canvas.width))
+    memory = Memory()
     began = time.monotonic()
     for number in range(rounds):
         grid = make_grid(
@@ -50,8 +48,7 @@ def refine(
             coupling=coupling,  # type: ignore[arg-type]
             optimizer=Optimizer(name=optimizer),  # type: ignore[arg-type]
             steps=steps,
-            adam=adam,
-            fresh=number == 0,
+            memory=memory,
         )
     return canvas, time.monotonic() - began
 
@@ -75,9 +72,9 @@ def main() -> None:
     width, height, tile = options.width, options.height, options.tile
     methods = {
         "untiled, Adam, 32": {"tile": UNTILED, "optimizer": "adam", "rounds": 1, "steps": 32},
-        "**balanced, L-BFGS, 8 x 4** (default)": {"tile": tile},
-        "exact, L-BFGS, 8 x 4": {"tile": tile, "coupling": "exact"},
-        "independent, L-BFGS, 8 x 4": {"tile": tile, "coupling": "independent"},
+        "**balanced, L-BFGS, 16 x 2** (default)": {"tile": tile},
+        "exact, L-BFGS, 16 x 2": {"tile": tile, "coupling": "exact"},
+        "independent, L-BFGS, 16 x 2": {"tile": tile, "coupling": "independent"},
     }
     if options.only:
         methods = {name: m for name, m in methods.items() if name.strip("*").startswith(tuple(options.only))}

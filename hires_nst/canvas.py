@@ -78,9 +78,13 @@ class Canvas:
         """Add (1, 3, h, w), weighted by (h, w), to a window."""
         self.pixels[rect.slices()] += _pixels(change) * weight[:, :, None]
 
+    def blank(self) -> Canvas:
+        """A canvas of zeros of the same size, in the same kind of place."""
+        return Canvas.empty(self.height, self.width, on_disk=isinstance(self.pixels, np.memmap))
+
     def copy(self) -> Canvas:
         """Another canvas with the same pixels, in the same kind of place."""
-        result = Canvas.empty(self.height, self.width, on_disk=isinstance(self.pixels, np.memmap))
+        result = self.blank()
         result.pixels[:] = self.pixels
         return result
 

@@ -2,7 +2,7 @@
 
     levels/NN/objective.safetensors           what the level is measured against
     levels/NN/canvas.safetensors              a finished level
-    levels/NN/rounds/RR/canvas.safetensors    a finished round, with Adam's state
+    levels/NN/rounds/RR/canvas.safetensors    a finished round, with what the optimiser takes from it
     levels/NN/rounds/RR/round.json            the geometry of the round under way
     levels/NN/rounds/RR/moments.safetensors   the whole image's statistics at its start
     levels/NN/rounds/RR/step.safetensors      inside a tile: the optimiser after some step
@@ -33,8 +33,8 @@ from hires_nst.errors import DamagedFile
 from hires_nst.events import OnEvent
 from hires_nst.image_files import said_plainly, sync_folder
 from hires_nst.moments import Statistics
-from hires_nst.optimizers import AdamState, Snapshot
-from hires_nst.refine import AdamCanvases, Keeper, TileResult
+from hires_nst.optimizers import Snapshot, State
+from hires_nst.refine import Keeper, Memory, TileResult
 from hires_nst.tensor_files import Array, read_tensors, write_tensors
 from hires_nst.tiles import Tile
 
@@ -126,9 +126,7 @@ class Checkpoints:
                 path.unlink(missing_ok=True)
             return None
 
-    def find(
-        self, sizes: Mapping[int, tuple[int, int]], place: Place
-    ) -> tuple[Standing, Canvas, AdamCanvases | None] | None:
+    def find(self, sizes: Mapping[int, tuple[int, int]], place: Place) -> tuple[Standing, Canvas, Memory] | None:
         """The newest good canvas; None to begin at the beginning.
 
         Args:
@@ -146,13 +144,10 @@ class Checkpoints:
                 for name, array in arrays.items():
                     canvases[name] = place(*sizes[level])
                     self._copy(array, canvases[name])
-                adam = None
-                if "mean" in canvases:
-                    adam = AdamCanvases(canvases["mean"], canvases["square"], about["adam_steps"])
                 standing = Standing(**{name: about[name] for name in Standing.__dataclass_fields__})
                 with said_plainly(self.folder):
                     self._prune(standing)
-                return standing, canvases["pixels"], adam
+                return standing, canvases.pop("pixels"), Memory(canvases, about["optimizer_steps"])
         return None
 
     def _copy(self, array: Array, canvas: Canvas) -> None:
@@ -160,15 +155,15 @@ class Checkpoints:
             self.pause(0.0)
             canvas.pixels[top : top + 256] = array[top : top + 256]
 
-    def keep_canvas(self, standing: Standing, canvas: Canvas, adam: AdamCanvases | None) -> None:
+    def keep_canvas(self, standing: Standing, canvas: Canvas, memory: Memory) -> None:
         """A round is finished, or a level: write its canvas, then remove what nobody needs any more."""
         every, at = self.settings.every, (standing.level, standing.round)
         if every != "level" or standing.finished:
             arrays: dict[str, Array] = {"pixels": canvas.pixels}
+            if not standing.finished:
+                arrays |= {name: kept.pixels for name, kept in memory.canvases.items()}
             about = {name: getattr(standing, name) for name in Standing.__dataclass_fields__}
-            if adam is not None and not standing.finished:
-                arrays |= {"mean": adam.mean.pixels, "square": adam.square.pixels}
-                about["adam_steps"] = adam.steps
+            about["optimizer_steps"] = memory.steps
             self.pause(sum(array.nbytes for array in arrays.values()) / self.pace.write_rate)
             folder = self.level_folder(standing.level) if standing.finished else self.round_folder(*at)
             self.write(folder / "canvas.safetensors", "level" if standing.finished else "round", at, arrays, about)
@@ -261,8 +256,8 @@ class RoundFolder(Keeper):
         if read is not None:
             arrays, about = read
             tensors = {name: torch.from_numpy(np.array(array)) for name, array in arrays.items()}
-            state = AdamState(tensors["mean"], tensors["square"], about["steps"]) if "mean" in tensors else None
-            return TileResult(tensors["image"], about["loss"], state)
+            image = tensors.pop("image")
+            return TileResult(image, about["loss"], None if about["steps"] is None else State(tensors, about["steps"]))
         self.checkpoints.pause(self.checkpoints.pace.step * tile.window.area)
         self._began = time.monotonic()
         return None
@@ -272,10 +267,9 @@ class RoundFolder(Keeper):
         self._latest = None
         if not self.keeps_tiles:
             return
-        tensors, about = {"image": result.image}, {"loss": result.loss}
-        if result.state is not None:
-            tensors |= {"mean": result.state.mean, "square": result.state.square}
-            about["steps"] = result.state.steps
+        state = result.state
+        tensors = {"image": result.image, **({} if state is None else state.tensors)}
+        about = {"loss": result.loss, "steps": None if state is None else state.steps}
         self._write(_tile_name(tile), "tile", _numpy(tensors), about)
         (self.folder / "step.safetensors").unlink(missing_ok=True)
         self._saved = time.monotonic()

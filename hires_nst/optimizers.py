@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
@@ -15,13 +15,16 @@ from torch import Tensor
 from hires_nst.config import Optimizer
 
 FIRST_CHANGE = 0.005
-"""Mean absolute change of a pixel in L-BFGS' first step, in the first round of a level.
+"""Mean absolute change of a pixel in L-BFGS' first step, where nothing is known of the curvature.
 
-torch makes the first step 1 / |g|_1 long, next to nothing for an image, which wastes an evaluation after every restart.
+torch makes that step 1 / |g|_1 long, which is next to nothing for an image and wastes an evaluation.
 """
 
 RESTART_CHANGE = 0.0003
-"""The same in later rounds, which start close to where they end: a longer step would first have to be undone."""
+"""The same where the last round's change tells no positive curvature: the image is close to where it will end."""
+
+LEAST_CURVATURE = 1e-4
+"""Cosine between the last round's change and the change of the gradient, below which the pair is not used."""
 
 WHITENING_RADIUS = 4
 """Pixels around each over which the gradient's root mean square is taken; see `whitening`."""
@@ -39,13 +42,23 @@ Gradient = Callable[[Tensor], tuple[Tensor, Tensor]]
 """(1, 3, h, w) to the objective's value there (scalar) and its gradient (1, 3, h, w)."""
 
 
-@dataclass
-class AdamState:
-    """Adam's running means of the gradient and of its square, (1, 3, h, w) each, and the steps behind them."""
+GRADIENT_POWERS = {"start": 0, "gradient": 1, "mean": 1, "square": 2}
+"""The tensors of `State`, and the power of the objective's scale that each goes with."""
 
-    mean: Tensor
-    square: Tensor
-    steps: int
+
+@dataclass
+class State:
+    """What an optimiser takes from one call of `minimise` to the next.
+
+    Attributes:
+        tensors: (1, 3, h, w) each; none before the first call. Adam: `mean` and `square`, its running means of the
+            gradient and of its square. L-BFGS: `start` and `gradient`, the image that the last call began with and the
+            gradient there.
+        steps: taken so far.
+    """
+
+    tensors: dict[str, Tensor] = field(default_factory=dict)
+    steps: int = 0
 
 
 @dataclass(frozen=True)
@@ -79,8 +92,7 @@ def minimise(
     *,
     optimizer: Optimizer,
     steps: int,
-    state: AdamState | None = None,
-    first_change: float = FIRST_CHANGE,
+    state: State | None = None,
     on_step: Callable[[int, float], None] = lambda step, loss: None,
     on_state: OnState = lambda step, take: None,
     snapshot: Snapshot | None = None,
@@ -89,8 +101,7 @@ def minimise(
 
     Args:
         start: (1, 3, h, w) in [0, 1]; not changed.
-        state: Adam's, read at the start and updated in place; None starts afresh. L-BFGS keeps nothing.
-        first_change: mean absolute change of a pixel in the first step of L-BFGS.
+        state: of an earlier call, read and updated in place; None starts afresh.
         on_step: told the step's number from 1 and the value before it.
         on_state: called after each step but the last.
         snapshot: to go on from, taken with the same arguments; the gradient at `start` is evaluated once more.
@@ -101,7 +112,7 @@ def minimise(
     if steps < 1:
         return start.detach()
     if optimizer.name == "lbfgs":
-        return _lbfgs(start.detach(), gradient, optimizer, steps, first_change, on_step, on_state, snapshot)
+        return _lbfgs(start.detach(), gradient, optimizer, steps, state, on_step, on_state, snapshot)
     return _adam(start.detach(), gradient, optimizer, steps, state, on_step, on_state, snapshot)
 
 
@@ -124,12 +135,16 @@ def _lbfgs(
     gradient: Gradient,
     optimizer: Optimizer,
     steps: int,
-    first_change: float,
+    state: State | None,
     on_step: Callable[[int, float], None],
     on_state: OnState,
     snapshot: Snapshot | None,
 ) -> Tensor:
-    """L-BFGS with a whitened first guess of the Hessian.
+    """L-BFGS with a whitened first guess of the Hessian, which begins with the pair of the last call, if there is one.
+
+    The change of the image since the start of the last call, and that of the gradient, are as good a pair as one from
+    two steps: where calls are rounds, it tells the curvature of the whole image's objective along the way that all
+    tiles went together.
 
     The objective is evaluated at the pixels clamped to [0, 1], and what would push a clamped pixel further out counts
     as no gradient. The variable itself is not clamped: that would falsify the differences of which the curvature is
@@ -138,17 +153,24 @@ def _lbfgs(
     value, pull = gradient(start.clone().requires_grad_())
     scaling = whitening(pull)
     scaled = (pull * scaling).abs().sum()
+    before = {} if state is None else state.tensors
+    if state is not None:
+        state.tensors, state.steps = {"start": start, "gradient": pull.nan_to_num()}, state.steps + steps
     if not bool(torch.isfinite(value)) or float(scaled) == 0.0:
         on_step(1, float(value))
         return start
     loss_scale = GRADIENT_SCALE / float(scaled)
-    # torch's first step is lr * g / |g|_1 in z; this lr makes its mean absolute value in pixels `first_change`.
-    first_rate = optimizer.rate * first_change * start.numel() * float(scaled / (pull * scaling.square()).abs().sum())
     z = torch.zeros(start.shape, dtype=start.dtype, device=start.device, requires_grad=True)
     method = torch.optim.LBFGS(
         [z], lr=optimizer.rate, max_iter=1, history_size=optimizer.history, tolerance_grad=0, tolerance_change=0
     )
-    method.param_groups[0]["lr"] = first_rate
+    if before and (last := _pair(before, start, pull, scaling, loss_scale)):
+        method.state[z] = last
+    else:
+        # torch's first step is lr * g / |g|_1 in z; this makes its mean absolute value in pixels `change`.
+        change = RESTART_CHANGE if before else FIRST_CHANGE
+        ratio = float(scaled / (pull * scaling.square()).abs().sum())
+        method.param_groups[0]["lr"] = optimizer.rate * change * start.numel() * ratio
     pending = [(value, pull)]
     good, now = start, start
     values: list[float] = []
@@ -184,12 +206,27 @@ def _lbfgs(
     return (now if bool(now.isfinite().all()) else good).clamp(0, 1)
 
 
+def _pair(
+    before: dict[str, Tensor], start: Tensor, pull: Tensor, scaling: Tensor, loss_scale: float
+) -> dict[str, Any] | None:
+    """The state of torch's L-BFGS after a step from the last call's start to this one's; None without curvature."""
+    change = (start - before["start"]) / scaling
+    old = before["gradient"] * scaling
+    turn = pull * scaling - old
+    if float((change * turn).sum()) <= LEAST_CURVATURE * float(change.norm() * turn.norm()):
+        return None
+    return {
+        "func_evals": 1, "n_iter": 1, "d": change.flatten(), "t": 1.0, "old_dirs": [], "old_stps": [], "ro": [],
+        "H_diag": 1.0, "prev_flat_grad": (old * loss_scale).flatten(), "prev_loss": 0.0,
+    }  # fmt: skip
+
+
 def _adam(
     start: Tensor,
     gradient: Gradient,
     optimizer: Optimizer,
     steps: int,
-    state: AdamState | None,
+    state: State | None,
     on_step: Callable[[int, float], None],
     on_state: OnState,
     snapshot: Snapshot | None,
@@ -197,11 +234,11 @@ def _adam(
     """Adam (Kingma and Ba 2015), with the pixels clamped after each step."""
     x = start.clone().requires_grad_()
     method = torch.optim.Adam([x], lr=optimizer.rate)
-    if state is not None and state.steps:
+    if state is not None and state.tensors:
         method.state[x] = {
             "step": torch.tensor(float(state.steps)),
-            "exp_avg": state.mean.clone(),
-            "exp_avg_sq": state.square.clone(),
+            "exp_avg": state.tensors["mean"].clone(),
+            "exp_avg_sq": state.tensors["square"].clone(),
         }
     done = 0
     if snapshot is not None:
@@ -230,7 +267,7 @@ def _adam(
             on_state(step, partial(taken, step))
     if state is not None and x in method.state:
         kept = method.state[x]
-        state.mean, state.square, state.steps = kept["exp_avg"], kept["exp_avg_sq"], state.steps + steps
+        state.tensors, state.steps = {"mean": kept["exp_avg"], "square": kept["exp_avg_sq"]}, state.steps + steps
     return x.detach()
 
 

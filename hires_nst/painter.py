@@ -20,7 +20,7 @@ from hires_nst.levels import Level
 from hires_nst.memory import SMALLEST_TILE, is_out_of_memory, release
 from hires_nst.objective import Objective, content_norms, style_statistics
 from hires_nst.planning import LevelPlan, split_coarse
-from hires_nst.refine import AdamCanvases, Listener, refine_round
+from hires_nst.refine import Listener, Memory, refine_round
 from hires_nst.tiles import Grid
 
 
@@ -59,11 +59,11 @@ def paint(
 ) -> Canvas:
     """All levels, coarse to fine, from where the checkpoints stand."""
     canvas: Canvas | None = None
-    adam: AdamCanvases | None = None
+    memory = Memory()
     standing = None
     found = checkpoints.find({plan.index: (plan.height, plan.width) for plan in plans}, job.place)
     if found is not None:
-        standing, canvas, adam = found
+        standing, canvas, memory = found
     if checkpoints.resumed:
         next_level, next_round = (0, 0) if standing is None else (standing.level, standing.round + 1)
         if standing is not None and standing.finished:
@@ -92,7 +92,7 @@ def paint(
             )
         canvas = paint_level(
             job, planned, len(plans), canvas, content, [(p, w) for (p, _), w in scaled], checkpoints,
-            begun=begun, adam=adam if begun else None,
+            begun=begun, memory=memory if begun else Memory(),
         )  # fmt: skip
         job.emit(events.LevelFinished(level.index, len(plans), time.monotonic() - began))
     assert canvas is not None
@@ -132,18 +132,16 @@ def paint_level(
     paintings: Sequence[tuple[Canvas, float]],
     checkpoints: Checkpoints,
     *,
-    begun: Standing | None = None,
-    adam: AdamCanvases | None = None,
+    begun: Standing | None,
+    memory: Memory,
 ) -> Canvas:
     """The rounds of one level, in tiles as planned or, where memory runs out, in smaller ones.
 
     Args:
-        begun: where the level stands, if some of its rounds are done; `canvas` and `adam` are then from there.
+        begun: where the level stands, if some of its rounds are done; `canvas` and `memory` are then from there.
     """
     config, extract, emit, level, size = job.config, job.extract, job.emit, planned.level, planned.tile_size
     objective = objective_of(job, planned, content, paintings, checkpoints)
-    if config.optimizer.name == "adam" and adam is None:
-        adam = AdamCanvases(job.place(level.height, level.width), job.place(level.height, level.width))
     number = 0
     if begun is not None:
         number, size = begun.round + 1, begun.size
@@ -151,7 +149,7 @@ def paint_level(
     tiles = len(job.grid(level.height, level.width, size).tiles)
     emit(events.LevelStarted(level.index, count, level.width, level.height, level.rounds, level.steps, tiles))
     if not level.rounds:
-        checkpoints.keep_canvas(Standing(level.index, -1, 0, level.steps, size, True), canvas, None)
+        checkpoints.keep_canvas(Standing(level.index, -1, 0, level.steps, size, True), canvas, memory)
     while number < level.rounds:
         known = checkpoints.geometry(level.index, number)
         if known is not None:
@@ -170,8 +168,8 @@ def paint_level(
                 painted = refine_round(
                     canvas, content, objective, grid,
                     measure_grid=job.measure_grid(level.height, level.width, size),
-                    coupling=config.tiles.coupling, optimizer=config.optimizer, steps=level.steps, adam=adam,
-                    fresh=number == 0,
+                    coupling=config.tiles.coupling, optimizer=config.optimizer, steps=level.steps,
+                    memory=memory if number < level.rounds - 1 or memory.canvases else None,
                     listener=_listener(emit, level, number, grid, exact=config.tiles.coupling == "exact"),
                     keeper=keeper,
                 )  # fmt: skip
@@ -193,7 +191,7 @@ def paint_level(
         canvas, loss = painted
         last = number == level.rounds - 1
         standing = Standing(level.index, number, level.rounds, level.steps, size, last)
-        checkpoints.keep_canvas(standing, canvas, adam)
+        checkpoints.keep_canvas(standing, canvas, memory)
         emit(events.RoundFinished(level.index, number, level.rounds, loss, time.monotonic() - began))
         number += 1
     return canvas

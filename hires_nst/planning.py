@@ -13,7 +13,7 @@ from hires_nst import events, images
 from hires_nst.canvas import BYTES_PER_PIXEL
 from hires_nst.config import Config
 from hires_nst.events import OnEvent
-from hires_nst.job import Job, Sheet, canvas_count, check_painting, open_job, sheet_for, with_styles
+from hires_nst.job import CANVASES, KEPT_CANVASES, Job, Sheet, check_painting, open_job, sheet_for, with_styles
 from hires_nst.levels import Level, schedule
 from hires_nst.memory import free_memory
 from hires_nst.tiles import Grid
@@ -121,7 +121,7 @@ def plan(
         model=config.model.name,
         device=str(job.extract.device),
         precision=str(job.extract.autocast or job.extract.dtype).removeprefix("torch."),
-        canvas_bytes=pixels * BYTES_PER_PIXEL * canvas_count(config),
+        canvas_bytes=pixels * BYTES_PER_PIXEL * CANVASES,
         canvas_place="disk" if job.on_disk else "memory",
         tile_bytes=int(largest.window**2 * job.bytes_per_pixel),
         available_bytes=free_memory(job.extract.device),
@@ -150,23 +150,24 @@ def level_plans(job: Job, sheet: Sheet) -> tuple[LevelPlan, ...]:
 def run_bytes(job: Job, plans: Sequence[LevelPlan]) -> int:
     """What the run directory takes at most: at the end of a round, or inside a tile."""
     config, finished, most = job.config, 0, 0
-    adam, every, exact = config.optimizer.name == "adam", config.checkpoint.every, config.tiles.coupling == "exact"
+    every, exact = config.checkpoint.every, config.tiles.coupling == "exact"
+    kept = {"adam": 2, "lbfgs": 1}[config.optimizer.name]  # image-shaped tensors of the optimiser in a tile's file
     for p in plans:
         canvas = p.width * p.height * BYTES_PER_PIXEL
         rounds = 0 if every == "level" else min(config.checkpoint.keep, max(0, p.rounds - 1))
-        now = canvas * rounds * (3 if adam else 1)
+        now = canvas * rounds * KEPT_CANVASES
         grids = [job.grid(p.height, p.width, p.tile_size, shifted=shifted) for shifted in (False, True)]
         tiles = max(sum(tile.window.area for tile in grid.tiles) for grid in grids) * BYTES_PER_PIXEL
         largest = (
             p.width * p.height if exact else max(t.window.area for g in grids for t in g.tiles)
         ) * BYTES_PER_PIXEL
-        vectors = 3 if adam else 2 * min(config.optimizer.history, p.steps) + 5
+        vectors = 3 if config.optimizer.name == "adam" else 2 * min(config.optimizer.history, p.steps) + 5
         inside = vectors * largest
         if every == "tile":
-            now += 0 if exact or not p.rounds else tiles * (3 if adam else 1)
+            now += 0 if exact or not p.rounds else tiles * (1 + kept)
         else:
             inside = 0
-        written = canvas * (3 if adam and rounds else 1)
+        written = canvas * (KEPT_CANVASES if rounds else 1)
         most = max(most, finished + now + max(inside, written))
         finished += canvas
     return most + SMALL_FILES

@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 
 import torch
@@ -26,16 +26,21 @@ from hires_nst.canvas import Canvas
 from hires_nst.config import Coupling, Optimizer
 from hires_nst.moments import Statistics
 from hires_nst.objective import Objective
-from hires_nst.optimizers import FIRST_CHANGE, RESTART_CHANGE, AdamState, OnState, Snapshot, minimise
+from hires_nst.optimizers import GRADIENT_POWERS, OnState, Snapshot, State, minimise
 from hires_nst.tiles import Grid, Tile
 
 
 @dataclass
-class AdamCanvases:
-    """Adam's state of the whole image between rounds: it is image-shaped, and so is cut and blended like the image."""
+class Memory:
+    """What the optimiser takes from round to round. It is image-shaped, and so is cut and blended like the image.
 
-    mean: Canvas
-    square: Canvas
+    Attributes:
+        canvases: the tensors of `optimizers.State` for the whole image, with gradients as those of the untiled
+            objective; none before the first round.
+        steps: taken so far.
+    """
+
+    canvases: dict[str, Canvas] = field(default_factory=dict)
     steps: int = 0
 
 
@@ -46,12 +51,13 @@ class TileResult:
     Attributes:
         image: (1, 3, h, w), the new pixels of its window.
         loss: the tile's objective at its last evaluation.
-        state: Adam's, if it is kept.
+        state: of the optimiser, for a `Memory`: without `start`, which is the canvas, and with gradients as those of
+            the untiled objective. None where it is not kept.
     """
 
     image: Tensor
     loss: float
-    state: AdamState | None
+    state: State | None
 
 
 @dataclass(frozen=True)
@@ -102,8 +108,7 @@ def refine_round(
     coupling: Coupling,
     optimizer: Optimizer,
     steps: int,
-    adam: AdamCanvases | None = None,
-    fresh: bool = True,
+    memory: Memory | None = None,
     order: Iterable[int] | None = None,
     listener: Listener = Listener(),
     keeper: Keeper = Keeper(),  # noqa: B008 - it has no state
@@ -118,8 +123,7 @@ def refine_round(
         content: the photograph at the same size.
         grid: the tiles.
         measure_grid: tiles for the evaluations that need no graph; they may be larger.
-        adam: Adam's state, updated in place; None restarts it.
-        fresh: whether this is a level's first round, in which L-BFGS may begin with a longer step.
+        memory: the optimiser's, updated in place; None starts it afresh and keeps nothing.
         order: tile indices in the order in which to work on them.
         keeper: has what is known of this round already, and takes what becomes known.
 
@@ -127,7 +131,7 @@ def refine_round(
         The new canvas, and the mean of the tiles' last losses weighted by owned area.
     """
     if coupling == "exact":
-        return _exact_round(canvas, content, objective, grid, optimizer, steps, adam, fresh, listener, keeper)
+        return _exact_round(canvas, content, objective, grid, optimizer, steps, memory, listener, keeper)
     start: dict[str, Statistics] | None = None
     if coupling == "balanced" and len(grid.tiles) > 1 and objective.style:
         start = keeper.statistics()
@@ -135,7 +139,7 @@ def refine_round(
             start = objective.statistics(objective.measure(canvas, None, measure_grid).moments)
             keeper.keep_statistics(start)
     listener.started(None if start is None else float(objective.style_value(start)))
-    blend = _Blend(canvas, grid, adam)
+    blend = _Blend(canvas, grid, memory)
     losses = [0.0] * len(grid.tiles)
     for index in range(len(grid.tiles)) if order is None else order:
         tile, began = grid.tiles[index], time.monotonic()
@@ -143,8 +147,8 @@ def refine_round(
         if result is None:
             new = True
             result = refine_tile(
-                canvas, content, objective, tile, start=start, optimizer=optimizer, steps=steps, adam=adam,
-                fresh=fresh, on_step=partial(listener.step, index), on_state=partial(keeper.keep_snapshot, tile),
+                canvas, content, objective, tile, start=start, optimizer=optimizer, steps=steps, memory=memory,
+                on_step=partial(listener.step, index), on_state=partial(keeper.keep_snapshot, tile),
                 snapshot=keeper.snapshot(tile),
             )  # fmt: skip
             keeper.keep_tile(tile, result)
@@ -163,8 +167,7 @@ def refine_tile(
     start: dict[str, Statistics] | None,
     optimizer: Optimizer,
     steps: int,
-    adam: AdamCanvases | None = None,
-    fresh: bool = True,
+    memory: Memory | None = None,
     on_step: Callable[[int, float], None] = lambda step, loss: None,
     on_state: OnState = lambda step, take: None,
     snapshot: Snapshot | None = None,
@@ -173,27 +176,37 @@ def refine_tile(
 
     Args:
         start: the whole image's statistics at the start of the round (`balanced`), or None for the window's own.
-        fresh: whether this is a level's first round.
+        memory: see `refine_round`; not changed.
         on_state, snapshot: see `minimise`.
     """
     image = objective.extract.read(canvas, tile.window)
     gradient = tile_gradient(objective, tile, objective.extract.read(content, tile.window), start)
+    ratio = objective.height * objective.width / tile.window.area
     state = None
-    if adam is not None:
-        read = objective.extract.read
-        state = AdamState(read(adam.mean, tile.window), read(adam.square, tile.window), adam.steps)
+    if memory is not None:
+        state = State(
+            {name: objective.extract.read(c, tile.window) for name, c in memory.canvases.items()}, memory.steps
+        )
+        _scale(state, ratio)
     last = [float("nan")]
 
     def told(step: int, value: float) -> None:
         last[0] = value
         on_step(step, value)
 
-    first_change = FIRST_CHANGE if fresh else RESTART_CHANGE
     result = minimise(
-        image, gradient, optimizer=optimizer, steps=steps, state=state, first_change=first_change, on_step=told,
+        image, gradient, optimizer=optimizer, steps=steps, state=state, on_step=told,
         on_state=on_state, snapshot=snapshot,
     )  # fmt: skip
+    if state is not None:
+        state.tensors.pop("start", None)
+        _scale(state, 1 / ratio)
     return TileResult(result, last[0], state)
+
+
+def _scale(state: State, factor: float) -> None:
+    """Make the state that of `factor` times the objective."""
+    state.tensors = {name: tensor * factor ** GRADIENT_POWERS[name] for name, tensor in state.tensors.items()}
 
 
 def tile_gradient(
@@ -232,10 +245,10 @@ class _Blend:
     that comes early waits until those before it are there.
     """
 
-    def __init__(self, canvas: Canvas, grid: Grid, adam: AdamCanvases | None) -> None:
+    def __init__(self, canvas: Canvas, grid: Grid, memory: Memory | None) -> None:
         self.before, self.after = canvas, canvas.copy()
-        self.grid, self.adam = grid, adam
-        self.moved = None if adam is None else (adam.mean.copy(), adam.square.copy())
+        self.grid, self.memory = grid, memory
+        self.kept: dict[str, Canvas] = {}
         self.waiting: dict[int, TileResult] = {}
         self.next = 0
 
@@ -248,22 +261,22 @@ class _Blend:
 
     def _add(self, tile: Tile, result: TileResult) -> None:
         weight = self.grid.feather(tile)
-        pairs = [(self.before, self.after, result.image)]
-        if self.adam is not None and self.moved is not None and result.state is not None:
-            pairs.append((self.adam.mean, self.moved[0], result.state.mean))
-            pairs.append((self.adam.square, self.moved[1], result.state.square))
-        for before, after, image in pairs:
-            change = image.cpu() - before.read(tile.window, device=torch.device("cpu"), dtype=image.dtype)
-            after.add(tile.window, change, weight)
+        old = self.before.read(tile.window, device=torch.device("cpu"), dtype=result.image.dtype)
+        self.after.add(tile.window, result.image.cpu() - old, weight)
+        if result.state is None:
+            return
+        for name, tensor in result.state.tensors.items():
+            if name not in self.kept:
+                self.kept[name] = self.before.blank()
+            self.kept[name].add(tile.window, tensor, weight)
 
     def finish(self, steps: int) -> Canvas:
         """The next canvas, after all tiles."""
         assert not self.waiting and self.next == len(self.grid.tiles)
         self.after.clip()
-        if self.adam is not None and self.moved is not None:
-            self.adam.mean, self.adam.square = self.moved
-            self.adam.square.pixels.clip(0, None, out=self.adam.square.pixels)
-            self.adam.steps += steps
+        if self.memory is not None:
+            start = {"start": self.before} if "gradient" in self.kept else {}
+            self.memory.canvases, self.memory.steps = {**start, **self.kept}, self.memory.steps + steps
         return self.after
 
 
@@ -274,8 +287,7 @@ def _exact_round(
     grid: Grid,
     optimizer: Optimizer,
     steps: int,
-    adam: AdamCanvases | None,
-    fresh: bool,
+    memory: Memory | None,
     listener: Listener,
     keeper: Keeper,
 ) -> tuple[Canvas, float]:
@@ -291,11 +303,9 @@ def _exact_round(
         return objective.gradient(work, content, grid)
 
     state = None
-    if adam is not None:
-        state = AdamState(
-            adam.mean.read(work.image, device=cpu, dtype=dtype), adam.square.read(work.image, device=cpu, dtype=dtype),
-            adam.steps,
-        )  # fmt: skip
+    if memory is not None:
+        whole_canvas = partial(Canvas.read, rect=canvas.image, device=cpu, dtype=dtype)
+        state = State({name: whole_canvas(c) for name, c in memory.canvases.items()}, memory.steps)
     last = [float("nan")]
 
     def told(step: int, value: float) -> None:
@@ -303,15 +313,16 @@ def _exact_round(
         listener.step(0, step, value)
 
     start = canvas.read(canvas.image, device=cpu, dtype=dtype)
-    first_change = FIRST_CHANGE if fresh else RESTART_CHANGE
     result = minimise(
-        start, gradient, optimizer=optimizer, steps=steps, state=state, first_change=first_change, on_step=told,
+        start, gradient, optimizer=optimizer, steps=steps, state=state, on_step=told,
         on_state=partial(keeper.keep_snapshot, whole), snapshot=keeper.snapshot(whole),
     )  # fmt: skip
-    if adam is not None and state is not None:
-        adam.mean.write(work.image, state.mean)
-        adam.square.write(work.image, state.square)
-        adam.steps = state.steps
+    if memory is not None and state is not None:
+        start_canvas = {"start": canvas} if state.tensors.pop("start", None) is not None else {}
+        kept = {name: canvas.blank() for name in state.tensors}
+        for name, tensor in state.tensors.items():
+            kept[name].write(canvas.image, tensor)
+        memory.canvases, memory.steps = {**start_canvas, **kept}, state.steps
     work.write(work.image, result)
     work.clip()
     listener.tile(0, last[0], time.monotonic() - began)

@@ -14,7 +14,7 @@ from hires_nst.canvas import Canvas
 from hires_nst.config import Loss, Optimizer
 from hires_nst.objective import Extractor, Objective, accumulate, content_norms, style_statistics
 from hires_nst.optimizers import minimise
-from hires_nst.refine import AdamCanvases, refine_round, refine_tile, tile_gradient
+from hires_nst.refine import Memory, refine_round, refine_tile, tile_gradient
 from hires_nst.tiles import Grid, make_grid
 
 LOSS = Loss(content_layers={"conv4_2": 1.0, "conv2_1": 0.5}, tv_weight=0.3)
@@ -159,13 +159,11 @@ def test_balanced_with_one_tile_is_the_untiled_optimisation_step_for_step(optimi
 
 def rounds(grid: Grid, order: list[int] | None, optimizer: Optimizer, coupling: str = "balanced") -> Canvas:
     objective, content, canvas = problem(grid.height, grid.width, dtype=torch.float32)
-    adam = None
-    if optimizer.name == "adam":
-        adam = AdamCanvases(Canvas.empty(grid.height, grid.width), Canvas.empty(grid.height, grid.width))
-    for _ in range(2):
+    memory = Memory()
+    for _ in range(3):
         canvas, _ = refine_round(
             canvas, content, objective, grid, measure_grid=make_grid(grid.height, grid.width, size=64, stride=16),
-            coupling=coupling, optimizer=optimizer, steps=2, order=order, adam=adam,
+            coupling=coupling, optimizer=optimizer, steps=2, order=order, memory=memory,
         )  # fmt: skip
     return canvas
 
@@ -209,13 +207,41 @@ def test_exact_rounds_are_the_untiled_optimisation() -> None:
 def test_adam_kept_on_canvases_with_one_tile_is_uninterrupted_adam() -> None:
     objective, content, canvas = problem(64, 80)
     grid = make_grid(64, 80, size=9999, stride=16)
-    adam = AdamCanvases(Canvas.empty(64, 80), Canvas.empty(64, 80))
+    memory = Memory()
     optimizer, result = Optimizer(name="adam"), canvas
     for _ in range(3):
         result, _ = refine_round(
             result, content, objective, grid, measure_grid=grid, coupling="balanced", optimizer=optimizer, steps=4,
-            adam=adam,
+            memory=memory,
         )  # fmt: skip
     expected = minimise(whole_image(canvas), lambda x: untiled(objective, content, x), optimizer=optimizer, steps=12)
     np.testing.assert_allclose(result.pixels, expected[0].permute(1, 2, 0).numpy(), atol=1e-4)
-    assert adam.steps == 12
+    assert memory.steps == 12
+
+
+@pytest.mark.parametrize(("coupling", "size", "tolerance"), [("balanced", 9999, 1e-5), ("exact", 32, 1e-5)])
+def test_lbfgs_remembers_where_a_round_started_and_the_untiled_gradient_there(
+    coupling: str, size: int, tolerance: float
+) -> None:
+    objective, content, canvas = problem(96, 112)
+    grid, memory = make_grid(96, 112, size=size, stride=16, overlap=32), Memory()
+    refine_round(
+        canvas, content, objective, grid, measure_grid=grid, coupling=coupling, optimizer=Optimizer(), steps=2,
+        memory=memory,
+    )  # fmt: skip
+    _, gradient = untiled(objective, content, whole_image(canvas))
+    assert memory.canvases["start"] is canvas
+    assert relative(whole_image(memory.canvases["gradient"]), gradient) < tolerance
+    assert memory.steps == 2
+
+
+def test_the_gradients_that_tiles_remember_blend_to_about_the_untiled_one() -> None:
+    objective, content, canvas = problem(160, 176)
+    grid, memory = make_grid(160, 176, size=64, stride=16, overlap=48, shifted=True), Memory()
+    assert len(grid.tiles) > 4
+    refine_round(
+        canvas, content, objective, grid, measure_grid=grid, coupling="balanced", optimizer=Optimizer(), steps=1,
+        memory=memory,
+    )  # fmt: skip
+    _, gradient = untiled(objective, content, whole_image(canvas))
+    assert relative(whole_image(memory.canvases["gradient"]), gradient) < 0.25  # what a window lacks beyond its edge

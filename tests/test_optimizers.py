@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from hires_nst.config import Optimizer
-from hires_nst.optimizers import FIRST_CHANGE, AdamState, Gradient, minimise, whitening
+from hires_nst.optimizers import FIRST_CHANGE, RESTART_CHANGE, Gradient, State, minimise, whitening
 
 LBFGS, ADAM = Optimizer(), Optimizer(name="adam")
 BOTH = pytest.mark.parametrize("optimizer", [LBFGS, ADAM], ids=["lbfgs", "adam"])
@@ -102,13 +102,47 @@ def test_at_the_minimum_nothing_moves(optimizer: Optimizer) -> None:
 def test_adam_goes_on_from_its_state() -> None:
     objective = quadratic(image(1))
     whole = minimise(image(0), objective, optimizer=ADAM, steps=9)
-    state = AdamState(torch.zeros_like(image(0)), torch.zeros_like(image(0)), 0)
+    state = State()
     first = minimise(image(0), objective, optimizer=ADAM, steps=4, state=state)
     assert state.steps == 4
     second = minimise(first, objective, optimizer=ADAM, steps=5, state=state)
     assert state.steps == 9
     assert torch.allclose(second, whole, atol=1e-6)
     assert not torch.allclose(minimise(first, objective, optimizer=ADAM, steps=5), whole, atol=1e-4)
+
+
+def test_lbfgs_begins_with_the_pair_of_its_last_call() -> None:
+    """A quadratic, and a last start on the line from here to its minimum: the pair tells the length of the step."""
+    minimum, here = image(1), image(0)
+    scale = torch.linspace(0.5, 3.0, here.numel()).reshape(here.shape)
+    objective = quadratic(minimum, scale)
+    before = here + 0.5 * (here - minimum)
+    state = State({"start": before, "gradient": objective(before)[1]}, 7)
+    result = minimise(here, objective, optimizer=LBFGS, steps=1, state=state)
+    assert torch.allclose(result, minimum, atol=1e-5)
+    assert state.steps == 8
+    assert torch.equal(state.tensors["start"], here)
+    assert torch.equal(state.tensors["gradient"], objective(here)[1])
+
+
+def test_lbfgs_takes_a_small_step_where_the_pair_has_no_curvature() -> None:
+    objective = quadratic(image(1))
+    there = image(2)
+    state = State({"start": there, "gradient": objective(image(0))[1] + (image(0) - there)}, 3)
+    change = (minimise(image(0), objective, optimizer=LBFGS, steps=1, state=state) - image(0)).abs().mean()
+    assert float(change) == pytest.approx(RESTART_CHANGE, rel=1e-3)
+
+
+def test_lbfgs_that_knows_its_last_call_gets_further() -> None:
+    scale = torch.logspace(-1, 1, image(0).numel()).reshape(image(0).shape)
+    objective = quadratic(image(1), scale)
+    values = []
+    for state in (None, State()):
+        x = image(0)
+        for _ in range(6):
+            x = minimise(x, objective, optimizer=LBFGS, steps=2, state=state)
+        values.append(float(objective(x)[0]))
+    assert values[1] < 0.5 * values[0]
 
 
 @BOTH
