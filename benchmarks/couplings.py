@@ -31,9 +31,10 @@ def refine(
     optimizer: str = "lbfgs",
     rounds: int = 16,
     steps: int = 2,
+    remember: bool = True,
 ) -> tuple[Canvas, float]:
-    """Refine as a level of the pipeline does; the image and the seconds."""
-    memory = Memory()
+    """Refine as a level of the pipeline does; the image and the seconds. Without `remember`, rounds start afresh."""
+    memory = Memory() if remember else None
     began = time.monotonic()
     for number in range(rounds):
         grid = make_grid(
@@ -72,6 +73,7 @@ def main() -> None:
     width, height, tile = options.width, options.height, options.tile
     methods = {
         "untiled, Adam, 32": {"tile": UNTILED, "optimizer": "adam", "rounds": 1, "steps": 32},
+        "untiled, L-BFGS, 32": {"tile": UNTILED, "rounds": 1, "steps": 32},
         "**balanced, L-BFGS, 16 x 2** (default)": {"tile": tile},
         "exact, L-BFGS, 16 x 2": {"tile": tile, "coupling": "exact"},
         "independent, L-BFGS, 16 x 2": {"tile": tile, "coupling": "independent"},

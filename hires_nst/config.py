@@ -170,9 +170,9 @@ class Levels(Section):
     factor: Annotated[float, Field(gt=1, le=8)] = Field(2.0, description="from one level to the next")
     coarse_steps: Annotated[int, Field(ge=1, le=100_000)] = Field(200, description="evaluations of the coarsest level")
     rounds: Annotated[int, Field(ge=1, le=1000)] = Field(
-        8, description="of the second level; shorter rounds couple tiles better, longer ones restart less"
+        16, description="of the second level; many short rounds couple the tiles best"
     )
-    steps: Annotated[int, Field(ge=1, le=10_000)] = Field(4, description="evaluations a round")
+    steps: Annotated[int, Field(ge=1, le=10_000)] = Field(2, description="evaluations a round")
     decay: Annotated[float, Field(gt=0, le=1)] = Field(
         0.75, description="factor on the rounds from one level to the next"
     )

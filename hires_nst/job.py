@@ -30,9 +30,9 @@ MEASURE_FACTOR = 2
 LARGEST_TENSOR = 2**31
 """Elements beyond which cuDNN is unsafe."""
 
-CANVASES = 8
-"""Full-size canvases at the finest level: the photograph, the level's start, the image before a round and after it,
-and the two of `refine.Memory` before the round and after it."""
+CANVASES = {"lbfgs": 6, "adam": 7}
+"""Full-size canvases at the finest level: the photograph, the image before a round and after it, and of L-BFGS where
+the last round started and the gradient there and at this round's start, of Adam its two means before and after."""
 
 KEPT_CANVASES = 3
 """Of them, those that a round leaves to the next: the image, and the two of `refine.Memory`."""
@@ -78,7 +78,7 @@ class Job:
         device, fraction, area = self.extract.device, self.config.runtime.memory_fraction, level.height * level.width
         free = free_memory(device)
         if device.type == "cpu" and not self.on_disk:  # the level's canvases come first
-            free = max(0, free - area * BYTES_PER_PIXEL * CANVASES)
+            free = max(0, free - area * BYTES_PER_PIXEL * CANVASES[self.config.optimizer.name])
         size = automatic_tile_size(
             free, self.bytes_per_pixel, fraction=fraction, overlap=self.overlap, stride=self.stride, device=device
         )
@@ -224,5 +224,5 @@ def canvas_on_disk(config: Config, sheet: Sheet) -> bool:
     """Whether canvases are memory-mapped: as told, or when they would take more than half of the free memory."""
     if config.runtime.canvas != "auto":
         return config.runtime.canvas == "disk"
-    need = sheet.width * sheet.height * BYTES_PER_PIXEL * CANVASES
+    need = sheet.width * sheet.height * BYTES_PER_PIXEL * CANVASES[config.optimizer.name]
     return need > free_memory(torch.device("cpu")) / 2

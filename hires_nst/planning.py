@@ -121,7 +121,7 @@ def plan(
         model=config.model.name,
         device=str(job.extract.device),
         precision=str(job.extract.autocast or job.extract.dtype).removeprefix("torch."),
-        canvas_bytes=pixels * BYTES_PER_PIXEL * CANVASES,
+        canvas_bytes=pixels * BYTES_PER_PIXEL * CANVASES[config.optimizer.name],
         canvas_place="disk" if job.on_disk else "memory",
         tile_bytes=int(largest.window**2 * job.bytes_per_pixel),
         available_bytes=free_memory(job.extract.device),

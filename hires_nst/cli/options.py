@@ -34,7 +34,7 @@ class ConfigOptions:
     assignments: Annotated[
         list[str] | None,
         typer.Option(
-            "--set", metavar="KEY=VALUE", help="Any key, such as levels.rounds=6; repeatable.", rich_help_panel=SOURCE
+            "--set", metavar="KEY=VALUE", help="Any key, such as levels.rounds=24; repeatable.", rich_help_panel=SOURCE
         ),
     ] = None
     size: Annotated[
