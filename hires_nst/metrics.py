@@ -103,7 +103,7 @@ def outline_correlation(picture: Pixels, photograph: Pixels) -> float:
     other = reduced(photograph)
     if other.shape != small.shape:
         other = resize_pixels(other, width, height)
-    edges = [sobel(rgb2gray(pixels)).ravel() for pixels in (small, other)]
+    edges = [_edges(pixels) for pixels in (small, other)]
     centred = [edge - edge.mean() for edge in edges]
     norm = float(np.linalg.norm(centred[0]) * np.linalg.norm(centred[1]))
     return 0.0 if norm < 1e-9 else float(centred[0] @ centred[1]) / norm
@@ -152,10 +152,19 @@ def _directions(count: int) -> NDArray[np.float64]:
     return np.stack([height, radius * np.cos(angle), radius * np.sin(angle)], axis=1)
 
 
+def _edges(pixels: Floats) -> NDArray[np.float64]:
+    """The magnitude of Sobel's gradient of the grey levels, as one row."""
+    magnitude: NDArray[np.float64] = sobel(rgb2gray(pixels))  # type: ignore[no-untyped-call]
+    return magnitude.ravel()
+
+
 def _patterns(pixels: Floats, radius: int) -> NDArray[np.float64]:
     """The shares of the local binary patterns in a picture, without those that reach over its edge; they add to 1."""
     grey = np.rint(rgb2gray(pixels) * 255).astype(np.uint8)  # equal neighbours stay equal
-    codes = local_binary_pattern(grey, PATTERN_POINTS, radius, method="uniform")
+    codes: NDArray[np.float64] = local_binary_pattern(  # type: ignore[no-untyped-call]
+        grey, PATTERN_POINTS, radius, method="uniform"
+    )
     inner = codes[radius:-radius, radius:-radius].astype(np.int64)
-    counts = np.bincount(inner.ravel(), minlength=PATTERN_POINTS + 2)
-    return counts / max(1, counts.sum())
+    counts: NDArray[np.int64] = np.bincount(inner.ravel(), minlength=PATTERN_POINTS + 2)
+    shares: NDArray[np.float64] = counts / max(1, counts.sum())
+    return shares

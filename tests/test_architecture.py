@@ -27,15 +27,37 @@ LAYERS = (
         "config",
         "levels",
         "stopping",
+        "quantities",
     ),
-    ("images", "image_files", "canvas", "losses", "memory", "backbones.vgg", "backbones.weights"),
+    ("images", "image_files", "canvas", "losses", "memory", "metrics", "backbones.vgg", "backbones.weights"),
     ("objective",),
     ("optimizers", "refine"),
     ("job", "planning", "pipeline"),
     ("",),  # the package itself: the public API
-    ("cli", "cli.progress", "cli.options", "cli.stylize", "cli.config", "cli.models", "cli.doctor", "cli.__main__"),
+    ("report", "report.model", "report.log", "report.charts", "report.pictures", "report.render", "report.sources"),
+    (
+        "cli",
+        "cli.progress",
+        "cli.options",
+        "cli.stylize",
+        "cli.config",
+        "cli.models",
+        "cli.doctor",
+        "cli.report",
+        "cli.__main__",
+    ),
 )
-WITHOUT_TORCH = ("errors", "events", "config", "prints", "tiles", "levels", "stopping", "backbones.registry")
+WITHOUT_TORCH = (
+    "errors",
+    "events",
+    "config",
+    "prints",
+    "tiles",
+    "levels",
+    "stopping",
+    "quantities",
+    "backbones.registry",
+)
 """Quick to import, as is the command line, which stands on them alone until a command runs."""
 
 HEAVY = {"torch", "torchvision", "safetensors"}
@@ -142,6 +164,11 @@ def test_torch_is_not_imported_by(module: str) -> None:
     heavy = {name for name in below if foreign_imports(name) & HEAVY}
     assert not heavy
     assert below <= {*WITHOUT_TORCH, "", "backbones", *LAYERS[-1]}, "the engine is imported inside functions only"
+
+
+@pytest.mark.parametrize("module", [name for name in FILES if name.startswith("report")])
+def test_a_report_needs_no_torch(module: str) -> None:
+    assert not [name for name in everything_below(module) if foreign_imports(name) & HEAVY]
 
 
 def test_torch_is_not_there_after_these_imports() -> None:

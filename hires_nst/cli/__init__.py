@@ -12,7 +12,7 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-from hires_nst.cli import config, doctor, models, stylize
+from hires_nst.cli import config, doctor, models, report, stylize
 from hires_nst.errors import HiresNstError, ResourceError
 
 INTERRUPTED = 130
@@ -45,6 +45,7 @@ app.command("stylize")(stylize.stylize)
 app.command("plan")(stylize.plan)
 app.add_typer(config.app, name="config")
 app.add_typer(models.app, name="models")
+app.command("report")(report.report)
 app.command("doctor")(doctor.doctor)
 
 

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 
 from hires_nst.report.model import LevelRecord, LossCurves
 
-WIDTH, HEIGHT = 640, 260
-LEFT, RIGHT, TOP, BOTTOM = 52, 14, 26, 38
+WIDTH, HEIGHT = 400, 220
+LEFT, RIGHT, TOP, BOTTOM = 40, 8, 24, 36
 NAMES = {"objective": "objective", "style": "style loss, whole picture"}
 
 
@@ -35,12 +35,21 @@ class Line:
 
 @dataclass(frozen=True)
 class Chart:
-    """A chart of WIDTH x HEIGHT units, the plot inside the margins."""
+    """A chart of WIDTH x HEIGHT units; the plot is inside `left`, `right`, `top` and `bottom`.
+
+    `across` and `up` are the ticks of the axes, `levels` the beginnings of levels, numbered from 1.
+    """
 
     lines: tuple[Line, ...]
     across: tuple[Tick, ...]
     up: tuple[Tick, ...]
     levels: tuple[Tick, ...]
+    width: int = WIDTH
+    height: int = HEIGHT
+    left: int = LEFT
+    right: int = WIDTH - RIGHT
+    top: int = TOP
+    bottom: int = HEIGHT - BOTTOM
 
     @property
     def summary(self) -> str:
@@ -73,7 +82,7 @@ def chart(curves: LossCurves, levels: Sequence[LevelRecord]) -> Chart | None:
         lines=tuple(_line(kind, points, x_of, y_of) for kind, points in kept.items() if points),
         across=tuple(Tick(x_of(value), f"{value:g}") for value in linear_ticks(end)),
         up=tuple(Tick(y_of(value), f"{value:g}") for value in log_ticks(10**low, 10**high)),
-        levels=tuple(Tick(x_of(level.begins), f"{level.width} × {level.height}") for level in levels if level.begins < end),
+        levels=tuple(Tick(x_of(level.begins), str(n)) for n, level in enumerate(levels, start=1) if level.begins < end),
     )  # fmt: skip
 
 

@@ -38,7 +38,7 @@ class RunLog:
     ended: datetime | None = None
     seconds: float | None = None
     levels: tuple[LevelRecord, ...] = ()
-    curves: LossCurves = LossCurves()
+    curves: LossCurves = field(default_factory=LossCurves)
     borders: Borders | None = None
     notes: tuple[str, ...] = ()
 
@@ -113,10 +113,10 @@ class _Reader:
                 self.finished = None
             case "LevelStarted":
                 before = self.levels.get(event["index"])
-                self.levels[event["index"]] = _Level(
-                    *(int(event[key]) for key in ("width", "height", "rounds", "steps", "tiles")),
-                    seconds=before.seconds if before else None,
-                )
+                sizes = (int(event[key]) for key in ("width", "height", "rounds", "steps", "tiles"))
+                level = _Level(*sizes)
+                level.seconds = before.seconds if before else None
+                self.levels[int(event["index"])] = level
             case "RoundStarted":
                 key = int(event["level"]), int(event["round"])
                 if _is_number(event["style_loss"]):

@@ -82,7 +82,7 @@ class ReportedJob:
     settings: Mapping[str, Any] = field(default_factory=dict)
     crop: tuple[int, int, int, int] | None = None
     levels: tuple[LevelRecord, ...] = ()
-    curves: LossCurves = LossCurves()
+    curves: LossCurves = field(default_factory=LossCurves)
     borders: Borders | None = None
     notes: tuple[str, ...] = ()
 

@@ -91,7 +91,7 @@ def make_pictures(job: ReportedJob, folder: Path) -> JobPictures:
     styles = tuple(_style(path, files) for path in job.styles)
     if job.state != "done" or not job.output.is_file():
         return JobPictures(styles=styles)
-    key = _digest(os.path.abspath(job.output))
+    key = _digest(job.output.resolve())
     notes = files / f"{key}.json"
     inputs = _digest(__version__, job.content, job.crop, job.styles, job.borders)
     sources = [path for path in (job.output, job.content, *job.styles) if path.is_file()]
@@ -122,7 +122,7 @@ def make_pictures(job: ReportedJob, folder: Path) -> JobPictures:
 def address(path: Path, folder: Path) -> str:
     """The URL of a file for a page in `folder`: relative and quoted, or absolute from one drive to another."""
     try:
-        relative = os.path.relpath(os.path.abspath(path), os.path.abspath(folder))
+        relative = os.path.relpath(path, folder)
     except ValueError:
         return path.resolve().as_uri()
     return quote(os.fsencode(relative.replace(os.sep, "/")))
@@ -151,7 +151,7 @@ def _make(job: ReportedJob, files: Path, key: str) -> dict[str, Any]:
     photograph = _photograph(job, (width, height), preview)
     before = None
     if photograph is not None:
-        before = f"{_digest(os.path.abspath(job.content), job.crop, preview)}-before.jpg"
+        before = f"{_digest(job.content.resolve(), job.crop, preview)}-before.jpg"
         _save_jpeg(files / before, photograph)
     whole: str | None = None
     tiles, levels = None, 0
@@ -206,7 +206,9 @@ def _scores(job: ReportedJob, pixels: Bytes8, photograph: Floats | None) -> list
         ]
         if any(inside) and min(pixels.shape[:2]) >= 3:
             seams = metrics.seam_visibility(pixels, *inside)
-            scores.append(Score("Seams", seams, None, "roughness across the tiles' borders over that elsewhere: 1 is even"))
+            scores.append(
+                Score("Seams", seams, None, "roughness across the tiles' borders over that elsewhere: 1 is even")
+            )
     if photograph is not None:
         kept = metrics.outline_correlation(pixels, photograph)
         scores.append(Score("Outlines", kept, 1.0, "correlation with the photograph's outlines: 1 is all of them"))
@@ -217,7 +219,11 @@ def _scores(job: ReportedJob, pixels: Bytes8, photograph: Floats | None) -> list
             continue
         of = f", {path.stem}" if len(job.styles) > 1 else ""
         for name, measure, meaning in (
-            ("Palette", metrics.palette_distance, "distance of the colours from the painting's, in CIELAB units: 0 is the same"),
+            (
+                "Palette",
+                metrics.palette_distance,
+                "distance of the colours from the painting's, in CIELAB units: 0 is the same",
+            ),
             ("Texture", metrics.texture_similarity, "likeness of the texture with the painting's: 1 is the same"),
         ):
             before = None if photograph is None else measure(photograph, painting)
@@ -236,7 +242,7 @@ def _photograph(job: ReportedJob, size: tuple[int, int], preview: tuple[int, int
 
 def _style(path: Path, files: Path) -> str | None:
     """The address of a painting's preview."""
-    target = files / f"{_digest(os.path.abspath(path))}-style.jpg"
+    target = files / f"{_digest(path.resolve())}-style.jpg"
     if not _is_fresh(target, [path]):
         pixels = _read(path)
         if pixels is None:
@@ -265,7 +271,9 @@ def _read_8bit(path: Path) -> Bytes8:
         plain = samples.ndim == 3 and samples.dtype in (np.uint8, np.uint16)
         if plain and samples.shape[2] == 3 and samples.dtype == np.uint8:
             return samples
-        if plain and (samples.shape[2] == 3 or (samples.shape[2] == 4 and path.suffix.lower() in (".png", ".tif", ".tiff"))):
+        if plain and (
+            samples.shape[2] == 3 or (samples.shape[2] == 4 and path.suffix.lower() in (".png", ".tif", ".tiff"))
+        ):
             return _flattened(samples)
     except (OSError, ValueError, RuntimeError, LookupError, tifffile.TiffFileError):
         pass  # what the program did not write itself may be of any kind
@@ -337,7 +345,9 @@ def _save_jpeg(path: Path, pixels: Floats | Bytes8, *, quality: int = 85) -> Non
 
 def _jpeg(pixels: Bytes8, *, quality: int) -> bytes:
     encoded = BytesIO()
-    Image.fromarray(np.ascontiguousarray(pixels)).save(encoded, "JPEG", quality=quality, subsampling=0, progressive=True)
+    Image.fromarray(np.ascontiguousarray(pixels)).save(
+        encoded, "JPEG", quality=quality, subsampling=0, progressive=True
+    )
     return encoded.getvalue()
 
 

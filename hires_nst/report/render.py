@@ -34,12 +34,12 @@ Progress = Callable[[int, int], None]
 
 @dataclass(frozen=True)
 class Card:
-    """A picture on the page; `sheet` is the print's, and `own_settings` are those that not all of the jobs share."""
+    """A picture on the page; `facts` stand below its name, and `own_settings` are those that not all jobs share."""
 
     job: ReportedJob
     pictures: JobPictures
     chart: Chart | None
-    sheet: str
+    facts: tuple[str, ...]
     own_settings: tuple[tuple[str, str], ...]
     output_address: str | None
 
@@ -78,14 +78,14 @@ def write_report(report: Report, folder: Path, *, on_progress: Progress | None =
 
 def page_of(report: Report, pictures: Sequence[JobPictures], folder: Path) -> str:
     """The text of the page, for pictures as `make_pictures` gave them, one for each job."""
-    settings = [flat_settings(job.settings) for job in report.jobs]
+    settings = [_told_settings(job) for job in report.jobs]
     shared = shared_settings(settings)
     cards = [
         Card(
             job=job,
             pictures=made,
             chart=chart(job.curves, job.levels),
-            sheet=sheet(own),
+            facts=facts(job, sheet(own)),
             own_settings=tuple((key, value) for key, value in own.items() if key not in shared),
             output_address=address(job.output, folder) if job.output.is_file() else None,
         )
@@ -111,6 +111,12 @@ def page_of(report: Report, pictures: Sequence[JobPictures], folder: Path) -> st
     )
 
 
+def _told_settings(job: ReportedJob) -> dict[str, str]:
+    """A job's settings by dotted key, without the paintings' files, which are told of in another place."""
+    flat = flat_settings(job.settings)
+    return {key: value for key, value in flat.items() if not (key.startswith("styles.") and key.endswith(".image"))}
+
+
 def flat_settings(settings: Mapping[str, Any], prefix: str = "") -> dict[str, str]:
     """Nested settings by dotted key, as text; what is None is left out."""
     result: dict[str, str] = {}
@@ -118,7 +124,9 @@ def flat_settings(settings: Mapping[str, Any], prefix: str = "") -> dict[str, st
         if isinstance(value, Mapping):
             result |= flat_settings(value, f"{prefix}{key}.")
         elif isinstance(value, (list, tuple)) and any(isinstance(item, Mapping) for item in value):
-            result |= flat_settings({str(number): item for number, item in enumerate(value, start=1)}, f"{prefix}{key}.")
+            result |= flat_settings(
+                {str(number): item for number, item in enumerate(value, start=1)}, f"{prefix}{key}."
+            )
         elif isinstance(value, (list, tuple)):
             result |= {f"{prefix}{key}": ", ".join(map(str, value))} if value else {}
         elif value is not None:
@@ -143,6 +151,13 @@ def mat_proportions(pictures: Sequence[JobPictures]) -> float:
     """Width over height of the mats that all pictures lie on: that of the middle one of them, within limits."""
     middle = statistics.median([made.width / made.height for made in pictures]) if pictures else 1.0
     return round(min(WIDEST, max(NARROWEST, middle)), 4)
+
+
+def facts(job: ReportedJob, paper: str) -> tuple[str, ...]:
+    """What is told of a picture at once: pixels, paper, time; what is not known is left out."""
+    size = f"{job.width} × {job.height} px" if job.width else ""
+    time = "" if job.seconds is None else duration(job.seconds)
+    return tuple(fact for fact in (size, paper, time) if fact)
 
 
 def sheet(settings: Mapping[str, str]) -> str:

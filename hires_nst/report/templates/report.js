@@ -210,7 +210,10 @@ const actions = {
   close: () => dialog.close(),
 };
 for (const [name, act] of Object.entries(actions)) action(name).addEventListener("click", act);
-buttons.forEach((button, number) => button.addEventListener("click", () => view(number)));
+buttons.forEach((button, number) => {
+  button.addEventListener("click", () => view(number));
+  button.closest(".card").querySelector(".compare").addEventListener("dblclick", () => view(number));
+});
 dialog.addEventListener("close", () => { picture = null; buttons[index].focus(); });
 window.addEventListener("resize", () => {
   if (!dialog.open) return;
