@@ -23,7 +23,6 @@ class RunLog:
 
     Attributes:
         finished: when the result was written; None for a run that did not get there.
-        ended: the time of the last event.
         seconds: of the whole run.
     """
 
@@ -35,7 +34,6 @@ class RunLog:
     device: str = ""
     started: datetime | None = None
     finished: datetime | None = None
-    ended: datetime | None = None
     seconds: float | None = None
     levels: tuple[LevelRecord, ...] = ()
     curves: LossCurves = field(default_factory=LossCurves)
@@ -92,25 +90,23 @@ class _Reader:
     run: Mapping[str, Any] = field(default_factory=dict)
     started: datetime | None = None
     finished: datetime | None = None
-    ended: datetime | None = None
     seconds: float | None = None
     levels: dict[int, _Level] = field(default_factory=dict)
     steps: dict[tuple[int, int], dict[int, dict[int, float]]] = field(default_factory=dict)  # round: step: tile: loss
     style: dict[tuple[int, int], float] = field(default_factory=dict)
-    borders: dict[int, tuple[set[int], set[int]]] = field(default_factory=dict)
+    borders: dict[tuple[int, int], Borders] = field(default_factory=dict)
     notes: dict[str, None] = field(default_factory=dict)
 
     def take(self, event: Mapping[str, Any]) -> None:
         """Take an event into account."""
         moment = _moment(event.get("time"))
-        self.ended = moment or self.ended
         match event["event"]:
             case "RunStarted":
                 if self.run and event["levels"] != self.run["levels"]:  # another plan: nothing of the old one remains
                     self.levels, self.steps, self.style, self.borders = {}, {}, {}, {}
                 self.run = event
                 self.started = self.started or moment
-                self.finished = None
+                self.finished = self.seconds = None
             case "LevelStarted":
                 before = self.levels.get(event["index"])
                 sizes = (int(event[key]) for key in ("width", "height", "rounds", "steps", "tiles"))
@@ -121,15 +117,20 @@ class _Reader:
                 key = int(event["level"]), int(event["round"])
                 if _is_number(event["style_loss"]):
                     self.style[key] = float(event["style_loss"])
-                rows, columns = self.borders.setdefault(key[0], (set(), set()))
-                rows.update(map(int, event.get("row_borders", ())))
-                columns.update(map(int, event.get("column_borders", ())))
+                self.borders[key] = Borders(
+                    tuple(map(int, event.get("row_borders", ()))), tuple(map(int, event.get("column_borders", ())))
+                )
+                if key[0] in self.levels:
+                    self.levels[key[0]].rounds = int(event["rounds"])  # another number after memory ran out
             case "StepFinished":
                 if _is_number(event["loss"]):
                     steps = self.steps.setdefault((int(event["level"]), int(event["round"])), {})
                     steps.setdefault(int(event["step"]), {})[int(event["tile"])] = float(event["loss"])
+                if event["level"] in self.levels:
+                    self.levels[event["level"]].steps = int(event["steps"])
             case "TilesShrunk":  # the round begins again, and perhaps as several
                 self.steps.pop((int(event["level"]), int(event["round"])), None)
+                self.borders.pop((int(event["level"]), int(event["round"])), None)
             case "LevelFinished":
                 if event["index"] in self.levels:
                     self.levels[event["index"]].seconds = float(event["seconds"])
@@ -159,7 +160,9 @@ class _Reader:
             for step, tiles in sorted(self.steps[key].items())
         )
         style = tuple((position(key), self.style[key]) for key in sorted(self.style) if key[0] in begins)
-        rows, columns = self.borders.get(max(begins, default=-1), (set(), set()))
+        finest = [borders for (level, _), borders in self.borders.items() if level == max(begins, default=None)]
+        rows = sorted({cut for borders in finest for cut in borders.rows})
+        columns = sorted({cut for borders in finest for cut in borders.columns})
         return RunLog(
             content=str(self.run.get("content", "")),
             output=str(self.run.get("output", "")),
@@ -169,11 +172,10 @@ class _Reader:
             device=str(self.run.get("device", "")),
             started=self.started,
             finished=self.finished,
-            ended=self.ended,
             seconds=self.seconds,
             levels=tuple(records),
             curves=LossCurves(thinned(objective), thinned(style)),
-            borders=Borders(tuple(sorted(rows)), tuple(sorted(columns))) if rows or columns else None,
+            borders=Borders(tuple(rows), tuple(columns)) if rows or columns else None,
             notes=tuple(self.notes),
         )
 
