@@ -40,7 +40,9 @@ def seams_line_by_line(pixels: NDArray[np.float64], rows: list[int], columns: li
     return float(np.mean(on) / np.mean(off))
 
 
-@pytest.mark.parametrize(("height", "width"), [(3, 5), (63, 20), (64, 20), (65, 20), (66, 9), (67, 70), (128, 9), (130, 33)])
+@pytest.mark.parametrize(
+    ("height", "width"), [(3, 5), (63, 20), (64, 20), (65, 20), (66, 9), (67, 70), (128, 9), (130, 33)]
+)
 def test_seams_in_strips_are_those_of_the_definition(height: int, width: int) -> None:
     pixels = noise(height, width, seed=height).astype(np.float64)
     rows, columns = ([64] if height > 66 else []), [width // 2]

@@ -6,6 +6,7 @@ import json
 import math
 from collections.abc import Sequence
 from dataclasses import replace
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -34,7 +35,14 @@ FINE: list[Event] = [
     *(events.StepFinished(1, 1, tile, step, 2, 0.5) for tile in (0, 1) for step in (1, 2)),
     events.LevelFinished(1, 2, 1.5),
 ]
-ALL = [RUN, events.Notice("a note"), *COARSE, *FINE, events.Notice("a note"), events.RunFinished("print.png", 80, 60, 2.5)]
+ALL = [
+    RUN,
+    events.Notice("a note"),
+    *COARSE,
+    *FINE,
+    events.Notice("a note"),
+    events.RunFinished("print.png", 80, 60, 2.5),
+]
 OBJECTIVE = ((1, 4.0), (2, 2.0), (3, 1.0), (4, 4.0), (5, 1.5), (6, 0.5), (7, 0.5))
 
 
@@ -66,7 +74,7 @@ def test_a_log_that_breaks_off_tells_of_what_is_there(tmp_path: Path, kept: int)
 
 
 @pytest.mark.parametrize(
-    "line", [b"\xff\xfe\0", b"[1, 2]", b"null", b'{"event": 3}', b'{"event": "StepFinished"}', b'{"event": "RoundStarted",',
+    "line", [b"\xff\xfe\0", b"[1, 2]", b"null", b'{"event": 3}', b'{"event": "StepFinished"}', b'{"event": "Round',
              b'{"event": "LevelStarted", "index": "x", "width": {}}', b"", b'{"event": "Unheard", "time": 1e300}']
 )  # fmt: skip
 def test_lines_that_say_nothing_are_passed_over(tmp_path: Path, line: bytes) -> None:
@@ -133,7 +141,7 @@ def test_long_curves_are_thinned() -> None:
     few = thinned(points, 160)
     assert len(few) == 160
     assert (few[0], few[-1]) == (points[0], points[-1])
-    assert max(b[0] - a[0] for a, b in zip(few, few[1:], strict=False)) <= 7
+    assert max(b[0] - a[0] for a, b in pairwise(few)) <= 7
     assert thinned(points[:160], 160) == points[:160]
 
 
@@ -155,7 +163,9 @@ def test_a_chart_places_points_by_their_logarithms() -> None:
     assert drawing.summary == "objective from 100 to 1"
 
 
-@pytest.mark.parametrize("curves", [LossCurves(), LossCurves(objective=((1, 0.0),)), LossCurves(style=((1, math.inf),))])
+@pytest.mark.parametrize(
+    "curves", [LossCurves(), LossCurves(objective=((1, 0.0),)), LossCurves(style=((1, math.inf),))]
+)
 def test_nothing_to_draw_is_no_chart(curves: LossCurves) -> None:
     assert charts.chart(curves, ()) is None
 
@@ -183,7 +193,12 @@ def test_logarithmic_ticks(low: float, high: float, expected: tuple[float, ...])
 
 @pytest.mark.parametrize(
     ("end", "expected"),
-    [(6, (0, 1, 2, 3, 4, 5, 6)), (76, (0, 20, 40, 60)), (1, (0, 0.2, 0.4, 0.6, 0.8, 1)), (250, (0, 50, 100, 150, 200, 250))],
+    [
+        (6, (0, 1, 2, 3, 4, 5, 6)),
+        (76, (0, 20, 40, 60)),
+        (1, (0, 0.2, 0.4, 0.6, 0.8, 1)),
+        (250, (0, 50, 100, 150, 200, 250)),
+    ],
 )
 def test_linear_ticks(end: float, expected: tuple[float, ...]) -> None:
     assert charts.linear_ticks(end) == pytest.approx(expected)

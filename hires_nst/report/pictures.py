@@ -345,9 +345,8 @@ def _save_jpeg(path: Path, pixels: Floats | Bytes8, *, quality: int = 85) -> Non
 
 def _jpeg(pixels: Bytes8, *, quality: int) -> bytes:
     encoded = BytesIO()
-    Image.fromarray(np.ascontiguousarray(pixels)).save(
-        encoded, "JPEG", quality=quality, subsampling=0, progressive=True
-    )
+    # Not progressive: for that, Pillow guesses how large the file becomes, and fails on noise, which is larger.
+    Image.fromarray(np.ascontiguousarray(pixels)).save(encoded, "JPEG", quality=quality, subsampling=0)
     return encoded.getvalue()
 
 

@@ -25,6 +25,7 @@ from hires_nst.report.pictures import FOLDER, JobPictures, address, make_picture
 
 PAGE = "report.html"
 MARK = b'<meta name="generator" content="hires-nst '
+NO_BREAK = "\u00a0"
 NARROWEST, WIDEST = 0.75, 1.6
 """Proportions of a card's mat, whatever the pictures'."""
 
@@ -157,7 +158,7 @@ def facts(job: ReportedJob, paper: str) -> tuple[str, ...]:
     """What is told of a picture at once: pixels, paper, time; what is not known is left out."""
     size = f"{job.width} × {job.height} px" if job.width else ""
     time = "" if job.seconds is None else duration(job.seconds)
-    return tuple(fact for fact in (size, paper, time) if fact)
+    return tuple(fact.replace(" ", NO_BREAK) for fact in (size, paper, time) if fact)
 
 
 def sheet(settings: Mapping[str, str]) -> str:

@@ -18,15 +18,23 @@ for (const compare of document.querySelectorAll(".compare:not(.alone)")) {
     range.value = Number(range.value) + steps[event.key];
     show();
   });
+  let dragged = false; // not hasPointerCapture: a quick last move comes after the capture's end
   compare.addEventListener("pointerdown", (event) => {
     if (event.button !== 0) return;
+    dragged = true;
     compare.setPointerCapture(event.pointerId);
     range.focus({ preventScroll: true });
     follow(event);
   });
   compare.addEventListener("pointermove", (event) => {
-    if (compare.hasPointerCapture(event.pointerId)) follow(event);
+    if (dragged) follow(event);
+    dragged &&= event.buttons !== 0;
   });
+  compare.addEventListener("pointerup", (event) => {
+    if (dragged) follow(event);
+    dragged = false;
+  });
+  compare.addEventListener("pointercancel", () => { dragged = false; });
   show(); // a reloaded page may come with another value
 }
 
@@ -153,7 +161,7 @@ function draw() {
     context.drawImage(preview, left, top, width, height);
     context.imageSmoothingEnabled = sharp;
   }
-  const enough = preview.state === "here" && width <= preview.naturalWidth;
+  const enough = preview.state === "here" && zoom < 1 && width <= preview.naturalWidth;
   if (!enough && picture.tiles) {
     [loading, missing] = drawTiles(left, top);
   } else if (!enough && picture.fullSource) {
