@@ -6,7 +6,8 @@ seams are measured in strips, and everything else on a reduced copy.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -26,6 +27,16 @@ STRIP_ROWS = 64
 DIRECTIONS = 64
 PATTERN_RADII = (1, 2, 4)
 PATTERN_POINTS = 8
+
+
+@dataclass(frozen=True)
+class Score:
+    """A measure of a result. `before` is that of the photograph, where there is such a thing."""
+
+    name: str
+    value: float
+    before: float | None
+    meaning: str
 
 
 def seam_visibility(pixels: Pixels, rows: Sequence[int], columns: Sequence[int]) -> float:
@@ -123,6 +134,47 @@ def texture_similarity(picture: Pixels, painting: Pixels) -> float:
     return float(np.mean(shares))
 
 
+def scores(
+    picture: Pixels,
+    *,
+    photograph: Pixels | None,
+    paintings: Mapping[str, Pixels],
+    borders: tuple[Sequence[int], Sequence[int]] | None = None,
+) -> tuple[Score, ...]:
+    """Everything here that can be measured of a picture.
+
+    Args:
+        photograph: the part of it that was painted.
+        paintings: by name.
+        borders: of tiles, as (rows, columns) of `seam_visibility`; those at the edges, or beyond, are left out.
+    """
+    found = []
+    inside = [
+        [cut for cut in cuts if 1 < cut < side - 1] for cuts, side in zip(borders or (), picture.shape, strict=False)
+    ]
+    if any(inside):
+        found.append(
+            Score(
+                "Seams",
+                seam_visibility(picture, *inside),
+                None,
+                "roughness across the tiles' borders over that elsewhere: 1 is even",
+            )
+        )
+    small = reduced(picture)
+    before = None if photograph is None else reduced(photograph)
+    if before is not None:
+        kept = outline_correlation(small, before)
+        found.append(Score("Outlines", kept, 1.0, "correlation with the photograph's outlines: 1 is all of them"))
+    for name, painting in paintings.items():
+        of = f", {name}" if len(paintings) > 1 else ""
+        target = reduced(painting)
+        for title, measure, meaning in _LIKENESS:
+            reference = None if before is None else measure(before, target)
+            found.append(Score(title + of, measure(small, target), reference, meaning))
+    return tuple(found)
+
+
 def reduced(pixels: Pixels, long_edge: int = LONG_EDGE) -> Floats:
     """A copy whose long edge has `long_edge` pixels, or its own where that is less: float32 (h, w, 3) in [0, 1].
 
@@ -141,6 +193,12 @@ def reduced(pixels: Pixels, long_edge: int = LONG_EDGE) -> Floats:
     if shrink >= 1:
         return blocks
     return resize_pixels(blocks, max(1, round(width * shrink)), max(1, round(height * shrink)))
+
+
+_LIKENESS: tuple[tuple[str, Callable[[Pixels, Pixels], float], str], ...] = (
+    ("Palette", palette_distance, "distance of the colours from the painting's, in CIELAB units: 0 is the same"),
+    ("Texture", texture_similarity, "likeness of the texture with the painting's: 1 is the same"),
+)
 
 
 def _directions(count: int) -> NDArray[np.float64]:

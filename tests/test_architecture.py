@@ -32,7 +32,7 @@ LAYERS = (
     ("images", "image_files", "canvas", "losses", "memory", "metrics", "backbones.vgg", "backbones.weights"),
     ("objective",),
     ("optimizers", "refine"),
-    ("job", "planning", "pipeline"),
+    ("job", "planning", "pipeline", "evaluation"),
     ("",),  # the package itself: the public API
     ("report", "report.model", "report.log", "report.charts", "report.pictures", "report.render", "report.sources"),
     (
@@ -44,6 +44,7 @@ LAYERS = (
         "cli.models",
         "cli.doctor",
         "cli.report",
+        "cli.evaluate",
         "cli.__main__",
     ),
 )

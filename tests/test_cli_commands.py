@@ -135,7 +135,7 @@ COMMANDS = dict(walk(typer.main.get_command(cli.app)))
 def test_the_commands() -> None:
     assert {" ".join(name) for name, command in COMMANDS.items() if not hasattr(command, "commands")} == {
         "stylize", "plan", "doctor", "config init", "config show", "config validate", "config schema",
-        "models list", "models fetch", "models import", "models verify",
+        "models list", "models fetch", "models import", "models verify", "report", "evaluate",
     }  # fmt: skip
 
 

@@ -15,11 +15,14 @@ import numpy as np
 import pytest
 from PIL import Image
 from report_batch import AWKWARD, FILE_NAME, RETRY, batch, picture, save
+from typer.testing import CliRunner
 
+from hires_nst import cli
 from hires_nst.errors import InputError, OutputError
+from hires_nst.prints import central_crop
 from hires_nst.report import pictures
 from hires_nst.report.model import Report, ReportedJob
-from hires_nst.report.pictures import FOLDER, address, central_crop, make_pictures
+from hires_nst.report.pictures import FOLDER, address, make_pictures
 from hires_nst.report.render import flat_settings, page_of, retries, shared_settings, sheet, write_report
 from hires_nst.report.sources import gather
 
@@ -399,6 +402,15 @@ def test_the_report_of_a_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
     page = Page(write_report(report, run))
     assert "print" in page.words
     assert "levels.min_size" in page.words
+
+
+def test_the_command(tmp_path: Path) -> None:
+    (tmp_path / "events.jsonl").write_text("")
+    done = CliRunner().invoke(cli.app, ["report", str(tmp_path)])
+    assert (done.exit_code, done.stdout.strip()) == (0, str(tmp_path / "report.html"))
+    assert (tmp_path / "report.html").is_file()
+    assert CliRunner().invoke(cli.app, ["report", str(tmp_path), "--quiet"]).stdout == ""
+    assert CliRunner().invoke(cli.app, ["report", str(tmp_path / "none")]).exit_code == 3
 
 
 def test_the_report_of_a_run_that_goes_on(tmp_path: Path) -> None:

@@ -12,7 +12,7 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-from hires_nst.cli import config, doctor, models, report, stylize
+from hires_nst.cli import config, doctor, evaluate, models, report, stylize
 from hires_nst.errors import HiresNstError, ResourceError
 
 INTERRUPTED = 130
@@ -46,6 +46,7 @@ app.command("plan")(stylize.plan)
 app.add_typer(config.app, name="config")
 app.add_typer(models.app, name="models")
 app.command("report")(report.report)
+app.command("evaluate")(evaluate.evaluate)
 app.command("doctor")(doctor.doctor)
 
 

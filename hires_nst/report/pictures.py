@@ -29,6 +29,8 @@ from hires_nst import __version__, metrics
 from hires_nst.errors import HiresNstError
 from hires_nst.image_files import atomic_write
 from hires_nst.images import Floats, read_picture, resize_pixels
+from hires_nst.metrics import Score
+from hires_nst.prints import central_crop
 from hires_nst.report.model import ReportedJob
 
 FOLDER = "report-files"
@@ -43,16 +45,6 @@ SHOWN_SUFFIXES = (".png", ".jpg", ".jpeg")
 NO_LIMIT = float("inf")  # the run itself minded images.max_megapixels
 
 Bytes8 = NDArray[np.uint8]
-
-
-@dataclass(frozen=True)
-class Score:
-    """A measure of a result. `before` is that of the photograph, where there is such a thing."""
-
-    name: str
-    value: float
-    before: float | None
-    meaning: str
 
 
 @dataclass(frozen=True)
@@ -128,14 +120,6 @@ def address(path: Path, folder: Path) -> str:
     return quote(os.fsencode(relative.replace(os.sep, "/")))
 
 
-def central_crop(size: tuple[int, int], like: tuple[int, int]) -> tuple[float, float, float, float]:
-    """The largest centred part of `size` with the proportions of `like`, both (width, height): left, top, its size."""
-    width, height = size
-    part = min(width / like[0], height / like[1])
-    across, down = like[0] * part, like[1] * part
-    return (width - across) / 2, (height - down) / 2, across, down
-
-
 class _Unreadable(Exception):
     pass
 
@@ -196,39 +180,13 @@ def _is_fresh(target: Path, sources: list[Path]) -> bool:
         return False
 
 
-def _scores(job: ReportedJob, pixels: Bytes8, photograph: Floats | None) -> list[Score]:
+def _scores(job: ReportedJob, pixels: Bytes8, photograph: Floats | None) -> tuple[Score, ...]:
     """The measures of a result; those for which a picture is missing are left out."""
-    scores = []
-    if job.borders is not None:
-        inside = [
-            tuple(cut for cut in cuts if 1 < cut < side - 1)
-            for cuts, side in ((job.borders.rows, pixels.shape[0]), (job.borders.columns, pixels.shape[1]))
-        ]
-        if any(inside) and min(pixels.shape[:2]) >= 3:
-            seams = metrics.seam_visibility(pixels, *inside)
-            scores.append(
-                Score("Seams", seams, None, "roughness across the tiles' borders over that elsewhere: 1 is even")
-            )
-    if photograph is not None:
-        kept = metrics.outline_correlation(pixels, photograph)
-        scores.append(Score("Outlines", kept, 1.0, "correlation with the photograph's outlines: 1 is all of them"))
-    small = metrics.reduced(pixels)
-    for path in job.styles:
-        painting = _read(path)
-        if painting is None:
-            continue
-        of = f", {path.stem}" if len(job.styles) > 1 else ""
-        for name, measure, meaning in (
-            (
-                "Palette",
-                metrics.palette_distance,
-                "distance of the colours from the painting's, in CIELAB units: 0 is the same",
-            ),
-            ("Texture", metrics.texture_similarity, "likeness of the texture with the painting's: 1 is the same"),
-        ):
-            before = None if photograph is None else measure(photograph, painting)
-            scores.append(Score(name + of, measure(small, painting), before, meaning))
-    return scores
+    paintings = {path: painting for path in job.styles if (painting := _read(path)) is not None}
+    borders = None if job.borders is None else (job.borders.rows, job.borders.columns)
+    return metrics.scores(
+        pixels, photograph=photograph, paintings={path.stem: p for path, p in paintings.items()}, borders=borders
+    )
 
 
 def _photograph(job: ReportedJob, size: tuple[int, int], preview: tuple[int, int]) -> Floats | None:
