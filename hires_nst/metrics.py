@@ -152,7 +152,7 @@ def scores(
     inside = [
         [cut for cut in cuts if 1 < cut < side - 1] for cuts, side in zip(borders or (), picture.shape, strict=False)
     ]
-    if any(inside):
+    if any(inside) and min(picture.shape[:2]) >= 3:
         found.append(
             Score(
                 "Seams",

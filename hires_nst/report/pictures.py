@@ -79,9 +79,11 @@ def make_pictures(job: ReportedJob, folder: Path) -> JobPictures:
     Raises:
         OutputError: the files cannot be written. ResourceError: the disk is full.
     """
+    if job.state != "done":
+        return JobPictures()
     files = folder / FOLDER
     styles = tuple(_style(path, files) for path in job.styles)
-    if job.state != "done" or not job.output.is_file():
+    if not job.output.is_file():
         return JobPictures(styles=styles)
     key = _digest(job.output.resolve())
     notes = files / f"{key}.json"
