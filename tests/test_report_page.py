@@ -278,7 +278,15 @@ def test_inputs_that_are_gone_or_broken_leave_gaps(report: Report, tmp_path: Pat
     (tmp_path / "deep.tif").write_bytes(b"II*\0 broken")
     page = Page(write_report(report, tmp_path))
     assert page.words.count("The picture is not there any more, or cannot be read.") == 2  # deep and gone
-    assert not [image for image in page.all("img") if (image.get("class") or "") == "before"]
+    assert not [image for image in page.all("img") if image.get("class") == "before"]
+
+
+def test_a_photograph_that_comes_back_is_shown_again(report: Report, tmp_path: Path) -> None:
+    photo, away = tmp_path / "photo & co.png", tmp_path / "away.png"
+    photo.rename(away)
+    assert make_pictures(report.jobs[0], tmp_path).before is None
+    away.rename(photo)
+    assert make_pictures(report.jobs[0], tmp_path).before is not None
 
 
 def test_scores_of_a_copy_of_the_photograph(tmp_path: Path) -> None:

@@ -87,8 +87,8 @@ def make_pictures(job: ReportedJob, folder: Path) -> JobPictures:
         return JobPictures(styles=styles)
     key = _digest(job.output.resolve())
     notes = files / f"{key}.json"
-    inputs = _digest(__version__, job.content, job.crop, job.styles, job.borders)
     sources = [path for path in (job.output, job.content, *job.styles) if path.is_file()]
+    inputs = _digest(__version__, sources, job.crop, job.borders)
     made = _made(notes, inputs, files) if _is_fresh(notes, sources) else None
     if made is None:
         try:
