@@ -7,7 +7,6 @@ import platform
 from collections.abc import Sequence
 from pathlib import Path
 
-import numpy as np
 import torch
 
 from hires_nst.backbones.registry import BACKBONES
@@ -15,6 +14,7 @@ from hires_nst.backbones.weights import load_network
 from hires_nst.canvas import Canvas
 from hires_nst.config import Config
 from hires_nst.images import read_picture, resize_pixels
+from hires_nst.metrics import seam_visibility
 from hires_nst.objective import Extractor, Objective, content_norms, style_statistics
 from hires_nst.tiles import Grid, make_grid
 
@@ -64,21 +64,11 @@ def scores(objective: Objective, canvas: Canvas, content: Canvas) -> tuple[float
     return float(objective.style_value(objective.statistics(terms.moments))), float(terms.content)
 
 
-def seam_visibility(canvas: Canvas, grids: Sequence[Grid]) -> float:
-    """The mean absolute second difference across the tile borders of all grids, over that elsewhere."""
-    pixels = canvas.pixels.astype(np.float64)
-    down = np.abs(pixels[2:] - 2 * pixels[1:-1] + pixels[:-2]).mean((1, 2))
-    across = np.abs(pixels[:, 2:] - 2 * pixels[:, 1:-1] + pixels[:, :-2]).mean((0, 2))
-    rows = {cut for grid in grids for cut in grid.row_cuts[1:-1]}
-    columns = {cut for grid in grids for cut in grid.column_cuts[1:-1]}
-    on: list[float] = []
-    off: list[float] = []
-    for values, cuts in ((down, rows), (across, columns)):
-        # A border lies between pixels cut - 1 and cut: the second differences centred on either of them cross it.
-        border = np.isin(np.arange(len(values)) + 1, [edge for cut in cuts for edge in (cut - 1, cut)])
-        on += list(values[border])
-        off += list(values[~border])
-    return float(np.mean(on) / np.mean(off))
+def seams(canvas: Canvas, grids: Sequence[Grid]) -> float:
+    """How visible the tile borders of all grids are, see `seam_visibility`."""
+    rows = sorted({cut for grid in grids for cut in grid.row_cuts[1:-1]})
+    columns = sorted({cut for grid in grids for cut in grid.column_cuts[1:-1]})
+    return seam_visibility(canvas.pixels, rows, columns)
 
 
 def machine() -> str:

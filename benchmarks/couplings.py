@@ -8,7 +8,7 @@ from __future__ import annotations
 import argparse
 import time
 
-from common import PAIRS, extractor, objective_for, picture, report, scores, seam_visibility
+from common import PAIRS, extractor, objective_for, picture, report, scores, seams
 
 from hires_nst.canvas import Canvas
 from hires_nst.config import Config, Loss, Optimizer
@@ -103,7 +103,7 @@ def main() -> None:
                 result, seconds = refine(objective, start, content, **method)
                 style_loss, content_loss = scores(objective, result, content)
                 tiled = method["tile"] != UNTILED
-                seam = f"{seam_visibility(result, [plain, shifted]):.3f}"
+                seam = f"{seams(result, [plain, shifted]):.3f}"
                 cells = [*losses(config, style_loss, content_loss), seam, f"{seconds:.0f}"]
                 rows.append([loss, pair, name, str(len(plain.tiles)) if tiled else "1", *cells])
                 print(rows[-1], flush=True)

@@ -58,13 +58,20 @@ class LevelStarted(Event):
 
 @dataclass(frozen=True)
 class RoundStarted(Event):
-    """A round begins. `style_loss` is the whole image's at this moment; None where nothing needed to measure it."""
+    """A round begins.
+
+    Attributes:
+        style_loss: the whole image's at this moment; None where nothing needed to measure it.
+        row_borders, column_borders: where tiles meet, in pixels from the top and from the left.
+    """
 
     level: int
     round: int
     rounds: int
     tiles: int
     style_loss: float | None
+    row_borders: tuple[int, ...] = ()
+    column_borders: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -282,8 +282,9 @@ def _listener(emit: OnEvent, level: Level, number: int, grid: Grid, *, exact: bo
         area = grid.tiles[tile].owned.area
         emit(events.TileRestored(level.index, number, tile, tiles, loss, float(area * level.steps)))
 
+    borders = grid.row_cuts[1:-1], grid.column_cuts[1:-1]
     return Listener(
-        started=lambda style: emit(events.RoundStarted(level.index, number, level.rounds, tiles, style)),
+        started=lambda style: emit(events.RoundStarted(level.index, number, level.rounds, tiles, style, *borders)),
         step=lambda tile, step, loss: emit(events.StepFinished(level.index, number, tile, step, level.steps, loss)),
         tile=finished,
         restored=restored,

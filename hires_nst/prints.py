@@ -110,3 +110,11 @@ def fit(
     else:
         sheet_width = min(sheet_width, max(1, round(content_width * sheet_height / content_height)))
     return Placement((0.0, 0.0, float(content_width), float(content_height)), sheet_width, sheet_height)
+
+
+def central_crop(size: tuple[int, int], like: tuple[int, int]) -> tuple[float, float, float, float]:
+    """The largest centred part of `size` with the proportions of `like`, both (width, height): left, top, its size."""
+    width, height = size
+    part = min(width / like[0], height / like[1])
+    across, down = like[0] * part, like[1] * part
+    return (width - across) / 2, (height - down) / 2, across, down

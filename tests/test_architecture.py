@@ -15,54 +15,25 @@ import pytest
 PACKAGE = Path(__file__).parent.parent / "hires_nst"
 
 # From the ground up: a module may import from its own layer and from those below, and never in a circle.
+# fmt: off
 LAYERS = (
-    (
-        "errors",
-        "events",
-        "prints",
-        "tiles",
-        "moments",
-        "backbones",
-        "backbones.registry",
-        "config",
-        "levels",
-        "stopping",
-        "version",
-    ),
-    (
-        "images",
-        "image_files",
-        "run_folder",
-        "run_record",
-        "tensor_files",
-        "canvas",
-        "losses",
-        "memory",
-        "backbones.vgg",
-        "backbones.weights",
-    ),
+    ("errors", "events", "prints", "tiles", "moments", "backbones", "backbones.registry", "config", "levels",
+     "stopping", "version", "quantities"),
+    ("images", "image_files", "run_folder", "run_record", "tensor_files", "canvas", "losses", "memory", "metrics",
+     "backbones.vgg", "backbones.weights"),
     ("objective",),
     ("optimizers", "refine"),
-    ("job", "planning", "checkpoint", "painter", "pipeline"),
+    ("job", "planning", "checkpoint", "painter", "pipeline", "evaluation"),
     ("",),  # the package itself: the public API
-    (
-        "cli",
-        "cli.progress",
-        "cli.options",
-        "cli.signals",
-        "cli.stylize",
-        "cli.resume",
-        "cli.status",
-        "cli.config",
-        "cli.models",
-        "cli.doctor",
-        "cli.__main__",
-    ),
+    ("report", "report.model", "report.log", "report.charts", "report.pictures", "report.render", "report.sources"),
+    ("cli", "cli.progress", "cli.options", "cli.signals", "cli.stylize", "cli.resume", "cli.status", "cli.config",
+     "cli.models", "cli.doctor", "cli.report", "cli.evaluate", "cli.__main__"),
 )
 WITHOUT_TORCH = (
-    *("errors", "events", "config", "prints", "tiles", "levels", "stopping", "version"),
+    "errors", "events", "config", "prints", "tiles", "levels", "stopping", "version", "quantities",
     "backbones.registry",
 )
+# fmt: on
 """Quick to import, as is the command line, which stands on them alone until a command runs."""
 
 HEAVY = {"torch", "torchvision", "safetensors"}
@@ -169,6 +140,11 @@ def test_torch_is_not_imported_by(module: str) -> None:
     heavy = {name for name in below if foreign_imports(name) & HEAVY}
     assert not heavy
     assert below <= {*WITHOUT_TORCH, "", "backbones", *LAYERS[-1]}, "the engine is imported inside functions only"
+
+
+@pytest.mark.parametrize("module", [name for name in FILES if name.startswith("report")])
+def test_a_report_needs_no_torch(module: str) -> None:
+    assert not [name for name in everything_below(module) if foreign_imports(name) & HEAVY]
 
 
 def test_torch_is_not_there_after_these_imports() -> None:

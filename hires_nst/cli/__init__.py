@@ -12,7 +12,7 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-from hires_nst.cli import config, doctor, models, resume, status, stylize
+from hires_nst.cli import config, doctor, evaluate, models, report, resume, status, stylize
 from hires_nst.errors import HiresNstError, ResourceError
 
 INTERRUPTED = 130
@@ -47,6 +47,8 @@ app.command("resume")(resume.resume)
 app.command("status")(status.status)
 app.add_typer(config.app, name="config")
 app.add_typer(models.app, name="models")
+app.command("report")(report.report)
+app.command("evaluate")(evaluate.evaluate)
 app.command("doctor")(doctor.doctor)
 
 

@@ -19,6 +19,7 @@ from rich.text import Text
 
 from hires_nst import events
 from hires_nst.events import Event, OnEvent
+from hires_nst.quantities import duration as duration
 
 Clock = Callable[[], float]
 
@@ -235,19 +236,6 @@ def showing(*, quiet: bool, as_json: bool, console: Console | None = None) -> It
 def json_line(data: Any) -> str:
     """JSON on one line; numbers that JSON cannot say become null."""
     return json.dumps(_plain(data), ensure_ascii=False, allow_nan=False)
-
-
-def duration(seconds: float) -> str:
-    """A time for people: `8.2 s`, `3 min 5 s`, `2 h 10 min`."""
-    if seconds < 10:
-        return f"{seconds:.1f} s"
-    whole = round(seconds)
-    if whole < 60:
-        return f"{whole} s"
-    if whole < 3600:
-        return f"{whole // 60} min {whole % 60} s"
-    minutes = round(seconds / 60)
-    return f"{minutes // 60} h {minutes % 60} min"
 
 
 def _plain(data: Any) -> Any:

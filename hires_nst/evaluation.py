@@ -1,0 +1,96 @@
+"""The scores of a picture that is finished, whoever painted it: with the network, and without."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+
+from hires_nst import events, metrics
+from hires_nst.canvas import Canvas
+from hires_nst.config import Config, StyleImage
+from hires_nst.events import OnEvent
+from hires_nst.images import Floats, read_picture, resize_pixels
+from hires_nst.job import Sheet, check_painting, open_job, sheet_for, with_styles
+from hires_nst.objective import Objective, content_norms, style_statistics
+from hires_nst.prints import central_crop
+
+LOSS_EDGE = 768
+"""Pixels of the long edge at which the network's losses are measured; those of different sizes do not compare."""
+
+TILE = 512
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """What a result amounts to.
+
+    Attributes:
+        style_loss, content_loss: as configured, without their weights, of copies whose long edge has LOSS_EDGE pixels
+            at most. The paintings are taken at the same size, never enlarged.
+        scores: those without a network, see `metrics`.
+    """
+
+    style_loss: float
+    content_loss: float
+    scores: tuple[metrics.Score, ...]
+
+
+def evaluate(
+    result: Path,
+    content: Path,
+    styles: Sequence[Path],
+    *,
+    config: Config | None = None,
+    on_event: OnEvent = events.ignore,
+) -> Evaluation:
+    """Compare a result with its photograph, of which the centred part of its proportions is taken, and its paintings.
+
+    Raises:
+        InputError: a picture cannot be read, or is too small for the network. ConfigError, WeightsError: see
+        `open_job`.
+    """
+    config = with_styles(config or Config(), styles)
+    limit = config.images.max_megapixels
+    picture, photograph = (read_picture(path, max_megapixels=limit).pixels for path in (result, content))
+    paintings = [(style, read_picture(style.image, max_megapixels=limit).pixels) for style in config.styles]
+    small = metrics.reduced(picture, LOSS_EDGE)
+    height, width = small.shape[:2]
+    size = (photograph.shape[1], photograph.shape[0])
+    photograph = resize_pixels(photograph, width, height, box=central_crop(size, (picture.shape[1], picture.shape[0])))
+    sheet_for((width, height), Config(model=config.model, loss=config.loss), result)  # large enough for the network?
+    style_loss, content_loss = _losses(small, photograph, paintings, config, on_event)
+    named = {style.image.stem: pixels for style, pixels in paintings}
+    return Evaluation(style_loss, content_loss, metrics.scores(picture, photograph=photograph, paintings=named))
+
+
+def _losses(
+    picture: Floats, photograph: Floats, paintings: Sequence[tuple[StyleImage, Floats]], config: Config, emit: OnEvent
+) -> tuple[float, float]:
+    """The style and the content loss of a picture, both of one size."""
+    height, width = picture.shape[:2]
+    canvas, content = Canvas(picture), Canvas(photograph)
+    scaled = []
+    for style, pixels in paintings:
+        small = metrics.reduced(pixels, max(height, width))
+        check_painting(style, (small.shape[1], small.shape[0]), config)
+        scaled.append((Canvas(small), style.weight))
+    with torch.no_grad():
+        job = open_job(config, Sheet(width, height, (0, 0, width, height), None), emit)
+        style_layers = [name for name in config.layers if name in config.loss.active_style_layers]
+        content_layers = [name for name in config.layers if name in config.loss.active_content_layers]
+        grid = job.grid(height, width, TILE, overlap=0)
+        objective = Objective(
+            extract=job.extract,
+            loss=config.loss,
+            style=style_statistics(
+                job.extract, scaled, style_layers, lambda p: job.grid(p.height, p.width, TILE, overlap=0)
+            ),
+            content_norms=content_norms(job.extract, content, content_layers, grid),
+            height=height,
+            width=width,
+        )
+        terms = objective.measure(canvas, content, grid)
+        return float(objective.style_value(objective.statistics(terms.moments))), float(terms.content)

@@ -1,0 +1,113 @@
+"""The geometry of a chart of losses: a logarithmic axis upwards, evaluations to the right. The page draws it as SVG."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from hires_nst.report.model import LevelRecord, LossCurves
+
+WIDTH, HEIGHT = 400, 220
+LEFT, RIGHT, TOP, BOTTOM = 40, 8, 24, 36
+NAMES = {"objective": "objective", "style": "style loss, whole picture"}
+
+
+@dataclass(frozen=True)
+class Tick:
+    """A place on an axis, in units of the drawing, and what stands there."""
+
+    at: float
+    text: str
+
+
+@dataclass(frozen=True)
+class Line:
+    """A curve: `path` is the `d` of an SVG path; `first` and `last` are values as text."""
+
+    kind: str
+    name: str
+    path: str
+    dots: tuple[tuple[float, float], ...]
+    first: str
+    last: str
+
+
+@dataclass(frozen=True)
+class Chart:
+    """A chart of WIDTH x HEIGHT units; the plot is inside `left`, `right`, `top` and `bottom`.
+
+    `across` and `up` are the ticks of the axes, `levels` the beginnings of levels, numbered from 1.
+    """
+
+    lines: tuple[Line, ...]
+    across: tuple[Tick, ...]
+    up: tuple[Tick, ...]
+    levels: tuple[Tick, ...]
+    width: int = WIDTH
+    height: int = HEIGHT
+    left: int = LEFT
+    right: int = WIDTH - RIGHT
+    top: int = TOP
+    bottom: int = HEIGHT - BOTTOM
+
+    @property
+    def summary(self) -> str:
+        """The chart in words, for those who do not see it."""
+        return "; ".join(f"{line.name} from {line.first} to {line.last}" for line in self.lines)
+
+
+def chart(curves: LossCurves, levels: Sequence[LevelRecord]) -> Chart | None:
+    """The chart of a job's losses; None when there is nothing above 0 to show."""
+    kept = {
+        kind: [(x, y) for x, y in points if y > 0 and math.isfinite(y)]
+        for kind, points in (("objective", curves.objective), ("style", curves.style))
+    }
+    values = [y for points in kept.values() for _, y in points]
+    if not values:
+        return None
+    end = max(x for points in kept.values() for x, _ in points) or 1.0
+    low, high = math.log10(min(values)), math.log10(max(values))
+    if high - low < 0.3:  # a factor of two at least, or a flat curve would look wild
+        middle = (low + high) / 2
+        low, high = middle - 0.15, middle + 0.15
+
+    def x_of(value: float) -> float:
+        return round(LEFT + value / end * (WIDTH - LEFT - RIGHT), 1)
+
+    def y_of(value: float) -> float:
+        return round(TOP + (high - math.log10(value)) / (high - low) * (HEIGHT - TOP - BOTTOM), 1)
+
+    return Chart(
+        lines=tuple(_line(kind, points, x_of, y_of) for kind, points in kept.items() if points),
+        across=tuple(Tick(x_of(value), f"{value:g}") for value in linear_ticks(end)),
+        up=tuple(Tick(y_of(value), f"{value:g}") for value in log_ticks(10**low, 10**high)),
+        levels=tuple(Tick(x_of(level.begins), str(n)) for n, level in enumerate(levels, start=1) if level.begins < end),
+    )  # fmt: skip
+
+
+def _line(kind: str, points: Sequence[tuple[float, float]], x_of: Callable[[float], float],
+          y_of: Callable[[float], float]) -> Line:  # fmt: skip
+    places = tuple((x_of(x), y_of(y)) for x, y in points)
+    path = "M" + "L".join(f"{x:g} {y:g}" for x, y in places)
+    return Line(kind, NAMES[kind], path, places, f"{points[0][1]:.3g}", f"{points[-1][1]:.3g}")
+
+
+def log_ticks(low: float, high: float) -> tuple[float, ...]:
+    """Round numbers from `low` to `high` for a logarithmic axis: powers of ten or, where those are few, more."""
+    decades = range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1)
+    found: tuple[float, ...] = ()
+    for factors in ((1,), (1, 2, 5), (1, 1.5, 2, 3, 4, 5, 6, 7, 8, 9)):
+        numbers = (float(f"{factor}e{decade}") for decade in decades for factor in factors)
+        found = tuple(number for number in numbers if low <= number <= high)
+        if len(found) >= 3:
+            break
+    return found
+
+
+def linear_ticks(end: float, most: int = 6) -> tuple[float, ...]:
+    """0 and round multiples up to `end`, at most `most` steps."""
+    rough = end / most
+    power = 10.0 ** math.floor(math.log10(rough))
+    step = next(factor * power for factor in (1, 2, 5, 10) if factor * power >= rough * (1 - 1e-9))
+    return tuple(index * step for index in range(math.floor(end / step + 1e-9) + 1))

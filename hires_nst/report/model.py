@@ -1,0 +1,147 @@
+"""What a report tells, as plain data: frozen dataclasses, without torch and without a word of HTML.
+
+Whoever knows what became of the jobs fills these in; `hires_nst.report.render` makes the page of them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from pathlib import Path
+from typing import Any, Literal
+
+State = Literal["done", "failed", "skipped", "waiting", "running"]
+Points = tuple[tuple[float, float], ...]
+"""(evaluations of each pixel so far, value) in ascending order of the first."""
+
+
+@dataclass(frozen=True)
+class LevelRecord:
+    """One level as it was painted. `seconds` is None for a level that did not finish; `begins` in evaluations."""
+
+    width: int
+    height: int
+    rounds: int
+    steps: int
+    tiles: int
+    begins: float
+    seconds: float | None = None
+
+
+@dataclass(frozen=True)
+class LossCurves:
+    """Losses over the evaluations of each pixel.
+
+    Attributes:
+        objective: the mean of the tiles' objectives at each evaluation.
+        style: the style loss of the whole picture at the beginning of rounds, where it was measured.
+    """
+
+    objective: Points = ()
+    style: Points = ()
+
+
+@dataclass(frozen=True)
+class Borders:
+    """Where the tiles of the finest level met: pixels from the top and from the left, the picture's edges left out."""
+
+    rows: tuple[int, ...] = ()
+    columns: tuple[int, ...] = ()
+
+
+@dataclass(frozen=True)
+class ReportedJob:
+    """One picture that was to be painted.
+
+    Attributes:
+        name: as the customer knows it.
+        output: the picture's file; it need not be there.
+        width, height: of the output in pixels, 0 where unknown.
+        seconds: of work, all attempts together; None where unknown.
+        error: why it failed or was skipped.
+        retry_command: the command line that tries a failed job again.
+        settings: the effective configuration, as nested mappings.
+        crop: the part of the photograph that was painted, (left, top, width, height) in its upright pixels. Without it,
+            the largest centred part of the output's proportions is taken, which is how a photograph is cut for a print.
+        borders: where the seam check looks; None when that is not known.
+        notes: what the user was told while it was painted.
+    """
+
+    name: str
+    state: State
+    content: Path
+    styles: tuple[Path, ...]
+    output: Path
+    width: int = 0
+    height: int = 0
+    seconds: float | None = None
+    attempts: int = 1
+    error: str | None = None
+    retry_command: str | None = None
+    settings: Mapping[str, Any] = field(default_factory=dict)
+    crop: tuple[int, int, int, int] | None = None
+    levels: tuple[LevelRecord, ...] = ()
+    curves: LossCurves = field(default_factory=LossCurves)
+    borders: Borders | None = None
+    notes: tuple[str, ...] = ()
+
+    @property
+    def megapixels(self) -> float:
+        """Of the output."""
+        return self.width * self.height / 1e6
+
+
+@dataclass(frozen=True)
+class Totals:
+    """Sums over the jobs of a report; `megapixels` and `megapixels_per_hour` are of the finished ones."""
+
+    done: int
+    failed: int
+    other: int
+    megapixels: float
+    seconds: float | None
+    megapixels_per_hour: float | None
+
+
+@dataclass(frozen=True)
+class Report:
+    """All of a report.
+
+    Attributes:
+        jobs: in the order in which they are shown.
+        started, finished: of the whole; None where unknown or not yet.
+        working_seconds: the time during which work was done, where that is not all the time from start to finish
+            (a batch that was interrupted and went on the next day).
+        version: of hires-nst.
+        machine: where it ran, in one line.
+    """
+
+    title: str
+    jobs: tuple[ReportedJob, ...]
+    version: str
+    started: datetime | None = None
+    finished: datetime | None = None
+    working_seconds: float | None = None
+    machine: str = ""
+
+    def in_state(self, *states: State) -> tuple[ReportedJob, ...]:
+        """The jobs in any of these states."""
+        return tuple(job for job in self.jobs if job.state in states)
+
+    @property
+    def totals(self) -> Totals:
+        """What the jobs amount to."""
+        done, failed = self.in_state("done"), self.in_state("failed")
+        seconds = self.working_seconds
+        if seconds is None and self.started is not None and self.finished is not None:
+            seconds = (self.finished - self.started).total_seconds()
+        megapixels = sum(job.megapixels for job in done)
+        return Totals(
+            done=len(done),
+            failed=len(failed),
+            other=len(self.jobs) - len(done) - len(failed),
+            megapixels=megapixels,
+            seconds=seconds,
+            megapixels_per_hour=megapixels / seconds * 3600 if seconds else None,
+        )

@@ -1,0 +1,93 @@
+"""Where reports come from: a folder that a run wrote, as a `Report`."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from hires_nst import __version__
+from hires_nst.config import read_yaml
+from hires_nst.errors import HiresNstError, InputError
+from hires_nst.report.log import read_log
+from hires_nst.report.model import Report, ReportedJob
+
+LOG, CONFIG = "events.jsonl", "config.yaml"
+
+
+def gather(folder: Path) -> Report:
+    """What the folder tells about the work that was done in it.
+
+    Raises:
+        InputError: it is no folder that this program writes, or it cannot be read.
+    """
+    if not folder.is_dir():
+        raise InputError(f"{folder} is no folder; give a run directory, which holds {LOG}")
+    # One line for each kind of folder that there is.
+    if (folder / LOG).is_file():
+        return of_run(folder)
+    raise InputError(f"there is no {LOG} in {folder}, so it is no run directory; give the folder of a run")
+
+
+def of_run(folder: Path) -> Report:
+    """The report of one picture, from its run directory.
+
+    Paths in the log that lead nowhere from the current folder are looked for where the run directory lies: it may have
+    been moved with its picture.
+
+    Raises:
+        InputError: the log cannot be read.
+    """
+    try:
+        log = read_log(folder / LOG)
+    except OSError as error:
+        raise InputError(f"{folder / LOG} cannot be read ({error.strerror}); ask for permission to read it") from error
+    settings = _settings(folder / CONFIG)
+    output = _found(log.output, folder)
+    job = ReportedJob(
+        name=output.stem or folder.stem,
+        state="done" if log.seconds is not None else "running",
+        content=_found(log.content, folder),
+        styles=tuple(_found(path, folder) for path in style_paths(settings)),
+        output=output,
+        width=log.width,
+        height=log.height,
+        seconds=log.seconds,
+        settings=settings,
+        levels=log.levels,
+        curves=log.curves,
+        borders=log.borders,
+        notes=log.notes,
+    )
+    return Report(
+        title=job.name,
+        jobs=(job,),
+        version=__version__,
+        started=log.started,
+        finished=log.finished,
+        working_seconds=log.seconds,
+        machine=f"{log.model} on {log.device}" if log.device else "",
+    )
+
+
+def style_paths(settings: Mapping[str, Any]) -> list[str]:
+    """The paintings that an effective configuration names."""
+    styles = settings.get("styles")
+    if not isinstance(styles, (list, tuple)):
+        return []
+    return [str(style["image"]) for style in styles if isinstance(style, Mapping) and "image" in style]
+
+
+def _settings(path: Path) -> dict[str, Any]:
+    """The effective configuration of a run, if it is there."""
+    try:
+        return read_yaml(path)
+    except HiresNstError:
+        return {}
+
+
+def _found(path: str, folder: Path) -> Path:
+    """The file of that path, or one of its name beside the run directory; as it stands where there is neither."""
+    plain = Path(path)
+    beside = folder.resolve().parent
+    return next((place for place in (plain, beside / plain, beside / plain.name) if place.is_file()), plain)
