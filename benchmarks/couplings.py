@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import argparse
 import time
+from collections.abc import Sequence
 
 from common import PAIRS, extractor, objective_for, picture, report, scores, seams
 
@@ -82,8 +83,8 @@ def main() -> None:
         methods = {name: m for name, m in methods.items() if name.strip("*").startswith(tuple(options.only))}
     plain = make_grid(height, width, size=tile, stride=16, overlap=AUTO_OVERLAP)
     shifted = make_grid(height, width, size=tile, stride=16, overlap=AUTO_OVERLAP, shifted=True)
-    rows = []
     for loss in options.loss:
+        rows = []
         config = Config(loss=Loss(style=loss))
         extract = extractor(config)
         for content_name, style_name in PAIRS[: options.pairs]:
@@ -98,28 +99,37 @@ def main() -> None:
             objective = objective_for(extract, config, content, style)
             pair = f"{content_name}, {style_name}"
             first = scores(objective, start, content)
-            rows.append([loss, pair, "start", "1", *losses(config, *first), "", ""])
+            rows.append([pair, "start", "1", *losses(config, *first), "", ""])
+            untiled = 0.0
             for name, method in methods.items():
-                result, seconds = refine(objective, start, content, **method)
+                result, _ = refine(objective, start, content, **method)
                 style_loss, content_loss = scores(objective, result, content)
+                seam = seams(result, [plain, shifted])
                 tiled = method["tile"] != UNTILED
-                seam = f"{seams(result, [plain, shifted]):.3f}"
-                cells = [*losses(config, style_loss, content_loss), seam, f"{seconds:.0f}"]
-                rows.append([loss, pair, name, str(len(plain.tiles)) if tiled else "1", *cells])
-                print(rows[-1], flush=True)
-    if options.only:
-        return
+                untiled = untiled if tiled else seam
+                over = f"{seam / untiled:.3f}" if tiled and untiled else ""
+                cells = [*losses(config, style_loss, content_loss), f"{seam:.3f}", over]
+                rows.append([pair, name, str(len(plain.tiles)) if tiled else "1", *cells])
+                print(loss, rows[-1], flush=True)
+        if not options.only:
+            tell(loss, f"{width} x {height} px, tiles of {tile} px, overlap {AUTO_OVERLAP} px", rows)
+
+
+def tell(loss: str, sizes: str, rows: Sequence[Sequence[str]]) -> None:
+    """Write the table of one style loss."""
     report(
-        "couplings",
-        f"Couplings at equal evaluations: {width} x {height} px, tiles of {tile} px, overlap {AUTO_OVERLAP} px",
-        ["loss", "content, style", "method", "tiles", "style loss", "content loss", "objective", "seams", "seconds"],
+        f"couplings-{loss}",
+        f"Couplings at equal evaluations, {loss}: {sizes}",
+        ["content, style", "method", "tiles", "style loss", "content loss", "objective", "seams", "over untiled"],
         rows,
         [
             "32 evaluations per pixel each (`exact` needs a forward pass more for each), from an enlarged finished "
             "level of half the size. Losses are the whole blended image's, measured untiled. Seams: mean absolute "
-            "second difference across the tile borders of both grids over that elsewhere (for untiled rows, at the "
-            "same lines)."
+            "second difference across the tile borders of both grids over that elsewhere; a picture has structure of "
+            "its own at these lines, so the untiled ones are measured there too, and the last column is what the tiles "
+            "add to untiled L-BFGS."
         ],
+        script="couplings",
     )
 
 
