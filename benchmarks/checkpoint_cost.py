@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from common import SAMPLES, report
+from common import ROOT, SAMPLES, report
 
 from hires_nst import Config, events, resume, stylize
 from hires_nst.errors import Interrupted
@@ -51,7 +51,8 @@ def main() -> None:
         return Config.model_validate(data)
 
     rows, resumed = [], 0.0
-    with tempfile.TemporaryDirectory(dir=Path.cwd()) as name:
+    (ROOT / "build").mkdir(exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=ROOT / "build") as name:
         out = Path(name) / "out.png"
         times: dict[str, list[tuple[float, float]]] = {"level": [], "tile": []}
         for _ in range(options.repeat):

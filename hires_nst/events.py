@@ -126,7 +126,7 @@ class LevelFinished(Event):
 
 @dataclass(frozen=True)
 class TilesShrunk(Event):
-    """Memory ran out; the round begins again with tiles of `size` pixels."""
+    """Memory ran out; what is left of the round is done in tiles of `size` pixels."""
 
     level: int
     round: int

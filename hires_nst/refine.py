@@ -19,6 +19,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import partial
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -84,6 +85,10 @@ class Keeper:
     def keep_tile(self, tile: Tile, result: TileResult) -> None:
         """A tile is finished."""
 
+    def parts(self, tile: Tile) -> Grid | None:
+        """The cut of a tile's window, where memory does not suffice for all of it at once."""
+        return None
+
     def snapshot(self, tile: Tile) -> Snapshot | None:
         """Where to go on inside a tile."""
         return None
@@ -140,7 +145,15 @@ def refine_round(
     for index in range(len(grid.tiles)) if order is None else order:
         tile, began = grid.tiles[index], time.monotonic()
         result, new = keeper.tile(tile), False
-        if result is None:
+        parts = None if result is not None else keeper.parts(tile)
+        if parts is not None:
+            new = True
+            result = refine_in_parts(
+                canvas, content, objective, tile, parts, start=start, optimizer=optimizer, steps=steps, adam=adam,
+                fresh=fresh,
+            )  # fmt: skip
+            keeper.keep_tile(tile, result)
+        elif result is None:
             new = True
             result = refine_tile(
                 canvas, content, objective, tile, start=start, optimizer=optimizer, steps=steps, adam=adam,
@@ -194,6 +207,49 @@ def refine_tile(
         on_state=on_state, snapshot=snapshot,
     )  # fmt: skip
     return TileResult(result, last[0], state)
+
+
+def refine_in_parts(
+    canvas: Canvas,
+    content: Canvas,
+    objective: Objective,
+    tile: Tile,
+    parts: Grid,
+    *,
+    start: dict[str, Statistics] | None,
+    optimizer: Optimizer,
+    steps: int,
+    adam: AdamCanvases | None = None,
+    fresh: bool = True,
+) -> TileResult:
+    """A tile's window as a small image in tiles of its own: for when memory suffices for those only.
+
+    To the other tiles it is a tile like any other, so what is finished of the round stays as it is.
+
+    Args:
+        parts: the cut of the window, counted from its corner.
+        start, optimizer, steps, adam, fresh: see `refine_tile`.
+    """
+
+    def cut(whole: Canvas) -> Canvas:
+        return Canvas(np.array(whole.pixels[tile.window.slices()]))
+
+    state = None if adam is None else AdamCanvases(cut(adam.mean), cut(adam.square), adam.steps)
+    blend, loss = _Blend(cut(canvas), parts, state), 0.0
+    for part in parts.tiles:
+        owned, window = (rect.moved(tile.window.top, tile.window.left) for rect in (part.owned, part.window))
+        result = refine_tile(
+            canvas, content, objective, Tile(part.index, part.row, part.column, owned, window), start=start,
+            optimizer=optimizer, steps=steps, adam=adam, fresh=fresh,
+        )  # fmt: skip
+        blend.take(part, result)
+        loss += result.loss * owned.area / tile.window.area
+    after, cpu, dtype = blend.finish(steps), torch.device("cpu"), objective.extract.dtype
+    image = after.read(after.image, device=cpu, dtype=dtype)
+    if state is None:
+        return TileResult(image, loss, None)
+    mean, square = (moved.read(moved.image, device=cpu, dtype=dtype) for moved in (state.mean, state.square))
+    return TileResult(image, loss, AdamState(mean, square, state.steps))
 
 
 def tile_gradient(

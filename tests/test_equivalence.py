@@ -14,7 +14,7 @@ from hires_nst.canvas import Canvas
 from hires_nst.config import Loss, Optimizer
 from hires_nst.objective import Extractor, Objective, accumulate, content_norms, style_statistics
 from hires_nst.optimizers import minimise
-from hires_nst.refine import AdamCanvases, refine_round, refine_tile, tile_gradient
+from hires_nst.refine import AdamCanvases, refine_in_parts, refine_round, refine_tile, tile_gradient
 from hires_nst.tiles import Grid, make_grid
 
 LOSS = Loss(content_layers={"conv4_2": 1.0, "conv2_1": 0.5}, tv_weight=0.3)
@@ -219,3 +219,21 @@ def test_adam_kept_on_canvases_with_one_tile_is_uninterrupted_adam() -> None:
     expected = minimise(whole_image(canvas), lambda x: untiled(objective, content, x), optimizer=optimizer, steps=12)
     np.testing.assert_allclose(result.pixels, expected[0].permute(1, 2, 0).numpy(), atol=1e-4)
     assert adam.steps == 12
+
+
+@pytest.mark.parametrize("name", ["lbfgs", "adam"])
+def test_a_tile_in_one_part_is_the_tile(name: str) -> None:
+    objective, content, canvas = problem(101, 131, dtype=torch.float32)
+    grid = make_grid(101, 131, size=48, stride=16, overlap=16)
+    tile, optimizer = grid.tiles[4], Optimizer(name=name)
+    adam = AdamCanvases(Canvas.empty(101, 131), Canvas.empty(101, 131)) if name == "adam" else None
+    one = make_grid(tile.window.height, tile.window.width, size=999, stride=16, overlap=16)
+    options = {"start": None, "optimizer": optimizer, "steps": 2, "adam": adam}
+    expected = refine_tile(canvas, content, objective, tile, **options)
+    found = refine_in_parts(canvas, content, objective, tile, one, **options)
+    torch.testing.assert_close(found.image, expected.image, rtol=0, atol=1e-6)
+    assert found.loss == pytest.approx(expected.loss)
+    if found.state is not None and expected.state is not None:
+        torch.testing.assert_close(found.state.mean, expected.state.mean, rtol=1e-5, atol=1e-9)
+        assert found.state.steps == expected.state.steps == 2
+    assert adam is None or (adam.steps == 0 and not adam.mean.pixels.any())

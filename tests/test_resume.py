@@ -330,7 +330,7 @@ def test_the_estimate_of_the_disk_is_an_upper_bound(
         config=Config.model_validate(config),
         on_event=on_event,
     )
-    assert 0.5 * plan.run_bytes < most < plan.run_bytes
+    assert 0.3 * plan.run_bytes < most < plan.run_bytes
 
 
 @pytest.mark.skipif(os.name == "nt" or os.geteuid() == 0, reason="the system lets root write everywhere")
@@ -551,6 +551,41 @@ def test_a_run_whose_memory_ran_out_goes_on_with_the_tiles_it_had(
         rounds = {(e.level, e.round): e.tiles for e in of(first, events.RoundStarted)}
         for event in of(again, events.TileRestored):
             assert event.tiles == rounds[event.level, event.round]
+        out.unlink()
+
+
+@pytest.mark.parametrize("optimizer", ["lbfgs", "adam"])
+def test_memory_that_runs_out_in_the_middle_of_a_round_costs_one_tile(
+    optimizer: str, inputs: Path, out: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from hires_nst.refine import refine_tile
+
+    config = settings(optimizer={"name": optimizer}, levels={"rounds": 3})
+    monkeypatch.setattr("hires_nst.painter.SMALLEST_TILE", 16)
+    calls = 0
+
+    def fails(canvas: Any, content: Any, objective: Any, tile: Any, **options: Any) -> Any:
+        nonlocal calls
+        calls += 1
+        if calls == 10:  # the third tile of the second round of the second level
+            raise MemoryError
+        return refine_tile(canvas, content, objective, tile, **options)
+
+    monkeypatch.setattr("hires_nst.refine.refine_tile", fails)
+    seen = stylize(inputs, tmp_path / "whole.png", config)
+    assert [(e.level, e.round, e.size) for e in of(seen, events.TilesShrunk)] == [(1, 1, 16)]
+    assert [(e.level, e.round, e.tile) for e in of(seen, events.TileRestored)] == [(1, 1, 0), (1, 1, 1)]
+    tiles = Counter((e.level, e.round, e.tile) for e in of(seen, events.TileFinished))
+    assert max(tiles.values()) == 1
+    assert len([tile for tile in tiles if tile[:2] == (1, 1)]) == 12
+    assert len([tile for tile in tiles if tile[:2] == (1, 2)]) > 12  # small ones from the start
+    for number in (9, 10, 15, 20):
+        calls = 0
+        first = interrupted(inputs, out, events.TileFinished, number, config)
+        calls = 9 if number == 9 else 100  # memory runs out after the interruption, or before it and is there again
+        tiles = Counter((e.level, e.round, e.tile) for e in of(first + resume(run_of(out)), events.TileFinished))
+        assert max(tiles.values()) == 1
+        assert out.read_bytes() == (tmp_path / "whole.png").read_bytes()
         out.unlink()
 
 
