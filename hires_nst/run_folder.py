@@ -31,6 +31,8 @@ SEAL = "0" * 64
 
 RECORD, CONFIG, LOG, LEVELS = "run.json", "config.yaml", "events.jsonl", "levels"
 _LOCK = "lock"
+_PATIENCE = 0.2
+"""Seconds for which a lock is asked for again: `holder` takes it for a moment."""
 _PART = re.compile(r"\.[0-9a-f]+\.part")
 
 
@@ -208,6 +210,7 @@ def _known(name: str) -> bool:
 
 def _locked(path: Path) -> int:
     """An open lock file that is locked by this process, as long as it is open; the system unlocks a killed one's."""
+    patience = time.monotonic() + _PATIENCE
     while True:
         handle = os.open(path / _LOCK, os.O_RDWR | os.O_CREAT, 0o644)
         if fcntl is None:
@@ -225,6 +228,9 @@ def _locked(path: Path) -> int:
             who = _who(handle)
             os.close(handle)
             if error.errno in (errno.EWOULDBLOCK, errno.EACCES):
+                if time.monotonic() < patience:
+                    time.sleep(_PATIENCE / 10)
+                    continue
                 raise RunBusy(f"{path} is in use by {who}; wait for it to end, or stop it first") from None
             raise
         os.close(handle)  # the file was removed by the one who held it before: once more

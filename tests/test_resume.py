@@ -10,6 +10,7 @@ import signal
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -261,6 +262,27 @@ def test_a_deadline_is_kept_and_the_next_night_goes_on(
                        if e["event"] == "StepFinished").values()) == 1  # fmt: skip
     stylize(inputs, tmp_path / "whole.png", settings(**config))
     assert out.read_bytes() == (tmp_path / "whole.png").read_bytes()
+
+
+@pytest.mark.parametrize("deadline", [1.5, 3.2, 5.9, 6.5, 9.1, 14.7, 20.0, 30.3])
+def test_a_run_stops_less_than_a_tile_before_its_deadline(
+    deadline: float, inputs: Path, expected: bytes, out: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clock = [0.0]  # a step takes a second, everything else no time; a tile of the second level has two steps
+
+    def on_event(event: events.Event) -> None:
+        clock[0] += isinstance(event, events.StepFinished)
+
+    monkeypatch.setattr("hires_nst.stopping.time", SimpleNamespace(time=lambda: clock[0]))
+    monkeypatch.setattr("hires_nst.checkpoint.time", SimpleNamespace(monotonic=lambda: clock[0]))
+    with pytest.raises(Interrupted, match="stopped by the deadline"):
+        hires_nst.stylize(
+            inputs / "photo.png", out, style=inputs / "painting.png", config=Config.model_validate(SMALL),
+            stop=Stop(deadline=deadline), on_event=on_event,
+        )  # fmt: skip
+    assert 0 <= deadline - clock[0] < 2.1
+    resume(run_of(out), stop=Stop(deadline=1000.0))
+    assert out.read_bytes() == expected
 
 
 # Two at once, no room, no permission.
