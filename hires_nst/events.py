@@ -138,7 +138,7 @@ class CheckpointWritten(Event):
     """A file of the run directory is complete on the disk.
 
     Attributes:
-        kind: tile, step (inside a tile), round or level.
+        kind: tile, step (inside a tile), round, level, or what a round or level is measured by (moments, objective).
         bytes: of the file.
         seconds: that writing it took.
     """

@@ -97,6 +97,9 @@ def opened(path: Path, *, make: bool) -> Iterator[RunFolder]:
     """
     if not make and not path.is_dir():
         raise OutputError(f"there is no run directory {path}; a finished run removes its own")
+    if not make and not (path / RECORD).exists():
+        raise DamagedFile(f"{path} is no run directory, for it has no {RECORD}")
+    made = not path.exists()
     with said_plainly(path, other="give another one with --run-dir"):
         path.mkdir(parents=True, exist_ok=True)
         strangers = sorted(entry.name for entry in path.iterdir() if not _known(entry.name))
@@ -111,11 +114,12 @@ def opened(path: Path, *, make: bool) -> Iterator[RunFolder]:
         yield folder
     finally:
         folder.close_log()
-        os.close(lock)
         with suppress(OSError):
-            if [entry.name for entry in path.iterdir()] == [_LOCK]:  # nothing was begun
+            if _is_at(lock, path / _LOCK) and [entry.name for entry in path.iterdir()] == [_LOCK]:  # nothing was begun
                 (path / _LOCK).unlink()
-                path.rmdir()
+                if made:
+                    path.rmdir()
+        os.close(lock)
 
 
 def holder(path: Path) -> str | None:
@@ -217,13 +221,12 @@ def _locked(path: Path) -> int:
             return handle
         try:
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            with suppress(FileNotFoundError):
-                if (path / _LOCK).stat().st_ino == os.fstat(handle).st_ino:
-                    since = datetime.now().isoformat(" ", "seconds")
-                    text = f"process {os.getpid()} on {socket.gethostname()}, since {since}"
-                    os.ftruncate(handle, 0)
-                    os.pwrite(handle, text.encode(), 0)
-                    return handle
+            if _is_at(handle, path / _LOCK):
+                since = datetime.now().isoformat(" ", "seconds")
+                text = f"process {os.getpid()} on {socket.gethostname()}, since {since}"
+                os.ftruncate(handle, 0)
+                os.pwrite(handle, text.encode(), 0)
+                return handle
         except OSError as error:
             who = _who(handle)
             os.close(handle)
@@ -236,6 +239,14 @@ def _locked(path: Path) -> int:
         os.close(handle)  # the file was removed by the one who held it before: once more
         with suppress(FileExistsError):
             path.mkdir(parents=True)
+
+
+def _is_at(handle: int, path: Path) -> bool:
+    """Whether an open file is still the one of that name."""
+    try:
+        return path.stat().st_ino == os.fstat(handle).st_ino
+    except FileNotFoundError:
+        return False
 
 
 def _who(handle: int) -> str:

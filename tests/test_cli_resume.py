@@ -123,6 +123,7 @@ def test_what_is_no_run_directory(tmp_path: Path) -> None:
         assert result.stderr.count("\n") == 1
     result = run("resume", tmp_path)
     assert "has no run.json" in result.stderr
+    assert not list(tmp_path.iterdir())
 
 
 EVENTS: list[Any] = [

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import random
@@ -174,6 +175,17 @@ def test_killed_when_the_picture_has_its_name_already(victim: Victim, inputs: Pa
     seen = resume(run_of(out))
     assert [type(event) for event in seen] == [events.RunFinished]
     assert [path.name for path in out.parent.iterdir()] == ["out.png"]
+
+
+def test_what_a_killed_process_left_of_the_picture_goes_when_the_run_starts_anew(
+    victim: Victim, inputs: Path, expected: bytes, out: Path
+) -> None:
+    end = victim.run(**arguments(inputs, out), point="picture:inside")
+    assert end.code == -signal.SIGKILL
+    assert [path.suffix for path in out.parent.iterdir() if path.name.startswith(".")] == [".part"]
+    stylize(inputs, out, resume="never", overwrite=True)
+    assert [path.name for path in out.parent.iterdir()] == ["out.png"]
+    assert out.read_bytes() == expected
 
 
 # Asked to stop.
@@ -355,13 +367,38 @@ def test_the_estimate_of_the_disk_is_an_upper_bound(
     assert 0.3 * plan.run_bytes < most < plan.run_bytes
 
 
-@pytest.mark.skipif(os.name == "nt" or os.geteuid() == 0, reason="the system lets root write everywhere")
-def test_a_folder_that_may_not_be_written(inputs: Path, tmp_path: Path) -> None:
-    closed = tmp_path / "closed"
+def test_a_folder_that_may_not_be_written(
+    inputs: Path, expected: bytes, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Not with chmod: nothing is forbidden to root.
+    closed, mkdir, open_file = tmp_path / "closed", Path.mkdir, Path.open
+
+    def forbidden(path: Path) -> None:
+        if closed in path.parents:
+            raise PermissionError(errno.EACCES, "Permission denied", str(path))
+
+    def no_mkdir(self: Path, *arguments: Any, **options: Any) -> None:
+        forbidden(self)
+        mkdir(self, *arguments, **options)
+
+    def no_open(self: Path, *arguments: Any, **options: Any) -> Any:
+        forbidden(self)
+        return open_file(self, *arguments, **options)
+
     closed.mkdir()
-    closed.chmod(0o500)
+    monkeypatch.setattr(Path, "mkdir", no_mkdir)
     with pytest.raises(OutputError, match=r"may not be written.*--run-dir"):
         stylize(inputs, tmp_path / "out.png", run_dir=closed / "run")
+    monkeypatch.undo()
+    run = closed / "run"  # and one that is closed while the run goes on
+    interrupted(inputs, tmp_path / "out.png", events.TileFinished, 3, run_dir=run)
+    monkeypatch.setattr(Path, "open", lambda self, mode="r", *a, **o: no_open(self, mode, *a, **o)
+                        if "x" in mode or "a" in mode else open_file(self, mode, *a, **o))  # fmt: skip
+    with pytest.raises(OutputError, match="may not be written"):
+        resume(run)
+    monkeypatch.undo()
+    resume(run)
+    assert (tmp_path / "out.png").read_bytes() == expected
 
 
 # Other places, other inputs, other settings.
