@@ -4,6 +4,7 @@
     levels/NN/canvas.safetensors              a finished level
     levels/NN/rounds/RR/canvas.safetensors    a finished round, with what the optimiser takes from it
     levels/NN/rounds/RR/round.json            the geometry of the round under way
+    levels/NN/rounds/RR/parts.json            from which tile on they are cut into parts, after memory ran out
     levels/NN/rounds/RR/moments.safetensors   the whole image's statistics at its start
     levels/NN/rounds/RR/step.safetensors      inside a tile: the optimiser after some step
     levels/NN/rounds/RR/tiles/TTTT.safetensors   a finished tile
@@ -36,7 +37,7 @@ from hires_nst.moments import Statistics
 from hires_nst.optimizers import Snapshot, State
 from hires_nst.refine import Keeper, Memory, TileResult
 from hires_nst.tensor_files import Array, read_tensors, write_tensors
-from hires_nst.tiles import Tile
+from hires_nst.tiles import Grid, Tile, make_grid
 
 WRITE_RATE = 50e6
 """Bytes a second that are assumed before a write was measured."""
@@ -178,12 +179,15 @@ class Checkpoints:
                 shutil.rmtree(folder)
             elif (level, number) == (standing.level, standing.round):
                 shutil.rmtree(folder / "tiles", ignore_errors=True)
-                for name in ("round.json", "moments.safetensors", "step.safetensors"):
+                for name in ("round.json", "parts.json", "moments.safetensors", "step.safetensors"):
                     (folder / name).unlink(missing_ok=True)
 
     def geometry(self, level: int, number: int) -> dict[str, Any] | None:
         """What round.json of a round under way says, if it is there."""
-        path = self.round_folder(level, number) / "round.json"
+        return self.read_json(self.round_folder(level, number) / "round.json")
+
+    def read_json(self, path: Path) -> dict[str, Any] | None:
+        """Read one JSON file; None where there is none, or a damaged one, which is removed and told."""
         try:
             return run_folder.read_json(path)
         except FileNotFoundError:
@@ -228,6 +232,13 @@ class RoundFolder(Keeper):
         if self.keeps_tiles:
             _make(self.folder / "tiles")
             self.seal = self._geometry(geometry)
+        self.geometry = geometry
+        self.done = 0
+        """Tiles that are on the disk."""
+        known = checkpoints.read_json(self.folder / "parts.json") if self.keeps_tiles else None
+        cuts = known["cuts"] if known is not None and known["round"] == self.seal else []
+        self.cuts: list[tuple[int, int]] = [(first, size) for first, size in cuts]
+        """From which tile on they are cut into parts, and into how large ones."""
         self._began = self._saved = time.monotonic()
         self._latest: tuple[Tile, Callable[[], Snapshot]] | None = None
 
@@ -239,6 +250,26 @@ class RoundFolder(Keeper):
             if data == geometry:
                 return seal
         return run_folder.write_json(path, geometry)
+
+    @property
+    def size(self) -> int:
+        """Of the tiles, or of their parts."""
+        return self.cuts[-1][1] if self.cuts else int(self.geometry["size"])
+
+    def cut(self, size: int) -> None:
+        """Have the tiles that are left cut into parts."""
+        self.cuts.append((self.done, size))
+        run_folder.write_json(self.folder / "parts.json", {"round": self.seal, "cuts": self.cuts})
+
+    def parts(self, tile: Tile) -> Grid | None:
+        """See `Keeper`."""
+        sizes = [size for first, size in self.cuts if first <= tile.index]
+        if not sizes:
+            return None
+        return make_grid(
+            tile.window.height, tile.window.width, size=sizes[-1], stride=self.geometry["stride"],
+            overlap=self.geometry["overlap"],
+        )  # fmt: skip
 
     def statistics(self) -> dict[str, Statistics] | None:
         """See `Keeper`."""
@@ -256,8 +287,9 @@ class RoundFolder(Keeper):
         if read is not None:
             arrays, about = read
             tensors = {name: torch.from_numpy(np.array(array)) for name, array in arrays.items()}
-            image = tensors.pop("image")
-            return TileResult(image, about["loss"], None if about["steps"] is None else State(tensors, about["steps"]))
+            self.done += 1
+            image, steps = tensors.pop("image"), about["steps"]
+            return TileResult(image, about["loss"], None if steps is None else State(tensors, steps))
         self.checkpoints.pause(self.checkpoints.pace.step * tile.window.area)
         self._began = time.monotonic()
         return None
@@ -271,6 +303,7 @@ class RoundFolder(Keeper):
         tensors = {"image": result.image, **({} if state is None else state.tensors)}
         about = {"loss": result.loss, "steps": None if state is None else state.steps}
         self._write(_tile_name(tile), "tile", _numpy(tensors), about)
+        self.done += 1
         (self.folder / "step.safetensors").unlink(missing_ok=True)
         self._saved = time.monotonic()
 
@@ -294,6 +327,10 @@ class RoundFolder(Keeper):
         size = sum(tensor.nbytes for tensor in take().tensors.values())
         self.checkpoints.pause(seconds + size / self.checkpoints.pace.write_rate)
         self._began = time.monotonic()
+
+    def forget_latest(self) -> None:
+        """Let go of the tensors of the tile under way."""
+        self._latest = None
 
     def save_latest(self) -> None:
         """Write where the tile under way stands, if it is one."""

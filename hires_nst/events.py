@@ -133,7 +133,7 @@ class LevelFinished(Event):
 
 @dataclass(frozen=True)
 class TilesShrunk(Event):
-    """Memory ran out; the round begins again with tiles of `size` pixels."""
+    """Memory ran out; what is left of the round is done in tiles of `size` pixels."""
 
     level: int
     round: int
@@ -145,7 +145,7 @@ class CheckpointWritten(Event):
     """A file of the run directory is complete on the disk.
 
     Attributes:
-        kind: tile, step (inside a tile), round or level.
+        kind: tile, step (inside a tile), round, level, or what a round or level is measured by (moments, objective).
         bytes: of the file.
         seconds: that writing it took.
     """

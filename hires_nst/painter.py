@@ -180,15 +180,20 @@ def paint_level(
             if not is_out_of_memory(error):
                 raise
         if painted is None:  # not inside the `except`, where the error still holds on to the tile's tensors
-            del keeper  # as does this
-            size = smaller_tiles(size, grid, job.stride)
+            keeper.forget_latest()  # as does this
             release(extract.device)
-            emit(events.TilesShrunk(level.index, number, size))
+            smaller = smaller_tiles(keeper.size, grid, job.stride)
+            emit(events.TilesShrunk(level.index, number, smaller))
+            if keeper.done:  # these stay, and with them the geometry
+                keeper.cut(smaller)
+                continue
+            size = smaller
             if number == 0:
                 level = split_coarse(level, job.grid(level.height, level.width, size), config)
             checkpoints.forget_round(level.index, number)
             continue
         canvas, loss = painted
+        size = keeper.size
         last = number == level.rounds - 1
         standing = Standing(level.index, number, level.rounds, level.steps, size, last)
         checkpoints.keep_canvas(standing, canvas, memory)
@@ -203,8 +208,8 @@ def smaller_tiles(size: int, grid: Grid, stride: int) -> int:
     Raises:
         ResourceError: tiles of that size would be nearly all overlap.
     """
-    used = max(max(tile.owned.height, tile.owned.width) for tile in grid.tiles)
-    half = min(size, used) // 2 // stride * stride
+    used = min(size, max(max(tile.owned.height, tile.owned.width) for tile in grid.tiles))
+    half = used // 2 // stride * stride
     if half < max(SMALLEST_TILE, stride):
         raise ResourceError(
             f"memory ran out with tiles of {used} px, and smaller ones make no sense; close other programs, choose a "

@@ -21,7 +21,7 @@ from hires_nst.backbones.weights import own_file
 from hires_nst.canvas import Canvas
 from hires_nst.checkpoint import Checkpoints
 from hires_nst.config import Config, StyleImage, to_yaml
-from hires_nst.errors import ConfigError, InputError, Interrupted, OutputError, ResourceError
+from hires_nst.errors import ConfigError, DamagedFile, InputError, Interrupted, OutputError, ResourceError
 from hires_nst.events import Event, OnEvent
 from hires_nst.job import Job, Sheet, check_painting, open_job, sheet_for, with_styles
 from hires_nst.memory import is_out_of_memory
@@ -115,6 +115,9 @@ def stylize(
                 raise ConfigError(f"the run in {path} paints {before}, not {output}; give another --run-dir")
             check_same(record, path, config, _sources(content, config, path), VERSION)
         else:
+            if there:
+                with suppress(DamagedFile, ConfigError):  # what a run that was killed may have left
+                    _remove_part(output, read_record(path))
             folder.clear()
         run = _Run(folder, config, content, output, overwrite, stop or Stop(), on_event, record)
         return run.result(sheet)
@@ -264,8 +267,7 @@ class _Run:
             written = record.model_copy(update={"written": digest(file)})
             written.save(folder)
 
-        with image_files.said_plainly(self.output):  # what a killed process left
-            (self.output.parent / f".{record.key}.part").unlink(missing_ok=True)
+        _remove_part(self.output, record)
         image_files.write_picture(
             self.output, canvas.pixels, alpha, dpi=sheet.dpi, bit_depth=config.bit_depth, quality=config.quality,
             compression=config.compression, overwrite=self.overwrite, pause=self.pause, name=record.key, done=done,
@@ -287,6 +289,12 @@ class _Run:
                 )
         plans = tuple(LevelPlan(**level.model_dump()) for level in record.levels)
         return Result(self.output, record.width, record.height, seconds, plans)
+
+
+def _remove_part(output: Path, record: RunRecord) -> None:
+    """Remove the half-written picture of a process that was killed."""
+    with image_files.said_plainly(output):
+        (output.parent / f".{record.key}.part").unlink(missing_ok=True)
 
 
 def check_machine(record: RunRecord, now: Machine, path: Path, emit: OnEvent) -> None:

@@ -19,7 +19,7 @@ from hires_nst.memory import free_memory
 from hires_nst.tiles import Grid
 
 SMALL_FILES = 20_000_000
-"""Bytes for what is small in a run directory: statistics, the log, the record."""
+"""Bytes for what is small in a run directory: the log, the record, headers."""
 
 
 @dataclass(frozen=True)
@@ -168,9 +168,12 @@ def run_bytes(job: Job, plans: Sequence[LevelPlan]) -> int:
         else:
             inside = 0
         written = canvas * (KEPT_CANVASES if rounds else 1)
-        most = max(most, finished + now + max(inside, written))
+        # A file is written beside the one that it takes the place of.
+        most = max(most, finished + now + max(2 * inside, written))
         finished += canvas
-    return most + SMALL_FILES
+    style = [conv.out_channels for conv in job.backbone.convolutions if conv.name in config.loss.active_style_layers]
+    statistics = sum(8 * channels * (channels + 1) for channels in style)
+    return most + (len(plans) + 1) * statistics + SMALL_FILES
 
 
 def split_coarse(level: Level, grid: Grid, config: Config) -> Level:

@@ -19,6 +19,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from functools import partial
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -90,6 +91,10 @@ class Keeper:
     def keep_tile(self, tile: Tile, result: TileResult) -> None:
         """A tile is finished."""
 
+    def parts(self, tile: Tile) -> Grid | None:
+        """The cut of a tile's window, where memory does not suffice for all of it at once."""
+        return None
+
     def snapshot(self, tile: Tile) -> Snapshot | None:
         """Where to go on inside a tile."""
         return None
@@ -144,7 +149,14 @@ def refine_round(
     for index in range(len(grid.tiles)) if order is None else order:
         tile, began = grid.tiles[index], time.monotonic()
         result, new = keeper.tile(tile), False
-        if result is None:
+        parts = None if result is not None else keeper.parts(tile)
+        if parts is not None:
+            new = True
+            result = refine_in_parts(
+                canvas, content, objective, tile, parts, start=start, optimizer=optimizer, steps=steps, memory=memory,
+            )  # fmt: skip
+            keeper.keep_tile(tile, result)
+        elif result is None:
             new = True
             result = refine_tile(
                 canvas, content, objective, tile, start=start, optimizer=optimizer, steps=steps, memory=memory,
@@ -207,6 +219,48 @@ def refine_tile(
 def _scale(state: State, factor: float) -> None:
     """Make the state that of `factor` times the objective."""
     state.tensors = {name: tensor * factor ** GRADIENT_POWERS[name] for name, tensor in state.tensors.items()}
+
+
+def refine_in_parts(
+    canvas: Canvas,
+    content: Canvas,
+    objective: Objective,
+    tile: Tile,
+    parts: Grid,
+    *,
+    start: dict[str, Statistics] | None,
+    optimizer: Optimizer,
+    steps: int,
+    memory: Memory | None = None,
+) -> TileResult:
+    """A tile's window as a small image in tiles of its own: for when memory suffices for those only.
+
+    To the other tiles it is a tile like any other, so what is finished of the round stays as it is.
+
+    Args:
+        parts: the cut of the window, counted from its corner.
+        start, optimizer, steps, memory: see `refine_tile`.
+    """
+
+    def cut(whole: Canvas) -> Canvas:
+        return Canvas(np.array(whole.pixels[tile.window.slices()]))
+
+    own = None if memory is None else Memory(steps=memory.steps)
+    blend, loss = _Blend(cut(canvas), parts, own), 0.0
+    for part in parts.tiles:
+        owned, window = (rect.moved(tile.window.top, tile.window.left) for rect in (part.owned, part.window))
+        result = refine_tile(
+            canvas, content, objective, Tile(part.index, part.row, part.column, owned, window), start=start,
+            optimizer=optimizer, steps=steps, memory=memory,
+        )  # fmt: skip
+        blend.take(part, result)
+        loss += result.loss * owned.area / tile.window.area
+    read = partial(Canvas.read, rect=parts.image, device=torch.device("cpu"), dtype=objective.extract.dtype)
+    image, state = read(blend.finish(steps)), None
+    if own is not None:
+        kept = {name: read(whole) for name, whole in own.canvases.items() if name != "start"}
+        state = State(kept, own.steps)
+    return TileResult(image, loss, state)
 
 
 def tile_gradient(

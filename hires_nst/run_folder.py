@@ -31,6 +31,8 @@ SEAL = "0" * 64
 
 RECORD, CONFIG, LOG, LEVELS = "run.json", "config.yaml", "events.jsonl", "levels"
 _LOCK = "lock"
+_PATIENCE = 0.2
+"""Seconds for which a lock is asked for again: `holder` takes it for a moment."""
 _PART = re.compile(r"\.[0-9a-f]+\.part")
 
 
@@ -95,6 +97,9 @@ def opened(path: Path, *, make: bool) -> Iterator[RunFolder]:
     """
     if not make and not path.is_dir():
         raise OutputError(f"there is no run directory {path}; a finished run removes its own")
+    if not make and not (path / RECORD).exists():
+        raise DamagedFile(f"{path} is no run directory, for it has no {RECORD}")
+    made = not path.exists()
     with said_plainly(path, other="give another one with --run-dir"):
         path.mkdir(parents=True, exist_ok=True)
         strangers = sorted(entry.name for entry in path.iterdir() if not _known(entry.name))
@@ -109,11 +114,12 @@ def opened(path: Path, *, make: bool) -> Iterator[RunFolder]:
         yield folder
     finally:
         folder.close_log()
-        os.close(lock)
         with suppress(OSError):
-            if [entry.name for entry in path.iterdir()] == [_LOCK]:  # nothing was begun
+            if _is_at(lock, path / _LOCK) and [entry.name for entry in path.iterdir()] == [_LOCK]:  # nothing was begun
                 (path / _LOCK).unlink()
-                path.rmdir()
+                if made:
+                    path.rmdir()
+        os.close(lock)
 
 
 def holder(path: Path) -> str | None:
@@ -208,28 +214,39 @@ def _known(name: str) -> bool:
 
 def _locked(path: Path) -> int:
     """An open lock file that is locked by this process, as long as it is open; the system unlocks a killed one's."""
+    patience = time.monotonic() + _PATIENCE
     while True:
         handle = os.open(path / _LOCK, os.O_RDWR | os.O_CREAT, 0o644)
         if fcntl is None:
             return handle
         try:
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            with suppress(FileNotFoundError):
-                if (path / _LOCK).stat().st_ino == os.fstat(handle).st_ino:
-                    since = datetime.now().isoformat(" ", "seconds")
-                    text = f"process {os.getpid()} on {socket.gethostname()}, since {since}"
-                    os.ftruncate(handle, 0)
-                    os.pwrite(handle, text.encode(), 0)
-                    return handle
+            if _is_at(handle, path / _LOCK):
+                since = datetime.now().isoformat(" ", "seconds")
+                text = f"process {os.getpid()} on {socket.gethostname()}, since {since}"
+                os.ftruncate(handle, 0)
+                os.pwrite(handle, text.encode(), 0)
+                return handle
         except OSError as error:
             who = _who(handle)
             os.close(handle)
             if error.errno in (errno.EWOULDBLOCK, errno.EACCES):
+                if time.monotonic() < patience:
+                    time.sleep(_PATIENCE / 10)
+                    continue
                 raise RunBusy(f"{path} is in use by {who}; wait for it to end, or stop it first") from None
             raise
         os.close(handle)  # the file was removed by the one who held it before: once more
         with suppress(FileExistsError):
             path.mkdir(parents=True)
+
+
+def _is_at(handle: int, path: Path) -> bool:
+    """Whether an open file is still the one of that name."""
+    try:
+        return path.stat().st_ino == os.fstat(handle).st_ino
+    except FileNotFoundError:
+        return False
 
 
 def _who(handle: int) -> str:

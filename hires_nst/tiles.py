@@ -51,6 +51,10 @@ class Rect:
         """The same rectangle counted from the top left corner of `origin`."""
         return Rect(self.top - origin.top, self.left - origin.left, self.bottom - origin.top, self.right - origin.left)
 
+    def moved(self, down: int, right: int) -> Rect:
+        """The same rectangle elsewhere."""
+        return Rect(self.top + down, self.left + right, self.bottom + down, self.right + right)
+
     def positions(self, stride: int) -> Rect:
         """The feature positions of a layer of this stride whose cells lie inside the rectangle.
 

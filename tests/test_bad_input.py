@@ -7,6 +7,7 @@ import os
 import signal
 import subprocess
 import sys
+import time
 import urllib.error
 import urllib.request
 from pathlib import Path
@@ -237,8 +238,12 @@ def test_a_folder_without_permission(inputs: Path, results: Path, monkeypatch: p
 
 
 def test_permission_lost_during_the_run(inputs: Path, results: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def replace(self: Path, target: Path) -> None:
-        raise PermissionError(errno.EACCES, "Permission denied")
+    replaced = Path.replace
+
+    def replace(self: Path, target: Path) -> Path:
+        if target.name == "o.png":
+            raise PermissionError(errno.EACCES, "Permission denied")
+        return replaced(self, target)
 
     monkeypatch.setattr(Path, "replace", replace)
     arguments = [inputs / "photo.png", inputs / "painting.jpg", "-o", results / "o.png"]
@@ -323,7 +328,10 @@ def test_the_program_itself_ends_with_one_line(inputs: Path, results: Path) -> N
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows has no SIGINT for a single process")
-def test_ctrl_c_ends_the_run_without_a_file(inputs: Path, results: Path) -> None:
+@pytest.mark.parametrize(("kind", "name", "code"), [("SIGINT", "Ctrl-C", 130), ("SIGTERM", "SIGTERM", 143)])
+def test_a_signal_stops_the_run_so_that_it_can_go_on(
+    kind: str, name: str, code: int, inputs: Path, results: Path
+) -> None:
     process = start(
         "stylize", inputs / "photo.png", inputs / "painting.jpg", "-o", results / "o.png", "--json",
         "--set", "levels.coarse_steps=100000",
@@ -332,9 +340,40 @@ def test_ctrl_c_ends_the_run_without_a_file(inputs: Path, results: Path) -> None
     for line in process.stdout:
         if '"StepFinished"' in line:
             break
-    process.send_signal(signal.SIGINT)
+    process.send_signal(signal.Signals[kind])
+    began = time.monotonic()
     out, said = process.communicate(timeout=120)
+    assert time.monotonic() - began < 10
+    assert process.returncode == code, said
+    run = results / "o.png.run"
+    assert said == f"error: stopped by {name}; `hires-nst resume {run}` goes on\n"
+    assert f'"exit_code": {code}' in out.splitlines()[-1]
+    assert list(results.iterdir()) == [run]
+    said_of_it = run_program("status", run)
+    assert f"stopped by {name}" in said_of_it
+    assert f"hires-nst resume {run}" in said_of_it
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no SIGINT for a single process")
+def test_the_second_ctrl_c_ends_at_once_and_damages_nothing(inputs: Path, results: Path) -> None:
+    process = start(
+        "stylize", inputs / "photo.png", inputs / "painting.jpg", "-o", results / "o.png", "--json",
+        "--set", "levels.coarse_steps=100000", "--set", "checkpoint.every_seconds=0.001",
+    )  # fmt: skip
+    assert process.stdout is not None
+    for line in process.stdout:
+        if '"step"' in line and '"CheckpointWritten"' in line:
+            break
+    process.send_signal(signal.SIGINT)
+    process.send_signal(signal.SIGINT)
+    _, said = process.communicate(timeout=120)
     assert process.returncode == 130, said
-    assert said == "error: interrupted; nothing was written\n"
-    assert '"exit_code": 130' in out.splitlines()[-1]
-    assert not list(results.iterdir())
+    assert "Traceback" not in said
+    assert "place     level 1/" in run_program("status", results / "o.png.run")
+
+
+def run_program(*arguments: str | Path) -> str:
+    """What a command that succeeds prints."""
+    result = run(*arguments)
+    assert result.exit_code == 0, result.output
+    return result.stdout

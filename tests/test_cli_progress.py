@@ -128,7 +128,7 @@ def test_lines() -> None:
         "  round 1/1: loss 0.5, 1.0 s",
         "level 2/2: 20 x 20 px, 2 x 2 evaluations, 4 tiles",
         "  round 1/2: style loss 0.25 at its start, loss 0.3, 1 min 5 s",
-        "note: memory ran out, so the round begins again with tiles of 64 px",
+        "note: memory ran out, so what is left of the round is done in tiles of 64 px",
         "  round 2/2: style loss 0.25 at its start, loss 0.3, 1 min 5 s",
     ]
 

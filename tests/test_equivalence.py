@@ -14,7 +14,7 @@ from hires_nst.canvas import Canvas
 from hires_nst.config import Loss, Optimizer
 from hires_nst.objective import Extractor, Objective, accumulate, content_norms, style_statistics
 from hires_nst.optimizers import minimise
-from hires_nst.refine import Memory, refine_round, refine_tile, tile_gradient
+from hires_nst.refine import Memory, refine_in_parts, refine_round, refine_tile, tile_gradient
 from hires_nst.tiles import Grid, make_grid
 
 LOSS = Loss(content_layers={"conv4_2": 1.0, "conv2_1": 0.5}, tv_weight=0.3)
@@ -245,3 +245,28 @@ def test_the_gradients_that_tiles_remember_blend_to_about_the_untiled_one() -> N
     )  # fmt: skip
     _, gradient = untiled(objective, content, whole_image(canvas))
     assert relative(whole_image(memory.canvases["gradient"]), gradient) < 0.25  # what a window lacks beyond its edge
+
+
+@pytest.mark.parametrize("name", ["lbfgs", "adam"])
+def test_a_tile_in_one_part_is_the_tile(name: str) -> None:
+    objective, content, canvas = problem(101, 131, dtype=torch.float32)
+    grid = make_grid(101, 131, size=48, stride=16, overlap=16)
+    tile, optimizer = grid.tiles[4], Optimizer(name=name)
+    memory = Memory()
+    refine_round(
+        canvas, content, objective, grid, measure_grid=grid, coupling="independent", optimizer=optimizer, steps=1,
+        memory=memory,
+    )  # fmt: skip
+    one = make_grid(tile.window.height, tile.window.width, size=999, stride=16, overlap=16)
+    options = {"start": None, "optimizer": optimizer, "steps": 2, "memory": memory}
+    expected = refine_tile(canvas, content, objective, tile, **options)
+    found = refine_in_parts(canvas, content, objective, tile, one, **options)
+    torch.testing.assert_close(found.image, expected.image, rtol=0, atol=1e-6)
+    assert found.loss == pytest.approx(expected.loss)
+    assert found.state is not None
+    assert expected.state is not None
+    for kept, tensor in expected.state.tensors.items():
+        torch.testing.assert_close(found.state.tensors[kept], tensor, rtol=1e-5, atol=1e-9)
+    assert set(found.state.tensors) == set(expected.state.tensors)
+    assert found.state.steps == expected.state.steps == 3
+    assert memory.steps == 1

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -9,7 +11,7 @@ import torch
 from torch import Tensor
 
 from hires_nst.config import Optimizer
-from hires_nst.optimizers import FIRST_CHANGE, RESTART_CHANGE, Gradient, State, minimise, whitening
+from hires_nst.optimizers import FIRST_CHANGE, RESTART_CHANGE, Gradient, Snapshot, State, minimise, whitening
 
 LBFGS, ADAM = Optimizer(), Optimizer(name="adam")
 BOTH = pytest.mark.parametrize("optimizer", [LBFGS, ADAM], ids=["lbfgs", "adam"])
@@ -187,3 +189,42 @@ def test_a_value_that_is_not_finite_ends_the_steps_at_the_last_good_image(optimi
     assert calls[0] == 4
     assert bool(result.isfinite().all())
     assert float((result - image(1)).abs().mean()) < float((image(0) - image(1)).abs().mean())
+
+
+@pytest.mark.parametrize("optimizer", [LBFGS, ADAM, Optimizer(history=3)])
+@pytest.mark.parametrize("done", [1, 2, 7])
+def test_going_on_from_a_snapshot_gives_the_same_bits(optimizer: Optimizer, done: int) -> None:
+    taken: list[Snapshot] = []
+
+    def keep(step: int, take: Callable[[], Snapshot]) -> None:
+        if step == done:
+            taken.append(copy.deepcopy(take()))
+
+    whole = minimise(image(0), quadratic(image(1), 3.0), optimizer=optimizer, steps=8, on_state=keep)
+    told: list[int] = []
+    again = minimise(
+        image(0), quadratic(image(1), 3.0), optimizer=optimizer, steps=8, snapshot=taken[0],
+        on_step=lambda step, loss: told.append(step),
+    )  # fmt: skip
+    assert told == list(range(done + 1, 9))
+    assert torch.equal(again, whole)
+
+
+@pytest.mark.parametrize("optimizer", [LBFGS, ADAM])
+def test_a_step_that_is_broken_off_leaves_the_snapshot_of_the_one_before(optimizer: Optimizer) -> None:
+    whole = minimise(image(0), quadratic(image(1), 3.0), optimizer=optimizer, steps=8)
+    latest: list[Callable[[], Snapshot]] = []
+    evaluate, calls = quadratic(image(1), 3.0), 0
+
+    def breaks(x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        nonlocal calls
+        calls += 1
+        if calls == 5:
+            raise KeyboardInterrupt
+        return evaluate(x)
+
+    with pytest.raises(KeyboardInterrupt):
+        minimise(image(0), breaks, optimizer=optimizer, steps=8, on_state=lambda step, take: latest.append(take))
+    snapshot = latest[-1]()
+    assert snapshot.step == 4
+    assert torch.equal(minimise(image(0), evaluate, optimizer=optimizer, steps=8, snapshot=snapshot), whole)

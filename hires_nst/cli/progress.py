@@ -205,7 +205,7 @@ def remark(event: Event) -> str | None:
         case events.Notice():
             return f"note: {event.message}"
         case events.TilesShrunk():
-            return f"note: memory ran out, so the round begins again with tiles of {event.size} px"
+            return f"note: memory ran out, so what is left of the round is done in tiles of {event.size} px"
     return None
 
 

@@ -1,0 +1,113 @@
+"""What checkpoints cost on the demo's size (an A6 print at 300 dpi), and how long it takes to go on.
+
+python benchmarks/checkpoint_cost.py [--repeat 3] [--size 1748]
+
+Runs with and without a checkpoint of every tile take turns in one process; `without` keeps finished levels only. The
+time until a resumed run computes its first step is taken from a run that is stopped in the middle of the last level.
+"""
+
+from __future__ import annotations
+
+import argparse
+import statistics
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+import torch
+from common import ROOT, SAMPLES, report
+
+from hires_nst import Config, events, resume, stylize
+from hires_nst.errors import Interrupted
+from hires_nst.job import Sheet, open_job
+from hires_nst.stopping import Stop
+
+CONTENT, STYLE = SAMPLES / "contents" / "landscape.jpg", SAMPLES / "styles" / "flow_strokes.jpg"
+
+
+def timed(out: Path, config: Config) -> tuple[float, float]:
+    """Seconds of a run, and those of them that went into files of the run directory."""
+    seen: list[events.Event] = []
+    began = time.monotonic()
+    stylize(CONTENT, out, style=STYLE, config=config, on_event=seen.append, overwrite=True)
+    seconds = time.monotonic() - began
+    return seconds, sum(event.seconds for event in seen if isinstance(event, events.CheckpointWritten))
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--repeat", type=int, default=3)
+    parser.add_argument("--size", type=int, default=1748, help="pixels of the long edge")
+    options = parser.parse_args()
+    torch.set_num_threads(1)
+
+    def config(every: str) -> Config:
+        data: dict[str, Any] = {
+            "output": {"long_edge": options.size},
+            "tiles": {"size": 512},
+            "checkpoint": {"every": every},
+        }
+        return Config.model_validate(data)
+
+    rows, resumed = [], 0.0
+    (ROOT / "build").mkdir(exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=ROOT / "build") as name:
+        out = Path(name) / "out.png"
+        times: dict[str, list[tuple[float, float]]] = {"level": [], "tile": []}
+        for _ in range(options.repeat):
+            for every, results in times.items():
+                results.append(timed(out, config(every)))
+                print(every, results[-1], flush=True)
+        out.unlink()
+
+        stop, tiles = Stop(), 0
+        last = 0
+
+        def on_event(event: events.Event) -> None:
+            nonlocal tiles, last
+            if isinstance(event, events.RunStarted):
+                last = len(event.levels) - 1
+            if isinstance(event, events.TileFinished) and event.level == last:
+                tiles += 1
+                if tiles == 3:
+                    stop.request("the benchmark")
+
+        try:
+            stylize(CONTENT, out, style=STYLE, config=config("tile"), stop=stop, on_event=on_event)
+        except Interrupted as error:
+            print(error)
+        first: list[float] = []
+        again = Stop()
+        began = time.monotonic()
+
+        def stepped(event: events.Event) -> None:
+            if isinstance(event, events.StepFinished) and not first:
+                first.append(time.monotonic() - began)
+                again.request("the benchmark")
+
+        try:
+            resume(out.with_name("out.png.run"), stop=again, on_event=stepped)
+        except Interrupted as error:
+            print(error)
+        began_loading = time.monotonic()
+        open_job(config("tile"), Sheet(options.size, options.size, (0, 0, 1, 1), None), events.ignore)
+        loading = time.monotonic() - began_loading
+        resumed = first[0] - loading
+    plain = statistics.median(seconds for seconds, _ in times["level"])
+    for every, results in times.items():
+        seconds, written = (statistics.median(part) for part in zip(*results, strict=True))
+        rows.append(
+            [every, f"{seconds:.1f}", f"{100 * (seconds / plain - 1):+.1f} %", f"{100 * written / seconds:.1f} %"]
+        )
+    report(
+        "checkpoint_cost",
+        f"Checkpoints of a picture of {options.size} px in tiles of 512 px, median of {options.repeat} runs",
+        ["every", "seconds", "against level", "writing"],
+        rows,
+        [f"Going on in the last level: {resumed:.1f} s until the first step is done, beyond loading the network."],
+    )
+
+
+if __name__ == "__main__":
+    main()
