@@ -1,6 +1,6 @@
 """What checkpoints cost on the demo's size (an A6 print at 300 dpi), and how long it takes to go on.
 
-python benchmarks/checkpoint_cost.py [--repeat 3] [--size 1748]
+python benchmarks/checkpoint_cost.py [--repeat 2] [--size 1748]
 
 Runs with and without a checkpoint of every tile take turns in one process; `without` keeps finished levels only. The
 time until a resumed run computes its first step is taken from a run that is stopped in the middle of the last level.
@@ -15,7 +15,6 @@ import time
 from pathlib import Path
 from typing import Any
 
-import torch
 from common import ROOT, SAMPLES, report
 
 from hires_nst import Config, events, resume, stylize
@@ -37,10 +36,9 @@ def timed(out: Path, config: Config) -> tuple[float, float]:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--repeat", type=int, default=3)
+    parser.add_argument("--repeat", type=int, default=2)
     parser.add_argument("--size", type=int, default=1748, help="pixels of the long edge")
     options = parser.parse_args()
-    torch.set_num_threads(1)
 
     def config(every: str) -> Config:
         data: dict[str, Any] = {

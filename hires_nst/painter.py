@@ -90,8 +90,9 @@ def paint(
                     "here on its strokes keep their own size in pixels (a larger scan or a smaller styles.scale helps)"
                 )
             )
+        held, canvas = [canvas], None
         canvas = paint_level(
-            job, planned, len(plans), canvas, content, [(p, w) for (p, _), w in scaled], checkpoints,
+            job, planned, len(plans), held, content, [(p, w) for (p, _), w in scaled], checkpoints,
             begun=begun, memory=memory if begun else Memory(),
         )  # fmt: skip
         job.emit(events.LevelFinished(level.index, len(plans), time.monotonic() - began))
@@ -127,7 +128,7 @@ def paint_level(
     job: Job,
     planned: LevelPlan,
     count: int,
-    canvas: Canvas,
+    held: list[Canvas],
     content: Canvas,
     paintings: Sequence[tuple[Canvas, float]],
     checkpoints: Checkpoints,
@@ -138,8 +139,10 @@ def paint_level(
     """The rounds of one level, in tiles as planned or, where memory runs out, in smaller ones.
 
     Args:
-        begun: where the level stands, if some of its rounds are done; `canvas` and `memory` are then from there.
+        held: the canvas to start from, which is taken out, so that nobody keeps it when there is a newer one.
+        begun: where the level stands, if some of its rounds are done; `held` and `memory` are then from there.
     """
+    canvas = held.pop()
     config, extract, emit, level, size = job.config, job.extract, job.emit, planned.level, planned.tile_size
     objective = objective_of(job, planned, content, paintings, checkpoints)
     number = 0

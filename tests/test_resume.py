@@ -6,8 +6,11 @@ import errno
 import json
 import os
 import random
+import re
 import shutil
 import signal
+import subprocess
+import sys
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
@@ -308,6 +311,10 @@ def test_a_second_process_is_told_who_holds_the_run(inputs: Path, expected: byte
             with pytest.raises(HiresNstError, match=rf"is in use by process {os.getpid()} on .*, since ") as caught:
                 run()
             assert caught.value.exit_code == 1
+        command = [sys.executable, "-m", "hires_nst.cli", "resume", str(run_of(out))]
+        ended = subprocess.run(command, capture_output=True, text=True, timeout=60)
+        assert ended.returncode == 1
+        assert re.fullmatch(rf"error: .* is in use by process {os.getpid()} on .*, since .*\n", ended.stderr)
     assert run_folder.holder(run_of(out)) is None
     resume(run_of(out))
     assert out.read_bytes() == expected
