@@ -1,0 +1,188 @@
+"""The networks of the distillation: the two frozen teachers, and the student under training."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import torch
+import torch.nn.functional as F
+from safetensors.torch import load_file
+from torch import Tensor, nn
+
+from hires_nst.backbones.registry import BACKBONES
+from hires_nst.backbones.vgg import VGG, Pooling
+
+Blocks = tuple[tuple[int, ...], ...]
+
+MEAN, STD = 0.45, 0.225
+NAMES = BACKBONES["vgg19-slim"].layer_names
+PARTS = ("weight", "bias")
+ENCODER = "vgg19_16x_encoder.safetensors"
+
+
+def network(name: str, weights: Mapping[str, Tensor], *, mean: Sequence[float], std: float, pooling: Pooling) -> VGG:
+    """A VGG of whatever widths the weights have."""
+    widths = {key[:7]: len(value) for key, value in weights.items() if key.endswith(".weight")}
+    blocks = tuple(tuple(width for key, width in widths.items() if key[4] == block) for block in "12345")
+    red, green, blue = mean
+    backbone = dataclasses.replace(
+        BACKBONES["vgg19-slim"],
+        name=name,
+        blocks=tuple(block for block in blocks if block),
+        mean=(red, green, blue),
+        std=(std,) * 3,
+    )
+    return VGG(backbone, weights, pooling=pooling)
+
+
+def original_vgg19(folder: Path) -> VGG:
+    """The original VGG-19 (Simonyan and Zisserman 2014) up to conv3_4."""
+    tensors = load_file(folder / "vgg19_caffe_conv1_to_conv3.safetensors")
+    indices = dict(zip(NAMES[:8], (0, 2, 5, 7, 10, 12, 14, 16), strict=True))
+    weights = {f"{name}.{part}": tensors[f"features.{i}.{part}"] for name, i in indices.items() for part in PARTS}
+    centre = [value / 255 for value in (123.68, 116.779, 103.939)]
+    return network("vgg19", weights, mean=centre, std=1 / 255, pooling="max")
+
+
+def encoder_16x(folder: Path) -> VGG:
+    """The 16x encoder (Wang et al. 2020) up to conv5_1, its 1x1 preprocessing folded into the first convolution."""
+    tensors = load_file(folder / ENCODER)
+    weights = {f"{name}.{part}": tensors[f"conv{name[4]}{name[6]}.{part}"] for name in NAMES for part in PARTS}
+    first = weights["conv1_1.weight"].sum((2, 3))
+    weights["conv1_1.bias"] = weights["conv1_1.bias"] + first @ tensors["conv0.bias"]
+    weights["conv1_1.weight"] = torch.einsum(
+        "oikl,ij->ojkl", weights["conv1_1.weight"], tensors["conv0.weight"][..., 0, 0]
+    )
+    return network("16x encoder", weights, mean=(0, 0, 0), std=1.0, pooling="max")
+
+
+def student(name: str, file: Path, *, pooling: Pooling = "max") -> VGG:
+    """A trained student of any widths; its names are this project's, or `c.NM.weight`."""
+    tensors = load_file(file)
+    weights = {(f"conv{k[2]}_{k[3]}{k[4:]}" if k.startswith("c.") else k): v.float() for k, v in tensors.items()}
+    ordered = {f"{layer}.{part}": weights[f"{layer}.{part}"] for layer in NAMES for part in PARTS}
+    return network(name, ordered, mean=(MEAN,) * 3, std=STD, pooling=pooling)
+
+
+class Teachers:
+    """The two frozen teachers; `aux` holds the 1x1 maps of the second one back to VGG-19's channels, by layer."""
+
+    def __init__(self, folder: Path) -> None:
+        self.vgg, self.encoder = original_vgg19(folder), encoder_16x(folder)
+        tensors = load_file(folder / ENCODER)
+        self.aux = {name: tensors[f"conv{name[4]}1_aux.weight"].flatten(1) for name in ("conv4_1", "conv5_1")}
+        self.unit = dict.fromkeys(NAMES, 1.0)
+        self.channels = {n: (self.vgg if n in NAMES[:8] else self.encoder).backbone.channels(n) for n in NAMES}
+
+    def calibrate(self, images: Tensor) -> None:
+        """Divide each layer's activations (and aux maps) by their standard deviation on these images from now on."""
+        for name, f in self(images).items():
+            flat = f.transpose(0, 1).flatten(1)
+            flat = flat - flat.mean(1, keepdim=True)
+            self.unit[name] = float(flat.square().mean().sqrt())
+            if name in self.aux:
+                self.aux[name] = self.aux[name] / (self.aux[name] @ (flat / self.unit[name])).square().mean().sqrt()
+
+    @torch.no_grad()
+    def __call__(self, images: Tensor) -> dict[str, Tensor]:
+        """What the student is to predict: VGG-19's activations up to conv3_4, the encoder's from conv4_1 on."""
+        features = self.vgg(images, NAMES[:8]) | self.encoder(images, NAMES[8:])
+        return {name: f / self.unit[name] for name, f in features.items()}
+
+
+class Student(nn.Module):
+    """The network under training: convolution, batch normalisation (not in the first block), rectifier.
+
+    `maps` are 1x1 maps from its activations to the teachers', for the loss only.
+
+    Args:
+        blocks: output channels of each convolution.
+        goals: the teachers' channels, by layer.
+    """
+
+    def __init__(self, blocks: Blocks, goals: Mapping[str, int]) -> None:
+        super().__init__()
+        self.convolutions, self.norms, self.maps = nn.ModuleDict(), nn.ModuleDict(), nn.ModuleDict()
+        channels = 3
+        for block, widths in enumerate(blocks, 1):
+            for index, width in enumerate(widths, 1):
+                name = f"conv{block}_{index}"
+                conv = nn.Conv2d(channels, width, 3)
+                nn.init.kaiming_normal_(conv.weight, nonlinearity="relu")
+                nn.init.zeros_(conv.bias)
+                self.convolutions[name] = conv
+                if block > 1:
+                    self.norms[name] = nn.BatchNorm2d(width, momentum=0.02)
+                self.maps[name] = nn.Linear(width, goals[name])
+                channels = width
+        self.to(memory_format=torch.channels_last)
+
+    def forward(self, images: Tensor) -> dict[str, Tensor]:
+        """Activations of every layer, for (B, 3, h, w) in [0, 1]."""
+        x = ((images - MEAN) / STD).contiguous(memory_format=torch.channels_last)
+        features = {}
+        for name, conv in self.convolutions.items():
+            if name.endswith("_1") and name != "conv1_1":
+                x = F.max_pool2d(x, 2)
+            x = conv(F.pad(x, (1, 1, 1, 1), mode="replicate"))
+            if name in self.norms:
+                x = self.norms[name](x)
+            features[name] = x = F.relu(x)
+        return features
+
+    @torch.no_grad()
+    def grow_from(self, weights: Mapping[str, Tensor], images: Tensor) -> None:
+        """Begin as a trained network of at most these widths, computing the same function.
+
+        New channels look at random filters of their input; nothing listens to them yet. Batch normalisation is set to
+        what it finds on `images`, so that it changes nothing.
+
+        Args:
+            weights: `convN_M.weight` and `convN_M.bias`, without batch normalisation.
+        """
+        x = ((images - MEAN) / STD).contiguous(memory_format=torch.channels_last)
+        for name, conv in self.convolutions.items():
+            weight, bias = weights[f"{name}.weight"].float(), weights[f"{name}.bias"].float()
+            outputs, inputs = weight.shape[:2]
+            conv.weight[:outputs, inputs:] = 0
+            conv.weight[:outputs, :inputs], conv.bias[:outputs] = weight, bias
+            if name.endswith("_1") and name != "conv1_1":
+                x = F.max_pool2d(x, 2)
+            x = conv(F.pad(x, (1, 1, 1, 1), mode="replicate"))
+            if name in self.norms:
+                norm = self.norms[name]
+                norm.running_mean.copy_(x.mean((0, 2, 3)))
+                norm.running_var.copy_(x.var((0, 2, 3), correction=0))
+                norm.weight.copy_((norm.running_var + norm.eps).sqrt())
+                norm.bias.copy_(norm.running_mean)
+            x = F.relu(x)
+
+    @torch.no_grad()
+    def fit_maps(self, images: Tensor, target: Mapping[str, Tensor]) -> None:
+        """Set the maps to the ridge regression from the activations to the teachers'."""
+        self.eval()
+        for name, f in self(images).items():
+            mine = f.permute(0, 2, 3, 1).reshape(-1, f.shape[1]).double()
+            theirs = target[name].permute(0, 2, 3, 1).reshape(len(mine), -1).double()
+            mean, goal = mine.mean(0), theirs.mean(0)
+            square = (mine - mean).T @ (mine - mean)
+            ridge = 1e-3 * square.trace() / len(square) * torch.eye(len(square), dtype=square.dtype)
+            matrix = torch.linalg.solve(square + ridge, (mine - mean).T @ (theirs - goal))
+            self.maps[name].weight.copy_(matrix.T)
+            self.maps[name].bias.copy_(goal - mean @ matrix)
+        self.train()
+
+    @torch.no_grad()
+    def folded(self) -> dict[str, Tensor]:
+        """Plain weights and biases with the batch normalisation folded in, `convN_M.weight` and `convN_M.bias`."""
+        weights = {}
+        for name, conv in self.convolutions.items():
+            weight, bias = conv.weight.clone(), conv.bias.clone()
+            if name in self.norms:
+                norm = self.norms[name]
+                gain = norm.weight / (norm.running_var + norm.eps).sqrt()
+                weight, bias = weight * gain.view(-1, 1, 1, 1), (bias - norm.running_mean) * gain + norm.bias
+            weights[f"{name}.weight"], weights[f"{name}.bias"] = weight.contiguous(), bias
+        return weights
