@@ -13,6 +13,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from hires_nst.config import Optimizer
+from hires_nst.pixels import Parametrisation
 
 FIRST_CHANGE = 0.005
 """Mean absolute change of a pixel in L-BFGS' first step, where nothing is known of the curvature.
@@ -152,25 +153,29 @@ def _lbfgs(
     """
     value, pull = gradient(start.clone().requires_grad_())
     scaling = whitening(pull)
-    scaled = (pull * scaling).abs().sum()
+    variables = Parametrisation(start.shape[-2], start.shape[-1], optimizer.pixels)
+    first = variables.pull_back(pull * scaling)
+    size = float(first.abs().sum())
     before = {} if state is None else state.tensors
     if state is not None:
         state.tensors, state.steps = {"start": start, "gradient": pull.nan_to_num()}, state.steps + steps
-    if not bool(torch.isfinite(value)) or float(scaled) == 0.0:
+    if not bool(torch.isfinite(value)) or size == 0.0:
         on_step(1, float(value))
         return start
-    loss_scale = GRADIENT_SCALE / float(scaled)
-    z = torch.zeros(start.shape, dtype=start.dtype, device=start.device, requires_grad=True)
+    loss_scale = GRADIENT_SCALE / size
+    z = start.new_zeros(variables.length).requires_grad_()
     method = torch.optim.LBFGS(
         [z], lr=optimizer.rate, max_iter=1, history_size=optimizer.history, tolerance_grad=0, tolerance_change=0
     )
-    if before and (last := _pair(before, start, pull, scaling, loss_scale)):
-        method.state[z] = last
+    old = variables.pull_back(before["gradient"] * scaling) if before else first
+    last = variables.lift((start - before["start"]) / scaling) if before else torch.zeros_like(first)
+    if _curved(last, first - old):
+        method.state[z] = _after(last, old * loss_scale)
     else:
         # torch's first step is lr * g / |g|_1 in z; this makes its mean absolute value in pixels `change`.
         change = RESTART_CHANGE if before else FIRST_CHANGE
-        ratio = float(scaled / (pull * scaling.square()).abs().sum())
-        method.param_groups[0]["lr"] = optimizer.rate * change * start.numel() * ratio
+        moved = float((scaling * variables.change(first)).abs().sum())
+        method.param_groups[0]["lr"] = optimizer.rate * change * start.numel() * size / moved
     pending = [(value, pull)]
     good, now = start, start
     values: list[float] = []
@@ -179,7 +184,7 @@ def _lbfgs(
         done, pending = snapshot.step, []
         with torch.no_grad():
             z.copy_(snapshot.tensors["z"])
-        good, now = start.clone().copy_(snapshot.tensors["good"]), start + scaling * z.detach()
+        good, now = start.clone().copy_(snapshot.tensors["good"]), start + scaling * variables.change(z.detach())
         method.state[z] = _restored(snapshot, start.device)
         method.param_groups[0]["lr"] = optimizer.rate
 
@@ -190,7 +195,7 @@ def _lbfgs(
     def closure() -> Tensor:
         value, pull = pending.pop() if pending else gradient(now.clamp(0, 1).requires_grad_())
         outward = ((now < 0) & (pull > 0)) | ((now > 1) & (pull < 0))
-        z.grad = (pull * scaling * loss_scale).masked_fill(outward, 0).contiguous()
+        z.grad = variables.pull_back((pull * scaling * loss_scale).masked_fill(outward, 0))
         values.append(float(value))
         return value * loss_scale
 
@@ -199,25 +204,23 @@ def _lbfgs(
         on_step(step, values[-1])
         if not math.isfinite(values[-1]):
             return good.clamp(0, 1)
-        good, now = now, start + scaling * z.detach()
+        good, now = now, start + scaling * variables.change(z.detach())
         method.param_groups[0]["lr"] = optimizer.rate
         if step < steps:
             on_state(step, partial(taken, step))
     return (now if bool(now.isfinite().all()) else good).clamp(0, 1)
 
 
-def _pair(
-    before: dict[str, Tensor], start: Tensor, pull: Tensor, scaling: Tensor, loss_scale: float
-) -> dict[str, Any] | None:
-    """The state of torch's L-BFGS after a step from the last call's start to this one's; None without curvature."""
-    change = (start - before["start"]) / scaling
-    old = before["gradient"] * scaling
-    turn = pull * scaling - old
-    if float((change * turn).sum()) <= LEAST_CURVATURE * float(change.norm() * turn.norm()):
-        return None
+def _curved(step: Tensor, turn: Tensor) -> bool:
+    """Whether a step and what it did to the gradient tell a positive curvature."""
+    return float((step * turn).sum()) > LEAST_CURVATURE * float(step.norm() * turn.norm())
+
+
+def _after(step: Tensor, gradient: Tensor) -> dict[str, Any]:
+    """The state of torch's L-BFGS after one step, whose gradient at its start is given."""
     return {
-        "func_evals": 1, "n_iter": 1, "d": change.flatten(), "t": 1.0, "old_dirs": [], "old_stps": [], "ro": [],
-        "H_diag": 1.0, "prev_flat_grad": (old * loss_scale).flatten(), "prev_loss": 0.0,
+        "func_evals": 1, "n_iter": 1, "d": step, "t": 1.0, "old_dirs": [], "old_stps": [], "ro": [], "H_diag": 1.0,
+        "prev_flat_grad": gradient, "prev_loss": 0.0,
     }  # fmt: skip
 
 

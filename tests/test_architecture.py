@@ -22,7 +22,7 @@ LAYERS = (
     ("images", "image_files", "run_folder", "run_record", "tensor_files", "canvas", "losses", "memory", "metrics",
      "backbones.vgg", "backbones.weights"),
     ("objective",),
-    ("optimizers", "refine"),
+    ("pixels", "optimizers", "refine"),
     ("job", "planning", "checkpoint", "painter", "pipeline", "evaluation"),
     ("",),  # the package itself: the public API
     ("report", "report.model", "report.log", "report.charts", "report.pictures", "report.render", "report.sources"),

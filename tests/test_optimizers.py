@@ -13,8 +13,8 @@ from torch import Tensor
 from hires_nst.config import Optimizer
 from hires_nst.optimizers import FIRST_CHANGE, RESTART_CHANGE, Gradient, Snapshot, State, minimise, whitening
 
-LBFGS, ADAM = Optimizer(), Optimizer(name="adam")
-BOTH = pytest.mark.parametrize("optimizer", [LBFGS, ADAM], ids=["lbfgs", "adam"])
+LBFGS, PYRAMID, ADAM = Optimizer(), Optimizer(pixels="laplacian"), Optimizer(name="adam")
+ALL = pytest.mark.parametrize("optimizer", [LBFGS, PYRAMID, ADAM], ids=["lbfgs", "pyramid", "adam"])
 
 
 def quadratic(target: Tensor, scale: Tensor | float = 1.0) -> Gradient:
@@ -32,7 +32,7 @@ def image(seed: int, low: float = 0.2, high: float = 0.8) -> Tensor:
     return low + (high - low) * torch.rand((1, 3, 12, 10), generator=generator)
 
 
-@BOTH
+@ALL
 def test_one_evaluation_a_step_and_each_is_told(optimizer: Optimizer) -> None:
     calls: list[float] = []
     told: list[tuple[int, float]] = []
@@ -49,7 +49,7 @@ def test_one_evaluation_a_step_and_each_is_told(optimizer: Optimizer) -> None:
     assert told[0][1] == pytest.approx(float(objective(image(0))[0]))
 
 
-@BOTH
+@ALL
 def test_the_start_is_not_changed_and_the_result_has_no_graph(optimizer: Optimizer) -> None:
     start = image(0)
     before = start.clone()
@@ -80,7 +80,7 @@ def test_the_first_step_of_lbfgs_has_a_size_of_its_own() -> None:
     assert float((half - start).abs().mean()) == pytest.approx(FIRST_CHANGE / 2, rel=1e-3)
 
 
-@BOTH
+@ALL
 def test_pixels_stay_in_range_though_the_minimum_does_not(optimizer: Optimizer) -> None:
     seen: list[tuple[float, float]] = []
     objective = quadratic(image(1, -1, 2))
@@ -95,7 +95,7 @@ def test_pixels_stay_in_range_though_the_minimum_does_not(optimizer: Optimizer) 
     assert torch.allclose(result, image(1, -1, 2).clamp(0, 1), atol=0.05)
 
 
-@BOTH
+@ALL
 def test_at_the_minimum_nothing_moves(optimizer: Optimizer) -> None:
     result = minimise(image(1), quadratic(image(1)), optimizer=optimizer, steps=4)
     assert torch.equal(result, image(1))
@@ -147,7 +147,7 @@ def test_lbfgs_that_knows_its_last_call_gets_further() -> None:
     assert values[1] < 0.5 * values[0]
 
 
-@BOTH
+@ALL
 def test_the_same_start_gives_the_same_bits(optimizer: Optimizer) -> None:
     results = [minimise(image(0), quadratic(image(1), 3.0), optimizer=optimizer, steps=6) for _ in range(2)]
     assert torch.equal(*results)
@@ -176,7 +176,7 @@ def test_whitening_lifts_calm_regions_and_depends_on_no_scale() -> None:
     assert torch.allclose(whitening(pull * 1e-6), scaling, rtol=1e-4)
 
 
-@BOTH
+@ALL
 def test_a_value_that_is_not_finite_ends_the_steps_at_the_last_good_image(optimizer: Optimizer) -> None:
     objective, calls = quadratic(image(1)), [0]
 

@@ -213,12 +213,14 @@ def test_sigterm_in_every_phase(victim: Victim, inputs: Path, expected: bytes, o
     check_end(ends, out, expected)
 
 
-@pytest.mark.parametrize("optimizer", ["lbfgs", "adam"])
+@pytest.mark.parametrize(
+    "optimizer", [{"name": "lbfgs"}, {"pixels": "laplacian"}, {"name": "adam"}], ids=["lbfgs", "laplacian", "adam"]
+)
 @pytest.mark.parametrize("coupling", ["balanced", "independent", "exact"])
-def test_stopped_between_any_two_steps(coupling: str, optimizer: str, inputs: Path, out: Path, tmp_path: Path) -> None:
-    config = settings(
-        tiles={"coupling": coupling, "size": 64}, optimizer={"name": optimizer}, checkpoint={"every_seconds": 60}
-    )
+def test_stopped_between_any_two_steps(
+    coupling: str, optimizer: dict[str, str], inputs: Path, out: Path, tmp_path: Path
+) -> None:
+    config = settings(tiles={"coupling": coupling, "size": 64}, optimizer=optimizer, checkpoint={"every_seconds": 60})
     whole = stylize(inputs, tmp_path / "whole.png", config)
     steps = len(of(whole, events.StepFinished))
     for number in (1, 4, 6, 7, steps):
