@@ -1,0 +1,179 @@
+"""The networks of the distillation: the two frozen teachers, and the student under training."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import torch
+import torch.nn.functional as F
+from safetensors.torch import load_file
+from torch import Tensor, nn
+
+from hires_nst.backbones.registry import BACKBONES
+
+Blocks = tuple[tuple[int, ...], ...]
+
+MEAN, STD = 0.45, 0.225
+NAMES = BACKBONES["vgg19-slim"].layer_names
+
+
+def rectified(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
+    """A 3 x 3 convolution with replicate padding and its rectifier."""
+    return F.relu(F.conv2d(F.pad(x, (1, 1, 1, 1), mode="replicate"), weight, bias))
+
+
+class Teachers:
+    """The two frozen teachers; `aux` holds the 1x1 maps of the second one, by layer."""
+
+    def __init__(self, folder: Path) -> None:
+        last = torch.channels_last
+        vgg = load_file(folder / "vgg19_caffe_conv1_to_conv3.safetensors")
+        indices = dict(zip(NAMES[:8], (0, 2, 5, 7, 10, 12, 14, 16), strict=True))
+        self.vgg = {
+            name: (vgg[f"features.{i}.weight"].to(memory_format=last), vgg[f"features.{i}.bias"])
+            for name, i in indices.items()
+        }
+        encoder = load_file(folder / "vgg19_16x_encoder.safetensors")
+        self.first = (encoder["conv0.weight"], encoder["conv0.bias"])
+        self.encoder = {
+            name: (
+                encoder[f"conv{name[4]}{name[6]}.weight"].to(memory_format=last),
+                encoder[f"conv{name[4]}{name[6]}.bias"],
+            )
+            for name in NAMES
+        }
+        self.aux = {
+            name: encoder[f"conv{name[4]}1_aux.weight"].flatten(1)
+            for name in NAMES
+            if name.endswith("_1") and name >= "conv4"
+        }
+        self.unit = dict.fromkeys(NAMES, 1.0)
+
+    def calibrate(self, images: Tensor) -> None:
+        """Divide each layer's activations (and aux maps) by their standard deviation on these images from now on."""
+        for name, f in self(images).items():
+            flat = f.transpose(0, 1).flatten(1)
+            flat = flat - flat.mean(1, keepdim=True)
+            self.unit[name] = float(flat.square().mean().sqrt())
+            if name in self.aux:
+                self.aux[name] = self.aux[name] / (self.aux[name] @ (flat / self.unit[name])).square().mean().sqrt()
+
+    @torch.no_grad()
+    def __call__(self, images: Tensor) -> dict[str, Tensor]:
+        """What the student is to predict: VGG-19's activations up to conv3_4, the encoder's from conv4_1 on."""
+        centre = torch.tensor([123.68, 116.779, 103.939]).view(1, 3, 1, 1)
+        x = (images * 255 - centre).contiguous(memory_format=torch.channels_last)
+        features = {}
+        for name, (weight, bias) in self.vgg.items():
+            if name in ("conv2_1", "conv3_1"):
+                x = F.max_pool2d(x, 2)
+            features[name] = x = rectified(x, weight, bias)
+        features |= {name: f for name, f in self.encode(images).items() if name >= "conv4"}
+        return {name: f / self.unit[name] for name, f in features.items()}
+
+    def encode(self, images: Tensor) -> dict[str, Tensor]:
+        """The encoder's activations at every layer (differentiable with respect to the images)."""
+        x = F.conv2d(images, *self.first).contiguous(memory_format=torch.channels_last)
+        features = {}
+        for name, (weight, bias) in self.encoder.items():
+            if name.endswith("_1") and name != "conv1_1":
+                x = F.max_pool2d(x, 2)
+            features[name] = x = rectified(x, weight, bias)
+        return features
+
+
+class Student(nn.Module):
+    """The network under training: convolution, batch normalisation (not in the first block), rectifier.
+
+    `maps` are 1x1 maps from its activations to the teachers', for the loss only.
+
+    Args:
+        blocks: output channels of each convolution.
+    """
+
+    def __init__(self, blocks: Blocks) -> None:
+        super().__init__()
+        self.convolutions, self.norms, self.maps = nn.ModuleDict(), nn.ModuleDict(), nn.ModuleDict()
+        channels = 3
+        teacher_channels = {"1": 64, "2": 128, "3": 256, "4": 128, "5": 128}
+        for block, widths in enumerate(blocks, 1):
+            for index, width in enumerate(widths, 1):
+                name = f"conv{block}_{index}"
+                conv = nn.Conv2d(channels, width, 3)
+                nn.init.kaiming_normal_(conv.weight, nonlinearity="relu")
+                nn.init.zeros_(conv.bias)
+                self.convolutions[name] = conv
+                if block > 1:
+                    self.norms[name] = nn.BatchNorm2d(width, momentum=0.02)
+                self.maps[name] = nn.Linear(width, teacher_channels[name[4]])
+                channels = width
+        self.to(memory_format=torch.channels_last)
+
+    def forward(self, images: Tensor) -> dict[str, Tensor]:
+        """Activations of every layer, for (B, 3, h, w) in [0, 1]."""
+        x = ((images - MEAN) / STD).contiguous(memory_format=torch.channels_last)
+        features = {}
+        for name, conv in self.convolutions.items():
+            if name.endswith("_1") and name != "conv1_1":
+                x = F.max_pool2d(x, 2)
+            x = conv(F.pad(x, (1, 1, 1, 1), mode="replicate"))
+            if name in self.norms:
+                x = self.norms[name](x)
+            features[name] = x = F.relu(x)
+        return features
+
+    @torch.no_grad()
+    def grow_from(self, weights: Mapping[str, Tensor], images: Tensor) -> None:
+        """Begin as a trained network of at most these widths, computing the same function.
+
+        New channels look at random filters of their input; nothing listens to them yet. Batch normalisation is set to
+        what it finds on `images`, so that it changes nothing.
+
+        Args:
+            weights: `convN_M.weight` and `convN_M.bias`, without batch normalisation.
+        """
+        x = ((images - MEAN) / STD).contiguous(memory_format=torch.channels_last)
+        for name, conv in self.convolutions.items():
+            weight, bias = weights[f"{name}.weight"].float(), weights[f"{name}.bias"].float()
+            outputs, inputs = weight.shape[:2]
+            conv.weight[:outputs, inputs:] = 0
+            conv.weight[:outputs, :inputs], conv.bias[:outputs] = weight, bias
+            if name.endswith("_1") and name != "conv1_1":
+                x = F.max_pool2d(x, 2)
+            x = conv(F.pad(x, (1, 1, 1, 1), mode="replicate"))
+            if name in self.norms:
+                norm = self.norms[name]
+                norm.running_mean.copy_(x.mean((0, 2, 3)))
+                norm.running_var.copy_(x.var((0, 2, 3)))
+                norm.weight.copy_((norm.running_var + norm.eps).sqrt())
+                norm.bias.copy_(norm.running_mean)
+            x = F.relu(x)
+
+    @torch.no_grad()
+    def fit_maps(self, images: Tensor, target: Mapping[str, Tensor]) -> None:
+        """Set the maps to the ridge regression from the activations to the teachers'."""
+        self.eval()
+        for name, f in self(images).items():
+            mine = f.permute(0, 2, 3, 1).reshape(-1, f.shape[1]).double()
+            theirs = target[name].permute(0, 2, 3, 1).reshape(len(mine), -1).double()
+            mean, goal = mine.mean(0), theirs.mean(0)
+            square = (mine - mean).T @ (mine - mean)
+            ridge = 1e-3 * square.trace() / len(square) * torch.eye(len(square), dtype=square.dtype)
+            matrix = torch.linalg.solve(square + ridge, (mine - mean).T @ (theirs - goal))
+            self.maps[name].weight.copy_(matrix.T)
+            self.maps[name].bias.copy_(goal - mean @ matrix)
+        self.train()
+
+    @torch.no_grad()
+    def folded(self) -> dict[str, Tensor]:
+        """Plain weights and biases with the batch normalisation folded in, `convN_M.weight` and `convN_M.bias`."""
+        weights = {}
+        for name, conv in self.convolutions.items():
+            weight, bias = conv.weight.clone(), conv.bias.clone()
+            if name in self.norms:
+                norm = self.norms[name]
+                gain = norm.weight / (norm.running_var + norm.eps).sqrt()
+                weight, bias = weight * gain.view(-1, 1, 1, 1), (bias - norm.running_mean) * gain + norm.bias
+            weights[f"{name}.weight"], weights[f"{name}.bias"] = weight.contiguous(), bias
+        return weights
