@@ -1,40 +1,51 @@
-"""Linear-probe R2 of `vgg19-slim` against its teachers, beside other networks of the same shape.
+"""Measure `vgg19-slim`, or another student, against its teachers, on contents and styles that were not trained on.
 
-    python tools/evaluate_slim.py --shared ../shared [--other FILE.safetensors]
+    python tools/evaluate_slim.py --shared ../shared [--weights FILE.safetensors] [--parts features transfer ...]
 
-For each layer a ridge regression from the student's activations to the teacher's is fitted on crops of the training
-images and scored on photographs and paintings that were not trained on. The teachers are VGG-19 up to conv3_4 and the
-16x encoder from conv4_1 on; the encoder itself stands in the last column, for the layers where VGG-19 is the teacher.
+- features: R2 of a ridge regression from the activations to the teacher's (VGG-19 up to conv3_4, the 16x encoder from
+  conv4_1 on), fitted on crops of the training images and scored on photographs and paintings that were held out;
+- transfer: pictures made with the student and with the encoder, at the same evaluations, as others judge them;
+- gradient: cosine similarity to VGG-19's gradient of the style loss at the start of a coarse level;
+- cost: CPU time and memory of an evaluation, beside VGG-19's.
+
+The tables go to the terminal, and with `--out` to a Markdown file, with the pictures beside it as a contact sheet.
 """
 
 from __future__ import annotations
 
 import argparse
-from collections.abc import Callable
+import datetime
+import io
+import platform
+import time
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
+import numpy as np
 import torch
-from safetensors.torch import load_file
+from PIL import Image
+from slim_cost import measured
+from slim_images import Crops, held_out
+from slim_networks import NAMES, Teachers, student
+from slim_transfer import PAIRS, Judges, Pair, Verdict, colour_noise, cosine, style_gradient, stylized
 from torch import Tensor
-from train_slim import NAMES, Crops, Teachers, held_out
 
 from hires_nst.backbones.registry import BACKBONES
 from hires_nst.backbones.vgg import VGG
-from hires_nst.backbones.weights import load_weights
+from hires_nst.backbones.weights import bundled_file
+from hires_nst.config import Levels, Optimizer
 
 Features = Callable[[Tensor], dict[str, Tensor]]
 
-
-def network(weights: dict[str, Tensor]) -> Features:
-    """A student's activations at every layer."""
-    vgg = VGG(BACKBONES["vgg19-slim"], weights)
-    return lambda images: vgg(images, NAMES)
+SHEET_BYTES = 1_450_000
+COARSE = 256
+"""Pixels of the side of a coarse level, where gradients are compared."""
 
 
-def other_weights(file: Path) -> dict[str, Tensor]:
-    """Weights under this project's names, or under `c.NM.weight`."""
-    tensors = load_file(file)
-    return {(f"conv{k[2]}_{k[3]}{k[4:]}" if k.startswith("c.") else k): v.float() for k, v in tensors.items()}
+def table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """Markdown."""
+    lines = [header, ["---"] * len(header), *rows]
+    return "\n".join("| " + " | ".join(line) + " |" for line in lines)
 
 
 @torch.no_grad()
@@ -45,7 +56,7 @@ def flat(features: Features, images: Tensor) -> dict[str, Tensor]:
         for name, f in features(image).items():
             step = max(1, f.shape[2] // 24)
             result[name].append(f[:, :, ::step, ::step].permute(0, 2, 3, 1).reshape(-1, f.shape[1]).double())
-    return {name: torch.cat(parts) for name, parts in result.items() if parts}
+    return {name: torch.cat(parts) for name, parts in result.items()}
 
 
 def probe(train: tuple[Tensor, Tensor], test: tuple[Tensor, Tensor]) -> float:
@@ -59,30 +70,150 @@ def probe(train: tuple[Tensor, Tensor], test: tuple[Tensor, Tensor]) -> float:
     return 1 - float(error.square().sum() / (test[1] - test[1].mean(0)).square().sum())
 
 
+def features(slim: VGG, teachers: Teachers, shared: Path, count: int) -> str:
+    """Linear probes, layer by layer."""
+    crops = Crops(shared / "images/training", 1)
+    fitted = torch.stack([crops.plain(kind) for kind in ("photo", "style", "photo") for _ in range(count // 3)])
+    tested = held_out(shared)
+    goal = flat(teachers, fitted), flat(teachers, tested)
+    scores = {}
+    for network in (slim, teachers.encoder):
+        train, test = (flat(lambda images, n=network: n(images, NAMES), part) for part in (fitted, tested))  # type: ignore[misc]
+        scores[network] = [probe((train[x], goal[0][x]), (test[x], goal[1][x])) for x in NAMES]
+    rows = [
+        [layer, f"{mine:.3f}", "(teacher)" if layer >= "conv4" else f"{encoder:.3f}"]
+        for layer, mine, encoder in zip(NAMES, scores[slim], scores[teachers.encoder], strict=True)
+    ]
+    return table(["layer", slim.backbone.name, "16x encoder"], rows)
+
+
+def transfer(
+    slim: VGG, teachers: Teachers, pairs: Sequence[Pair], size: int, levels: Levels, optimizer: Optimizer
+) -> tuple[str, Image.Image]:
+    """The judges' table, and the contact sheet."""
+    rows, sheet = [], []
+    verdicts: dict[str, list[Verdict]] = {}
+    for pair in pairs:
+        judge = Judges(teachers.vgg, teachers.encoder, pair, size)
+        pictures = {
+            "photograph unchanged": pair.content_at(size),
+            "noise in the painting's colours": colour_noise(pair, size),
+            teachers.encoder.backbone.name: stylized(teachers.encoder, pair, size, levels, optimizer),
+            slim.backbone.name: stylized(slim, pair, size, levels, optimizer),
+        }
+        for name, picture in pictures.items():
+            verdict = judge(picture)
+            verdicts.setdefault(name, []).append(verdict)
+            rows.append([pair.name, name, *cells(verdict)])
+        photo, _, encoder, mine = pictures.values()
+        sheet.append(np.concatenate([canvas.pixels for canvas in (photo, encoder, mine)], axis=1))
+    means = {
+        name: Verdict(*(float(np.mean([getattr(v, part) for v in found])) for part in Verdict.__dataclass_fields__))
+        for name, found in verdicts.items()
+    }
+    rows += [["mean", name, *cells(mean)] for name, mean in means.items()]
+    photo, _, encoder, mine = means.values()
+    criteria = [
+        ["shallow style loss over the encoder's", "at most 1.25", f"{mine.shallow / encoder.shallow:.2f}"],
+        ["deep style loss taken away, student", "at least 85 %", f"{100 * (1 - mine.deep / photo.deep):.1f} %"],
+        ["deep style loss taken away, encoder", "", f"{100 * (1 - encoder.deep / photo.deep):.1f} %"],
+        ["content loss over the encoder's", "at most 1.15", f"{mine.content / encoder.content:.2f}"],
+        ["high-frequency power over the encoder's", "at most 1.3", f"{mine.roughness / encoder.roughness:.2f}"],
+    ]
+    header = [
+        *("content, style", "picture", "VGG-19 conv1_1 to conv3_1", "encoder conv4_1, conv5_1"),
+        *("content, encoder conv4_2", "power above 3/4 Nyquist"),
+    ]
+    text = table(header, rows) + "\n\n" + table(["of the means", "wanted", "measured"], criteria)
+    return text, Image.fromarray((np.concatenate(sheet) * 255 + 0.5).clip(0, 255).astype(np.uint8))
+
+
+def cells(verdict: Verdict) -> list[str]:
+    """A verdict's numbers."""
+    return [f"{verdict.shallow:.4f}", f"{verdict.deep:.4f}", f"{verdict.content:.3f}", f"{verdict.roughness:.1f}"]
+
+
+def gradient(slim: VGG, teachers: Teachers, pairs: Sequence[Pair]) -> str:
+    """Cosine similarities to VGG-19's gradient at the photograph."""
+    rows, networks = [], (slim, teachers.encoder)
+    found = []
+    for pair in pairs:
+        goal = style_gradient(teachers.vgg, pair, COARSE)
+        found.append([cosine(style_gradient(network, pair, COARSE), goal) for network in networks])
+        rows.append([pair.name, *(f"{value:.3f}" for value in found[-1])])
+    rows.append(["mean", *(f"{value:.3f}" for value in np.mean(found, axis=0))])
+    return table(["content, style", *(network.backbone.name for network in networks)], rows)
+
+
+def costs(file: Path) -> str:
+    """Time and memory beside VGG-19's."""
+    slim, vgg = measured(file), measured(None)
+    rows = [
+        ["CPU seconds a megapixel", f"{slim[0]:.2f}", f"{vgg[0]:.2f}", f"1/{vgg[0] / slim[0]:.1f}", "at most 1/6"],
+        [
+            "peak memory a megapixel, GB",
+            f"{slim[1] / 1e9:.2f}",
+            f"{vgg[1] / 1e9:.2f}",
+            f"1/{vgg[1] / slim[1]:.1f}",
+            "at most 1/3",
+        ],
+    ]
+    return table(["an evaluation with gradient", "student", "VGG-19", "ratio", "wanted"], rows)
+
+
+def jpeg(sheet: Image.Image) -> bytes:
+    """The sheet at the best quality that keeps it below SHEET_BYTES."""
+    for quality in range(92, 40, -4):
+        target = io.BytesIO()
+        sheet.save(target, "JPEG", quality=quality, optimize=True)
+        if target.tell() < SHEET_BYTES:
+            break
+    return target.getvalue()
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--shared", type=Path, default=Path("../shared"))
-    parser.add_argument("--other", type=Path, help="weights of another student to compare with")
+    parser.add_argument("--weights", type=Path, default=bundled_file(BACKBONES["vgg19-slim"]), help="of the student")
+    parser.add_argument("--parts", nargs="+", default=["features", "transfer", "gradient", "cost"])
     parser.add_argument("--crops", type=int, default=240)
+    parser.add_argument("--size", type=int, default=512)
+    parser.add_argument("--coarse-steps", type=int, default=100, help="evaluations at half the size")
+    parser.add_argument("--rounds", type=int, default=8, help="of 4 evaluations at the full size")
+    parser.add_argument("--pairs", type=int, default=len(PAIRS))
+    parser.add_argument("--pooling", choices=["max", "average", "l2"], default="max", help="of the student")
+    parser.add_argument("--optimizer", choices=["lbfgs", "adam"], default="lbfgs")
+    parser.add_argument("--out", type=Path, help="a Markdown file; the contact sheet stands beside it")
+    parser.add_argument("--png", type=Path, help="the contact sheet without loss")
     options = parser.parse_args()
+    slim = student("student", options.weights, pooling=options.pooling)
     teachers = Teachers(options.shared / "teachers")
-    crops = Crops(options.shared / "images/training", 1)
-    fitted = torch.stack([crops.plain(kind) for kind in ("photo", "style", "photo") for _ in range(options.crops // 3)])
-    tested, _ = held_out(options.shared, teachers)
-    columns: dict[str, Features] = {"vgg19-slim": network(load_weights(BACKBONES["vgg19-slim"]))}
-    if options.other is not None:
-        columns[options.other.stem] = network(other_weights(options.other))
-    columns["16x encoder"] = teachers.encode
-    goal = flat(teachers, fitted), flat(teachers, tested)
-    values = {name: (flat(f, fitted), flat(f, tested)) for name, f in columns.items()}
-    print("| layer | " + " | ".join(columns) + " |\n|" + " --- |" * (len(columns) + 1))
-    for layer in NAMES:
-        cells = []
-        for name, (train, test) in values.items():
-            itself = name == "16x encoder" and layer >= "conv4"
-            score = probe((train[layer], goal[0][layer]), (test[layer], goal[1][layer]))
-            cells.append("(teacher)" if itself else f"{score:.3f}")
-        print(f"| {layer} | " + " | ".join(cells) + " |")
+    pairs = [Pair.read(options.shared, *names) for names in PAIRS[: options.pairs]]
+    text = ["# vgg19-slim beside its teachers"]
+    machine = f"{torch.get_num_threads()} CPU threads ({platform.machine()}), torch {torch.__version__}"
+    text.append(f"{datetime.date.today().isoformat()}, {machine}. Made by `python tools/evaluate_slim.py`.")
+
+    def add(title: str, body: str) -> None:
+        text.append(f"## {title}\n\n{body}")
+        print(text[-1], f"\n({time.process_time():.0f} s)\n", flush=True)
+
+    if "features" in options.parts:
+        add("Features: R2 of linear probes", features(slim, teachers, options.shared, options.crops))
+    if "gradient" in options.parts:
+        add(f"Gradient at the photograph, {COARSE} px: cosine to VGG-19's", gradient(slim, teachers, pairs))
+    if "cost" in options.parts:
+        add("Cost", costs(options.weights))
+    if "transfer" in options.parts:
+        levels = Levels(min_size=options.size // 2, coarse_steps=options.coarse_steps, rounds=options.rounds)
+        body, sheet = transfer(slim, teachers, pairs, options.size, levels, Optimizer(name=options.optimizer))
+        evaluations = f"{options.coarse_steps} + {options.rounds} x {levels.steps} evaluations"
+        add(f"Transfer: pictures of {options.size} px, {evaluations}", body)
+        if options.png:
+            sheet.save(options.png)
+        if options.out:
+            options.out.with_suffix(".jpg").write_bytes(jpeg(sheet))
+    if options.out:
+        options.out.write_text("\n\n".join(text) + "\n")
 
 
 if __name__ == "__main__":

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import dataclasses
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import torch
@@ -11,43 +12,67 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from hires_nst.backbones.registry import BACKBONES
+from hires_nst.backbones.vgg import VGG, Pooling
 
 Blocks = tuple[tuple[int, ...], ...]
 
 MEAN, STD = 0.45, 0.225
 NAMES = BACKBONES["vgg19-slim"].layer_names
+PARTS = ("weight", "bias")
+ENCODER = "vgg19_16x_encoder.safetensors"
 
 
-def rectified(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
-    """A 3 x 3 convolution with replicate padding and its rectifier."""
-    return F.relu(F.conv2d(F.pad(x, (1, 1, 1, 1), mode="replicate"), weight, bias))
+def network(name: str, weights: Mapping[str, Tensor], *, mean: Sequence[float], std: float, pooling: Pooling) -> VGG:
+    """A VGG of whatever widths the weights have."""
+    widths = {key[:7]: len(value) for key, value in weights.items() if key.endswith(".weight")}
+    blocks = tuple(tuple(width for key, width in widths.items() if key[4] == block) for block in "12345")
+    red, green, blue = mean
+    backbone = dataclasses.replace(
+        BACKBONES["vgg19-slim"],
+        name=name,
+        blocks=tuple(block for block in blocks if block),
+        mean=(red, green, blue),
+        std=(std,) * 3,
+    )
+    return VGG(backbone, weights, pooling=pooling)
+
+
+def original_vgg19(folder: Path) -> VGG:
+    """The original VGG-19 (Simonyan and Zisserman 2014) up to conv3_4."""
+    tensors = load_file(folder / "vgg19_caffe_conv1_to_conv3.safetensors")
+    indices = dict(zip(NAMES[:8], (0, 2, 5, 7, 10, 12, 14, 16), strict=True))
+    weights = {f"{name}.{part}": tensors[f"features.{i}.{part}"] for name, i in indices.items() for part in PARTS}
+    centre = [value / 255 for value in (123.68, 116.779, 103.939)]
+    return network("vgg19", weights, mean=centre, std=1 / 255, pooling="max")
+
+
+def encoder_16x(folder: Path) -> VGG:
+    """The 16x encoder (Wang et al. 2020) up to conv5_1, its 1x1 preprocessing folded into the first convolution."""
+    tensors = load_file(folder / ENCODER)
+    weights = {f"{name}.{part}": tensors[f"conv{name[4]}{name[6]}.{part}"] for name in NAMES for part in PARTS}
+    first = weights["conv1_1.weight"].sum((2, 3))
+    weights["conv1_1.bias"] = weights["conv1_1.bias"] + first @ tensors["conv0.bias"]
+    weights["conv1_1.weight"] = torch.einsum(
+        "oikl,ij->ojkl", weights["conv1_1.weight"], tensors["conv0.weight"][..., 0, 0]
+    )
+    return network("16x encoder", weights, mean=(0, 0, 0), std=1.0, pooling="max")
+
+
+def student(name: str, file: Path, *, pooling: Pooling = "max") -> VGG:
+    """A trained student of any widths; its names are this project's, or `c.NM.weight`."""
+    tensors = load_file(file)
+    weights = {(f"conv{k[2]}_{k[3]}{k[4:]}" if k.startswith("c.") else k): v.float() for k, v in tensors.items()}
+    ordered = {f"{layer}.{part}": weights[f"{layer}.{part}"] for layer in NAMES for part in PARTS}
+    return network(name, ordered, mean=(MEAN,) * 3, std=STD, pooling=pooling)
 
 
 class Teachers:
-    """The two frozen teachers; `aux` holds the 1x1 maps of the second one, by layer."""
+    """The two frozen teachers; `aux` holds the 1x1 maps of the second one back to VGG-19's channels, by layer."""
 
     def __init__(self, folder: Path) -> None:
-        last = torch.channels_last
-        vgg = load_file(folder / "vgg19_caffe_conv1_to_conv3.safetensors")
-        indices = dict(zip(NAMES[:8], (0, 2, 5, 7, 10, 12, 14, 16), strict=True))
-        self.vgg = {
-            name: (vgg[f"features.{i}.weight"].to(memory_format=last), vgg[f"features.{i}.bias"])
-            for name, i in indices.items()
-        }
-        encoder = load_file(folder / "vgg19_16x_encoder.safetensors")
-        self.first = (encoder["conv0.weight"], encoder["conv0.bias"])
-        self.encoder = {
-            name: (
-                encoder[f"conv{name[4]}{name[6]}.weight"].to(memory_format=last),
-                encoder[f"conv{name[4]}{name[6]}.bias"],
-            )
-            for name in NAMES
-        }
-        self.aux = {
-            name: encoder[f"conv{name[4]}1_aux.weight"].flatten(1)
-            for name in NAMES
-            if name.endswith("_1") and name >= "conv4"
-        }
+        self.vgg, self.encoder = original_vgg19(folder), encoder_16x(folder)
+        tensors = load_file(folder / ENCODER)
+        self.aux = {name: tensors[f"conv{name[4]}1_aux.weight"].flatten(1) for name in ("conv4_1", "conv5_1")}
         self.unit = dict.fromkeys(NAMES, 1.0)
 
     def calibrate(self, images: Tensor) -> None:
@@ -62,25 +87,8 @@ class Teachers:
     @torch.no_grad()
     def __call__(self, images: Tensor) -> dict[str, Tensor]:
         """What the student is to predict: VGG-19's activations up to conv3_4, the encoder's from conv4_1 on."""
-        centre = torch.tensor([123.68, 116.779, 103.939]).view(1, 3, 1, 1)
-        x = (images * 255 - centre).contiguous(memory_format=torch.channels_last)
-        features = {}
-        for name, (weight, bias) in self.vgg.items():
-            if name in ("conv2_1", "conv3_1"):
-                x = F.max_pool2d(x, 2)
-            features[name] = x = rectified(x, weight, bias)
-        features |= {name: f for name, f in self.encode(images).items() if name >= "conv4"}
+        features = self.vgg(images, NAMES[:8]) | self.encoder(images, NAMES[8:])
         return {name: f / self.unit[name] for name, f in features.items()}
-
-    def encode(self, images: Tensor) -> dict[str, Tensor]:
-        """The encoder's activations at every layer (differentiable with respect to the images)."""
-        x = F.conv2d(images, *self.first).contiguous(memory_format=torch.channels_last)
-        features = {}
-        for name, (weight, bias) in self.encoder.items():
-            if name.endswith("_1") and name != "conv1_1":
-                x = F.max_pool2d(x, 2)
-            features[name] = x = rectified(x, weight, bias)
-        return features
 
 
 class Student(nn.Module):

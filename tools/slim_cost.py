@@ -1,0 +1,65 @@
+"""What an evaluation costs: seconds per megapixel and peak memory, each network in a process of its own."""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import resource
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import torch
+from slim_networks import MEAN, STD, student
+
+from hires_nst.backbones.registry import BACKBONES
+from hires_nst.backbones.vgg import VGG
+from hires_nst.config import Loss
+
+LAYERS = (*Loss().style_layers, *Loss().content_layers)
+
+
+def vgg19_shape() -> VGG:
+    """VGG-19 up to conv5_1 with random weights: the cost does not depend on them."""
+    vgg19 = BACKBONES["vgg19"]
+    backbone = dataclasses.replace(
+        vgg19, blocks=(*vgg19.blocks[:4], vgg19.blocks[4][:1]), mean=(MEAN,) * 3, std=(STD,) * 3
+    )
+    weights = {}
+    for conv in backbone.convolutions:
+        scale = (2 / (9 * conv.in_channels)) ** 0.5
+        weights[f"{conv.name}.weight"] = torch.randn(conv.out_channels, conv.in_channels, 3, 3) * scale
+        weights[f"{conv.name}.bias"] = torch.zeros(conv.out_channels)
+    return VGG(backbone, weights)
+
+
+def cost(network: VGG, side: int, repeats: int) -> tuple[float, float]:
+    """CPU seconds of an evaluation with gradient, the least of several, and the bytes that it adds to the peak."""
+    image = torch.rand(1, 3, side, side, requires_grad=True)
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    seconds = []
+    for _ in range(repeats):
+        began = time.process_time()
+        value = torch.stack([f.square().mean() for f in network(image, LAYERS).values()]).sum()
+        torch.autograd.grad(value, image)
+        seconds.append(time.process_time() - began)
+    return min(seconds), 1024.0 * (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before)
+
+
+def measured(file: Path | None, *, side: int = 512, repeats: int = 4) -> tuple[float, float]:
+    """`cost` of a student's file, or of VGG-19, per megapixel, in a process of its own."""
+    command = [sys.executable, __file__, str(file or "-"), str(side), str(repeats)]
+    seconds, size = subprocess.run(command, check=True, capture_output=True, text=True).stdout.split()
+    megapixels = side * side / 1e6
+    return float(seconds) / megapixels, float(size) / megapixels
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser()
+    parser.add_argument("file")
+    parser.add_argument("side", type=int)
+    parser.add_argument("repeats", type=int)
+    options = parser.parse_args()
+    chosen = vgg19_shape() if options.file == "-" else student("student", Path(options.file))
+    print(*cost(chosen, options.side, options.repeats))

@@ -1,0 +1,167 @@
+"""Pictures made with a network, and how networks that did not make them judge them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from hires_nst.backbones.vgg import VGG
+from hires_nst.canvas import Canvas
+from hires_nst.config import Levels, Loss, Optimizer
+from hires_nst.images import read_picture, resize_pixels
+from hires_nst.levels import schedule
+from hires_nst.objective import Extractor, Objective, content_norms, style_statistics
+from hires_nst.refine import refine_round
+from hires_nst.tiles import Grid, make_grid
+
+SHALLOW = ("conv1_1", "conv2_1", "conv3_1")
+DEEP = ("conv4_1", "conv5_1")
+PAIRS = (
+    ("kodim08", "munch_the_scream"),
+    ("kodim23", "munch_the_scream"),
+    ("kodim19", "turner_shipwreck"),
+    ("kodim04", "turner_shipwreck"),
+)
+"""Contents and styles that no network was trained on."""
+
+UNTILED = 1 << 20
+STRIDE = 16
+
+
+@dataclass(frozen=True)
+class Pair:
+    """A photograph and a painting, at their own sizes."""
+
+    name: str
+    content: Canvas
+    style: Canvas
+
+    @staticmethod
+    def read(shared: Path, content: str, style: str) -> Pair:
+        """From the folder of the photographs and paintings."""
+        photo, painting = (
+            Canvas(read_picture(shared / "images" / file, max_megapixels=100).pixels)
+            for file in (f"photos/{content}.png", f"paintings/{style}.jpg")
+        )
+        return Pair(f"{content}, {style}", photo, painting)
+
+    def content_at(self, size: int) -> Canvas:
+        """The photograph, size x size (these photographs are square)."""
+        return Canvas(resize_pixels(self.content.pixels, size, size))
+
+    def style_at(self, size: int) -> Canvas:
+        """The painting with a long edge of `size` (never enlarged), as the pipeline scales it."""
+        factor = min(1.0, size / max(self.style.height, self.style.width))
+        return Canvas(
+            resize_pixels(self.style.pixels, round(self.style.width * factor), round(self.style.height * factor))
+        )
+
+
+def whole(canvas: Canvas, *, shifted: bool = False) -> Grid:
+    """A grid of one tile."""
+    return make_grid(canvas.height, canvas.width, size=UNTILED, stride=STRIDE, shifted=shifted)
+
+
+def objective_at(network: VGG, loss: Loss, pair: Pair, size: int) -> Objective:
+    """The objective of a pair at a level of size x size pixels."""
+    extract = Extractor(network)
+    content = pair.content_at(size)
+    norms = content_norms(extract, content, list(loss.active_content_layers), whole(content))
+    statistics = style_statistics(extract, [(pair.style_at(size), 1.0)], list(loss.active_style_layers), whole)
+    return Objective(extract, loss, statistics, norms, size, size)
+
+
+def stylized(network: VGG, pair: Pair, size: int, levels: Levels, optimizer: Optimizer) -> Canvas:
+    """The pair's picture, made with a network as the pipeline makes it: all levels, each in one tile."""
+    canvas: Canvas | None = None
+    for level in schedule(size, size, levels):
+        content = pair.content_at(level.width)
+        canvas = content if canvas is None else Canvas(resize_pixels(canvas.pixels, level.width, level.height))
+        canvas.clip()
+        objective = objective_at(network, Loss(), pair, level.width)
+        for number in range(level.rounds):
+            grid = whole(canvas)
+            canvas, _ = refine_round(
+                canvas, content, objective, grid, measure_grid=grid, coupling="balanced", optimizer=optimizer,
+                steps=level.steps, fresh=number == 0,
+            )  # fmt: skip
+    assert canvas is not None
+    return canvas
+
+
+def colour_noise(pair: Pair, size: int) -> Canvas:
+    """Pixels of the painting in random order: its palette exactly, and nothing else of it."""
+    palette = pair.style_at(size).pixels.reshape(-1, 3)
+    chosen = np.random.default_rng(0).integers(len(palette), size=(size, size))
+    return Canvas(palette[chosen])
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What the judges say of a picture.
+
+    Attributes:
+        shallow: mean-covariance loss over conv1_1, conv2_1 and conv3_1 of the original VGG-19.
+        deep: the same over conv4_1 and conv5_1 of the 16x encoder.
+        content: normalised error of the encoder's conv4_2.
+        roughness: power above three quarters of the Nyquist frequency.
+    """
+
+    shallow: float
+    deep: float
+    content: float
+    roughness: float
+
+
+class Judges:
+    """The original VGG-19 and the 16x encoder, asked about pictures of one pair."""
+
+    def __init__(self, vgg: VGG, encoder: VGG, pair: Pair, size: int) -> None:
+        shallow = Loss(style_layers=dict.fromkeys(SHALLOW, 1.0), content_weight=0)
+        deep = Loss(style_layers=dict.fromkeys(DEEP, 1.0))
+        self.shallow = objective_at(vgg, shallow, pair, size)
+        self.deep = objective_at(encoder, deep, pair, size)
+        self.content = pair.content_at(size)
+
+    def __call__(self, canvas: Canvas) -> Verdict:
+        """Their verdict on a picture."""
+        shallow = self.shallow.measure(canvas, self.content, whole(canvas))
+        deep = self.deep.measure(canvas, self.content, whole(canvas))
+        return Verdict(
+            float(self.shallow.style_value(self.shallow.statistics(shallow.moments))),
+            float(self.deep.style_value(self.deep.statistics(deep.moments))),
+            float(deep.content),
+            roughness(canvas.pixels),
+        )
+
+
+def roughness(pixels: NDArray[np.float32]) -> float:
+    """Mean power per pixel at spatial frequencies above three quarters of the Nyquist frequency, times 1e6.
+
+    Args:
+        pixels: (H, W, 3) in [0, 1]; a Hann window keeps the image's edges out.
+    """
+    height, width = pixels.shape[:2]
+    window = np.hanning(height)[:, None] * np.hanning(width)
+    centred = (pixels - pixels.mean((0, 1))) * window[:, :, None]
+    power = np.abs(np.fft.fft2(centred, axes=(0, 1))) ** 2 / (height * width)
+    frequency = np.hypot(np.fft.fftfreq(height)[:, None], np.fft.fftfreq(width))
+    return float(1e6 * power[frequency > 0.375].sum() / (3 * np.square(window).sum()))
+
+
+def style_gradient(network: VGG, pair: Pair, size: int) -> torch.Tensor:
+    """The gradient of the shallow style loss with respect to the photograph, with which a coarse level starts."""
+    loss = Loss(style_layers=dict.fromkeys(SHALLOW, 1.0), content_weight=0)
+    content = pair.content_at(size)
+    objective = objective_at(network, loss, pair, size)
+    _, gradient = objective.gradient(content, content, whole(content))
+    return gradient
+
+
+def cosine(a: torch.Tensor, b: torch.Tensor) -> float:
+    """Cosine similarity of two gradients."""
+    return float(torch.nn.functional.cosine_similarity(a.flatten(), b.flatten(), dim=0))
