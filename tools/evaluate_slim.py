@@ -27,13 +27,13 @@ from PIL import Image
 from slim_cost import measured
 from slim_images import Crops, held_out
 from slim_networks import NAMES, Teachers, student
-from slim_transfer import PAIRS, Judges, Pair, Verdict, colour_noise, cosine, style_gradient, stylized
+from slim_transfer import PAIRS, Judges, Pair, Verdict, colour_noise, cosine, roughness, style_gradient, stylized
 from torch import Tensor
 
 from hires_nst.backbones.registry import BACKBONES
 from hires_nst.backbones.vgg import VGG
 from hires_nst.backbones.weights import bundled_file
-from hires_nst.config import Levels, Optimizer
+from hires_nst.config import Levels, Loss, Optimizer
 
 Features = Callable[[Tensor], dict[str, Tensor]]
 
@@ -88,7 +88,7 @@ def features(slim: VGG, teachers: Teachers, shared: Path, count: int) -> str:
 
 
 def transfer(
-    slim: VGG, teachers: Teachers, pairs: Sequence[Pair], size: int, levels: Levels, optimizer: Optimizer
+    slim: VGG, teachers: Teachers, pairs: Sequence[Pair], loss: Loss, size: int, levels: Levels, optimizer: Optimizer
 ) -> tuple[str, Image.Image]:
     """The judges' table, and the contact sheet."""
     rows, sheet = [], []
@@ -98,13 +98,15 @@ def transfer(
         pictures = {
             "photograph unchanged": pair.content_at(size),
             "noise in the painting's colours": colour_noise(pair, size),
-            teachers.encoder.backbone.name: stylized(teachers.encoder, pair, size, levels, optimizer),
-            slim.backbone.name: stylized(slim, pair, size, levels, optimizer),
+            teachers.encoder.backbone.name: stylized(teachers.encoder, Loss(), pair, size, levels, optimizer),
+            slim.backbone.name: stylized(slim, loss, pair, size, levels, optimizer),
         }
         for name, picture in pictures.items():
             verdict = judge(picture)
             verdicts.setdefault(name, []).append(verdict)
             rows.append([pair.name, name, *cells(verdict)])
+        painting = pair.style_at(size).pixels
+        rows.append([pair.name, "the painting itself", "0", "0", "", f"{roughness(painting):.1f}"])
         photo, _, encoder, mine = pictures.values()
         sheet.append(np.concatenate([canvas.pixels for canvas in (photo, encoder, mine)], axis=1))
     means = {
@@ -182,6 +184,9 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=8, help="of 4 evaluations at the full size")
     parser.add_argument("--pairs", type=int, default=len(PAIRS))
     parser.add_argument("--pooling", choices=["max", "average", "l2"], default="max", help="of the student")
+    parser.add_argument(
+        "--tv", type=float, default=Loss().tv_weight, help="weight of the total variation, student only"
+    )
     parser.add_argument("--optimizer", choices=["lbfgs", "adam"], default="lbfgs")
     parser.add_argument("--out", type=Path, help="a Markdown file; the contact sheet stands beside it")
     parser.add_argument("--png", type=Path, help="the contact sheet without loss")
@@ -205,7 +210,10 @@ def main() -> None:
         add("Cost", costs(options.weights))
     if "transfer" in options.parts:
         levels = Levels(min_size=options.size // 2, coarse_steps=options.coarse_steps, rounds=options.rounds)
-        body, sheet = transfer(slim, teachers, pairs, options.size, levels, Optimizer(name=options.optimizer))
+        body, sheet = transfer(
+            *(slim, teachers, pairs, Loss(tv_weight=options.tv), options.size, levels),
+            Optimizer(name=options.optimizer),
+        )
         evaluations = f"{options.coarse_steps} + {options.rounds} x {levels.steps} evaluations"
         add(f"Transfer: pictures of {options.size} px, {evaluations}", body)
         if options.png:

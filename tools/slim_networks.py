@@ -153,7 +153,7 @@ class Student(nn.Module):
             if name in self.norms:
                 norm = self.norms[name]
                 norm.running_mean.copy_(x.mean((0, 2, 3)))
-                norm.running_var.copy_(x.var((0, 2, 3)))
+                norm.running_var.copy_(x.var((0, 2, 3), correction=0))
                 norm.weight.copy_((norm.running_var + norm.eps).sqrt())
                 norm.bias.copy_(norm.running_mean)
             x = F.relu(x)

@@ -75,14 +75,14 @@ def objective_at(network: VGG, loss: Loss, pair: Pair, size: int) -> Objective:
     return Objective(extract, loss, statistics, norms, size, size)
 
 
-def stylized(network: VGG, pair: Pair, size: int, levels: Levels, optimizer: Optimizer) -> Canvas:
+def stylized(network: VGG, loss: Loss, pair: Pair, size: int, levels: Levels, optimizer: Optimizer) -> Canvas:
     """The pair's picture, made with a network as the pipeline makes it: all levels, each in one tile."""
     canvas: Canvas | None = None
     for level in schedule(size, size, levels):
         content = pair.content_at(level.width)
         canvas = content if canvas is None else Canvas(resize_pixels(canvas.pixels, level.width, level.height))
         canvas.clip()
-        objective = objective_at(network, Loss(), pair, level.width)
+        objective = objective_at(network, loss, pair, level.width)
         for number in range(level.rounds):
             grid = whole(canvas)
             canvas, _ = refine_round(

@@ -1,0 +1,197 @@
+"""Pixels as they are, as a Laplacian pyramid and as a Fourier spectrum (Olah, Mordvintsev, Schubert 2017).
+
+python benchmarks/pixels.py [--size 256 --evaluations 100] [--vgg19 vgg19_caffe_conv1_to_conv3.safetensors]
+
+An image is written as start + P z. The parametrisation preconditions the optimiser: with P P^T the gradient gets the
+spectrum of pictures. VGG-19 stands for a large network; a file of its first three blocks is enough.
+"""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from common import PAIRS, extractor, objective_for, picture, report, scores
+from torch import Tensor
+
+from hires_nst.backbones.registry import BACKBONES
+from hires_nst.backbones.weights import load_network
+from hires_nst.canvas import Canvas
+from hires_nst.config import Config, Loss, Optimizer
+from hires_nst.objective import Extractor
+from hires_nst.optimizers import FIRST_CHANGE, GRADIENT_SCALE, Gradient, minimise
+from hires_nst.refine import tile_gradient
+from hires_nst.tiles import make_grid
+
+PYRAMID = 5
+COLOURS = torch.tensor([[0.26, 0.09, 0.02], [0.27, 0.00, -0.05], [0.27, -0.09, 0.03]]) / 0.4619
+"""From decorrelated channels to RGB (the square root of the colours' covariance in ImageNet, as in Lucid)."""
+
+Decode = Callable[[list[Tensor]], Tensor]
+
+
+@dataclass(frozen=True)
+class Pixels:
+    """A parametrisation: its coefficients, all zero at the start, and their (1, 3, h, w) change of the image."""
+
+    coefficients: list[Tensor]
+    decode: Decode
+
+
+def laplacian(height: int, width: int) -> Pixels:
+    """The sum of five images, each half as large as the one before, enlarged bilinearly."""
+    sizes = [(max(1, height >> k), max(1, width >> k)) for k in range(PYRAMID)]
+    levels = [torch.zeros(1, 3, *size, requires_grad=True) for size in sizes]
+
+    def decode(z: list[Tensor]) -> Tensor:
+        grown = [F.interpolate(level, (height, width), mode="bilinear", align_corners=False) for level in z[1:]]
+        return z[0] + torch.stack(grown).sum(0)
+
+    return Pixels(levels, decode)
+
+
+def fourier(height: int, width: int) -> Pixels:
+    """A spectrum whose coefficients count by 1 / frequency, in decorrelated colours."""
+    rows, columns = np.fft.fftfreq(height)[:, None], np.fft.rfftfreq(width)
+    scale = torch.from_numpy(1 / np.maximum(np.hypot(rows, columns), 1 / max(height, width))).float()
+    scale = scale / scale.square().mean().sqrt()
+    spectrum = torch.zeros(1, 3, height, width // 2 + 1, 2, requires_grad=True)
+
+    def decode(z: list[Tensor]) -> Tensor:
+        image = torch.fft.irfft2(torch.view_as_complex(z[0]) * scale, s=(height, width), norm="ortho")
+        return torch.einsum("rc,bchw->brhw", COLOURS, image)
+
+    return Pixels([spectrum], decode)
+
+
+def descend(start: Tensor, gradient: Gradient, pixels: Pixels, optimizer: Optimizer, steps: int) -> Tensor:
+    """As `minimise`, in the coefficients of a parametrisation; evaluated at the pixels clamped to [0, 1]."""
+    z = pixels.coefficients
+    state = {"scale": 1.0}
+
+    def closure() -> float:
+        now = start + pixels.decode(z)
+        value, pull = gradient(now.detach().clamp(0, 1).requires_grad_())
+        outward = ((now < 0) & (pull > 0)) | ((now > 1) & (pull < 0))
+        pull = pull.masked_fill(outward, 0)
+        for coefficient, g in zip(z, torch.autograd.grad(now, z, pull * state["scale"]), strict=True):
+            coefficient.grad = g.contiguous()
+        return float(value) * state["scale"]
+
+    if optimizer.name == "adam":
+        adam = torch.optim.Adam(z, lr=optimizer.rate)
+        for _ in range(steps):
+            closure()
+            adam.step()
+    else:
+        closure()
+        size = sum(float(c.grad.abs().sum()) for c in z if c.grad is not None)
+        state["scale"] = GRADIENT_SCALE / size
+        with torch.no_grad():
+            change = pixels.decode([c.grad / size for c in z if c.grad is not None]).abs().mean()
+        method = torch.optim.LBFGS(z, max_iter=1, history_size=optimizer.history, tolerance_grad=0, tolerance_change=0)
+        method.param_groups[0]["lr"] = FIRST_CHANGE / float(change)
+        for _ in range(steps - 1):
+            method.step(closure)  # type: ignore[arg-type]
+            method.param_groups[0]["lr"] = optimizer.rate
+    return (start + pixels.decode(z)).detach().clamp(0, 1)
+
+
+def traced(gradient: Gradient, trace: list[float]) -> Gradient:
+    """The same, with each value appended to `trace`."""
+
+    def told(image: Tensor) -> tuple[Tensor, Tensor]:
+        value, pull = gradient(image)
+        trace.append(float(value))
+        return value, pull
+
+    return told
+
+
+def roughness(pixels: np.ndarray) -> float:
+    """Mean power at frequencies above three quarters of the Nyquist frequency, times 1e6, without the edges."""
+    window = np.hanning(pixels.shape[0])[:, None] * np.hanning(pixels.shape[1])
+    power = np.abs(np.fft.fft2((pixels - pixels.mean((0, 1))) * window[:, :, None], axes=(0, 1))) ** 2
+    frequency = np.hypot(np.fft.fftfreq(pixels.shape[0])[:, None], np.fft.fftfreq(pixels.shape[1]))
+    return float(1e6 * power[frequency > 0.375].sum() / (3 * np.square(window).sum() * window.size))
+
+
+def vgg19(file: Path) -> tuple[Extractor, Config]:
+    """The first three blocks of VGG-19, and losses on them."""
+    centre = (123.68 / 255, 116.779 / 255, 103.939 / 255)
+    known = BACKBONES["vgg19"]
+    backbone = dataclasses.replace(known, blocks=known.blocks[:3], mean=centre, std=(1 / 255,) * 3)
+    network = load_network(backbone, pooling="max", padding="replicate", file=file)
+    layers = dict.fromkeys(("conv1_1", "conv2_1", "conv3_1"), 1.0)
+    return Extractor(network), Config(loss=Loss(style_layers=layers, content_layers={"conv3_4": 1.0}))
+
+
+METHODS: dict[str, tuple[str, str, float | None]] = {
+    "Adam 0.02": ("plain", "adam", 0.02),
+    "Adam 0.05": ("plain", "adam", 0.05),
+    "Laplacian, Adam 0.01": ("laplacian", "adam", 0.01),
+    "Laplacian, Adam 0.02": ("laplacian", "adam", 0.02),
+    "Fourier, Adam 0.02": ("fourier", "adam", 0.02),
+    "Fourier, Adam 0.05": ("fourier", "adam", 0.05),
+    "**L-BFGS, whitened** (default)": ("plain", "lbfgs", None),
+    "Laplacian, L-BFGS": ("laplacian", "lbfgs", None),
+    "Fourier, L-BFGS": ("fourier", "lbfgs", None),
+}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--size", type=int, default=256)
+    parser.add_argument("--evaluations", type=int, default=100)
+    parser.add_argument("--pairs", type=int, default=len(PAIRS))
+    parser.add_argument("--vgg19", type=Path, help="weights of conv1_1 to conv3_4, under torchvision's names")
+    options = parser.parse_args()
+    size, half = options.size, options.evaluations // 2
+    networks = {"vgg19-slim": (extractor(Config()), Config())}
+    if options.vgg19 is not None:
+        networks["VGG-19, conv1 to conv3"] = vgg19(options.vgg19)
+    rows = []
+    for network, (extract, config) in networks.items():
+        for content_name, style_name in PAIRS[: options.pairs]:
+            content = picture("contents", content_name, size, size)
+            objective = objective_for(extract, config, content, picture("styles", style_name, size, size))
+            (tile,) = make_grid(size, size, size=size, stride=16).tiles
+            start = extract.read(content, tile.window)
+            gradient = tile_gradient(objective, tile, start, None)
+            for method, (kind, name, rate) in METHODS.items():
+                optimizer = Optimizer(name=name, learning_rate=rate)  # type: ignore[arg-type]
+                trace: list[float] = []
+                told = traced(gradient, trace)
+                if kind == "plain":
+                    image = minimise(start, told, optimizer=optimizer, steps=options.evaluations)
+                else:
+                    pixels = (laplacian if kind == "laplacian" else fourier)(size, size)
+                    image = descend(start, told, pixels, optimizer, options.evaluations)
+                result = Canvas(image[0].permute(1, 2, 0).contiguous().numpy())
+                style, error = scores(objective, result, content)
+                total = config.loss.style_weight * style + config.loss.content_weight * error
+                values = f"{trace[half]:.4f}", f"{total:.4f}", f"{style:.4f}", f"{error:.4f}"
+                rows.append(
+                    [network, f"{content_name}, {style_name}", method, *values, f"{roughness(result.pixels):.0f}"]
+                )
+                print(rows[-1], flush=True)
+    report(
+        "pixels",
+        f"Parametrisations of the pixels, {size} x {size} px, from the photograph",
+        [
+            *("network", "content, style", "method", f"objective after {half}", f"after {options.evaluations}"),
+            *("style loss", "content loss", "power above 3/4 Nyquist"),
+        ],
+        rows,
+        ["Power above three quarters of the Nyquist frequency is the mean per pixel, times 1e6."],
+    )
+
+
+if __name__ == "__main__":
+    main()
