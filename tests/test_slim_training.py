@@ -1,24 +1,30 @@
 """The training of the bundled network: what must hold before and after the steps themselves."""
 
+from argparse import Namespace
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+import train_slim
+from PIL import Image
+from safetensors.torch import load_file, save_file
 from slim_images import CROP, Crops
 from slim_networks import MEAN, NAMES, STD, Student, encoder_16x, network
 from slim_transfer import roughness
-from train_slim import alignment, blocks
+from torch.nn.functional import conv2d, pad, relu
+from train_slim import Run, alignment, blocks
 
 TEACHERS = Path(__file__).parents[2] / "shared" / "teachers"
 NARROW = ((2, 3), (3, 2), (3, 2, 2, 3), (2, 3, 2, 3), (4,))
+GOALS = dict.fromkeys(NAMES, 5)
 WIDE = ((4, 3), (5, 2), (6, 2, 4, 3), (4, 3, 3, 3), (5,))
 
 
 def student(widths: tuple[tuple[int, ...], ...], seed: int) -> Student:
     """A student whose batch normalisation has seen something."""
     torch.manual_seed(seed)
-    made = Student(widths)
+    made = Student(widths, GOALS)
     made.train()
     for _ in range(3):
         made(torch.rand(2, 3, 48, 48))
@@ -39,7 +45,7 @@ def test_folding_the_batch_normalisation_in_changes_nothing() -> None:
 @pytest.mark.parametrize("training", [False, True], ids=["running statistics", "the batch's statistics"])
 def test_a_grown_student_begins_as_the_narrow_one(training: bool) -> None:
     narrow, images = student(NARROW, 1), torch.rand(4, 3, 48, 48)
-    wide = Student(WIDE)
+    wide = Student(WIDE, GOALS)
     wide.grow_from(narrow.folded(), images)
     wide.train(training)
     with torch.no_grad():
@@ -73,9 +79,6 @@ def test_roughness_is_the_power_above_three_quarters_of_the_nyquist_frequency() 
 
 @pytest.mark.skipif(not TEACHERS.is_dir(), reason="the teachers are not here")
 def test_the_encoders_preprocessing_is_folded_into_its_first_convolution() -> None:
-    from safetensors.torch import load_file
-    from torch.nn.functional import conv2d, pad, relu
-
     tensors = load_file(TEACHERS / "vgg19_16x_encoder.safetensors")
     image = torch.rand(1, 3, 20, 24)
     first = conv2d(image, tensors["conv0.weight"], tensors["conv0.bias"])
@@ -87,8 +90,6 @@ def test_the_encoders_preprocessing_is_folded_into_its_first_convolution() -> No
 
 
 def test_crops_are_the_same_for_the_same_seed(tmp_path: Path) -> None:
-    from PIL import Image
-
     rng = np.random.default_rng(0)
     for name in ("photo_a", "style_b", "stylized_c"):
         Image.fromarray(rng.integers(0, 256, (130, 150, 3), np.uint8)).save(tmp_path / f"{name}.jpg")
@@ -98,3 +99,53 @@ def test_crops_are_the_same_for_the_same_seed(tmp_path: Path) -> None:
         assert a.shape == (3, CROP, CROP)
         assert 0 <= float(a.min()) <= float(a.max()) <= 1
         assert torch.equal(a, b)
+
+
+def make_shared(folder: Path) -> Path:
+    """Small teachers and images under the names of the large ones."""
+    rng = np.random.default_rng(1)
+    torch.manual_seed(3)
+    images = [f"training/{kind}_{i}.jpg" for kind in ("photo", "style", "stylized") for i in range(2)]
+    images += ["photos/a.png", "paintings/munch_the_scream.jpg", "paintings/turner_shipwreck.jpg"]
+    for name in images:
+        file = folder / "images" / name
+        file.parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(rng.integers(0, 256, (390, 400, 3), np.uint8)).save(file)
+    vgg, channels = {}, 3
+    for index, width in zip((0, 2, 5, 7, 10, 12, 14, 16), (4, 4, 6, 6, 8, 8, 8, 8), strict=True):
+        vgg[f"features.{index}.weight"] = torch.randn(width, channels, 3, 3) / 5
+        vgg[f"features.{index}.bias"], channels = torch.zeros(width), width
+    encoder, channels = {"conv0.weight": torch.randn(3, 3, 1, 1), "conv0.bias": torch.zeros(3)}, 3
+    for name in NAMES:
+        width = 2 + int(name[4])
+        encoder[f"conv{name[4]}{name[6]}.weight"] = torch.randn(width, channels, 3, 3) / 5
+        encoder[f"conv{name[4]}{name[6]}.bias"], channels = torch.zeros(width), width
+    encoder |= {f"conv{block}1_aux.weight": torch.randn(9, 2 + block, 1, 1) for block in (4, 5)}
+    (folder / "teachers").mkdir()
+    save_file(vgg, folder / "teachers" / "vgg19_caffe_conv1_to_conv3.safetensors")
+    save_file(encoder, folder / "teachers" / "vgg19_16x_encoder.safetensors")
+    return folder
+
+
+def test_an_interrupted_training_goes_on_as_if_it_had_not_been(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(train_slim, "HALF_EVERY", 2)
+    monkeypatch.setattr(train_slim, "HALF_FROM", 0)
+    common = {"shared": make_shared(tmp_path), "widths": NARROW, "grow": None, "seed": 0, "steps": 8, "rate": 1e-2}
+    sizes = {"batch": 3, "fresh": 2, "bank": 16}
+    (tmp_path / "out").mkdir()
+    (tmp_path / "other").mkdir()
+    whole = Run(Namespace(**common, **sizes, out=tmp_path / "other"))
+    first = Run(Namespace(**common, **sizes, out=tmp_path / "out"))
+    began = whole.student.folded()
+    for _ in range(4):
+        whole.advance()
+        first.advance()
+    first.save()
+    resumed = Run(Namespace(**common, **sizes, out=tmp_path / "out"))
+    assert resumed.step == 4
+    for _ in range(4):
+        expected, found = whole.advance(), resumed.advance()
+        assert found == pytest.approx(expected, rel=1e-4)
+    for name, tensor in whole.student.folded().items():
+        torch.testing.assert_close(resumed.student.folded()[name], tensor, atol=1e-4, rtol=1e-3)
+    assert not torch.allclose(began["conv5_1.weight"], whole.student.folded()["conv5_1.weight"])

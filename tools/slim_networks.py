@@ -74,6 +74,7 @@ class Teachers:
         tensors = load_file(folder / ENCODER)
         self.aux = {name: tensors[f"conv{name[4]}1_aux.weight"].flatten(1) for name in ("conv4_1", "conv5_1")}
         self.unit = dict.fromkeys(NAMES, 1.0)
+        self.channels = {n: (self.vgg if n in NAMES[:8] else self.encoder).backbone.channels(n) for n in NAMES}
 
     def calibrate(self, images: Tensor) -> None:
         """Divide each layer's activations (and aux maps) by their standard deviation on these images from now on."""
@@ -98,13 +99,13 @@ class Student(nn.Module):
 
     Args:
         blocks: output channels of each convolution.
+        goals: the teachers' channels, by layer.
     """
 
-    def __init__(self, blocks: Blocks) -> None:
+    def __init__(self, blocks: Blocks, goals: Mapping[str, int]) -> None:
         super().__init__()
         self.convolutions, self.norms, self.maps = nn.ModuleDict(), nn.ModuleDict(), nn.ModuleDict()
         channels = 3
-        teacher_channels = {"1": 64, "2": 128, "3": 256, "4": 128, "5": 128}
         for block, widths in enumerate(blocks, 1):
             for index, width in enumerate(widths, 1):
                 name = f"conv{block}_{index}"
@@ -114,7 +115,7 @@ class Student(nn.Module):
                 self.convolutions[name] = conv
                 if block > 1:
                     self.norms[name] = nn.BatchNorm2d(width, momentum=0.02)
-                self.maps[name] = nn.Linear(width, teacher_channels[name[4]])
+                self.maps[name] = nn.Linear(width, goals[name])
                 channels = width
         self.to(memory_format=torch.channels_last)
 

@@ -53,6 +53,9 @@ SIMILAR = 1024
 HALF_EVERY = 15
 """Steps between two batches of half-stylized images."""
 
+HALF_FROM = 300
+"""The first step that may be followed by one: before, the student knows nothing."""
+
 
 class Bank:
     """Crops with their teachers' features, (positions, channels) in float16; the oldest are replaced first."""
@@ -155,14 +158,13 @@ class Run:
 
     def __init__(self, options: argparse.Namespace) -> None:
         torch.manual_seed(options.seed)
-        torch.set_flush_denormal(True)  # gradients that fade out would slow the CPU down
         self.options = options
         self.generator = torch.Generator().manual_seed(options.seed)
         self.crops = Crops(options.shared / "images/training", options.seed)
         self.teachers = Teachers(options.shared / "teachers")
         first = torch.stack([self.crops.augmented() for _ in range(64)])
         self.teachers.calibrate(first)
-        self.student = Student(options.widths)
+        self.student = Student(options.widths, self.teachers.channels)
         if options.grow is not None:
             self.student.grow_from(load_file(options.grow), first)
             self.student.fit_maps(first, self.teachers(first))
@@ -185,7 +187,7 @@ class Run:
         warm = min(1.0, (self.step + 1) / 200)
         cosine = 0.5 * (1 + math.cos(math.pi * self.step / options.steps))
         self.optimizer.param_groups[0]["lr"] = options.rate * warm * cosine
-        if self.step % HALF_EVERY == HALF_EVERY - 1 and self.step > 300:
+        if self.step % HALF_EVERY == HALF_EVERY - 1 and self.step > HALF_FROM:
             self.bank.add(self.pool.advance(self.student, steps=5))
         else:
             self.bank.add(torch.stack([self.crops.augmented() for _ in range(options.fresh)]))
@@ -246,6 +248,7 @@ def main() -> None:
     parser.add_argument("--every", type=int, default=500, help="steps between validations and checkpoints")
     options = parser.parse_args()
     options.out.mkdir(parents=True, exist_ok=True)
+    torch.set_flush_denormal(True)  # gradients that fade out would slow the CPU down
     run = Run(options)
     print("R2", run.step, validate(run.student, run.test_images, run.test_targets), flush=True)
     began, start = time.monotonic(), run.step
