@@ -23,6 +23,7 @@ from hires_nst.prints import parse_paper
 StyleLossName = Literal["mean-covariance", "gram"]
 Coupling = Literal["balanced", "independent", "exact"]
 OptimizerName = Literal["lbfgs", "adam"]
+Pixels = Literal["plain", "laplacian"]
 InitKind = Literal["content", "style", "noise", "uniform", "file"]
 Weight = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
@@ -201,6 +202,9 @@ class Optimizer(Section):
     name: OptimizerName = Field("lbfgs", description="lbfgs or adam")
     history: Annotated[int, Field(ge=1, le=200)] = Field(20, description="pairs that L-BFGS keeps")
     learning_rate: Positive | None = Field(None, description="1.0 for lbfgs and 0.02 for adam when not given")
+    pixels: Pixels = Field(
+        "plain", description="plain, or laplacian: as the sum of a pyramid, for less noise (lbfgs only)"
+    )
 
     @property
     def rate(self) -> float:

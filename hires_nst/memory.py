@@ -71,7 +71,8 @@ def tile_bytes_per_pixel(backbone: Backbone, layers: Collection[str], optimizer:
             stride *= 2
             kept += (8 + size) * channels / stride**2
     vectors = 2 * optimizer.history + 6 if optimizer.name == "lbfgs" else 6
-    return SAFETY * (kept + 4 * largest + 12 * vectors)
+    pyramid = 4 / 3 if optimizer.pixels == "laplacian" else 1.0
+    return SAFETY * (kept + 4 * largest + 12 * vectors * pyramid)
 
 
 def automatic_tile_size(

@@ -11,6 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from hires_nst.config import Optimizer
+from hires_nst.pixels import change, coefficients, pull_back
 
 FIRST_CHANGE = 0.005
 """Mean absolute change of a pixel in L-BFGS' first step, in the first round of a level.
@@ -104,16 +105,21 @@ def _lbfgs(
     """
     value, pull = gradient(start.clone().requires_grad_())
     scaling = whitening(pull)
-    scaled = (pull * scaling).abs().sum()
-    if not bool(torch.isfinite(value)) or float(scaled) == 0.0:
+    z = coefficients(start, optimizer.pixels)
+
+    def image() -> Tensor:
+        return start + scaling * change(z)
+
+    first = pull_back(image(), z, pull)
+    size = sum(float(g.abs().sum()) for g in first)
+    if not bool(torch.isfinite(value)) or size == 0.0:
         on_step(1, float(value))
         return start
-    loss_scale = GRADIENT_SCALE / float(scaled)
+    loss_scale = GRADIENT_SCALE / size
     # torch's first step is lr * g / |g|_1 in z; this lr makes its mean absolute value in pixels `first_change`.
-    first_rate = optimizer.rate * first_change * start.numel() * float(scaled / (pull * scaling.square()).abs().sum())
-    z = torch.zeros(start.shape, dtype=start.dtype, device=start.device, requires_grad=True)
+    first_rate = optimizer.rate * first_change * start.numel() * size / float((scaling * change(first)).abs().sum())
     method = torch.optim.LBFGS(
-        [z], lr=optimizer.rate, max_iter=1, history_size=optimizer.history, tolerance_grad=0, tolerance_change=0
+        z, lr=optimizer.rate, max_iter=1, history_size=optimizer.history, tolerance_grad=0, tolerance_change=0
     )
     method.param_groups[0]["lr"] = first_rate
     pending = [(value, pull)]
@@ -123,7 +129,8 @@ def _lbfgs(
     def closure() -> Tensor:
         value, pull = pending.pop() if pending else gradient(now.clamp(0, 1).requires_grad_())
         outward = ((now < 0) & (pull > 0)) | ((now > 1) & (pull < 0))
-        z.grad = (pull * scaling * loss_scale).masked_fill(outward, 0).contiguous()
+        for level, g in zip(z, pull_back(image(), z, pull.masked_fill(outward, 0) * loss_scale), strict=True):
+            level.grad = g
         values.append(float(value))
         return value * loss_scale
 
@@ -132,7 +139,7 @@ def _lbfgs(
         on_step(step, values[-1])
         if not math.isfinite(values[-1]):
             return good.clamp(0, 1)
-        good, now = now, start + scaling * z.detach()
+        good, now = now, image().detach()
         method.param_groups[0]["lr"] = optimizer.rate
     return (now if bool(now.isfinite().all()) else good).clamp(0, 1)
 

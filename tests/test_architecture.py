@@ -30,6 +30,7 @@ LAYERS = (
     ),
     ("images", "image_files", "canvas", "losses", "memory", "backbones.vgg", "backbones.weights"),
     ("objective",),
+    ("pixels",),
     ("optimizers", "refine"),
     ("job", "planning", "pipeline"),
     ("",),  # the package itself: the public API

@@ -11,8 +11,9 @@ from torch import Tensor
 from hires_nst.config import Optimizer
 from hires_nst.optimizers import FIRST_CHANGE, AdamState, Gradient, minimise, whitening
 
-LBFGS, ADAM = Optimizer(), Optimizer(name="adam")
-BOTH = pytest.mark.parametrize("optimizer", [LBFGS, ADAM], ids=["lbfgs", "adam"])
+LBFGS, ADAM = Optimizer(pixels="plain"), Optimizer(name="adam")
+PYRAMID = Optimizer(pixels="laplacian")
+BOTH = pytest.mark.parametrize("optimizer", [LBFGS, PYRAMID, ADAM], ids=["lbfgs", "pyramid", "adam"])
 
 
 def quadratic(target: Tensor, scale: Tensor | float = 1.0) -> Gradient:

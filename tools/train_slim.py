@@ -38,10 +38,10 @@ from torch import Tensor, nn
 
 from hires_nst.backbones.registry import SLIM_BLOCKS
 
-ALIGNED = {"conv1_1": 1.0, "conv2_1": 1.0, "conv3_1": 1.0, "conv4_1": 0.5, "conv4_2": 0.25, "conv5_1": 0.5}
-"""Weights of the similarities: the layers that style and content losses look at."""
+ALIGNED = ("conv1_1", "conv2_1", "conv3_1", "conv4_1", "conv4_2", "conv5_1")
+"""The layers that style and content losses look at: those whose similarities count, with weight 1."""
 
-WEIGHT = {name: 2 * ALIGNED.get(name, 0.15) for name in NAMES}
+WEIGHT = {name: 2.0 if name in ALIGNED else 0.3 for name in NAMES}
 """Weights of the features."""
 
 POSITIONS = 400
@@ -129,7 +129,7 @@ def distillation(
             chosen = torch.randperm(len(mine), generator=generator)[:SIMILAR]
             seen = theirs[chosen] @ aux[name].T if name in aux else theirs[chosen]
             similar = alignment(mine[chosen], seen)
-            loss = loss + ALIGNED[name] * (1 - similar)
+            loss = loss + 1 - similar
             scores[f"{name}/similar"] = 1 - similar.item()
     return loss, scores
 

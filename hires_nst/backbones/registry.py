@@ -158,7 +158,7 @@ class Backbone:
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
 
-SLIM_BLOCKS = ((16, 16), (32, 32), (64, 64, 64, 64), (128, 128, 128, 128), (128,))
+SLIM_BLOCKS = ((24, 24), (48, 40), (96, 64, 64, 64), (128, 128, 128, 128), (128,))
 VGG19_BLOCKS = ((64, 64), (128, 128), (256,) * 4, (512,) * 4, (512,) * 4)
 VGG16_BLOCKS = ((64, 64), (128, 128), (256,) * 3, (512,) * 3, (512,) * 3)
 
@@ -168,7 +168,7 @@ _KNOWN = (
         blocks=SLIM_BLOCKS,
         mean=(0.45, 0.45, 0.45),
         std=(0.225, 0.225, 0.225),
-        description="bundled: VGG-19 up to conv5_1 with a quarter of the channels, distilled by this project",
+        description="bundled: VGG-19 up to conv5_1 with about a quarter of the channels, distilled by this project",
         licence="MIT",
         source="hires-nst, tools/train_slim.py; see the model card beside the file",
         weights=Weights(
