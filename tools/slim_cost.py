@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
-import resource
 import subprocess
 import sys
 import time
@@ -34,17 +33,26 @@ def vgg19_shape() -> VGG:
     return VGG(backbone, weights)
 
 
-def cost(network: VGG, side: int, repeats: int) -> tuple[float, float]:
+def memory(kind: str) -> int:
+    """Bytes that this process has in memory now (VmRSS) or had at most (VmHWM), from Linux.
+
+    `getrusage` will not do: its peak counts that of the process which started this one.
+    """
+    lines = dict(line.split(":", 1) for line in Path("/proc/self/status").read_text().splitlines())
+    return 1024 * int(lines[kind].split()[0])
+
+
+def cost(network: VGG, side: int, repeats: int) -> tuple[float, int]:
     """CPU seconds of an evaluation with gradient, the least of several, and the bytes that it adds to the peak."""
     image = torch.rand(1, 3, side, side, requires_grad=True)
-    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    before = memory("VmRSS")
     seconds = []
     for _ in range(repeats):
         began = time.process_time()
         value = torch.stack([f.square().mean() for f in network(image, LAYERS).values()]).sum()
         torch.autograd.grad(value, image)
         seconds.append(time.process_time() - began)
-    return min(seconds), 1024.0 * (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before)
+    return min(seconds), memory("VmHWM") - before
 
 
 def measured(file: Path | None, *, side: int = 512, repeats: int = 4) -> tuple[float, float]:

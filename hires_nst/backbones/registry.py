@@ -174,9 +174,9 @@ _KNOWN = (
         weights=Weights(
             provider="bundled",
             file="vgg19-slim.safetensors",
-            sha256="cb6e563532d5447ae009875ee007185d13c37d72bf8f7a7c62983f83253ea73f",
+            sha256="a0d636b453b8416be41f6b602f2e814f82bc3f8672470f77d35e5bdca2c69d78",
             url="",
-            size=1_622_400,
+            size=1_725_480,
         ),
     ),
     Backbone(
