@@ -16,7 +16,6 @@ from pathlib import Path
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from common import PAIRS, extractor, objective_for, picture, report, scores
 from torch import Tensor
 
@@ -24,12 +23,13 @@ from hires_nst.backbones.registry import BACKBONES
 from hires_nst.backbones.weights import load_network
 from hires_nst.canvas import Canvas
 from hires_nst.config import Config, Loss, Optimizer
+from hires_nst.images import resize_pixels
 from hires_nst.objective import Extractor
 from hires_nst.optimizers import FIRST_CHANGE, GRADIENT_SCALE, Gradient, minimise
-from hires_nst.refine import tile_gradient
+from hires_nst.pixels import change, coefficients
+from hires_nst.refine import refine_round, tile_gradient
 from hires_nst.tiles import make_grid
 
-PYRAMID = 5
 COLOURS = torch.tensor([[0.26, 0.09, 0.02], [0.27, 0.00, -0.05], [0.27, -0.09, 0.03]]) / 0.4619
 """From decorrelated channels to RGB (the square root of the colours' covariance in ImageNet, as in Lucid)."""
 
@@ -45,15 +45,8 @@ class Pixels:
 
 
 def laplacian(height: int, width: int) -> Pixels:
-    """The sum of five images, each half as large as the one before, enlarged bilinearly."""
-    sizes = [(max(1, height >> k), max(1, width >> k)) for k in range(PYRAMID)]
-    levels = [torch.zeros(1, 3, *size, requires_grad=True) for size in sizes]
-
-    def decode(z: list[Tensor]) -> Tensor:
-        grown = [F.interpolate(level, (height, width), mode="bilinear", align_corners=False) for level in z[1:]]
-        return z[0] + torch.stack(grown).sum(0)
-
-    return Pixels(levels, decode)
+    """The program's pyramid, without the whitening that goes with it there."""
+    return Pixels(coefficients(torch.zeros(1, 3, height, width), "laplacian"), change)
 
 
 def fourier(height: int, width: int) -> Pixels:
@@ -132,6 +125,36 @@ def vgg19(file: Path) -> tuple[Extractor, Config]:
     return Extractor(network), Config(loss=Loss(style_layers=layers, content_layers={"conv3_4": 1.0}))
 
 
+def fine(extract: Extractor, config: Config, names: tuple[str, str], size: int) -> list[list[str]]:
+    """A level in 8 rounds of 4 evaluations, from a coarse level of half the size with plain pixels."""
+    rows, canvas = [], None
+    for side in (size, 2 * size):
+        content = picture("contents", names[0], side, side)
+        objective = objective_for(extract, config, content, picture("styles", names[1], side, side))
+        grid = make_grid(side, side, size=side, stride=16)
+        if canvas is None:
+            start = content
+        else:
+            start = Canvas(resize_pixels(canvas.pixels, side, side))
+            start.clip()
+        for pixels in ("plain",) if canvas is None else ("plain", "laplacian"):
+            result = start
+            for number in range(1 if canvas is None else 8):
+                result, _ = refine_round(
+                    result, content, objective, grid, measure_grid=grid, coupling="balanced",
+                    optimizer=Optimizer.model_validate({"pixels": pixels}), steps=80 if canvas is None else 4,
+                    fresh=number == 0,
+                )  # fmt: skip
+            if canvas is not None:
+                style, error = scores(objective, result, content)
+                total = config.loss.style_weight * style + config.loss.content_weight * error
+                values = f"{total:.4f}", f"{style:.4f}", f"{error:.4f}", f"{roughness(result.pixels):.0f}"
+                rows.append([", ".join(names), f"L-BFGS, {pixels}", *values])
+                print(rows[-1], flush=True)
+        canvas = result
+    return rows
+
+
 METHODS: dict[str, tuple[str, str, float | None]] = {
     "Adam 0.02": ("plain", "adam", 0.02),
     "Adam 0.05": ("plain", "adam", 0.05),
@@ -140,6 +163,7 @@ METHODS: dict[str, tuple[str, str, float | None]] = {
     "Fourier, Adam 0.02": ("fourier", "adam", 0.02),
     "Fourier, Adam 0.05": ("fourier", "adam", 0.05),
     "**L-BFGS, whitened** (default)": ("plain", "lbfgs", None),
+    "Laplacian, L-BFGS, whitened": ("program", "lbfgs", None),
     "Laplacian, L-BFGS": ("laplacian", "lbfgs", None),
     "Fourier, L-BFGS": ("fourier", "lbfgs", None),
 }
@@ -168,7 +192,9 @@ def main() -> None:
                 optimizer = Optimizer(name=name, learning_rate=rate)  # type: ignore[arg-type]
                 trace: list[float] = []
                 told = traced(gradient, trace)
-                if kind == "plain":
+                if kind in ("plain", "program"):
+                    kept = "laplacian" if kind == "program" else "plain"
+                    optimizer = optimizer.model_copy(update={"pixels": kept})
                     image = minimise(start, told, optimizer=optimizer, steps=options.evaluations)
                 else:
                     pixels = (laplacian if kind == "laplacian" else fourier)(size, size)
@@ -190,6 +216,15 @@ def main() -> None:
         ],
         rows,
         ["Power above three quarters of the Nyquist frequency is the mean per pixel, times 1e6."],
+    )
+    extract, config = networks["vgg19-slim"]
+    report(
+        "pixels_in_rounds",
+        f"The same in 8 rounds of 4 evaluations, {2 * size} x {2 * size} px, vgg19-slim",
+        ["content, style", "method", "objective", "style loss", "content loss", "power above 3/4 Nyquist"],
+        [row for names in PAIRS[: options.pairs] for row in fine(extract, config, names, size)],
+        ["From a coarse level of half the size (80 evaluations of L-BFGS on plain pixels), enlarged; one tile."],
+        script="pixels",
     )
 
 

@@ -10,7 +10,7 @@ import train_slim
 from PIL import Image
 from safetensors.torch import load_file, save_file
 from slim_images import CROP, Crops
-from slim_networks import MEAN, NAMES, STD, Student, encoder_16x, network
+from slim_networks import MEAN, NAMES, STD, Student, encoder_16x, most_telling, narrowed, network
 from slim_transfer import roughness
 from torch.nn.functional import conv2d, pad, relu
 from train_slim import Run, alignment, blocks
@@ -54,6 +54,22 @@ def test_a_grown_student_begins_as_the_narrow_one(training: bool) -> None:
         torch.testing.assert_close(found[name][:, : expected[name].shape[1]], expected[name], atol=2e-3, rtol=2e-3)
     assert found["conv1_1"].shape[1] == 4
     assert float(found["conv2_1"][:, 3:].std()) > 0.01  # new channels see something from the start
+
+
+def test_narrowing_keeps_what_tells_of_the_teachers() -> None:
+    torch.manual_seed(4)
+    known = torch.rand(200, 6)
+    goal = known[:, [1, 4]] @ torch.tensor([[1.0, 2.0, 0.5], [-1.0, 0.3, 2.0]])
+    assert most_telling(known, goal, 2) == [1, 4]
+    images = torch.rand(2, 3, 48, 48)
+    wide = student(WIDE, 5)
+    weights = wide.folded()
+    with torch.no_grad():
+        features = wide(images)
+    same = narrowed(weights, WIDE, images, features)
+    assert all(torch.equal(same[name], tensor) for name, tensor in weights.items())
+    slim = narrowed(weights, NARROW, images, features)
+    assert network("slim", slim, mean=(MEAN,) * 3, std=STD, pooling="max").backbone.blocks == NARROW
 
 
 def test_alignment_is_that_of_the_centred_kernels() -> None:

@@ -66,6 +66,48 @@ def student(name: str, file: Path, *, pooling: Pooling = "max") -> VGG:
     return network(name, ordered, mean=(MEAN,) * 3, std=STD, pooling=pooling)
 
 
+def most_telling(inputs: Tensor, goal: Tensor, count: int) -> list[int]:
+    """Indices of the `count` of the C inputs that explain the goal best, dropping the least useful one at a time.
+
+    Args:
+        inputs, goal: (n, C) and (n, D).
+    """
+    inputs, goal = (inputs - inputs.mean(0)).double(), (goal - goal.mean(0)).double()
+    ridge = 1e-4 * inputs.square().sum(0).mean() * torch.eye(inputs.shape[1], dtype=torch.float64)
+    square, cross = inputs.T @ inputs + ridge, inputs.T @ goal
+
+    def explained(kept: list[int]) -> float:
+        return float((cross[kept] * torch.linalg.solve(square[kept][:, kept], cross[kept])).sum())
+
+    kept = list(range(inputs.shape[1]))
+    while len(kept) > count:
+        kept.remove(max(kept, key=lambda channel: explained([other for other in kept if other != channel])))
+    return kept
+
+
+def narrowed(
+    weights: Mapping[str, Tensor], blocks: Blocks, images: Tensor, target: Mapping[str, Tensor]
+) -> dict[str, Tensor]:
+    """A student's weights with at most the channels of `blocks`: of wider layers those that tell most of the teachers'.
+
+    Args:
+        images: (B, 3, h, w).
+        target: the teachers' activations there.
+    """
+    result = {name: tensor.float() for name, tensor in weights.items()}
+    widths = dict(zip(NAMES, (width for block in blocks for width in block), strict=True))
+    ordered = {f"{layer}.{part}": result[f"{layer}.{part}"] for layer in NAMES for part in PARTS}
+    features = network("student", ordered, mean=(MEAN,) * 3, std=STD, pooling="max")(images, NAMES)
+    for name, following in zip(NAMES, (*NAMES[1:], None), strict=True):
+        mine = features[name].permute(0, 2, 3, 1).flatten(0, 2)
+        kept = most_telling(mine, target[name].permute(0, 2, 3, 1).flatten(0, 2), min(widths[name], mine.shape[1]))
+        for part in PARTS:
+            result[f"{name}.{part}"] = result[f"{name}.{part}"][kept]
+        if following is not None:
+            result[f"{following}.weight"] = result[f"{following}.weight"][:, kept]
+    return result
+
+
 class Teachers:
     """The two frozen teachers; `aux` holds the 1x1 maps of the second one back to VGG-19's channels, by layer."""
 
