@@ -16,7 +16,7 @@ from hires_nst.canvas import Canvas, Place
 from hires_nst.config import Config, Init, StyleImage
 from hires_nst.errors import InputError, ResourceError
 from hires_nst.events import OnEvent
-from hires_nst.job import Job, Sheet, check_painting, minimum_side, open_job, sheet_for, with_styles
+from hires_nst.job import Job, check_painting, open_job, with_styles
 from hires_nst.levels import Level
 from hires_nst.memory import (
     SMALLEST_TILE,
@@ -26,6 +26,7 @@ from hires_nst.memory import (
 from hires_nst.objective import Objective, content_norms, style_statistics
 from hires_nst.planning import LevelPlan, level_plans, split_coarse
 from hires_nst.refine import AdamCanvases, Listener, refine_round
+from hires_nst.sheets import Sheet, minimum_side, sheet_for
 from hires_nst.tiles import Grid
 
 

@@ -27,6 +27,7 @@ LAYERS = (
         "config",
         "levels",
         "stopping",
+        "sheets",
     ),
     ("images", "image_files", "canvas", "losses", "memory", "backbones.vgg", "backbones.weights"),
     ("objective",),
@@ -35,7 +36,7 @@ LAYERS = (
     ("",),  # the package itself: the public API
     ("cli", "cli.progress", "cli.options", "cli.stylize", "cli.config", "cli.models", "cli.doctor", "cli.__main__"),
 )
-WITHOUT_TORCH = ("errors", "events", "config", "prints", "tiles", "levels", "stopping", "backbones.registry")
+WITHOUT_TORCH = ("errors", "events", "config", "prints", "tiles", "levels", "stopping", "sheets", "backbones.registry")
 """Quick to import, as is the command line, which stands on them alone until a command runs."""
 
 HEAVY = {"torch", "torchvision", "safetensors"}
