@@ -122,7 +122,7 @@ def atomic_write(path: Path, write: Callable[[BinaryIO], None], *, overwrite: bo
             temporary.replace(path)
         finally:
             temporary.unlink(missing_ok=True)
-        _sync_folder(path.parent)
+        sync_folder(path.parent)
 
 
 @contextmanager
@@ -146,7 +146,7 @@ def _check_free(path: Path, overwrite: bool) -> None:
         raise OutputError(f"{path} exists already; give --overwrite to replace it or choose another name")
 
 
-def _sync_folder(folder: Path) -> None:
+def sync_folder(folder: Path) -> None:
     """Bring the new name to the disk; where folders cannot be opened or synchronised the system sees to it itself."""
     with suppress(OSError):
         handle = os.open(folder, os.O_RDONLY)

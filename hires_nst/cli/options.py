@@ -14,7 +14,7 @@ from typing import Annotated, Any
 import typer
 
 from hires_nst.backbones.registry import BACKBONES
-from hires_nst.config import PRESETS, Config, InitKind, gather, merge, parse_config
+from hires_nst.config import PRESETS, Config, InitKind, assign, gather, merge, parse_config
 from hires_nst.errors import ConfigError, nearest
 
 SOURCE, SIZE, LOOK, ENGINE = "Configuration", "Size and file", "Look", "Engine"
@@ -131,14 +131,18 @@ class ConfigOptions:
         typer.Option(metavar="NAME", help="Of the convolutions: auto, float32 or bfloat16.", rich_help_panel=ENGINE),
     ] = None
 
-    def effective(self, styles: Sequence[Path] = ()) -> Config:
+    def effective(self, styles: Sequence[Path] = (), *, job: Mapping[str, Any] | None = None) -> Config:
         """The configuration of all sources together; `styles` replace those of the sources below.
+
+        `job` is what the file says for one job of a batch: it goes before the rest of the file.
 
         Raises:
             ConfigError: an option, a key or a value that does not exist or does not go with the others.
             InputError: the configuration file cannot be read.
         """
-        below = gather(self.config, preset=self.preset, assignments=self.assignments or ())
+        below = merge(gather(self.config, preset=self.preset), job or {})
+        for assignment in self.assignments or ():
+            below = assign(below, assignment)
         chosen: dict[str, Any] = {}
         for name, key in _KEYS.items():
             value = getattr(self, name)

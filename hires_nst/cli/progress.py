@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import json
-import math
 import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Any
 
 import typer
 from rich.console import Console, Group, RenderableType
@@ -18,7 +15,7 @@ from rich.table import Table
 from rich.text import Text
 
 from hires_nst import events
-from hires_nst.events import Event, OnEvent
+from hires_nst.events import Event, OnEvent, json_line
 
 Clock = Callable[[], float]
 
@@ -213,11 +210,6 @@ def showing(*, quiet: bool, as_json: bool, console: Console | None = None) -> It
         yield update
 
 
-def json_line(data: Any) -> str:
-    """JSON on one line; numbers that JSON cannot say become null."""
-    return json.dumps(_plain(data), ensure_ascii=False, allow_nan=False)
-
-
 def duration(seconds: float) -> str:
     """A time for people: `8.2 s`, `3 min 5 s`, `2 h 10 min`."""
     if seconds < 10:
@@ -229,16 +221,6 @@ def duration(seconds: float) -> str:
         return f"{whole // 60} min {whole % 60} s"
     minutes = round(seconds / 60)
     return f"{minutes // 60} h {minutes % 60} min"
-
-
-def _plain(data: Any) -> Any:
-    if isinstance(data, dict):
-        return {str(key): _plain(value) for key, value in data.items()}
-    if isinstance(data, (list, tuple)):
-        return [_plain(value) for value in data]
-    if isinstance(data, float):
-        return data if math.isfinite(data) else None
-    return data if data is None or isinstance(data, (str, int, bool)) else str(data)
 
 
 def _bar(done: float, total: float, before: str, after: str) -> Table:
