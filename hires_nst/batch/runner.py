@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import shutil
 import time
@@ -22,6 +23,12 @@ from hires_nst.errors import OutputError, ResourceError
 from hires_nst.events import Event, OnEvent
 from hires_nst.image_files import sync_folder
 from hires_nst.stopping import Stop
+
+FLUSH_SECONDS = 1.0
+"""The most that a power cut takes from the ledger."""
+
+COUNT_SECONDS = 1.0
+"""How old the count of what is left may be."""
 
 IDLE_SECONDS = 0.2
 """How long to wait at most before looking at signals, leases and the work of other processes again."""
@@ -114,10 +121,14 @@ class _Run:
     working: dict[str, int] = field(default_factory=dict)  # jobs in work here, with their workers
     owned: set[str] = field(default_factory=set)  # of these, those that may replace what is in their place
     pace: _Pace = field(default_factory=_Pace)
+    left: int = 0
+    counted: float = -math.inf
     painted: int = 0
     painted_pixels: int = 0
     failed_fast: str | None = None
     renewed: float = field(default_factory=time.monotonic)
+    written: set[Path] = field(default_factory=set)  # folders with new pictures whose names may not be on the disk
+    flushed: float = field(default_factory=time.monotonic)
 
     def __post_init__(self) -> None:
         self.by_id = {job.id: job for job in self.jobs.jobs}
@@ -146,6 +157,7 @@ class _Run:
                 executor.close()
                 for id in self.working:
                     self.ledger.release(id)
+                self.flush()
         return self.summary(time.monotonic() - began)
 
     def enter(self) -> None:
@@ -178,7 +190,7 @@ class _Run:
             if not self.working and not self.ledger.pending():
                 return
             self.hear(executor.wait(self.patience()))
-            self.renew()
+            self.look_after_ledger()
 
     def wind_up(self, executor: Executor) -> None:
         """After a stop: an orderly end for what is in work."""
@@ -186,7 +198,7 @@ class _Run:
             executor.stop(self.failed_fast or self.stop.reason or "the end of the batch")
         while self.working:
             self.hear(executor.wait(IDLE_SECONDS))
-            self.renew()
+            self.look_after_ledger()
 
     def patience(self) -> float:
         """Seconds until something may have to be done without news."""
@@ -254,7 +266,7 @@ class _Run:
         def publish() -> None:
             place.parent.mkdir(parents=True, exist_ok=True)
             unpublished.replace(place)
-            sync_folder(place.parent)
+            self.written.add(place.parent)
 
         try:
             if not self.ledger.finish(job.id, outcome, publish=publish):
@@ -265,9 +277,15 @@ class _Run:
         self.painted += 1
         self.painted_pixels += outcome.width * outcome.height
         self.pace.add(outcome.seconds, outcome.width, outcome.height)
-        pixels = sum(self.by_id[id].pixels for id in self.ledger.pending())
-        left = self.pace.left(pixels, min(len(self.working) + 1, len(self.by_id)))
+        left = self.pace.left(self.pixels_left(), len(self.working) + 1)
         self.emit(JobDone(job.id, worker, job.output, outcome.width, outcome.height, outcome.seconds, left))
+
+    def pixels_left(self) -> int:
+        """The pixels of all pictures that are not done, by this process or another; counted anew now and then."""
+        if time.monotonic() - self.counted > COUNT_SECONDS:
+            self.left = sum(self.by_id[id].pixels for id in self.ledger.pending())
+            self.counted = time.monotonic()
+        return self.left
 
     def failed(self, job: Job, worker: int, reason: str) -> None:
         """Enter a failed attempt."""
@@ -280,11 +298,21 @@ class _Run:
             self.failed_fast = f"{job.output} failed"
         self.emit(JobFailed(job.id, worker, str(job.content), job.output, reason, final, batch.retry_wait))
 
-    def renew(self) -> None:
-        """Show the other processes that this one lives."""
+    def look_after_ledger(self) -> None:
+        """Show the other processes that this one lives, and see to it that what is done is on the disk."""
         if time.monotonic() - self.renewed > self.ledger.lease_seconds / 4:
             self.ledger.renew()
             self.renewed = time.monotonic()
+        if self.written and time.monotonic() - self.flushed > FLUSH_SECONDS:
+            self.flush()
+
+    def flush(self) -> None:
+        """The pictures' names go to the disk before the ledger that speaks of them."""
+        for folder in self.written:
+            sync_folder(folder)
+        self.ledger.flush()
+        self.written.clear()
+        self.flushed = time.monotonic()
 
     def summary(self, seconds: float) -> Summary:
         """How it ended."""
