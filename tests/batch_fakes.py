@@ -24,7 +24,7 @@ from hires_nst.stopping import Stop
 
 
 class FakeEngine:
-    """Does what the photograph, a text here, says: `ok`, `bad`, `once` (bad the first time), `crash`, `hang`, `wait`."""
+    """Does what the photograph, a text here, says: `ok`, `bad`, `once` (bad at first), `crash`, `hang`, `wait`."""
 
     def __init__(self, seconds: float = 0.0) -> None:
         self.seconds = seconds
@@ -111,7 +111,9 @@ def check_agreement(photos: Path, out: Path, jobs: tuple[Job, ...]) -> None:
     table = rows(out)
     assert {row.state for row in table.values()} == {"done"}
     assert times_done(out) == dict.fromkeys((job.output for job in jobs), 1)
-    found = {path.relative_to(out).as_posix() for path in out.rglob("*") if path.is_file() and ".hires-nst" not in path.parts}
+    found = {
+        path.relative_to(out).as_posix() for path in out.rglob("*") if path.is_file() and ".hires-nst" not in path.parts
+    }
     assert found == table.keys()
     for job in jobs:
         expected = picture_of(job.content.read_text(), job.config.styles[0].image.read_text())

@@ -33,10 +33,30 @@ LAYERS = (
     ("objective",),
     ("optimizers", "refine"),
     ("job", "planning", "pipeline"),
+    ("batch", "batch.names", "batch.marks", "batch.events", "batch.jobs", "batch.ledger"),
+    ("batch.tasks", "batch.comparison", "batch.executor"),
+    ("batch.engine", "batch.workers", "batch.ray_executor", "batch.runner"),
     ("",),  # the package itself: the public API
-    ("cli", "cli.progress", "cli.options", "cli.stylize", "cli.config", "cli.models", "cli.doctor", "cli.__main__"),
+    (
+        "cli",
+        "cli.batch",
+        "cli.batch_progress",
+        "cli.status",
+        "cli.progress",
+        "cli.options",
+        "cli.stylize",
+        "cli.config",
+        "cli.models",
+        "cli.doctor",
+        "cli.__main__",
+    ),
 )
-WITHOUT_TORCH = ("errors", "events", "config", "prints", "tiles", "levels", "stopping", "sheets", "backbones.registry")
+WITHOUT_TORCH = (
+    *("errors", "events", "config", "prints", "tiles", "levels", "stopping", "sheets", "backbones.registry"),
+    *("images", "image_files"),
+    *("batch", "batch.names", "batch.marks", "batch.events", "batch.jobs", "batch.ledger", "batch.tasks"),
+    *("batch.comparison", "batch.executor", "batch.engine", "batch.workers", "batch.runner"),
+)
 """Quick to import, as is the command line, which stands on them alone until a command runs."""
 
 HEAVY = {"torch", "torchvision", "safetensors"}

@@ -142,8 +142,9 @@ def expand(
     else:
         jobs, left_out = _matched_jobs(contents, styles, output, common, preset)
     if not jobs:
-        told = ", ".join(f"{count} {reason}" for reason, count in left_out.items())
-        raise ConfigError(f"there is no picture in {contents}{f' ({told} left out)' if told else ''}; check the folder")
+        told = ", ".join(f"{reason} ({count})" for reason, count in left_out.items())
+        hint = f", besides {told}" if told else ""
+        raise ConfigError(f"there is no picture to paint in {contents}{hint}; check the folder, or give --recursive")
     check_collisions((job.output, str(job.content)) for job in jobs)
     sources = {os.path.realpath(path) for job in jobs for path in job.inputs}
     for job in jobs:

@@ -113,7 +113,8 @@ def perform(task: Task, engine: Engine, *, stop: Stop, on_event: OnEvent) -> Rep
             _say(text, str(error))
             return Stopped()
         except Exception as error:
-            _say(text, "".join(traceback.format_exception(error)).rstrip())
+            expected = isinstance(error, HiresNstError)
+            _say(text, f"failed: {error}" if expected else "".join(traceback.format_exception(error)).rstrip())
             return Failure(reason_of(error))
         _say(text, "done")
     return Outcome(painted.width, painted.height, time.time() - began, painted.losses, task.fingerprint, marks, picture)

@@ -131,16 +131,20 @@ class ConfigOptions:
         typer.Option(metavar="NAME", help="Of the convolutions: auto, float32 or bfloat16.", rich_help_panel=ENGINE),
     ] = None
 
-    def effective(self, styles: Sequence[Path] = (), *, job: Mapping[str, Any] | None = None) -> Config:
+    def sources(self) -> dict[str, Any]:
+        """What the preset and the file say; errors as `effective`."""
+        return gather(self.config, preset=self.preset)
+
+    def effective(self, styles: Sequence[Path] = (), *, sources: Mapping[str, Any] | None = None) -> Config:
         """The configuration of all sources together; `styles` replace those of the sources below.
 
-        `job` is what the file says for one job of a batch: it goes before the rest of the file.
+        `sources` is what stands in the place of the preset and the file, when it is given.
 
         Raises:
             ConfigError: an option, a key or a value that does not exist or does not go with the others.
             InputError: the configuration file cannot be read.
         """
-        below = merge(gather(self.config, preset=self.preset), job or {})
+        below = dict(self.sources() if sources is None else sources)
         for assignment in self.assignments or ():
             below = assign(below, assignment)
         chosen: dict[str, Any] = {}
