@@ -25,7 +25,7 @@ PICTURES = frozenset({".png", ".jpg", ".jpeg", ".tif", ".tiff", ".webp"})
 HIDDEN, NO_PICTURE, EXCLUDED = (
     "hidden files",
     "files that are no pictures",
-    "files that --include or --exclude leave out",
+    "files that the patterns leave out",
 )
 OUTPUTS, UNMATCHED = "output folders", "photographs without a painting of their name"
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 import importlib
 import shutil
 import tempfile
+import time
 from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
@@ -102,7 +103,10 @@ class RayExecutor:
 
     def wait(self, seconds: float) -> Sequence[News]:
         """News as soon as there are any."""
-        ready, _ = self._ray.wait(list(self._tasks), num_returns=1, timeout=seconds) if self._tasks else ([], [])
+        if not self._tasks:
+            time.sleep(seconds)
+            return ()
+        ready, _ = self._ray.wait(list(self._tasks), num_returns=1, timeout=seconds)
         news = []
         for result in ready:
             task, number = self._tasks.pop(result)

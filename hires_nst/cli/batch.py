@@ -18,7 +18,7 @@ from hires_nst.errors import ConfigError, Interrupted, nearest
 from hires_nst.stopping import Stop, deadline
 
 if TYPE_CHECKING:
-    from hires_nst.batch.executor import Executor
+    from hires_nst.batch.executor import Executor, MakeExecutor
     from hires_nst.batch.jobs import Jobs
 
 JOBS, RUNNING, CLUSTER = "Jobs", "Running", "Cluster"
@@ -159,6 +159,7 @@ def batch(
     output = output.expanduser().absolute()
     config, jobs = jobs_of(contents, styles or (), output, options, {k: v for k, v in given.items() if v is not None})
     orders = Orders(config.batch, config.runtime.seed, overwrite, retry_failed, fail_fast)
+    make_executor: MakeExecutor
     if executor == "ray":
         from hires_nst.batch.ray_executor import RayExecutor
 
