@@ -12,10 +12,11 @@ from pathlib import Path
 from typing import Any
 
 from hires_nst import events
+from hires_nst.batch.executor import MakeExecutor
 from hires_nst.batch.jobs import Job, Jobs, expand
 from hires_nst.batch.ledger import Row, read_changes, read_rows, reading
 from hires_nst.batch.runner import Orders, Summary, run_batch
-from hires_nst.batch.tasks import Painted, Task
+from hires_nst.batch.tasks import MakeEngine, Painted, Task
 from hires_nst.batch.workers import Pool
 from hires_nst.config import Batch, StyleImage, load_config
 from hires_nst.errors import InputError, Interrupted
@@ -72,22 +73,29 @@ def jobs_of(photos: Path, out: Path, *styles: Path, preset: str | None = None, *
     return expand(photos, paintings, out, config_for=lambda own: config, preset=preset)
 
 
+def run_with(
+    photos: Path, out: Path, make_executor: MakeExecutor, *, jobs: Jobs | None = None, stop: Stop | None = None,
+    on_event: OnEvent = events.ignore, overwrite: bool = False, retry_failed: bool = False, fail_fast: bool = False,
+    **settings: Any,
+) -> Summary:  # fmt: skip
+    """Run a batch on an executor; `settings` are those of `batch`."""
+    settings = {"retry_wait": 0.0, **settings}
+    return run_batch(
+        jobs or jobs_of(photos, out, **settings), out,
+        orders=Orders(Batch(**settings), 0, overwrite, retry_failed, fail_fast),
+        make_executor=make_executor, stop=stop or Stop(), on_event=on_event,
+    )  # fmt: skip
+
+
 def run(
-    photos: Path, out: Path, *, workers: int = 1, engine: Callable[[], Any] | None = None, seconds: float = 0.0,
-    lease: float = 10.0, stop: Stop | None = None, on_event: OnEvent = events.ignore, styles: tuple[Path, ...] = (),
-    overwrite: bool = False, retry_failed: bool = False, fail_fast: bool = False, **settings: Any,
+    photos: Path, out: Path, *, workers: int = 1, engine: MakeEngine | None = None, seconds: float = 0.0,
+    lease: float = 10.0, stop: Stop | None = None, **rest: Any,
 ) -> Summary:  # fmt: skip
     """Run a batch with worker processes and the fake engine."""
-    settings = {"retry_wait": 0.0, "lease_seconds": lease, **settings}
-    jobs = jobs_of(photos, out, *styles, **settings)
     stop = stop or Stop()
-    make = engine or partial(FakeEngine, seconds)
-    return run_batch(
-        jobs, out,
-        orders=Orders(Batch(**settings), 0, overwrite, retry_failed, fail_fast),
-        make_executor=lambda: Pool([make] * workers, lease_seconds=lease, deadline=stop.deadline),
-        stop=stop, on_event=on_event,
-    )  # fmt: skip
+    engines = [engine or partial(FakeEngine, seconds)] * workers
+    make = partial(Pool, engines, lease_seconds=lease, deadline=stop.deadline)
+    return run_with(photos, out, make, stop=stop, lease_seconds=lease, **rest)
 
 
 def rows(out: Path) -> dict[str, Row]:

@@ -134,7 +134,8 @@ COMMANDS = dict(walk(typer.main.get_command(cli.app)))
 
 def test_the_commands() -> None:
     assert {" ".join(name) for name, command in COMMANDS.items() if not hasattr(command, "commands")} == {
-        "stylize", "plan", "doctor", "config init", "config show", "config validate", "config schema",
+        "stylize", "plan", "batch", "status", "doctor",
+        "config init", "config show", "config validate", "config schema",
         "models list", "models fetch", "models import", "models verify",
     }  # fmt: skip
 

@@ -241,14 +241,14 @@ class Ledger:
             )
 
     def claim(self) -> Row | None:
-        """Take the first job of the plan that is free, if there is one: waiting, or with a lease that has run out."""
+        """Take the plan's first job that is free, if there is one: waiting, or another's whose lease has run out."""
         now = self._clock()
         with self._transaction() as database:
             found = database.execute(
                 "SELECT jobs.id, plan.content, plan.config FROM plan JOIN jobs USING (id) "
-                "WHERE (state = 'waiting' AND not_before <= :now) OR (state = 'running' AND lease < :now) "
-                "ORDER BY position LIMIT 1",
-                {"now": now},
+                "WHERE (state = 'waiting' AND not_before <= :now) "
+                "OR (state = 'running' AND lease < :now AND owner <> :owner) ORDER BY position LIMIT 1",
+                {"now": now, "owner": self.owner},
             ).fetchone()
             if found is None:
                 return None

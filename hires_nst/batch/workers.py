@@ -26,6 +26,12 @@ from hires_nst.stopping import Stop
 STARTS = 3
 """Workers in a row that may die before they say a word; then something is wrong with all of them."""
 
+START_SECONDS = 300.0
+"""How long a worker may take until its first sign of life; a busy machine takes its time to start a process."""
+
+END_SECONDS = 10.0
+"""How long a process that has closed its pipes may take to be over."""
+
 STEPS_APART = 0.2
 """Seconds between two steps that a worker tells about: displays need no more."""
 
@@ -64,6 +70,7 @@ class _Worker:
 
     def why_dead(self) -> str:
         """What became of the process, in words."""
+        self.process.join(END_SECONDS)  # its pipes close a little before it is over
         code = self.process.exitcode
         if self.silent:
             return "the worker process gave no sign of life any more and was killed"
@@ -135,7 +142,7 @@ class Pool:
                 news += self._take(worker, worker.messages())
             if dead:
                 news += self._bury(worker)
-            elif time.monotonic() - worker.heard > self._silence:
+            elif time.monotonic() - worker.heard > (self._silence if worker.spoke else START_SECONDS):
                 worker.silent = True
                 worker.process.kill()
         return news
