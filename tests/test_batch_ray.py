@@ -13,12 +13,12 @@ from typing import Any
 
 import pytest
 from batch_fakes import FakeEngine, Seen, check_agreement, jobs_of, make_inputs, rows, run_with
+from test_cli_commands import program
 from test_cli_commands import run as command
 
 from hires_nst.batch.events import JobDone, JobFailed, JobStarted
 from hires_nst.batch.ray_executor import RayExecutor
 from hires_nst.config import Batch
-from hires_nst.errors import ConfigError
 from hires_nst.events import Event
 from hires_nst.stopping import Stop
 
@@ -108,31 +108,55 @@ def test_a_stop_cancels_what_is_in_work(cluster: Any, tmp_path: Path) -> None:
     assert (summary.exit_code, summary.counts["waiting"], summary.counts["done"]) == (143, 3, 1)
 
 
+class Noting(FakeEngine):
+    """Notes the node that it runs on, and takes its time on one of them."""
+
+    def paint(self, task: Any, **rest: Any) -> Any:
+        node = ray.get_runtime_context().get_node_id()
+        (task.folder / "node").write_text(node)
+        self.seconds = 20.0 if node in (task.content.parent.parent / "slow").read_text() else 0.0
+        return super().paint(task, **rest)
+
+
 @needs_ray
 def test_a_node_is_lost(cluster: Any, tmp_path: Path) -> None:
-    photos, out, seen = make_inputs(tmp_path, 30), tmp_path / "out", Seen()
+    photos, out, seen = make_inputs(tmp_path, 20), tmp_path / "out", Seen()
     second = cluster.add_node(num_cpus=2, include_dashboard=False)
     cluster.wait_for_nodes()
+    (tmp_path / "slow").write_text(second.node_id)
+    lost: list[Path] = []
 
-    def listen(event: Event) -> None:
-        seen.append(event)
-        if len(seen.of(JobDone)) == 6 and isinstance(event, JobDone):
-            cluster.remove_node(second, allow_graceful=False)
+    def wait_for_it() -> None:
+        """Once jobs are in work on the second node, take it away."""
+        while not lost:
+            time.sleep(0.1)
+            lost.extend(note.parent for note in out.rglob("node") if note.read_text() == second.node_id)
+        cluster.remove_node(second, allow_graceful=False)
 
-    summary = run_with(photos, out, partial(executor, seconds=0.3), on_event=listen)
+    watcher = threading.Thread(target=wait_for_it, daemon=True)
+    watcher.start()
+    began = time.monotonic()
+    made = partial(RayExecutor, Batch(), make_engine=partial(Noting))
+    summary = run_with(photos, out, made, on_event=seen.append)
     assert summary.exit_code == 0
+    watcher.join(10)
+    assert time.monotonic() - began < 60
     assert max(event.worker for event in seen.of(JobStarted)) == 3
-    assert not seen.of(JobFailed)  # Ray saw to it
+    for folder in lost:  # and Ray began them anew
+        assert (folder / "log.txt").read_text().count(" attempt 1: ") == 2
+        assert (folder / "node").read_text() != second.node_id
+    assert not seen.of(JobFailed)
     check_agreement(photos, out, jobs_of(photos, out).jobs)
     assert {row.attempts for row in rows(out).values()} == {1}
 
 
 @needs_ray
-def test_a_cluster_that_is_not_there() -> None:
-    if ray.is_initialized():
-        pytest.skip("this process is in a cluster already")
-    with pytest.raises(ConfigError, match="there is no Ray cluster"):
-        RayExecutor(Batch(), address="127.0.0.1:1")
+def test_a_cluster_that_is_not_there(tmp_path: Path) -> None:
+    photos = make_inputs(tmp_path, 1)
+    options = ("--executor", "ray", "--address", "127.0.0.1:1")
+    result = program("batch", photos, tmp_path / "style.jpg", "-o", tmp_path / "out", *options)
+    assert result.returncode == 2
+    assert "error: there is no Ray cluster at 127.0.0.1:1" in result.stderr
 
 
 def test_without_ray(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

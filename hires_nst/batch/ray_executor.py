@@ -6,7 +6,9 @@ Needs `pip install hires-nst[cluster]`.
 from __future__ import annotations
 
 import importlib
+import re
 import shutil
+import socket
 import tempfile
 import time
 from collections.abc import Sequence
@@ -26,6 +28,9 @@ from hires_nst.stopping import Stop
 
 LOST_NODES = 3
 """How often Ray runs a task again whose worker or node was lost, before that counts as a failed attempt."""
+
+REACH_SECONDS = 10.0
+"""How long the head of a cluster may take to answer."""
 
 SHIPPED_LOGS = ("events.jsonl", "log.txt")
 
@@ -59,6 +64,7 @@ class RayExecutor:
             raise ConfigError("Ray is not installed; pip install 'hires-nst[cluster]' brings it") from None
         self._started = not self._ray.is_initialized()
         if self._started:
+            check_reachable(address)
             try:
                 self._ray.init(address=address, log_to_driver=False, logging_level="ERROR")
             except (ConnectionError, ValueError, RuntimeError) as error:
@@ -157,6 +163,19 @@ class RayExecutor:
         except OSError as error:
             return Failure(reason_of(error))
         return report
+
+
+def check_reachable(address: str | None) -> None:
+    """Raise ConfigError unless something listens at an address such as `10.0.0.7:6379`: Ray would try for minutes."""
+    match = re.fullmatch(r"(?:ray://)?([^:/]+):([0-9]{1,5})", address or "")
+    if match is None:
+        return
+    try:
+        socket.create_connection((match[1], int(match[2])), timeout=REACH_SECONDS).close()
+    except (OSError, OverflowError) as error:
+        raise ConfigError(
+            f"there is no Ray cluster at {address} ({error}); start its head, or check its address"
+        ) from None
 
 
 def _paint(task: Task, make_engine: MakeEngine, deadline: float | None) -> tuple[Report, dict[str, bytes]]:
