@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import torch
 
 from hires_nst.backbones.registry import BACKBONES, Backbone
+from hires_nst.backbones.vgg import VGG
 from hires_nst.backbones.weights import load_network
 from hires_nst.canvas import BYTES_PER_PIXEL, Canvas, Place
 from hires_nst.config import Config, StyleImage
 from hires_nst.errors import ConfigError, InputError
 from hires_nst.events import OnEvent
+from hires_nst.kept import Kept, content_key
 from hires_nst.levels import Level
 from hires_nst.memory import automatic_tile_size, free_memory, tile_bytes_per_pixel
 from hires_nst.objective import Extractor
@@ -44,6 +46,10 @@ class Job:
     on_disk: bool
     overlap: int
     emit: OnEvent
+    kept: Kept | None = None
+    """What earlier runs in this process left to this one."""
+    kept_key: Hashable = None
+    """Everything besides the level that the paintings' statistics depend on."""
 
     @property
     def stride(self) -> int:
@@ -110,17 +116,24 @@ def check_painting(style: StyleImage, size: tuple[int, int], config: Config) -> 
         )
 
 
-def open_job(config: Config, sheet: Sheet, emit: OnEvent) -> Job:
-    """Choose the device and the precision, and load the network.
+def open_job(config: Config, sheet: Sheet, emit: OnEvent, *, kept: Kept | None = None) -> Job:
+    """Choose the device and the precision, and load the network unless it is among what was kept.
 
     Raises:
         ConfigError: the device is not there. WeightsError: see `load_network`.
     """
     device = choose_device(config.runtime.device)
     backbone = BACKBONES[config.model.name]
-    network = load_network(
-        backbone, pooling=config.model.pooling, padding=config.model.padding, file=config.model.weights, on_event=emit
-    )
+
+    def load() -> VGG:
+        model = config.model
+        network = load_network(
+            backbone, pooling=model.pooling, padding=model.padding, file=model.weights, on_event=emit
+        )
+        return network.to(device)
+
+    network_key = (config.model, content_key(config.model.weights), str(device)) if kept is not None else None
+    network = kept.network(network_key, load) if kept is not None else load()
     autocast = None
     if config.runtime.precision == "bfloat16" or (
         config.runtime.precision == "auto" and device.type == "cuda" and torch.cuda.is_bf16_supported()
@@ -132,12 +145,19 @@ def open_job(config: Config, sheet: Sheet, emit: OnEvent) -> Job:
     return Job(
         config=config,
         backbone=backbone,
-        extract=Extractor(network.to(device), device, torch.float32, autocast),
+        extract=Extractor(network, device, torch.float32, autocast),
         place=lambda height, width: Canvas.empty(height, width, on_disk=on_disk),
         on_disk=on_disk,
         overlap=-(-overlap // stride) * stride,
         emit=emit,
+        kept=kept,
+        kept_key=(network_key, autocast, paintings_key(config)) if kept is not None else None,
     )
+
+
+def paintings_key(config: Config) -> Hashable:
+    """What the paintings are: their files' content, weights and scales."""
+    return tuple((content_key(style.image), style.weight, style.scale) for style in config.styles)
 
 
 def choose_device(name: str) -> torch.device:

@@ -17,12 +17,14 @@ from hires_nst.config import Config, Init, StyleImage
 from hires_nst.errors import InputError, ResourceError
 from hires_nst.events import OnEvent
 from hires_nst.job import Job, check_painting, open_job, with_styles
+from hires_nst.kept import Kept
 from hires_nst.levels import Level
 from hires_nst.memory import (
     SMALLEST_TILE,
     is_out_of_memory,
     release,
 )
+from hires_nst.moments import Statistics
 from hires_nst.objective import Objective, content_norms, style_statistics
 from hires_nst.planning import LevelPlan, level_plans, split_coarse
 from hires_nst.refine import AdamCanvases, Listener, refine_round
@@ -48,6 +50,7 @@ def stylize(
     style: Path | str | Sequence[Path | str] = (),
     config: Config | None = None,
     overwrite: bool = False,
+    kept: Kept | None = None,
     on_event: OnEvent = events.ignore,
 ) -> Result:
     """Paint a photograph in the style of one or several paintings, and write the picture.
@@ -58,6 +61,7 @@ def stylize(
         style: the paintings; they replace `config.styles`.
         config: the settings; the schema's defaults when not given.
         overwrite: replace an existing output.
+        kept: what earlier calls loaded, for those that come after; nothing is kept when not given.
         on_event: told what happens.
 
     Raises:
@@ -70,7 +74,7 @@ def stylize(
     sheet = sheet_for(images.picture_size(content, max_megapixels=config.images.max_megapixels), config, content)
     image_files.check_format(output, sheet.width, sheet.height, bit_depth=config.output.bit_depth)
     with torch.no_grad(), _readable_memory_errors():
-        job = open_job(config, sheet, on_event)
+        job = open_job(config, sheet, on_event, kept=kept)
         photograph, alpha = read_content(content, sheet, job)
         if alpha is not None and output.suffix.lower() in (".jpg", ".jpeg"):
             on_event(
@@ -206,10 +210,7 @@ def paint_level(
     objective = Objective(
         extract=extract,
         loss=config.loss,
-        style=style_statistics(
-            extract, paintings, [name for name in config.layers if name in config.loss.active_style_layers],
-            lambda painting: job.measure_grid(painting.height, painting.width, size),
-        ),
+        style=style_targets(job, level, paintings, size),
         content_norms=content_norms(
             extract, content, [name for name in config.layers if name in config.loss.active_content_layers], measuring
         ),
@@ -250,6 +251,22 @@ def paint_level(
         emit(events.RoundFinished(level.index, number, level.rounds, loss, time.monotonic() - began))
         number += 1
     return canvas
+
+
+def style_targets(
+    job: Job, level: Level, paintings: Sequence[tuple[Canvas, float]], size: int
+) -> dict[str, Statistics]:
+    """The paintings' statistics for a level, by layer; `size` is that of the level's tiles."""
+    layers = tuple(name for name in job.config.layers if name in job.config.loss.active_style_layers)
+
+    def measure() -> dict[str, Statistics]:
+        return style_statistics(
+            job.extract, paintings, layers, lambda painting: job.measure_grid(painting.height, painting.width, size)
+        )
+
+    if job.kept is None:
+        return measure()
+    return job.kept.statistics((job.kept_key, layers, level.height, level.width, size), measure)
 
 
 def smaller_tiles(size: int, grid: Grid, stride: int) -> int:

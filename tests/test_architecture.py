@@ -30,7 +30,7 @@ LAYERS = (
         "sheets",
     ),
     ("images", "image_files", "canvas", "losses", "memory", "backbones.vgg", "backbones.weights"),
-    ("objective",),
+    ("objective", "kept"),
     ("optimizers", "refine"),
     ("job", "planning", "pipeline"),
     ("batch", "batch.names", "batch.marks", "batch.events", "batch.jobs", "batch.ledger"),

@@ -33,6 +33,9 @@ class PaintingEngine:
         """Take a device, for jobs that leave it open, and the number of torch's threads (None: as torch likes)."""
         import torch
 
+        from hires_nst.kept import Kept
+
+        self.kept = Kept()
         self.device = device
         if threads is not None:
             torch.set_num_threads(threads)
@@ -50,10 +53,11 @@ class PaintingEngine:
         def tell(event: Event) -> None:
             losses.hear(event)
             on_event(event)
-            if stop.due():
+            if not isinstance(event, events.RunFinished) and stop.due():
                 raise Interrupted(f"stopped for {stop.reason}", exit_code=stop.exit_code)
 
-        result = stylize(task.content, task.picture, config=self.on_device(task.config), overwrite=True, on_event=tell)
+        config = self.on_device(task.config)
+        result = stylize(task.content, task.picture, config=config, overwrite=True, kept=self.kept, on_event=tell)
         return Painted(result.width, result.height, losses.found)
 
     def on_device(self, config: Config) -> Config:
