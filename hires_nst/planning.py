@@ -13,9 +13,10 @@ from hires_nst import events, images
 from hires_nst.canvas import BYTES_PER_PIXEL
 from hires_nst.config import Config
 from hires_nst.events import OnEvent
-from hires_nst.job import CANVASES, KEPT_CANVASES, Job, Sheet, check_painting, open_job, sheet_for, with_styles
+from hires_nst.job import CANVASES, KEPT_CANVASES, Job, check_painting, open_job, with_styles
 from hires_nst.levels import Level, schedule
 from hires_nst.memory import free_memory
+from hires_nst.sheets import Sheet, sheet_for
 from hires_nst.tiles import Grid
 
 SMALL_FILES = 20_000_000

@@ -10,10 +10,11 @@ from rich.console import Console
 from rich.table import Table
 
 from hires_nst.cli.options import ConfigOptions, takes_config_options
-from hires_nst.cli.progress import duration, json_line, showing
+from hires_nst.cli.progress import duration, showing
 from hires_nst.cli.signals import MaxHours, Until, stopping
 from hires_nst.config import Config
 from hires_nst.errors import ConfigError, InputError
+from hires_nst.events import json_line
 
 if TYPE_CHECKING:
     from hires_nst.planning import Plan
