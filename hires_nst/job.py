@@ -19,11 +19,9 @@ from hires_nst.kept import Kept, content_key
 from hires_nst.levels import Level
 from hires_nst.memory import automatic_tile_size, free_memory, tile_bytes_per_pixel
 from hires_nst.objective import Extractor
+from hires_nst.run_size import overlap_of
 from hires_nst.sheets import Sheet, minimum_side
 from hires_nst.tiles import Grid, make_grid
-
-AUTO_OVERLAP = 64
-"""Pixels of overlap where `tiles.overlap` is auto: more gained little in style loss, less lost some."""
 
 MEASURE_FACTOR = 2
 """Tiles of evaluations without a graph are this much larger, in about the memory of those with one."""
@@ -34,9 +32,6 @@ LARGEST_TENSOR = 2**31
 CANVASES = {"lbfgs": 6, "adam": 7}
 """Full-size canvases at the finest level: the photograph, the image before a round and after it, and of L-BFGS where
 the last round started and the gradient there and at this round's start, of Adam its two means before and after."""
-
-KEPT_CANVASES = 3
-"""Of them, those that a round leaves to the next: the image, and the two of `refine.Memory`."""
 
 
 @dataclass(frozen=True)
@@ -148,15 +143,13 @@ def open_job(
     ):
         autocast = torch.bfloat16
     on_disk = canvas_on_disk(config, sheet)
-    stride = backbone.stride_of(config.layers)
-    overlap = AUTO_OVERLAP if config.tiles.overlap == "auto" else config.tiles.overlap
     return Job(
         config=config,
         backbone=backbone,
         extract=Extractor(network, device, torch.float32, autocast, pause),
         place=lambda height, width: Canvas.empty(height, width, on_disk=on_disk),
         on_disk=on_disk,
-        overlap=-(-overlap // stride) * stride,
+        overlap=overlap_of(config),
         emit=emit,
         pause=pause,
         kept=kept,

@@ -237,7 +237,7 @@ class _Run:
             check_machine(self.record, _machine(job), path, self.emit)
             plans = tuple(LevelPlan(**level.model_dump()) for level in self.record.levels)
         check_disk(
-            run_bytes(job, plans), sheet.width * sheet.height * 3 * config.output.bit_depth // 8, path, self.output
+            run_bytes(config, plans), sheet.width * sheet.height * 3 * config.output.bit_depth // 8, path, self.output
         )
         record = self.record or new_record(
             version=VERSION, config=config.model_dump(mode="json"), sources=_sources(self.content, config, path),
@@ -303,19 +303,23 @@ def _remove_part(output: Path, record: RunRecord) -> None:
 
 
 def check_machine(record: RunRecord, now: Machine, path: Path, emit: OnEvent) -> None:
-    """Refuse another device or precision than the run began with; tell what may change the last bits.
+    """Refuse another kind of device or precision than the run began with; tell what may change the last bits.
 
     Raises:
         ConfigError: one sentence that says what to do.
     """
     for name in ("device", "precision"):
         before, after = getattr(record.machine, name), getattr(now, name)
-        if before != after:
+        if before.partition(":")[0] != after.partition(":")[0]:
             raise ConfigError(
                 f"the run in {path} began with {name} {before}, and here it would be {after}; go on where it began, "
                 f"or {ANEW}"
             )
-    for name, what in (("torch", "another version of torch"), ("threads", "another number of threads")):
+    others = (
+        ("device", "another device of its kind"), ("torch", "another version of torch"),
+        ("threads", "another number of threads"),
+    )  # fmt: skip
+    for name, what in others:
         before, after = getattr(record.machine, name), getattr(now, name)
         if before != after:
             emit(

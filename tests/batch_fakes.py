@@ -15,7 +15,8 @@ from hires_nst import events
 from hires_nst.batch.executor import MakeExecutor
 from hires_nst.batch.jobs import Job, Jobs, expand
 from hires_nst.batch.ledger import Row, read_changes, read_rows, reading
-from hires_nst.batch.runner import Orders, Summary, run_batch
+from hires_nst.batch.orders import Orders
+from hires_nst.batch.runner import Summary, run_batch
 from hires_nst.batch.tasks import MakeEngine, Painted, Task
 from hires_nst.batch.workers import Pool
 from hires_nst.config import Batch, StyleImage, load_config
@@ -82,7 +83,7 @@ def run_with(
     settings = {"retry_wait": 0.0, **settings}
     return run_batch(
         jobs or jobs_of(photos, out, **settings), out,
-        orders=Orders(Batch(**settings), 0, overwrite, retry_failed, fail_fast),
+        orders=Orders(Batch(**settings), overwrite=overwrite, retry_failed=retry_failed, fail_fast=fail_fast),
         make_executor=make_executor, stop=stop or Stop(), on_event=on_event,
     )  # fmt: skip
 

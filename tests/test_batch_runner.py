@@ -21,7 +21,7 @@ import pytest
 from batch_fakes import FakeEngine, Seen, check_agreement, jobs_of, make_inputs, rows, run, times_done
 from PIL import Image
 
-from hires_nst.batch import runner, workers
+from hires_nst.batch import room, workers
 from hires_nst.batch.events import (
     BatchFinished,
     BatchStarted,
@@ -301,15 +301,19 @@ def test_no_room_on_the_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
     make_inputs(tmp_path, 0)
     for name in "ab":
         Image.new("RGB", (100, 50)).save(photos / f"{name}.png")
+    jobs = jobs_of(photos, out).jobs
+    need = 40_000 + room.run_bytes(jobs[0])  # one of them at a time
+    assert room.needed(jobs, workers=1) == need
+    assert room.needed(jobs, workers=2) == need + room.run_bytes(jobs[1])
     usage = shutil.disk_usage(tmp_path)
-    monkeypatch.setattr(runner.shutil, "disk_usage", lambda _: usage._replace(free=39_999))
-    with pytest.raises(ResourceError, match="free some, or choose another folder") as error:
+    monkeypatch.setattr(room.shutil, "disk_usage", lambda _: usage._replace(free=need - 1))
+    with pytest.raises(ResourceError, match="free some, choose another folder") as error:
         run(photos, out)
     assert error.value.exit_code == 4
     assert not list(out.glob("*.png"))
     assert set(states(out).values()) == {"waiting"}
-    monkeypatch.setattr(runner.shutil, "disk_usage", lambda _: usage._replace(free=40_000))
-    runner.check_room(jobs_of(photos, out).jobs, out)
+    monkeypatch.setattr(room.shutil, "disk_usage", lambda _: usage._replace(free=need))
+    room.check_room(jobs, out, workers=1)
 
 
 def test_an_output_folder_that_cannot_be(tmp_path: Path) -> None:

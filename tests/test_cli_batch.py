@@ -237,17 +237,17 @@ def test_nothing_to_do(tmp_path: Path) -> None:
     result = run("batch", "-o", tmp_path / "out")
     assert (result.exit_code, "there are no photographs" in result.stderr) == (2, True)
     result = run("status", tmp_path)
-    assert (result.exit_code, "is not the folder of a batch" in result.stderr) == (3, True)
+    assert (result.exit_code, "is no run directory" in result.stderr) == (3, True)
 
 
 def test_no_room(inputs: tuple[Path, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from hires_nst.batch import runner
+    from hires_nst.batch import room
 
-    usage = runner.shutil.disk_usage(tmp_path)
-    monkeypatch.setattr(runner.shutil, "disk_usage", lambda _: usage._replace(free=1000))
+    usage = room.shutil.disk_usage(tmp_path)
+    monkeypatch.setattr(room.shutil, "disk_usage", lambda _: usage._replace(free=1000))
     photos, art = inputs
     result = run("batch", photos, art, "-o", tmp_path / "out", *SMALL)
-    assert (result.exit_code, "free some, or choose" in result.stderr) == (4, True)
+    assert (result.exit_code, "free some, choose" in result.stderr) == (4, True)
 
 
 @pytest.mark.parametrize(("sign", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import Literal
 
 from hires_nst import events
 from hires_nst.batch.tasks import Painted, Task
 from hires_nst.config import Config
-from hires_nst.errors import Interrupted
+from hires_nst.errors import ConfigError, InputError, WeightsError
 from hires_nst.events import Event, OnEvent
+from hires_nst.run_folder import RECORD
 from hires_nst.stopping import Stop
 
 
@@ -41,24 +43,35 @@ class PaintingEngine:
             torch.set_num_threads(threads)
 
     def paint(self, task: Task, *, stop: Stop, on_event: OnEvent) -> Painted:
-        """Paint a picture.
+        """Paint a picture, from where an interrupted attempt left it.
 
         Raises:
-            Interrupted: `stop` was due. HiresNstError: as `stylize`.
+            Interrupted: `stop` was due. RunBusy: another process is at it. HiresNstError: as `stylize`.
         """
         from hires_nst.pipeline import stylize
 
-        losses = _Losses()
+        losses, config = _Losses(), self.on_device(task.config)
 
         def tell(event: Event) -> None:
             losses.hear(event)
             on_event(event)
-            if not isinstance(event, events.RunFinished) and stop.due():
-                raise Interrupted(f"stopped for {stop.reason}", exit_code=stop.exit_code)
 
-        config = self.on_device(task.config)
-        result = stylize(task.content, task.picture, config=config, overwrite=True, kept=self.kept, on_event=tell)
-        return Painted(result.width, result.height, losses.found)
+        def painted(resume: Literal["auto", "never"]) -> Painted:
+            result = stylize(
+                task.content, task.picture, config=config, overwrite=True, run_dir=task.run_dir, resume=resume,
+                stop=stop, kept=self.kept, on_event=tell,
+            )  # fmt: skip
+            return Painted(result.width, result.height, losses.found)
+
+        if not (task.run_dir / RECORD).exists():
+            return painted("never")
+        try:
+            return painted("auto")
+        except (ConfigError, InputError, WeightsError) as error:
+            # What an earlier attempt left does not go with the job as it is now. Where the job itself is at fault, it
+            # says so again.
+            tell(events.Notice(f"begun anew instead of going on: {error}"))
+            return painted("never")
 
     def on_device(self, config: Config) -> Config:
         """The settings with this engine's device, unless they name one themselves."""

@@ -218,7 +218,16 @@ def _listed_jobs(common: Config, styles: Sequence[StyleImage], config_for: Confi
 
 
 def _own_config(config: Config) -> Config:
-    """What one picture depends on: without the batch, and with absolute paths."""
+    """What one picture depends on: without the batch, and with absolute paths.
+
+    Raises:
+        ConfigError: it names a run directory, which no two pictures can share.
+    """
+    if config.checkpoint.directory is not None:
+        raise ConfigError(
+            "checkpoint.directory is for a single picture; leave it out: a batch keeps the run directories of its "
+            "pictures in its output folder"
+        )
     styles = tuple(style.model_copy(update={"image": style.image.absolute()}) for style in config.styles)
     return config.model_copy(update={"batch": Batch(), "jobs": (), "styles": styles})
 

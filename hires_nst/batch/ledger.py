@@ -57,6 +57,7 @@ CREATE TABLE changes (
     job TEXT NOT NULL REFERENCES jobs (id), time REAL NOT NULL, state TEXT NOT NULL, owner TEXT, note TEXT
 );
 CREATE INDEX changes_job ON changes (job);
+CREATE TABLE runs (time REAL NOT NULL, owner TEXT NOT NULL, orders TEXT NOT NULL);
 PRAGMA user_version = {VERSION};
 """
 
@@ -231,6 +232,11 @@ class Ledger:
                     )
                 self._note(entry.id, entry.state, entry.note, now)
 
+    def note_run(self, orders: Mapping[str, Any]) -> None:
+        """Keep the JSON-ready orders of a run that begins."""
+        with self._transaction() as database:
+            database.execute("INSERT INTO runs VALUES (?, ?, ?)", (self._clock(), self.owner, json.dumps(dict(orders))))
+
     def plan(self, entries: Iterable[Entry]) -> None:
         """The jobs that this process works on, in this order."""
         with self._transaction() as database:
@@ -330,6 +336,13 @@ class Ledger:
             if self._holds(id):
                 self._let_go(id, "waiting", None, self._clock())
 
+    def postpone(self, id: str, reason: str, *, wait: float) -> None:
+        """Give a job back that cannot be begun yet: it waits for so many seconds, and counts as no failure."""
+        with self._transaction():
+            if self._holds(id):
+                now = self._clock()
+                self._let_go(id, "waiting", reason, now, not_before=now + wait)
+
     def counts(self) -> dict[State, int]:
         """How many jobs of the plan are in which state; all states are there."""
         found = self._database.execute("SELECT state, count(*) FROM plan JOIN jobs USING (id) GROUP BY state")
@@ -417,6 +430,12 @@ def read_rows(database: sqlite3.Connection) -> dict[str, Row]:
 def read_settings(database: sqlite3.Connection) -> dict[str, dict[str, Any]]:
     """The effective settings of each key in `Row.config`, ready for `parse_config`."""
     return {key: json.loads(text) for key, text in database.execute("SELECT fingerprint, settings FROM configs")}
+
+
+def read_orders(database: sqlite3.Connection) -> dict[str, Any] | None:
+    """The orders of the last run; None when there was none."""
+    found = database.execute("SELECT orders FROM runs ORDER BY rowid DESC LIMIT 1").fetchone()
+    return None if found is None else dict(json.loads(found[0]))
 
 
 def read_changes(database: sqlite3.Connection) -> list[tuple[str, float, State, str | None]]:

@@ -32,6 +32,9 @@ LOST_NODES = 3
 REACH_SECONDS = 10.0
 """How long the head of a cluster may take to answer."""
 
+CANCEL_SECONDS, PATIENCE = 5.0, 3
+"""How long a task may take to hear that it is cancelled, and how often it is asked: Ray may lose a request."""
+
 SHIPPED_LOGS = ("events.jsonl", "log.txt")
 
 
@@ -74,6 +77,7 @@ class RayExecutor:
         self._tasks: dict[Any, tuple[Task, int]] = {}  # references of results
         self._shipped: dict[Path, Any] = {}  # references of paintings and other files of many jobs
         self._stopping = False
+        self._cancelled, self._cancelled_at = 0, 0.0
         gpus = batch.cluster_gpus
         if gpus is None:
             gpus = 1.0 if self._ray.cluster_resources().get("GPU", 0) else 0.0
@@ -112,6 +116,8 @@ class RayExecutor:
         if not self._tasks:
             time.sleep(seconds)
             return ()
+        if self._stopping and time.monotonic() - self._cancelled_at > CANCEL_SECONDS:
+            self._cancel()
         ready, _ = self._ray.wait(list(self._tasks), num_returns=1, timeout=seconds)
         news = []
         for result in ready:
@@ -128,8 +134,14 @@ class RayExecutor:
     def stop(self, reason: str) -> None:
         """Cancel every task: those in work are interrupted, where they are, and go on there when they are run again."""
         self._stopping = True
+        self._cancel()
+
+    def _cancel(self) -> None:
+        """Cancel every task; when that was of no avail, without asking the task."""
         for result in self._tasks:
-            self._ray.cancel(result, recursive=False)
+            self._ray.cancel(result, recursive=False, force=self._cancelled >= PATIENCE)
+        self._cancelled += 1
+        self._cancelled_at = time.monotonic()
 
     def close(self) -> None:
         """Cancel what is in work at once, and leave the cluster."""

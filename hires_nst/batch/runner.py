@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 import os
-import shutil
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -17,9 +16,10 @@ from hires_nst.batch.executor import Executor, MakeExecutor, News
 from hires_nst.batch.jobs import Job, Jobs, in_order
 from hires_nst.batch.ledger import Entry, Ledger, Outcome, State
 from hires_nst.batch.names import BOOKS
-from hires_nst.batch.tasks import Failure, Task
-from hires_nst.config import Batch
-from hires_nst.errors import OutputError, ResourceError
+from hires_nst.batch.orders import Orders
+from hires_nst.batch.room import check_room
+from hires_nst.batch.tasks import Busy, Failure, Task
+from hires_nst.errors import OutputError
 from hires_nst.events import Event, OnEvent
 from hires_nst.image_files import sync_folder
 from hires_nst.stopping import Stop
@@ -32,24 +32,6 @@ COUNT_SECONDS = 1.0
 
 IDLE_SECONDS = 0.2
 """How long to wait at most before looking at signals, leases and the work of other processes again."""
-
-
-@dataclass(frozen=True)
-class Orders:
-    """How to go about a batch: the settings of `batch`, and what is asked for this time only.
-
-    Attributes:
-        seed: of the order `shuffle`.
-        overwrite: pictures that are not of this batch may be replaced.
-        retry_failed: jobs that failed in earlier runs are tried again.
-        fail_fast: the first job that fails for good ends the batch.
-    """
-
-    batch: Batch
-    seed: int = 0
-    overwrite: bool = False
-    retry_failed: bool = False
-    fail_fast: bool = False
 
 
 @dataclass(frozen=True)
@@ -126,6 +108,7 @@ class _Run:
     painted: int = 0
     painted_pixels: int = 0
     failed_fast: str | None = None
+    closing: bool = False  # too little is left until the deadline to begin anything
     renewed: float = field(default_factory=time.monotonic)
     written: set[Path] = field(default_factory=set)  # folders with new pictures whose names may not be on the disk
     flushed: float = field(default_factory=time.monotonic)
@@ -139,9 +122,13 @@ class _Run:
         self.enter()
         pending = self.ledger.pending()
         counts = self.ledger.counts()
-        if pending:
-            check_room([self.by_id[id] for id in pending], self.folder)
         executor = make_executor() if pending else None
+        if executor is not None:
+            try:
+                check_room([self.by_id[id] for id in pending], self.folder, workers=executor.workers)
+            except BaseException:
+                executor.close()
+                raise
         pixels = sum(self.by_id[id].pixels for id in pending)
         self.emit(
             BatchStarted(
@@ -177,6 +164,7 @@ class _Run:
                 self.pace.add(row.seconds, row.width, row.height)
         settings = {settings_key(job): job.config.model_dump(mode="json") for job in self.jobs.jobs}
         self.ledger.enter(entries, settings)
+        self.ledger.note_run(orders.lasting())
         open_jobs = [job for job in self.jobs.jobs if by_id[job.id].state in ("waiting", "running")]
         ordered = [by_id[job.id] for job in in_order(open_jobs, batch.order, seed=orders.seed)]
         closed: list[Entry] = [entry for entry in entries if entry.state not in ("waiting", "running")]
@@ -184,8 +172,8 @@ class _Run:
 
     def paint(self, executor: Executor) -> None:
         """Until everything is done, here or elsewhere, or it is time to stop."""
-        while not self.stop.due() and self.failed_fast is None:
-            while executor.free and self.give_out(executor):
+        while not self.stop.due(math.inf if self.closing and not self.working else 0.0) and self.failed_fast is None:
+            while not self.closing and executor.free and self.give_out(executor):
                 pass
             if not self.working and not self.ledger.pending():
                 return
@@ -252,8 +240,11 @@ class _Run:
                 self.done(self.by_id[item.job], item.worker, item.what)
             elif isinstance(item.what, Failure):
                 self.failed(self.by_id[item.job], item.worker, item.what.reason)
+            elif isinstance(item.what, Busy):
+                self.postpone(self.by_id[item.job], item.worker, item.what.reason)
             else:
                 self.ledger.release(item.job)
+                self.closing = self.closing or self.stop.deadline is not None
 
     def done(self, job: Job, worker: int, outcome: Outcome) -> None:
         """Publish a picture and enter it."""
@@ -298,6 +289,12 @@ class _Run:
             self.failed_fast = f"{job.output} failed"
         self.emit(JobFailed(job.id, worker, str(job.content), job.output, reason, final, batch.retry_wait))
 
+    def postpone(self, job: Job, worker: int, reason: str) -> None:
+        """Try a job later whose last owner is still at it."""
+        wait = self.ledger.lease_seconds / 4
+        self.ledger.postpone(job.id, reason, wait=wait)
+        self.emit(JobFailed(job.id, worker, str(job.content), job.output, reason, False, wait))
+
     def look_after_ledger(self) -> None:
         """Show the other processes that this one lives, and see to it that what is done is on the disk."""
         if time.monotonic() - self.renewed > self.ledger.lease_seconds / 4:
@@ -330,27 +327,6 @@ class _Run:
             )
         )  # fmt: skip
         return Summary(counts, self.painted, seconds, stopped, code)
-
-
-def check_room(jobs: Sequence[Job], folder: Path) -> None:
-    """Raise ResourceError unless the disk has room for all these pictures.
-
-    PNG and TIFF are counted uncompressed with transparency, a JPEG as three bytes for a pixel: they are smaller.
-    """
-    need = sum(picture_bytes(job) for job in jobs)
-    free = shutil.disk_usage(folder).free
-    if need > free:
-        raise ResourceError(
-            f"the pictures need up to {need / 1e9:.1f} GB, and {folder} has {free / 1e9:.1f} GB free; free some, or "
-            "choose another folder or smaller pictures"
-        )
-
-
-def picture_bytes(job: Job) -> int:
-    """The most that a picture takes on the disk; 0 where its size is not known."""
-    if PurePosixPath(job.output).suffix.lower() in (".jpg", ".jpeg"):
-        return job.pixels * 3
-    return job.pixels * 4 * job.config.output.bit_depth // 8
 
 
 def _make_folder(folder: Path) -> None:

@@ -13,9 +13,12 @@ from hires_nst import events
 from hires_nst.batch.ledger import Outcome
 from hires_nst.batch.marks import Mark, mark
 from hires_nst.config import Config
-from hires_nst.errors import HiresNstError, Interrupted
+from hires_nst.errors import HiresNstError, Interrupted, RunBusy
 from hires_nst.events import Event, OnEvent
 from hires_nst.stopping import Stop
+
+RUN = "run"
+"""The run directory in a job's own folder."""
 
 
 @dataclass(frozen=True)
@@ -47,6 +50,11 @@ class Task:
         """Where the picture waits until it is published."""
         return self.folder / f"picture{self.suffix}"
 
+    @property
+    def run_dir(self) -> Path:
+        """What an interrupted attempt leaves to the next one."""
+        return self.folder / RUN
+
 
 @dataclass(frozen=True)
 class Painted:
@@ -65,6 +73,7 @@ class Engine(Protocol):
 
         Raises:
             Interrupted: `stop` was due; the next attempt goes on from there where that is possible.
+            RunBusy: an earlier attempt of another process is not over.
             HiresNstError: it is not possible.
         """
 
@@ -85,7 +94,14 @@ class Stopped:
     """An attempt that was interrupted in an orderly way."""
 
 
-Report = Outcome | Failure | Stopped
+@dataclass(frozen=True)
+class Busy:
+    """Another process, which has lost the job, still works in its run directory; `reason` says which."""
+
+    reason: str
+
+
+Report = Outcome | Failure | Stopped | Busy
 
 
 def perform(task: Task, engine: Engine, *, stop: Stop, on_event: OnEvent) -> Report:
@@ -112,6 +128,9 @@ def perform(task: Task, engine: Engine, *, stop: Stop, on_event: OnEvent) -> Rep
         except Interrupted as error:
             _say(text, str(error))
             return Stopped()
+        except RunBusy as error:
+            _say(text, str(error))
+            return Busy(str(error))
         except Exception as error:
             expected = isinstance(error, HiresNstError)
             _say(text, f"failed: {error}" if expected else "".join(traceback.format_exception(error)).rstrip())

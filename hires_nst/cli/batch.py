@@ -1,6 +1,7 @@
 """`hires-nst batch`."""
 
 import os
+import shlex
 from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
@@ -10,6 +11,7 @@ import typer
 
 from hires_nst.cli.batch_progress import following
 from hires_nst.cli.options import ConfigOptions, takes_config_options
+from hires_nst.cli.report import report_of_batch
 from hires_nst.cli.signals import MaxHours, Until, stopping
 from hires_nst.cli.stylize import Json
 from hires_nst.config import Config, StyleImage, merge, parse_config
@@ -17,8 +19,9 @@ from hires_nst.errors import ConfigError, Interrupted, nearest
 from hires_nst.stopping import Stop
 
 if TYPE_CHECKING:
-    from hires_nst.batch.executor import Executor, MakeExecutor
+    from hires_nst.batch.executor import Executor
     from hires_nst.batch.jobs import Jobs
+    from hires_nst.batch.orders import Orders
 
 JOBS, RUNNING, CLUSTER = "Jobs", "Running", "Cluster"
 EXECUTORS = ("local", "ray")
@@ -131,6 +134,7 @@ def batch(
             rich_help_panel=CLUSTER,
         ),
     ] = False,
+    page: Annotated[bool, typer.Option("--report/--no-report", help="Write OUT_DIR/report.html at the end.")] = True,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Print errors only.")] = False,
     json: Json = False,
     options: ConfigOptions,
@@ -139,7 +143,7 @@ def batch(
 
     The same command goes on where it was interrupted, and does nothing twice; several at once share the work.
     """
-    from hires_nst.batch.runner import Orders, run_batch
+    from hires_nst.batch.orders import Orders
 
     given = {
         "recursive": recursive or None, "include": include, "exclude": exclude, "match": match, "template": template,
@@ -149,28 +153,40 @@ def batch(
         raise ConfigError(f"there is no executor {executor!r}{nearest(executor, EXECUTORS)}")
     if executor != "ray" and (address is not None or ship):
         raise ConfigError(f"{'--ship' if ship else '--address'} belongs to a cluster: give --executor ray too")
-    with (
-        stopping(until=until, max_hours=max_hours, quiet=quiet or json) as stop,
-        following(output, quiet=quiet, as_json=json) as on_event,
-    ):
+    with stopping(until=until, max_hours=max_hours, quiet=quiet or json) as stop:
         output = output.expanduser().absolute()
         config, jobs = jobs_of(
             contents, styles or (), output, options, {k: v for k, v in given.items() if v is not None}
         )
-        orders = Orders(config.batch, config.runtime.seed, overwrite, retry_failed, fail_fast)
-        make_executor: MakeExecutor
-        if executor == "ray":
-            from hires_nst.batch.ray_executor import RayExecutor
+        orders = Orders(
+            config.batch, config.runtime.seed, config.runtime.device, executor, address, ship, overwrite, retry_failed,
+            fail_fast,
+        )  # fmt: skip
+        code = carried_out(jobs, output, orders, stop, page=page, quiet=quiet, as_json=json)
+    if code:
+        raise typer.Exit(code)
 
-            make_executor = partial(RayExecutor, config.batch, address=address, ship=ship, deadline=stop.deadline)
-        else:
-            make_executor = partial(local_executor, config, stop)
+
+def carried_out(
+    jobs: "Jobs", output: Path, orders: "Orders", stop: Stop, *, page: bool, quiet: bool, as_json: bool
+) -> int:
+    """Run a batch, with its report afterwards if `page` is wanted; the exit code.
+
+    Raises:
+        As `run_batch`; Interrupted: a second signal ended it at once.
+    """
+    from hires_nst.batch.runner import run_batch
+
+    make_executor = partial(executor_for, orders, stop)
+    with following(output, quiet=quiet, as_json=as_json) as on_event:
         try:
             summary = run_batch(jobs, output, orders=orders, make_executor=make_executor, stop=stop, on_event=on_event)
         except KeyboardInterrupt:
-            raise Interrupted("ended at once; the same command goes on", exit_code=stop.exit_code) from None
-    if summary.exit_code:
-        raise typer.Exit(summary.exit_code)
+            again = f"`hires-nst resume {shlex.quote(str(output))}` goes on"
+            raise Interrupted(f"ended at once; {again}", exit_code=stop.exit_code) from None
+    if page:
+        report_of_batch(output, quiet=quiet, as_json=as_json)
+    return summary.exit_code
 
 
 def jobs_of(
@@ -204,13 +220,21 @@ def jobs_of(
     return config, jobs
 
 
-def local_executor(config: Config, stop: Stop) -> "Executor":
-    """Worker processes on this machine, as `batch.workers` says."""
+def executor_for(orders: "Orders", stop: Stop) -> "Executor":
+    """The executor that the orders name.
+
+    Raises:
+        ConfigError: there is no such cluster.
+    """
+    if orders.executor == "ray":
+        from hires_nst.batch.ray_executor import RayExecutor
+
+        return RayExecutor(orders.batch, address=orders.address, ship=orders.ship, deadline=stop.deadline)
     from hires_nst.batch.engine import PaintingEngine
     from hires_nst.batch.workers import Pool, cores, devices
 
-    found = devices(config.runtime.device)
-    count = len(found) if config.batch.workers == "auto" else config.batch.workers
+    found = devices(orders.device)
+    count = len(found) if orders.batch.workers == "auto" else orders.batch.workers
     threads = None if os.environ.get("OMP_NUM_THREADS") else max(1, cores() // count)
     engines = [partial(PaintingEngine, device=found[number % len(found)], threads=threads) for number in range(count)]
-    return Pool(engines, lease_seconds=config.batch.lease_seconds, deadline=stop.deadline)
+    return Pool(engines, lease_seconds=orders.batch.lease_seconds, deadline=stop.deadline)
