@@ -20,13 +20,17 @@ from hires_nst.batch.runner import Summary, run_batch
 from hires_nst.batch.tasks import MakeEngine, Painted, Task
 from hires_nst.batch.workers import Pool
 from hires_nst.config import Batch, StyleImage, load_config
-from hires_nst.errors import InputError, Interrupted
+from hires_nst.errors import InputError, Interrupted, RunBusy
 from hires_nst.events import Event, OnEvent
 from hires_nst.stopping import Stop
 
 
 class FakeEngine:
-    """Does what the photograph, a text here, says: `ok`, `bad`, `once` (bad at first), `crash`, `hang`, `wait`."""
+    """Does what the photograph, a text here, says.
+
+    `ok`, `bad`, `once` (bad at first), `busy` (at first), `long` (an hour, as far as deadlines go), `crash`, `hang`,
+    `wait`.
+    """
 
     def __init__(self, seconds: float = 0.0) -> None:
         self.seconds = seconds
@@ -36,6 +40,10 @@ class FakeEngine:
         on_event(events.RunStarted(str(task.content), str(task.picture), 20, 10, ((20, 10, 1, 1, 1),), 200.0, "m", "d"))
         if "bad" in text or ("once" in text and task.attempt == 1):
             raise InputError(f"{task.content.name} is no good; give a better one")
+        if "busy" in text and task.attempt == 1:
+            raise RunBusy("the run directory is in use by another process; wait for it to end, or stop it first")
+        if "long" in text and stop.due(3600):
+            raise Interrupted(f"stopped for {stop.reason}")
         if "crash" in text:
             os.kill(os.getpid(), signal.SIGKILL)
         if "hang" in text and task.attempt == 1:

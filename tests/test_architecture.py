@@ -31,7 +31,7 @@ LAYERS = (
     ("report", "report.model", "report.log", "report.charts", "report.pictures", "report.render", "report.sources",
      "report.batches"),
     ("cli", "cli.progress", "cli.options", "cli.signals", "cli.stylize", "cli.batch", "cli.batch_progress",
-     "cli.resume", "cli.status", "cli.config", "cli.models", "cli.doctor", "cli.report", "cli.evaluate",
+     "cli.batch_plan", "cli.resume", "cli.status", "cli.config", "cli.models", "cli.doctor", "cli.report", "cli.evaluate",
      "cli.__main__"),
 )
 WITHOUT_TORCH = (

@@ -355,6 +355,27 @@ def test_a_deadline(tmp_path: Path) -> None:
     assert summary.counts["waiting"] == 2
 
 
+def test_nothing_is_begun_that_would_miss_the_deadline(tmp_path: Path) -> None:
+    photos = make_inputs(tmp_path, 3, text=lambda number: "long" if number == 1 else "ok")
+    began = time.monotonic()
+    summary = run(photos, tmp_path / "out", stop=Stop(deadline=time.time() + 60))
+    assert time.monotonic() - began < 30
+    assert summary.exit_code == 130
+    assert summary.stopped is not None and summary.stopped.startswith("the deadline")
+    assert states(tmp_path / "out") == {"p0-style.png": "done", "p1-style.png": "waiting", "p2-style.png": "waiting"}
+    assert rows(tmp_path / "out")["p1-style.png"].attempts == 1
+
+
+def test_a_job_whose_last_owner_is_still_at_it_is_tried_later(tmp_path: Path) -> None:
+    photos, out, seen = make_inputs(tmp_path, 2, text=["busy", "ok"].__getitem__), tmp_path / "out", Seen()
+    summary = run(photos, out, retries=0, lease=1.0, on_event=seen.append)
+    assert summary.exit_code == 0
+    (postponed,) = seen.of(JobFailed)
+    assert (postponed.output, postponed.final, postponed.wait) == ("p0-style.png", False, 0.25)
+    assert "in use by another process" in postponed.reason
+    check_agreement(photos, out, jobs_of(photos, out).jobs)
+
+
 # Several processes, and their deaths.
 
 

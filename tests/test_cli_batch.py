@@ -5,12 +5,14 @@ from __future__ import annotations
 import io
 import json
 import os
+import shlex
 import signal
 import struct
 import subprocess
 import sys
 import time
 import zlib
+from html import unescape
 from pathlib import Path
 from typing import Any
 
@@ -36,6 +38,7 @@ from hires_nst.batch.events import (
 )
 from hires_nst.cli.batch_progress import BatchDisplay, BatchLines, BatchTally
 from hires_nst.images import read_picture
+from hires_nst.report.sources import gather
 
 SMALL = (
     *("--size", "32", "--set", "levels.coarse_steps=2", "--set", "levels.min_size=16", "--device", "cpu"),
@@ -125,6 +128,7 @@ def test_a_night_with_good_and_bad_files(tmp_path: Path) -> None:
         assert (row.state, row.attempts) == ("failed", 2)
         assert reason in (row.error or ""), row.error
         assert any(line.startswith(f"failed: {name}-starry.png") for line in result.stderr.splitlines())
+    assert result.stdout == f"{out / 'report.html'}\n"
     assert "18 pictures: 18 to paint" in result.stderr
     assert "left out: files that are no pictures (1)" in result.stderr
     assert "12 done, 6 failed" in result.stderr
@@ -137,9 +141,18 @@ def test_a_night_with_good_and_bad_files(tmp_path: Path) -> None:
     assert {path: path.stat().st_mtime_ns for path in out.glob("*.png")} == before
     assert {row.attempts for row in rows(out).values()} == {1, 2}
 
+    # The report lists the failures; its command makes the picture of a file that was mended.
+    page = (out / "report.html").read_text()
+    for name, reason in bad.items():
+        assert f"<strong>{name}-starry</strong>" in page
+        assert reason in page
+    (command_again,) = {job.retry_command for job in gather(out).jobs if job.state == "failed"}
+    assert command_again is not None
+    assert command_again in unescape(page)
     Image.fromarray(samples(50)).save(photos / "text.jpg")
-    result = run(*command, "--retry-failed", "--retries", "0")
+    result = run(*shlex.split(command_again)[1:])
     assert result.exit_code == 1
+    assert "5 pictures failed" in (out / "report.html").read_text()
     made = {path: path.stat().st_mtime_ns for path in out.glob("*.png")}
     assert made.keys() - before.keys() == {out / "text-starry.png"}
     assert {path: made[path] for path in before} == before
@@ -223,6 +236,7 @@ jobs:
         (["--style-weights", "1"], "here each makes its own"),
         (["--set", "batch.retrys=2"], "did you mean 'retries'?"),
         (["--print", "A33"], "is no paper size"),
+        (["--set", "checkpoint.directory=run"], "checkpoint.directory is for a single picture"),
     ],
 )
 def test_a_wrong_command_line(arguments: list[str], sentence: str, inputs: tuple[Path, Path], tmp_path: Path) -> None:
@@ -238,6 +252,8 @@ def test_nothing_to_do(tmp_path: Path) -> None:
     assert (result.exit_code, "there are no photographs" in result.stderr) == (2, True)
     result = run("status", tmp_path)
     assert (result.exit_code, "is no run directory" in result.stderr) == (3, True)
+    result = run("resume", tmp_path, "--retry-failed")
+    assert (result.exit_code, "--retry-failed belongs to a batch" in result.stderr) == (2, True)
 
 
 def test_no_room(inputs: tuple[Path, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -250,37 +266,123 @@ def test_no_room(inputs: tuple[Path, Path], tmp_path: Path, monkeypatch: pytest.
     assert (result.exit_code, "free some, choose" in result.stderr) == (4, True)
 
 
-@pytest.mark.parametrize(("sign", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
-def test_a_signal_ends_it_in_order(sign: int, code: int, inputs: tuple[Path, Path], tmp_path: Path) -> None:
-    photos, art = inputs
-    out = tmp_path / "out"
+# Interruptions.
+
+
+def interrupted(sign: int, *arguments: str | Path, after: str) -> tuple[int, list[dict[str, Any]]]:
+    """The exit code and the events of a program that gets a signal after an event of that name."""
     paths = os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")])
-    many = ("--set", "levels.coarse_steps=100000")
     # In a job of a shell without job control, Ctrl-C is ignored from the start.
     program = (
         "import signal; signal.signal(signal.SIGINT, signal.default_int_handler); import hires_nst.cli as c; c.main()"
     )
     process = subprocess.Popen(
-        [sys.executable, "-c", program, "batch", photos, art, "-o", out, *SMALL, *many, "--json"],
+        [sys.executable, "-c", program, *arguments, "--json"],
         stdout=subprocess.PIPE, text=True, env={**os.environ, "PYTHONPATH": paths},
     )  # fmt: skip
+    told = []
     try:
         assert process.stdout is not None
         for line in process.stdout:
-            if "StepFinished" in line:
-                break
-        process.send_signal(sign)
-        rest = process.stdout.read()
-        assert process.wait(60) == code
+            told.append(json.loads(line))
+            if after in line and process.poll() is None:
+                process.send_signal(sign)
+                after = "nothing more"
+        return process.wait(60), told
     finally:
         process.kill()
-        process.stdout.close()
+        process.stdout.close() if process.stdout else None
         process.wait()
-    assert json.loads(rest.splitlines()[-1])["stopped"] == ("Ctrl-C" if code == 130 else "SIGTERM")
+
+
+def tiles(told: list[dict[str, Any]]) -> list[tuple[str, int, int, int]]:
+    """The finished tiles, by job, level, round and number."""
+    inner = [(line["job"], line["told"]) for line in told if line["event"] == "JobTold"]
+    return [(job, e["level"], e["round"], e["tile"]) for job, e in inner if e["event"] == "TileFinished"]
+
+
+TILED = (
+    *("--size", "96", "--device", "cpu", "--retry-wait", "0", "--template", "{content}.png", "--tile-size", "48"),
+    *("--set", "levels.min_size=36", "--set", "levels.coarse_steps=2", "--set", "levels.rounds=20"),
+    *("--set", "loss.style_layers={conv1_1: 1, conv2_1: 1}", "--set", "loss.content_layers={conv2_1: 1}"),
+)
+
+
+def test_an_interrupted_batch_goes_on_inside_its_picture(inputs: tuple[Path, Path], tmp_path: Path) -> None:
+    photos, art = inputs
+    out, alone = tmp_path / "out", tmp_path / "alone"
+    code, first = interrupted(signal.SIGINT, "batch", photos, art, "-o", out, *TILED, after="TileFinished")
+    assert code == 130
+    assert first[-1]["stopped"] == "Ctrl-C"
     assert {row.state for row in rows(out).values()} == {"waiting"}
     assert {row.failures for row in rows(out).values()} == {0}
     assert not list(out.glob("*.png"))
+    assert {job.state for job in gather(out).jobs} == {"interrupted", "waiting"}
+    assert "interrupted" in (out / "report.html").read_text()
+
+    result = run("resume", out, "--json")
+    assert result.exit_code == 0, result.output
+    second = [json.loads(line) for line in result.stdout.splitlines()]
+    assert any(line["event"] == "JobTold" and line["told"]["event"] == "RunResumed" for line in second)
+    assert tiles(first)
+    assert not set(tiles(first)) & set(tiles(second))
+
+    result = run("batch", photos, art, "-o", alone, *TILED, "--json")
+    assert sorted(tiles([json.loads(line) for line in result.stdout.splitlines()])) == sorted(
+        tiles(first) + tiles(second)
+    )
+    for name in "ab":
+        assert (out / f"{name}.png").read_bytes() == (alone / f"{name}.png").read_bytes()
+    for job in gather(out).jobs:
+        assert job.state == "done"
+        assert job.curves.objective
+        assert job.borders is not None
+
+
+def test_sigterm(inputs: tuple[Path, Path], tmp_path: Path) -> None:
+    photos, art = inputs
+    many = ("--set", "levels.coarse_steps=100000", "--no-report")
+    out = tmp_path / "out"
+    code, told = interrupted(signal.SIGTERM, "batch", photos, art, "-o", out, *SMALL, *many, after="StepFinished")
+    assert (code, told[-1]["stopped"]) == (143, "SIGTERM")
+    assert {(row.state, row.failures) for row in rows(out).values()} == {("waiting", 0)}
+    assert not (out / "report.html").exists()
+
+
+# The report, and what is told before.
+
+
+def test_a_report_that_fails_does_not_fail_the_batch(inputs: tuple[Path, Path], tmp_path: Path) -> None:
+    photos, art = inputs
+    out = tmp_path / "out"
+    out.mkdir()
+    (out / "report.html").write_text("of somebody else")
+    result = run("batch", photos, art, "-o", out, *SMALL)
+    assert result.exit_code == 0
+    assert "note: the report was not written: " in result.stderr
+    assert "`hires-nst report` makes it" in result.stderr
+    (out / "report.html").unlink()
+    assert run("report", out).exit_code == 0
+    before = (out / "report.html").stat().st_mtime_ns
     assert run("batch", photos, art, "-o", out, *SMALL).exit_code == 0
+    assert (out / "report.html").stat().st_mtime_ns == before  # nothing happened since
+
+
+def test_the_plan_of_a_batch(inputs: tuple[Path, Path], tmp_path: Path) -> None:
+    photos, art = inputs
+    (photos / "empty.jpg").touch()
+    (photos / "notes.txt").touch()
+    options = SMALL[: SMALL.index("--retry-wait")]
+    result = run("plan", photos, art, *options)
+    assert result.exit_code == 0, result.output
+    assert "pictures  3, 0.00154 megapixels; 1 of them cannot be read and will fail" in result.stdout
+    assert "left out  files that are no pictures (1)" in result.stdout
+    assert "time      about" in result.stdout
+    plan = json.loads(run("plan", photos, art, *options, "--no-measure", "--json").stdout)
+    assert (plan["pictures"], plan["workers"], plan["output_bytes"]) == (3, 1, 2 * 32 * 24 * 4)
+    assert plan["run_bytes"] > 0
+    assert plan["seconds"] is None
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["art.jpg", "photos"]
 
 
 # How it looks.

@@ -5,7 +5,7 @@ import shlex
 from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
@@ -220,6 +220,14 @@ def jobs_of(
     return config, jobs
 
 
+def worker_devices(workers: int | Literal["auto"], device: str) -> list[str]:
+    """The device of each worker on this machine."""
+    from hires_nst.batch.workers import devices
+
+    found = devices(device)
+    return [found[number % len(found)] for number in range(len(found) if workers == "auto" else workers)]
+
+
 def executor_for(orders: "Orders", stop: Stop) -> "Executor":
     """The executor that the orders name.
 
@@ -231,10 +239,9 @@ def executor_for(orders: "Orders", stop: Stop) -> "Executor":
 
         return RayExecutor(orders.batch, address=orders.address, ship=orders.ship, deadline=stop.deadline)
     from hires_nst.batch.engine import PaintingEngine
-    from hires_nst.batch.workers import Pool, cores, devices
+    from hires_nst.batch.workers import Pool, cores
 
-    found = devices(orders.device)
-    count = len(found) if orders.batch.workers == "auto" else orders.batch.workers
-    threads = None if os.environ.get("OMP_NUM_THREADS") else max(1, cores() // count)
-    engines = [partial(PaintingEngine, device=found[number % len(found)], threads=threads) for number in range(count)]
+    places = worker_devices(orders.batch.workers, orders.device)
+    threads = None if os.environ.get("OMP_NUM_THREADS") else max(1, cores() // len(places))
+    engines = [partial(PaintingEngine, device=place, threads=threads) for place in places]
     return Pool(engines, lease_seconds=orders.batch.lease_seconds, deadline=stop.deadline)

@@ -106,7 +106,15 @@ def plan(
     json: Json = False,
     options: ConfigOptions,
 ) -> None:
-    """Tell what `stylize` would do with the same arguments: levels, tiles, memory, disk and time. Writes nothing."""
+    """Tell what `stylize` would do with the same arguments: levels, tiles, memory, disk and time. Writes nothing.
+
+    With a folder or a list of photographs, tell what `batch` would do.
+    """
+    from hires_nst.cli.batch_plan import is_batch, show_batch_plan
+
+    if is_batch(content):
+        show_batch_plan(content, styles or (), output, options, measure=measure, quiet=quiet, as_json=json)
+        return
     config = options.effective(styles or ())
     if output is not None:
         from hires_nst.image_files import check_output
