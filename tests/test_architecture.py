@@ -31,8 +31,8 @@ LAYERS = (
     ("report", "report.model", "report.log", "report.charts", "report.pictures", "report.render", "report.sources",
      "report.batches"),
     ("cli", "cli.progress", "cli.options", "cli.signals", "cli.stylize", "cli.batch", "cli.batch_progress",
-     "cli.batch_plan", "cli.resume", "cli.status", "cli.config", "cli.models", "cli.doctor", "cli.report", "cli.evaluate",
-     "cli.__main__"),
+     "cli.batch_plan", "cli.plan", "cli.resume", "cli.status", "cli.config", "cli.models", "cli.doctor", "cli.report",
+     "cli.evaluate", "cli.__main__"),
 )
 WITHOUT_TORCH = (
     "errors", "events", "config", "prints", "tiles", "levels", "stopping", "version", "quantities", "sheets",
