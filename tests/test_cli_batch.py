@@ -45,6 +45,8 @@ SMALL = (
     *("--set", "loss.style_layers={conv1_1: 1}", "--set", "loss.content_layers={conv2_1: 1}", "--retry-wait", "0"),
 )
 
+QUICK = (*SMALL, "--no-report")
+
 
 def samples(seed: int, width: int = 40, height: int = 30) -> np.ndarray:
     return np.rint(random_canvas(height, width, seed).pixels * 255).astype(np.uint8)
@@ -117,7 +119,8 @@ def test_a_night_with_good_and_bad_files(tmp_path: Path) -> None:
 
     result = run(*command)
     assert result.exit_code == 1, result.output
-    assert {path.name for path in out.iterdir() if path.is_file()} == {f"{name}-starry.png" for name in good}
+    made = {path.name for path in out.iterdir() if path.is_file()}
+    assert made == {"report.html", *(f"{name}-starry.png" for name in good)}
     assert len(good) == 12
     for name in good:
         picture = read_picture(out / f"{name}-starry.png", max_megapixels=1)
@@ -181,7 +184,7 @@ def inputs(tmp_path: Path) -> tuple[Path, Path]:
 
 def test_a_batch_paints_what_single_runs_paint(inputs: tuple[Path, Path], tmp_path: Path) -> None:
     photos, art = inputs
-    assert run("batch", photos, art, "-o", tmp_path / "out", *SMALL, "--template", "{content}.tif").exit_code == 0
+    assert run("batch", photos, art, "-o", tmp_path / "out", *QUICK, "--template", "{content}.tif").exit_code == 0
     for name in "ab":
         alone = tmp_path / f"{name}.tif"
         options = SMALL[: SMALL.index("--retry-wait")]
@@ -191,7 +194,7 @@ def test_a_batch_paints_what_single_runs_paint(inputs: tuple[Path, Path], tmp_pa
 
 def test_json(inputs: tuple[Path, Path], tmp_path: Path) -> None:
     photos, art = inputs
-    result = run("batch", photos, art, "-o", tmp_path / "out", *SMALL, "--json")
+    result = run("batch", photos, art, "-o", tmp_path / "out", *QUICK, "--json")
     lines = [json.loads(line) for line in result.stdout.splitlines()]
     assert result.exit_code == 0
     assert not result.stderr
@@ -199,7 +202,7 @@ def test_json(inputs: tuple[Path, Path], tmp_path: Path) -> None:
     assert lines[-1]["event"] == "BatchFinished"
     assert lines[-1]["done"] == 2
     assert {line["told"]["event"] for line in lines if line["event"] == "JobTold"} >= {"RunStarted", "RunFinished"}
-    assert not run("batch", photos, art, "-o", tmp_path / "out", *SMALL, "--quiet").output
+    assert not run("batch", photos, art, "-o", tmp_path / "out", *QUICK, "--quiet").output
 
 
 def test_jobs_of_a_configuration(inputs: tuple[Path, Path], tmp_path: Path) -> None:
@@ -212,13 +215,13 @@ jobs:
   - {content: photos/b.png, style: art.jpg, set: {output: {long_edge: 40}}}
 """
     )
-    small = SMALL[2:]
+    small = QUICK[2:]
     result = run("batch", "-c", tmp_path / "jobs.yaml", "-o", tmp_path / "out", *small)
     assert result.exit_code == 0, result.output
     for name, size in (("1-24", (24, 18)), ("2-40", (40, 30))):
         with Image.open(tmp_path / "out" / f"{name}.png") as picture:
             assert picture.size == size
-    result = run("batch", "-c", tmp_path / "jobs.yaml", "-o", tmp_path / "other", *SMALL)  # an option goes before all
+    result = run("batch", "-c", tmp_path / "jobs.yaml", "-o", tmp_path / "other", *QUICK)  # an option goes before all
     assert sorted(path.name for path in (tmp_path / "other").glob("*.png")) == ["1-32.png", "2-32.png"]
 
 
@@ -303,7 +306,8 @@ def tiles(told: list[dict[str, Any]]) -> list[tuple[str, int, int, int]]:
 
 TILED = (
     *("--size", "96", "--device", "cpu", "--retry-wait", "0", "--template", "{content}.png", "--tile-size", "48"),
-    *("--set", "levels.min_size=36", "--set", "levels.coarse_steps=2", "--set", "levels.rounds=20"),
+    *("--overlap", "8", "--set", "levels.steps=2"),
+    *("--set", "levels.min_size=36", "--set", "levels.coarse_steps=2", "--set", "levels.rounds=6"),
     *("--set", "loss.style_layers={conv1_1: 1, conv2_1: 1}", "--set", "loss.content_layers={conv2_1: 1}"),
 )
 
@@ -327,10 +331,12 @@ def test_an_interrupted_batch_goes_on_inside_its_picture(inputs: tuple[Path, Pat
     assert tiles(first)
     assert not set(tiles(first)) & set(tiles(second))
 
-    result = run("batch", photos, art, "-o", alone, *TILED, "--json")
+    result = run("batch", photos, art, "-o", alone, *TILED, "--json", "--no-report")
     assert sorted(tiles([json.loads(line) for line in result.stdout.splitlines()])) == sorted(
         tiles(first) + tiles(second)
     )
+    result = run("batch", photos, art, "-o", out, *TILED, "--json")  # the ledger's settings are the command's
+    assert [json.loads(line)["event"] for line in result.stdout.splitlines()] == ["BatchStarted", "BatchFinished"]
     for name in "ab":
         assert (out / f"{name}.png").read_bytes() == (alone / f"{name}.png").read_bytes()
     for job in gather(out).jobs:
