@@ -73,7 +73,7 @@ def pictures(folder: Path, count: int, megapixels: float) -> list[list[str]]:
     for name in ("photos", "single", "calls"):
         (folder / name).mkdir()
     make_photographs(photos, count, megapixels)
-    batch = program("batch", photos, STYLE, "-o", folder / "batch")
+    batch = program("batch", photos, STYLE, "-o", folder / "batch", "--no-report")
     single = sum(
         program("stylize", path, STYLE, "-o", folder / "single" / path.name) for path in sorted(photos.iterdir())
     )

@@ -8,7 +8,6 @@ from rich.console import Console
 from rich.progress import Progress
 
 from hires_nst import events
-from hires_nst.errors import HiresNstError
 from hires_nst.events import json_line
 
 
@@ -48,7 +47,7 @@ def report_of_batch(folder: Path, *, quiet: bool, as_json: bool) -> None:
         if _is_fresh(folder):
             return
         page = written(folder, quiet=quiet or as_json)
-    except (HiresNstError, OSError, ValueError, MemoryError) as error:
+    except Exception as error:  # a night's work is done, whatever becomes of its report
         notice = events.Notice(f"the report was not written: {error}; `hires-nst report` makes it")
         if as_json:
             typer.echo(json_line(notice.as_dict()))
