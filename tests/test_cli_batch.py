@@ -305,9 +305,9 @@ def tiles(told: list[dict[str, Any]]) -> list[tuple[str, int, int, int]]:
 
 
 TILED = (
-    *("--size", "96", "--device", "cpu", "--retry-wait", "0", "--template", "{content}.png", "--tile-size", "48"),
+    *("--size", "64", "--device", "cpu", "--retry-wait", "0", "--template", "{content}.png", "--tile-size", "32"),
     *("--overlap", "8", "--set", "levels.steps=2"),
-    *("--set", "levels.min_size=36", "--set", "levels.coarse_steps=2", "--set", "levels.rounds=6"),
+    *("--set", "levels.min_size=24", "--set", "levels.coarse_steps=2", "--set", "levels.rounds=6"),
     *("--set", "loss.style_layers={conv1_1: 1, conv2_1: 1}", "--set", "loss.content_layers={conv2_1: 1}"),
 )
 

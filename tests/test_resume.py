@@ -347,7 +347,7 @@ def test_what_cannot_fit_is_refused_before_the_work(inputs: Path, out: Path, mon
 def test_the_estimate_of_the_disk_is_an_upper_bound(
     optimizer: str, keep: int, inputs: Path, out: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("hires_nst.planning.SMALL_FILES", 100_000)
+    monkeypatch.setattr("hires_nst.run_size.SMALL_FILES", 100_000)
     config = settings(optimizer={"name": optimizer}, checkpoint={"keep": keep}, levels={"rounds": 3})
     plan = hires_nst.plan(
         inputs / "photo.png", style=inputs / "painting.png", config=Config.model_validate(config), measure=False
