@@ -19,7 +19,8 @@ from common import ROOT, SAMPLES, report
 
 from hires_nst import Config, events, resume, stylize
 from hires_nst.errors import Interrupted
-from hires_nst.job import Sheet, open_job
+from hires_nst.job import open_job
+from hires_nst.sheets import Sheet
 from hires_nst.stopping import Stop
 
 CONTENT, STYLE = SAMPLES / "contents" / "landscape.jpg", SAMPLES / "styles" / "flow_strokes.jpg"

@@ -14,9 +14,9 @@ from common import PAIRS, extractor, objective_for, picture, report, scores, sea
 from hires_nst.canvas import Canvas
 from hires_nst.config import Config, Loss, Optimizer
 from hires_nst.images import resize_pixels
-from hires_nst.job import AUTO_OVERLAP
 from hires_nst.objective import Objective
 from hires_nst.refine import Memory, refine_round
+from hires_nst.run_size import AUTO_OVERLAP
 from hires_nst.tiles import make_grid
 
 UNTILED = 1 << 20

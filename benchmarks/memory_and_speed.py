@@ -21,8 +21,9 @@ from PIL import Image
 
 from hires_nst.canvas import BYTES_PER_PIXEL
 from hires_nst.config import Config, Optimizer
-from hires_nst.job import AUTO_OVERLAP, CANVASES
+from hires_nst.job import CANVASES
 from hires_nst.refine import Memory, refine_round
+from hires_nst.run_size import AUTO_OVERLAP
 from hires_nst.tiles import make_grid
 
 

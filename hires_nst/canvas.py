@@ -14,9 +14,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from hires_nst.errors import ResourceError
+from hires_nst.run_size import BYTES_PER_PIXEL as BYTES_PER_PIXEL
 from hires_nst.tiles import Rect
-
-BYTES_PER_PIXEL = 12
 
 
 @dataclass(frozen=True)

@@ -255,6 +255,58 @@ class Images(Section):
     max_megapixels: Positive = Field(500.0, description="an input larger than this is taken for a mistake")
 
 
+class BatchJob(Section):
+    """A job of a batch, with settings of its own."""
+
+    content: Path = Field(description="the photograph's file")
+    style: Path | None = Field(None, description="the painting's file; those of the configuration when not given")
+    output: str | None = Field(None, description="a template of its own for the picture's name")
+    set: dict[str, Any] = Field(default={}, description="settings of its own, such as {output: {long_edge: 3000}}")
+
+    @model_validator(mode="after")
+    def _one_style(self) -> BatchJob:
+        if self.style is not None and "styles" in self.set:
+            raise ValueError("style and set.styles both name the painting: give one of them")
+        if inside := self.set.keys() & {"batch", "jobs"}:
+            raise ValueError(f"set cannot have {', '.join(sorted(inside))}, which are of the whole batch")
+        return self
+
+
+class Batch(Section):
+    """Many pictures at once, with `hires-nst batch`."""
+
+    recursive: bool = Field(False, description="the folders inside the folder, too")
+    include: tuple[str, ...] = Field((), description="only names such as IMG_*.jpg")
+    exclude: tuple[str, ...] = Field((), description="no names such as *_small.jpg")
+    match: Literal["product", "zip", "stem"] = Field(
+        "product", description="product (each photograph with each painting), zip (in order) or stem (by name)"
+    )
+    order: Literal["name", "size", "shuffle", "shortest"] = Field(
+        "name", description="name, size (the most pixels first), shuffle, or shortest (the least work first)"
+    )
+    template: str = Field(
+        "{content}-{style}.png",
+        description="names of the pictures, from content, style, index, parent, width, height and preset",
+    )
+    retries: Annotated[int, Field(ge=0, le=1000)] = Field(1, description="how often a failed job is tried again")
+    retry_wait: Annotated[float, Field(ge=0, le=86_400)] = Field(10.0, description="seconds before it is")
+    changed: Literal["redo", "skip", "fail"] = Field(
+        "skip", description="redo, skip or fail: what becomes of a picture whose settings, input or file changed"
+    )
+    workers: Literal["auto"] | Annotated[int, Field(ge=1, le=256)] = Field(
+        "auto", description="processes that paint; auto is one for each CUDA device, or one"
+    )
+    lease_seconds: Annotated[float, Field(ge=0.1, le=3600)] = Field(
+        60.0, description="after this long without a sign of life, another process may take a job over"
+    )
+    cluster_cpus: Annotated[float, Field(gt=0, le=1024)] = Field(
+        1.0, description="processor cores that a job takes in a Ray cluster"
+    )
+    cluster_gpus: Annotated[float, Field(ge=0, le=64)] | None = Field(
+        None, description="GPUs that it takes; 1 where the cluster has any when not given"
+    )
+
+
 class Config(Section):
     """The whole configuration of a run; see `hires-nst config init` for a commented file."""
 
@@ -270,6 +322,8 @@ class Config(Section):
     runtime: Runtime = Runtime()
     checkpoint: Checkpoint = Checkpoint()
     images: Images = Images()
+    batch: Batch = Batch()
+    jobs: tuple[BatchJob, ...] = ()
 
     @model_validator(mode="after")
     def _layers_exist(self) -> Config:
@@ -394,6 +448,12 @@ def commented_yaml(config: Config | None = None) -> str:
         section = getattr(config, name)
         if isinstance(section, Section):
             lines += ["", f"{name}:  # {(type(section).__doc__ or name).splitlines()[0]}", *_commented_fields(section)]
+    lines += ["", "jobs:  # Of a batch that is no folder, each with settings of its own if it wants any."]
+    lines += [f"  - {_flow(job.model_dump(mode='json'))}" for job in config.jobs]
+    if not config.jobs:
+        lines += [
+            "  # - {content: photo.jpg, style: painting.jpg, output: print.tif, set: {output: {long_edge: 3000}}}"
+        ]
     return "\n".join(lines) + "\n"
 
 
@@ -464,10 +524,21 @@ def absolute_paths(data: Mapping[str, Any], folder: Path) -> dict[str, Any]:
             {**style, "image": at(style["image"])} if isinstance(style, dict) and "image" in style else style
             for style in result["styles"]
         ]
+    if isinstance(result.get("jobs"), list):
+        result["jobs"] = [_absolute_job(job, folder) if isinstance(job, dict) else job for job in result["jobs"]]
     for section, key in (("init", "file"), ("model", "weights"), ("checkpoint", "directory")):
         if isinstance(result.get(section), dict) and key in result[section]:
             result[section] = {**result[section], key: at(result[section][key])}
     return result
+
+
+def _absolute_job(job: Mapping[str, Any], folder: Path) -> dict[str, Any]:
+    """A job of a batch with the relative paths in it, and in its own settings, taken from `folder`."""
+    paths = {
+        key: str(folder / Path(job[key]).expanduser()) for key in ("content", "style") if isinstance(job.get(key), str)
+    }
+    own = job.get("set")
+    return {**job, **paths, **({"set": absolute_paths(own, folder)} if isinstance(own, dict) else {})}
 
 
 def preset_file(name: str) -> Path:

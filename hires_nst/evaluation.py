@@ -13,9 +13,10 @@ from hires_nst.canvas import Canvas
 from hires_nst.config import Config, StyleImage
 from hires_nst.events import OnEvent
 from hires_nst.images import Floats, read_picture, resize_pixels
-from hires_nst.job import Sheet, check_painting, open_job, sheet_for, with_styles
+from hires_nst.job import check_painting, open_job, with_styles
 from hires_nst.objective import Objective, content_norms, style_statistics
 from hires_nst.prints import central_crop
+from hires_nst.sheets import Sheet, sheet_for
 
 LOSS_EDGE = 768
 """Pixels of the long edge at which the network's losses are measured; those of different sizes do not compare."""

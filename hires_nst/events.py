@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, fields
 from typing import Any
@@ -207,3 +209,18 @@ OnEvent = Callable[[Event], None]
 
 def ignore(event: Event) -> None:
     """The callback of those who do not listen."""
+
+
+def json_line(data: Any) -> str:
+    """JSON on one line; numbers that JSON cannot say become null."""
+    return json.dumps(_plain(data), ensure_ascii=False, allow_nan=False)
+
+
+def _plain(data: Any) -> Any:
+    if isinstance(data, dict):
+        return {str(key): _plain(value) for key, value in data.items()}
+    if isinstance(data, (list, tuple)):
+        return [_plain(value) for value in data]
+    if isinstance(data, float):
+        return data if math.isfinite(data) else None
+    return data if data is None or isinstance(data, (str, int, bool)) else str(data)

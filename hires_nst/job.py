@@ -2,27 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import torch
 
 from hires_nst.backbones.registry import BACKBONES, Backbone
+from hires_nst.backbones.vgg import VGG
 from hires_nst.backbones.weights import load_network
 from hires_nst.canvas import BYTES_PER_PIXEL, Canvas, Place
 from hires_nst.config import Config, StyleImage
 from hires_nst.errors import ConfigError, InputError
 from hires_nst.events import OnEvent
+from hires_nst.kept import Kept, content_key
 from hires_nst.levels import Level
 from hires_nst.memory import automatic_tile_size, free_memory, tile_bytes_per_pixel
 from hires_nst.objective import Extractor
-from hires_nst.prints import fit, parse_paper
-from hires_nst.prints import pixels as print_pixels
+from hires_nst.run_size import overlap_of
+from hires_nst.sheets import Sheet, minimum_side
 from hires_nst.tiles import Grid, make_grid
-
-AUTO_OVERLAP = 64
-"""Pixels of overlap where `tiles.overlap` is auto: more gained little in style loss, less lost some."""
 
 MEASURE_FACTOR = 2
 """Tiles of evaluations without a graph are this much larger, in about the memory of those with one."""
@@ -33,25 +32,6 @@ LARGEST_TENSOR = 2**31
 CANVASES = {"lbfgs": 6, "adam": 7}
 """Full-size canvases at the finest level: the photograph, the image before a round and after it, and of L-BFGS where
 the last round started and the gradient there and at this round's start, of Adam its two means before and after."""
-
-KEPT_CANVASES = 3
-"""Of them, those that a round leaves to the next: the image, and the two of `refine.Memory`."""
-
-
-@dataclass(frozen=True)
-class Sheet:
-    """The result's size and what of the photograph goes on it.
-
-    Attributes:
-        width, height: pixels of the result.
-        crop: left, top, width, height in pixels of the photograph.
-        dpi: to write into the file, if any.
-    """
-
-    width: int
-    height: int
-    crop: tuple[int, int, int, int]
-    dpi: float | None
 
 
 @dataclass(frozen=True)
@@ -67,6 +47,10 @@ class Job:
     emit: OnEvent
     pause: Callable[[], None] = lambda: None
     """Called wherever the run may end; it raises `Interrupted` when it is to."""
+    kept: Kept | None = None
+    """What earlier runs in this process left to this one."""
+    kept_key: Hashable = None
+    """Everything besides the level that the paintings' statistics depend on."""
 
     @property
     def stride(self) -> int:
@@ -119,41 +103,6 @@ def with_styles(config: Config, paths: Sequence[Path | str]) -> Config:
     return config
 
 
-def sheet_for(size: tuple[int, int], config: Config, content: Path | str) -> Sheet:
-    """The result's size for a photograph of `size` (width, height).
-
-    Raises:
-        InputError: the photograph, or ConfigError: the result, is smaller than the deepest layer needs.
-    """
-    width, height = size
-    least, wanted = minimum_side(config), config.output
-    if min(size) < least:
-        raise InputError(
-            f"{content} is {width} x {height} px, but {config.model.name} needs {least} px on each side; give a larger "
-            "one"
-        )
-    crop: tuple[int, int, int, int] = (0, 0, width, height)
-    if wanted.print is not None:
-        paper = print_pixels(parse_paper(wanted.print.paper), dpi=wanted.print.dpi, bleed_mm=wanted.print.bleed_mm)
-        placed = fit(width, height, paper, mode=wanted.print.fit)
-        left, top, across, down = placed.crop
-        crop = (round(left), round(top), max(1, round(across)), max(1, round(down)))
-        sheet = Sheet(placed.width, placed.height, crop, wanted.dpi or wanted.print.dpi)
-    else:
-        factor = wanted.scale or 1.0
-        if wanted.long_edge is not None:
-            factor = wanted.long_edge / max(size)
-        if wanted.megapixels is not None:
-            factor = (wanted.megapixels * 1e6 / (width * height)) ** 0.5
-        sheet = Sheet(max(1, round(width * factor)), max(1, round(height * factor)), crop, wanted.dpi)
-    if min(sheet.width, sheet.height) < least:
-        raise ConfigError(
-            f"a result of {sheet.width} x {sheet.height} px is too small: {config.model.name} needs {least} px on each "
-            "side; ask for a larger size, or leave the deep layers out"
-        )
-    return sheet
-
-
 def check_painting(style: StyleImage, size: tuple[int, int], config: Config) -> None:
     """Refuse a painting of `size` (width, height) that the deepest layer has no position on.
 
@@ -168,40 +117,49 @@ def check_painting(style: StyleImage, size: tuple[int, int], config: Config) -> 
         )
 
 
-def minimum_side(config: Config) -> int:
-    """Pixels that an image must have on each side for the layers in use."""
-    return BACKBONES[config.model.name].stride_of(config.layers)
-
-
-def open_job(config: Config, sheet: Sheet, emit: OnEvent, pause: Callable[[], None] = lambda: None) -> Job:
-    """Choose the device and the precision, and load the network.
+def open_job(
+    config: Config, sheet: Sheet, emit: OnEvent, pause: Callable[[], None] = lambda: None, *, kept: Kept | None = None
+) -> Job:
+    """Choose the device and the precision, and load the network unless it is among what was kept.
 
     Raises:
         ConfigError: the device is not there. WeightsError: see `load_network`.
     """
     device = choose_device(config.runtime.device)
     backbone = BACKBONES[config.model.name]
-    network = load_network(
-        backbone, pooling=config.model.pooling, padding=config.model.padding, file=config.model.weights, on_event=emit
-    )
+
+    def load() -> VGG:
+        model = config.model
+        network = load_network(
+            backbone, pooling=model.pooling, padding=model.padding, file=model.weights, on_event=emit
+        )
+        return network.to(device)
+
+    network_key = (config.model, content_key(config.model.weights), str(device)) if kept is not None else None
+    network = kept.network(network_key, load) if kept is not None else load()
     autocast = None
     if config.runtime.precision == "bfloat16" or (
         config.runtime.precision == "auto" and device.type == "cuda" and torch.cuda.is_bf16_supported()
     ):
         autocast = torch.bfloat16
     on_disk = canvas_on_disk(config, sheet)
-    stride = backbone.stride_of(config.layers)
-    overlap = AUTO_OVERLAP if config.tiles.overlap == "auto" else config.tiles.overlap
     return Job(
         config=config,
         backbone=backbone,
-        extract=Extractor(network.to(device), device, torch.float32, autocast, pause),
+        extract=Extractor(network, device, torch.float32, autocast, pause),
         place=lambda height, width: Canvas.empty(height, width, on_disk=on_disk),
         on_disk=on_disk,
-        overlap=-(-overlap // stride) * stride,
+        overlap=overlap_of(config),
         emit=emit,
         pause=pause,
+        kept=kept,
+        kept_key=(network_key, autocast, paintings_key(config)) if kept is not None else None,
     )
+
+
+def paintings_key(config: Config) -> Hashable:
+    """What the paintings are: their files' content, weights and scales."""
+    return tuple((content_key(style.image), style.weight, style.scale) for style in config.styles)
 
 
 def choose_device(name: str) -> torch.device:

@@ -11,9 +11,7 @@ import torch
 
 from hires_nst.backbones.registry import Backbone, Conv
 from hires_nst.config import Optimizer
-
-LARGEST_TILE = {"cpu": 1024, "cuda": 3072}
-"""Pixels of a tile's side beyond which nothing is gained: caches on a CPU, 2^31 elements of a tensor in cuDNN."""
+from hires_nst.tiles import LARGEST_TILE as LARGEST_TILE
 
 SMALLEST_TILE = 64
 """Below this a tile is nearly all overlap."""

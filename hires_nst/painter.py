@@ -15,12 +15,14 @@ from hires_nst.checkpoint import Checkpoints, RoundFolder, Standing
 from hires_nst.config import Init, StyleImage
 from hires_nst.errors import Interrupted, ResourceError
 from hires_nst.events import OnEvent
-from hires_nst.job import Job, minimum_side
+from hires_nst.job import Job
 from hires_nst.levels import Level
 from hires_nst.memory import SMALLEST_TILE, is_out_of_memory, release
+from hires_nst.moments import Statistics
 from hires_nst.objective import Objective, content_norms, style_statistics
 from hires_nst.planning import LevelPlan, split_coarse
 from hires_nst.refine import Listener, Memory, refine_round
+from hires_nst.sheets import minimum_side
 from hires_nst.tiles import Grid
 
 
@@ -107,10 +109,7 @@ def objective_of(
     config, extract, size = job.config, job.extract, planned.tile_size
     known = checkpoints.objective(planned.index)
     if known is None:
-        style = style_statistics(
-            extract, paintings, [name for name in config.layers if name in config.loss.active_style_layers],
-            lambda painting: job.measure_grid(painting.height, painting.width, size),
-        )  # fmt: skip
+        style = style_targets(job, planned, paintings)
         norms = content_norms(
             extract, content, [name for name in config.layers if name in config.loss.active_content_layers],
             job.measure_grid(planned.height, planned.width, size),
@@ -122,6 +121,22 @@ def objective_of(
     return Objective(
         extract=extract, loss=config.loss, style=style, content_norms=norms, height=planned.height, width=planned.width
     )
+
+
+def style_targets(job: Job, planned: LevelPlan, paintings: Sequence[tuple[Canvas, float]]) -> dict[str, Statistics]:
+    """The paintings' statistics for a level, by layer: kept from an earlier picture, or measured."""
+    layers, size = tuple(job.config.layers), planned.tile_size
+    active = [name for name in layers if name in job.config.loss.active_style_layers]
+
+    def measure() -> dict[str, Statistics]:
+        return style_statistics(
+            job.extract, paintings, active, lambda painting: job.measure_grid(painting.height, painting.width, size)
+        )
+
+    if job.kept is None:
+        return measure()
+    key = (job.kept_key, layers, tuple(active), planned.height, planned.width, size)
+    return job.kept.statistics(key, measure)
 
 
 def paint_level(

@@ -23,7 +23,8 @@ from hires_nst.checkpoint import Checkpoints
 from hires_nst.config import Config, StyleImage, to_yaml
 from hires_nst.errors import ConfigError, DamagedFile, InputError, Interrupted, OutputError, ResourceError
 from hires_nst.events import Event, OnEvent
-from hires_nst.job import Job, Sheet, check_painting, open_job, sheet_for, with_styles
+from hires_nst.job import Job, check_painting, open_job, with_styles
+from hires_nst.kept import Kept
 from hires_nst.memory import is_out_of_memory
 from hires_nst.painter import paint
 from hires_nst.planning import LevelPlan, level_plans, run_bytes
@@ -44,6 +45,7 @@ from hires_nst.run_record import (
     source,
     stored_config,
 )
+from hires_nst.sheets import Sheet, sheet_for
 from hires_nst.stopping import Stop
 from hires_nst.version import VERSION
 
@@ -71,6 +73,7 @@ def stylize(
     run_dir: Path | str | None = None,
     resume: Resume = "auto",
     stop: Stop | None = None,
+    kept: Kept | None = None,
     on_event: OnEvent = events.ignore,
 ) -> Result:
     """Paint a photograph in the style of one or several paintings, and write the picture.
@@ -88,6 +91,7 @@ def stylize(
         resume: `auto` goes on where there is a run, `require` is an error where there is none, and `never` starts
             anew, with `overwrite` also where there is one.
         stop: when to stop in an orderly way.
+        kept: what earlier calls loaded, for those that come after; nothing is kept when not given.
         on_event: told what happens.
 
     Raises:
@@ -119,7 +123,7 @@ def stylize(
                 with suppress(DamagedFile, ConfigError):  # what a run that was killed may have left
                     _remove_part(output, read_record(path))
             folder.clear()
-        run = _Run(folder, config, content, output, overwrite, stop or Stop(), on_event, record)
+        run = _Run(folder, config, content, output, overwrite, stop or Stop(), on_event, record, kept)
         return run.result(sheet)
 
 
@@ -164,9 +168,10 @@ class _Run:
         stop: Stop,
         on_event: OnEvent,
         record: RunRecord | None,
+        kept: Kept | None = None,
     ) -> None:
         self.folder, self.config, self.content, self.output = folder, config, content, output
-        self.overwrite, self.stop, self.on_event, self.record = overwrite, stop, on_event, record
+        self.overwrite, self.stop, self.on_event, self.record, self.kept = overwrite, stop, on_event, record, kept
         self.began = time.monotonic()
         self.untold: list[Event] = []
 
@@ -218,7 +223,7 @@ class _Run:
     def _painted(self, sheet: Sheet) -> RunRecord:
         """The work, up to the written picture."""
         config, path, resumed = self.config, self.folder.path, self.record is not None
-        job = open_job(config, sheet, self.emit, self.pause)
+        job = open_job(config, sheet, self.emit, self.pause, kept=self.kept)
         photograph, alpha = read_content(self.content, sheet, job)
         if alpha is not None and self.output.suffix.lower() in (".jpg", ".jpeg"):
             self.emit(
@@ -232,7 +237,7 @@ class _Run:
             check_machine(self.record, _machine(job), path, self.emit)
             plans = tuple(LevelPlan(**level.model_dump()) for level in self.record.levels)
         check_disk(
-            run_bytes(job, plans), sheet.width * sheet.height * 3 * config.output.bit_depth // 8, path, self.output
+            run_bytes(config, plans), sheet.width * sheet.height * 3 * config.output.bit_depth // 8, path, self.output
         )
         record = self.record or new_record(
             version=VERSION, config=config.model_dump(mode="json"), sources=_sources(self.content, config, path),
@@ -298,19 +303,23 @@ def _remove_part(output: Path, record: RunRecord) -> None:
 
 
 def check_machine(record: RunRecord, now: Machine, path: Path, emit: OnEvent) -> None:
-    """Refuse another device or precision than the run began with; tell what may change the last bits.
+    """Refuse another kind of device or precision than the run began with; tell what may change the last bits.
 
     Raises:
         ConfigError: one sentence that says what to do.
     """
     for name in ("device", "precision"):
         before, after = getattr(record.machine, name), getattr(now, name)
-        if before != after:
+        if before.partition(":")[0] != after.partition(":")[0]:
             raise ConfigError(
                 f"the run in {path} began with {name} {before}, and here it would be {after}; go on where it began, "
                 f"or {ANEW}"
             )
-    for name, what in (("torch", "another version of torch"), ("threads", "another number of threads")):
+    others = (
+        ("device", "another device of its kind"), ("torch", "another version of torch"),
+        ("threads", "another number of threads"),
+    )  # fmt: skip
+    for name, what in others:
         before, after = getattr(record.machine, name), getattr(now, name)
         if before != after:
             emit(

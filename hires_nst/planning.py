@@ -9,17 +9,15 @@ from pathlib import Path
 
 import torch
 
-from hires_nst import events, images
+from hires_nst import events, images, run_size
 from hires_nst.canvas import BYTES_PER_PIXEL
 from hires_nst.config import Config
 from hires_nst.events import OnEvent
-from hires_nst.job import CANVASES, KEPT_CANVASES, Job, Sheet, check_painting, open_job, sheet_for, with_styles
+from hires_nst.job import CANVASES, Job, check_painting, open_job, with_styles
 from hires_nst.levels import Level, schedule
 from hires_nst.memory import free_memory
+from hires_nst.sheets import Sheet, sheet_for
 from hires_nst.tiles import Grid
-
-SMALL_FILES = 20_000_000
-"""Bytes for what is small in a run directory: the log, the record, headers."""
 
 
 @dataclass(frozen=True)
@@ -125,7 +123,7 @@ def plan(
         canvas_place="disk" if job.on_disk else "memory",
         tile_bytes=int(largest.window**2 * job.bytes_per_pixel),
         available_bytes=free_memory(job.extract.device),
-        run_bytes=run_bytes(job, plans),
+        run_bytes=run_bytes(config, plans),
         output_bytes=pixels * 3 * config.output.bit_depth // 8,
         seconds_per_megapixel=per_megapixel,
         seconds=seconds,
@@ -147,33 +145,9 @@ def level_plans(job: Job, sheet: Sheet) -> tuple[LevelPlan, ...]:
     return tuple(plans)
 
 
-def run_bytes(job: Job, plans: Sequence[LevelPlan]) -> int:
-    """What the run directory takes at most: at the end of a round, or inside a tile."""
-    config, finished, most = job.config, 0, 0
-    every, exact = config.checkpoint.every, config.tiles.coupling == "exact"
-    kept = {"adam": 2, "lbfgs": 1}[config.optimizer.name]  # image-shaped tensors of the optimiser in a tile's file
-    for p in plans:
-        canvas = p.width * p.height * BYTES_PER_PIXEL
-        rounds = 0 if every == "level" else min(config.checkpoint.keep, max(0, p.rounds - 1))
-        now = canvas * rounds * KEPT_CANVASES
-        grids = [job.grid(p.height, p.width, p.tile_size, shifted=shifted) for shifted in (False, True)]
-        tiles = max(sum(tile.window.area for tile in grid.tiles) for grid in grids) * BYTES_PER_PIXEL
-        largest = (
-            p.width * p.height if exact else max(t.window.area for g in grids for t in g.tiles)
-        ) * BYTES_PER_PIXEL
-        vectors = 3 if config.optimizer.name == "adam" else 2 * min(config.optimizer.history, p.steps) + 5
-        inside = vectors * largest
-        if every == "tile":
-            now += 0 if exact or not p.rounds else tiles * (1 + kept)
-        else:
-            inside = 0
-        written = canvas * (KEPT_CANVASES if rounds else 1)
-        # A file is written beside the one that it takes the place of.
-        most = max(most, finished + now + max(2 * inside, written))
-        finished += canvas
-    style = [conv.out_channels for conv in job.backbone.convolutions if conv.name in config.loss.active_style_layers]
-    statistics = sum(8 * channels * (channels + 1) for channels in style)
-    return most + (len(plans) + 1) * statistics + SMALL_FILES
+def run_bytes(config: Config, plans: Sequence[LevelPlan]) -> int:
+    """What the run directory takes at most."""
+    return run_size.run_bytes(config, [(plan.level, plan.tile_size) for plan in plans])
 
 
 def split_coarse(level: Level, grid: Grid, config: Config) -> Level:

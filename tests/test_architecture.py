@@ -18,20 +18,27 @@ PACKAGE = Path(__file__).parent.parent / "hires_nst"
 # fmt: off
 LAYERS = (
     ("errors", "events", "prints", "tiles", "moments", "backbones", "backbones.registry", "config", "levels",
-     "stopping", "version", "quantities"),
+     "stopping", "version", "quantities", "sheets", "run_size"),
     ("images", "image_files", "run_folder", "run_record", "tensor_files", "canvas", "losses", "memory", "metrics",
      "backbones.vgg", "backbones.weights"),
-    ("objective",),
+    ("objective", "kept"),
     ("pixels", "optimizers", "refine"),
     ("job", "planning", "checkpoint", "painter", "pipeline", "evaluation"),
+    ("batch", "batch.names", "batch.marks", "batch.events", "batch.jobs", "batch.ledger"),
+    ("batch.tasks", "batch.comparison", "batch.executor", "batch.orders", "batch.room"),
+    ("batch.engine", "batch.workers", "batch.ray_executor", "batch.runner"),
     ("",),  # the package itself: the public API
-    ("report", "report.model", "report.log", "report.charts", "report.pictures", "report.render", "report.sources"),
-    ("cli", "cli.progress", "cli.options", "cli.signals", "cli.stylize", "cli.resume", "cli.status", "cli.config",
-     "cli.models", "cli.doctor", "cli.report", "cli.evaluate", "cli.__main__"),
+    ("report", "report.model", "report.log", "report.charts", "report.pictures", "report.render", "report.sources",
+     "report.batches"),
+    ("cli", "cli.progress", "cli.options", "cli.signals", "cli.stylize", "cli.batch", "cli.batch_progress",
+     "cli.batch_plan", "cli.plan", "cli.resume", "cli.status", "cli.config", "cli.models", "cli.doctor", "cli.report",
+     "cli.evaluate", "cli.__main__"),
 )
 WITHOUT_TORCH = (
-    "errors", "events", "config", "prints", "tiles", "levels", "stopping", "version", "quantities",
-    "backbones.registry",
+    "errors", "events", "config", "prints", "tiles", "levels", "stopping", "version", "quantities", "sheets",
+    "run_size", "backbones.registry", "images", "image_files", "run_folder", "run_record",
+    "batch", "batch.names", "batch.marks", "batch.events", "batch.jobs", "batch.ledger", "batch.tasks",
+    "batch.comparison", "batch.executor", "batch.orders", "batch.room", "batch.engine", "batch.workers", "batch.runner",
 )
 # fmt: on
 """Quick to import, as is the command line, which stands on them alone until a command runs."""

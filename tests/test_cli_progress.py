@@ -8,8 +8,8 @@ import pytest
 from rich.console import Console
 
 from hires_nst import events
-from hires_nst.cli.progress import Display, Lines, Tally, duration, json_line, remark, showing
-from hires_nst.events import Event
+from hires_nst.cli.progress import Display, Lines, Tally, duration, remark, showing
+from hires_nst.events import Event, json_line
 
 # Two levels: 10 x 10 with one tile and 1 x 4 evaluations, then 20 x 20 with four tiles and 2 x 2.
 RUN = events.RunStarted(

@@ -17,11 +17,12 @@ from hires_nst import Config, events, images, job, painter, pipeline, planning
 from hires_nst.canvas import Canvas
 from hires_nst.config import StyleImage
 from hires_nst.errors import ConfigError, InputError, OutputError, ResourceError, WeightsError
-from hires_nst.job import Job, Sheet, open_job, sheet_for
+from hires_nst.job import Job, open_job
 from hires_nst.levels import Level
 from hires_nst.moments import Statistics
 from hires_nst.objective import style_statistics
 from hires_nst.refine import TileResult
+from hires_nst.sheets import Sheet, minimum_side, sheet_for
 
 LIMIT = 500.0
 SIZE = (80, 64)
@@ -137,7 +138,7 @@ def test_sizes_below_what_the_deepest_layer_needs_are_refused() -> None:
     with pytest.raises(InputError, match=r"photo.jpg is 900 x 15 px, but vgg19-slim needs 16 px"):
         sheet({"long_edge": 5000}, (900, 15))
     shallow = config()
-    assert job.minimum_side(shallow) == 4
+    assert minimum_side(shallow) == 4
     assert sheet_for((5, 4), shallow, "photo.jpg").width == 5
 
 

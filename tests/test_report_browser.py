@@ -16,7 +16,8 @@ from typing import Any
 import numpy as np
 import pytest
 from PIL import Image
-from report_batch import AWKWARD, RETRY, batch, picture
+from report_batch import AWKWARD, RETRY, batch, picture, save
+from test_cli_commands import run
 
 from hires_nst.report import pictures
 from hires_nst.report.model import Report
@@ -320,3 +321,50 @@ def test_it_fits_phones_and_wide_screens_by_day_and_by_night(
     assert columns == (1 if width < 500 else 3)
     channels = browser.run("getComputedStyle(document.documentElement).backgroundColor.match(/[0-9]+/g).map(Number)")
     assert (sum(channels[:3]) < 200) == dark
+
+
+def test_the_report_of_a_batch(chromium: Browser, tmp_path: Path) -> None:
+    """Of pictures that `hires-nst batch` has painted, and of one that it could not."""
+    photos, out = tmp_path / "photos", tmp_path / "prints & more"
+    photos.mkdir()
+    for seed, name in enumerate(("lake", "town"), start=1):
+        save(photos / f"{name}.png", picture(96, 128, seed))
+    (photos / "gone wrong.jpg").write_text("no picture")
+    style = save(tmp_path / "starry.png", picture(80, 80, seed=3))
+    result = run(
+        "batch", photos, style, "-o", out, "--device", "cpu", "--retry-wait", "0", "--tile-size", "64",
+        "--set", "levels.min_size=48", "--set", "levels.coarse_steps=3", "--set", "levels.rounds=2",
+    )  # fmt: skip
+    assert result.exit_code == 1, result.output
+    page = out / "report.html"
+    chromium.driver.get_log("browser")
+    chromium.driver.get_log("performance")
+    chromium.open(page)
+
+    failed = chromium.find("#failed").text
+    for words in (
+        "1 picture failed",
+        "gone wrong-starry",
+        "is no picture in PNG",
+        "hires-nst resume",
+        "--retry-failed",
+    ):
+        assert words in failed
+    headings = [heading.text for heading in chromium.driver.find_elements(By.CSS_SELECTOR, ".card h3")]
+    assert headings == ["lake-starry", "town-starry"]
+    charts = "document.querySelectorAll('.card .chart path').length"
+    assert chromium.run(charts) >= 2
+    assert "Seams" in chromium.run("document.querySelector('.card').textContent")
+    chromium.run("document.querySelector('.compare input').focus()")
+    chromium.press(Keys.ARROW_RIGHT * 5)
+    assert shown_share(chromium) == pytest.approx(60)
+    open_view(chromium, "town-starry")
+    zoom_to_pixels(chromium)
+    painted = np.asarray(Image.open(out / "town-starry.png").convert("RGB"), int)
+    shown, expected = shown_and_expected(chromium, painted)
+    assert shown.shape == expected.shape == (96, 128, 3)
+    assert np.abs(shown - expected).max() <= 1
+    assert chromium.complaints() == []
+    requests = chromium.requests()
+    assert page.as_uri() in requests
+    assert [url for url in requests if not url.startswith((out.as_uri() + "/", "data:"))] == []

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import json
 import os
 import time
@@ -371,25 +370,19 @@ def test_the_report_of_a_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
     import torch
 
     from hires_nst import stylize
-    from hires_nst.config import load_config, to_yaml
+    from hires_nst.config import load_config
 
     torch.set_num_threads(1)
     save(tmp_path / "photo.png", picture(48, 64, seed=1))
     save(tmp_path / "painting.png", picture(48, 48, seed=2))
     small = {
-        "styles": [{"image": "painting.png"}], "tiles": {"size": 32},
+        "styles": [{"image": "painting.png"}], "checkpoint": {"keep_run": True}, "tiles": {"size": 32},
         "levels": {"min_size": 24, "coarse_steps": 3, "rounds": 2, "steps": 2},
     }  # fmt: skip
     run = tmp_path / "print.png.run"
-    run.mkdir()
     monkeypatch.chdir(tmp_path)
     config = load_config(overrides=[small])
-    (run / "config.yaml").write_text(to_yaml(config))
-    log = io.StringIO()
-    result = stylize(
-        "photo.png", "print.png", config=config, on_event=lambda e: log.write(json.dumps(e.as_dict()) + "\n") and None
-    )
-    (run / "events.jsonl").write_text(log.getvalue())
+    result = stylize("photo.png", "print.png", config=config)
     (tmp_path / "elsewhere").mkdir()
     monkeypatch.chdir(tmp_path / "elsewhere")
 
@@ -421,15 +414,52 @@ def test_the_command(tmp_path: Path) -> None:
     assert CliRunner().invoke(cli.app, ["report", str(tmp_path / "none")]).exit_code == 3
 
 
-def test_the_report_of_a_run_that_goes_on(tmp_path: Path) -> None:
+def test_the_state_of_a_run(tmp_path: Path) -> None:
+    """While it works, when it was stopped, when it is done, and when its picture is gone."""
+    import torch
+
+    from hires_nst import load_config, resume, stylize
+    from hires_nst.errors import Interrupted
+    from hires_nst.events import Event, TileFinished
+    from hires_nst.stopping import Stop
+
+    torch.set_num_threads(1)
+    save(tmp_path / "photo.png", picture(32, 32, seed=1))
+    small = {"checkpoint": {"keep_run": True}, "levels": {"min_size": 16, "coarse_steps": 1, "rounds": 1, "steps": 1}}
+    run, stop, states = tmp_path / "print.png.run", Stop(), []
+
+    def state() -> str:
+        (job,) = gather(run).jobs
+        return job.state
+
+    def listen(event: Event) -> None:
+        if isinstance(event, TileFinished) and stop.reason is None:
+            states.append(state())
+            stop.request("the test")
+
+    with pytest.raises(Interrupted):
+        stylize(
+            tmp_path / "photo.png", tmp_path / "print.png", style=tmp_path / "photo.png", stop=stop, on_event=listen,
+            config=load_config(overrides=[small]),
+        )  # fmt: skip
+    states.append(state())
+    assert any("interrupted" in word for word in Page(write_report(gather(run), run)).words)
+    resume(run)
+    states.append(state())
+    (tmp_path / "print.png").unlink()
+    states.append(state())
+    assert states == ["running", "interrupted", "done", "interrupted"]
+
+
+def test_the_report_of_a_log_alone(tmp_path: Path) -> None:
     (tmp_path / "events.jsonl").write_text("")
     (job,) = gather(tmp_path).jobs
-    assert job.state == "running"
+    assert job.state == "interrupted"
     assert Page(write_report(gather(tmp_path), tmp_path)).words
 
 
 def test_other_folders_have_no_report(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match=r"no events\.jsonl"):
+    with pytest.raises(InputError, match=r"neither a ledger nor events\.jsonl"):
         gather(tmp_path)
     with pytest.raises(InputError, match="no folder"):
         gather(tmp_path / "nowhere")

@@ -24,8 +24,9 @@ from PIL import Image
 from victim import FULL_DISK, POINTS, Outcome, Victim, in_order
 
 import hires_nst
-from hires_nst import Config, events, run_folder
+from hires_nst import Config, events, pipeline, run_folder
 from hires_nst.errors import ConfigError, HiresNstError, InputError, Interrupted, OutputError, ResourceError
+from hires_nst.run_record import Machine
 from hires_nst.stopping import Stop
 
 SMALL: dict[str, Any] = {
@@ -355,7 +356,7 @@ def test_what_cannot_fit_is_refused_before_the_work(inputs: Path, out: Path, mon
 def test_the_estimate_of_the_disk_is_an_upper_bound(
     optimizer: str, keep: int, inputs: Path, out: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("hires_nst.planning.SMALL_FILES", 100_000)
+    monkeypatch.setattr("hires_nst.run_size.SMALL_FILES", 100_000)
     config = settings(optimizer={"name": optimizer}, checkpoint={"keep": keep}, levels={"rounds": 3})
     plan = hires_nst.plan(
         inputs / "photo.png", style=inputs / "painting.png", config=Config.model_validate(config), measure=False
@@ -523,6 +524,21 @@ def test_another_number_of_threads_is_told(inputs: Path, expected: bytes, out: P
     run_folder.write_json(run_of(out) / "run.json", data)
     (notice,) = of(resume(run_of(out)), events.Notice)
     assert "another number of threads (64, now 1)" in notice.message
+
+
+def test_a_device_of_the_same_kind_is_told_and_another_kind_refused() -> None:
+    def check(before: str, now: str) -> list[str]:
+        told: list[Any] = []
+        machines = [Machine(device=device, precision="float32", torch="2", threads=1) for device in (before, now)]
+        record: Any = SimpleNamespace(machine=machines[0])
+        pipeline.check_machine(record, machines[1], Path("out.png.run"), told.append)
+        return [notice.message for notice in told]
+
+    assert check("cuda:0", "cuda:0") == []
+    (message,) = check("cuda:0", "cuda:1")
+    assert "another device of its kind (cuda:0, now cuda:1)" in message
+    with pytest.raises(ConfigError, match="began with device cuda:0, and here it would be cpu"):
+        check("cuda:0", "cpu")
 
 
 # Damage.

@@ -12,7 +12,7 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-from hires_nst.cli import config, doctor, evaluate, models, report, resume, status, stylize
+from hires_nst.cli import batch, config, doctor, evaluate, models, plan, report, resume, status, stylize
 from hires_nst.errors import HiresNstError, ResourceError
 
 INTERRUPTED = 130
@@ -42,7 +42,8 @@ app = typer.Typer(
     epilog="A first picture: hires-nst stylize photo.jpg painting.jpg -o result.png",
 )
 app.command("stylize")(stylize.stylize)
-app.command("plan")(stylize.plan)
+app.command("plan")(plan.plan)
+app.command("batch")(batch.batch)
 app.command("resume")(resume.resume)
 app.command("status")(status.status)
 app.add_typer(config.app, name="config")

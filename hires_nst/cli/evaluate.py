@@ -8,8 +8,8 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from hires_nst.cli.progress import json_line
 from hires_nst.cli.stylize import Json
+from hires_nst.events import json_line
 from hires_nst.quantities import number
 
 

@@ -14,7 +14,7 @@ from typing import Annotated, Any
 import typer
 
 from hires_nst.backbones.registry import BACKBONES
-from hires_nst.config import PRESETS, Config, InitKind, gather, merge, parse_config
+from hires_nst.config import PRESETS, Config, InitKind, assign, gather, merge, parse_config
 from hires_nst.errors import ConfigError, nearest
 
 SOURCE, SIZE, LOOK, ENGINE = "Configuration", "Size and file", "Look", "Engine"
@@ -131,14 +131,22 @@ class ConfigOptions:
         typer.Option(metavar="NAME", help="Of the convolutions: auto, float32 or bfloat16.", rich_help_panel=ENGINE),
     ] = None
 
-    def effective(self, styles: Sequence[Path] = ()) -> Config:
+    def sources(self) -> dict[str, Any]:
+        """What the preset and the file say; errors as `effective`."""
+        return gather(self.config, preset=self.preset)
+
+    def effective(self, styles: Sequence[Path] = (), *, sources: Mapping[str, Any] | None = None) -> Config:
         """The configuration of all sources together; `styles` replace those of the sources below.
+
+        `sources` is what stands in the place of the preset and the file, when it is given.
 
         Raises:
             ConfigError: an option, a key or a value that does not exist or does not go with the others.
             InputError: the configuration file cannot be read.
         """
-        below = gather(self.config, preset=self.preset, assignments=self.assignments or ())
+        below = dict(self.sources() if sources is None else sources)
+        for assignment in self.assignments or ():
+            below = assign(below, assignment)
         chosen: dict[str, Any] = {}
         for name, key in _KEYS.items():
             value = getattr(self, name)

@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import json
-import math
 import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Any
 
 import typer
 from rich.console import Console, Group, RenderableType
@@ -18,7 +15,7 @@ from rich.table import Table
 from rich.text import Text
 
 from hires_nst import events
-from hires_nst.events import Event, OnEvent
+from hires_nst.events import Event, OnEvent, json_line
 from hires_nst.quantities import duration as duration
 
 Clock = Callable[[], float]
@@ -231,21 +228,6 @@ def showing(*, quiet: bool, as_json: bool, console: Console | None = None) -> It
                 console.print(text, markup=False, highlight=False)
 
         yield update
-
-
-def json_line(data: Any) -> str:
-    """JSON on one line; numbers that JSON cannot say become null."""
-    return json.dumps(_plain(data), ensure_ascii=False, allow_nan=False)
-
-
-def _plain(data: Any) -> Any:
-    if isinstance(data, dict):
-        return {str(key): _plain(value) for key, value in data.items()}
-    if isinstance(data, (list, tuple)):
-        return [_plain(value) for value in data]
-    if isinstance(data, float):
-        return data if math.isfinite(data) else None
-    return data if data is None or isinstance(data, (str, int, bool)) else str(data)
 
 
 def _bar(done: float, total: float, before: str, after: str) -> Table:

@@ -5,25 +5,59 @@ from typing import Annotated
 
 import typer
 
+from hires_nst.cli.batch import carried_out
 from hires_nst.cli.progress import duration, showing
 from hires_nst.cli.signals import MaxHours, Until, stopping
 from hires_nst.cli.stylize import Json
+from hires_nst.errors import ConfigError
+from hires_nst.stopping import Stop
 
 
 def resume(
-    run_dir: Annotated[Path, typer.Argument(metavar="RUN_DIR", help="The run directory, such as print.tif.run.")],
+    folder: Annotated[
+        Path, typer.Argument(metavar="DIR", help="A run directory, such as print.tif.run, or a batch's output folder.")
+    ],
+    retry_failed: Annotated[
+        bool, typer.Option("--retry-failed", help="Of a batch: try what failed in earlier runs again.")
+    ] = False,
     until: Until = None,
     max_hours: MaxHours = None,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Print errors only.")] = False,
     json: Json = False,
 ) -> None:
-    """Go on with an interrupted run, with the settings that it began with."""
-    with (
-        stopping(until=until, max_hours=max_hours, quiet=quiet or json) as stop,
-        showing(quiet=quiet, as_json=json) as on_event,
-    ):
+    """Go on with an interrupted run or batch, with the settings that it began with."""
+    from hires_nst.batch.ledger import ledger_file
+
+    code = 0
+    with stopping(until=until, max_hours=max_hours, quiet=quiet or json) as stop:
+        if ledger_file(folder).is_file():
+            code = resume_batch(folder.absolute(), stop, retry_failed=retry_failed, quiet=quiet, as_json=json)
+        elif retry_failed:
+            raise ConfigError(f"--retry-failed belongs to a batch, and {folder} is not the output folder of one")
+        else:
+            resume_run(folder, stop, quiet=quiet, as_json=json)
+    if code:
+        raise typer.Exit(code)
+
+
+def resume_run(folder: Path, stop: Stop, *, quiet: bool, as_json: bool) -> None:
+    """Go on with a run."""
+    with showing(quiet=quiet, as_json=as_json) as on_event:
         from hires_nst import pipeline
 
-        result = pipeline.resume(run_dir, stop=stop, on_event=on_event)
-    if not quiet and not json:
+        result = pipeline.resume(folder, stop=stop, on_event=on_event)
+    if not quiet and not as_json:
         typer.echo(f"{result.output}: {result.width} x {result.height} px in {duration(result.seconds)}")
+
+
+def resume_batch(folder: Path, stop: Stop, *, retry_failed: bool, quiet: bool, as_json: bool) -> int:
+    """Go on with a batch; the exit code."""
+    from dataclasses import replace
+
+    from hires_nst.batch.ledger import reading
+    from hires_nst.batch.orders import stored
+
+    with reading(folder) as database:
+        jobs, orders = stored(database, folder)
+    orders = replace(orders, retry_failed=retry_failed)
+    return carried_out(jobs, folder, orders, stop, page=True, quiet=quiet, as_json=as_json)

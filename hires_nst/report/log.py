@@ -180,6 +180,15 @@ class _Reader:
         )
 
 
+def last_moment(path: Path, after: float, before: float) -> float | None:
+    """When the last event between two moments was logged, all in seconds since the epoch; None where there is none."""
+    try:
+        times = [event["time"] for event in read_events(path) if _is_number(event.get("time"))]
+    except OSError:
+        return None
+    return max((float(time) for time in times if after <= time <= before), default=None)
+
+
 def thinned(points: Points, most: int = MAX_POINTS) -> Points:
     """At most `most` of the points, evenly chosen, the first and the last among them."""
     if len(points) <= most:

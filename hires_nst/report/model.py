@@ -11,7 +11,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any, Literal
 
-State = Literal["done", "failed", "skipped", "waiting", "running"]
+State = Literal["done", "failed", "skipped", "waiting", "running", "interrupted"]
 Points = tuple[tuple[float, float], ...]
 """(evaluations of each pixel so far, value) in ascending order of the first."""
 

@@ -102,7 +102,7 @@ def page_of(report: Report, pictures: Sequence[JobPictures], folder: Path) -> st
         totals=report.totals,
         cards=cards,
         retries=retries(report.in_state("failed")),
-        others=report.in_state("running", "waiting", "skipped"),
+        others=report.in_state("running", "interrupted", "waiting", "skipped"),
         shared=tuple(shared.items()),
         mat=mat_proportions([made for made in pictures if made.after]),
         files=FOLDER,

@@ -1,4 +1,4 @@
-"""Where reports come from: a folder that a run wrote, as a `Report`."""
+"""Where reports come from: a folder that a run or a batch wrote, as a `Report`."""
 
 from __future__ import annotations
 
@@ -6,13 +6,15 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from hires_nst import __version__
+from hires_nst import __version__, run_folder
+from hires_nst.batch.ledger import ledger_file
 from hires_nst.config import read_yaml
 from hires_nst.errors import HiresNstError, InputError
-from hires_nst.report.log import read_log
-from hires_nst.report.model import Report, ReportedJob
-
-LOG, CONFIG = "events.jsonl", "config.yaml"
+from hires_nst.report.batches import of_batch
+from hires_nst.report.log import RunLog, read_log
+from hires_nst.report.model import Report, ReportedJob, State
+from hires_nst.run_folder import CONFIG, LOG
+from hires_nst.run_record import read_record
 
 
 def gather(folder: Path) -> Report:
@@ -22,11 +24,14 @@ def gather(folder: Path) -> Report:
         InputError: it is no folder that this program writes, or it cannot be read.
     """
     if not folder.is_dir():
-        raise InputError(f"{folder} is no folder; give a run directory, which holds {LOG}")
-    # One line for each kind of folder that there is.
+        raise InputError(f"{folder} is no folder; give a run directory, or the output folder of a batch")
+    if ledger_file(folder).is_file():
+        return of_batch(folder)
     if (folder / LOG).is_file():
         return of_run(folder)
-    raise InputError(f"there is no {LOG} in {folder}, so it is no run directory; give the folder of a run")
+    raise InputError(
+        f"there is neither a ledger nor {LOG} in {folder}; give a run directory, or the output folder of a batch"
+    )
 
 
 def of_run(folder: Path) -> Report:
@@ -46,7 +51,7 @@ def of_run(folder: Path) -> Report:
     output = _found(log.output, folder)
     job = ReportedJob(
         name=output.stem or folder.stem,
-        state="done" if log.seconds is not None else "running",
+        state=_state(folder, log),
         content=_found(log.content, folder),
         styles=tuple(_found(path, folder) for path in style_paths(settings)),
         output=output,
@@ -68,6 +73,17 @@ def of_run(folder: Path) -> Report:
         working_seconds=log.seconds,
         machine=f"{log.model} on {log.device}" if log.device else "",
     )
+
+
+def _state(folder: Path, log: RunLog) -> State:
+    """What became of the run: by its lock and its record, and by its log where there is no record to read."""
+    if run_folder.holder(folder) is not None:
+        return "running"
+    try:
+        done = read_record(folder).is_written(folder)
+    except HiresNstError:
+        done = log.seconds is not None
+    return "done" if done else "interrupted"
 
 
 def style_paths(settings: Mapping[str, Any]) -> list[str]:

@@ -1,0 +1,144 @@
+"""Pictures in a batch against as many single runs, and what the ledger of a batch costs a job.
+
+python benchmarks/batch.py [--pictures 20 --megapixels 1.0 --jobs 2000 --only pictures|ledger]
+"""
+
+from __future__ import annotations
+
+import argparse
+import subprocess
+import sys
+import tempfile
+import time
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+from common import SAMPLES, picture, report
+from PIL import Image
+
+from hires_nst.batch.jobs import expand
+from hires_nst.batch.ledger import Entry, Ledger, Outcome
+from hires_nst.batch.marks import Mark
+from hires_nst.batch.orders import Orders
+from hires_nst.batch.runner import run_batch
+from hires_nst.batch.tasks import Painted, Task
+from hires_nst.batch.workers import Pool
+from hires_nst.config import Batch, StyleImage, load_config
+from hires_nst.events import OnEvent
+from hires_nst.stopping import Stop
+
+STYLE = SAMPLES / "styles" / "flow_strokes.jpg"
+CONTENTS = ("landscape", "astronaut")
+
+
+class Nothing:
+    """An engine that paints an empty file at once."""
+
+    def paint(self, task: Task, *, stop: Stop, on_event: OnEvent) -> Painted:
+        task.picture.touch()
+        return Painted(1, 1, {})
+
+
+def make_photographs(folder: Path, count: int, megapixels: float) -> None:
+    """Sample photographs of that size, no two alike."""
+    height = round((megapixels * 1e6 / 1.5) ** 0.5)
+    for number in range(count):
+        pixels = picture("contents", CONTENTS[number % len(CONTENTS)], round(height * 1.5), height).pixels
+        shifted = np.roll(pixels, 37 * number, axis=1)
+        Image.fromarray(np.rint(shifted * 255).astype(np.uint8)).save(folder / f"{number}.png")
+
+
+def program(*arguments: str | Path) -> float:
+    """Seconds that the program takes."""
+    began = time.monotonic()
+    subprocess.run([sys.executable, "-m", "hires_nst.cli", *map(str, arguments), "--quiet"], check=True)
+    return time.monotonic() - began
+
+
+def stylize_calls(photos: Path, out: Path) -> float:
+    """Seconds of one call of `stylize` after the other in one process, as a script would do it."""
+    code = (
+        "import sys; from pathlib import Path; from hires_nst import Config, stylize\n"
+        "for p in sorted(Path(sys.argv[1]).iterdir()): stylize(p, Path(sys.argv[2]) / p.name, style=sys.argv[3])"
+    )
+    began = time.monotonic()
+    subprocess.run([sys.executable, "-c", code, str(photos), str(out), str(STYLE)], check=True)
+    return time.monotonic() - began
+
+
+def pictures(folder: Path, count: int, megapixels: float) -> list[list[str]]:
+    """Rows of a table: seconds of a batch, of single commands and of calls of `stylize`."""
+    photos = folder / "photos"
+    for name in ("photos", "single", "calls"):
+        (folder / name).mkdir()
+    make_photographs(photos, count, megapixels)
+    batch = program("batch", photos, STYLE, "-o", folder / "batch", "--no-report")
+    single = sum(
+        program("stylize", path, STYLE, "-o", folder / "single" / path.name) for path in sorted(photos.iterdir())
+    )
+    calls = stylize_calls(photos, folder / "calls")
+    what = f"{count} pictures of {megapixels:g} MP"
+    rows = [
+        ("one batch", batch),
+        ("as many commands `hires-nst stylize`", single),
+        ("as many calls of `stylize`", calls),
+    ]
+    return [[what, name, f"{seconds:.1f}", f"{seconds / batch:.3f}"] for name, seconds in rows]
+
+
+def ledger_alone(folder: Path, count: int) -> float:
+    """Seconds of claiming and finishing jobs, with nothing in between."""
+    entries = [Entry(f"id{n}", f"{n}.png", f"{n}.jpg", "key") for n in range(count)]
+    mark = Mark(1, 1, "digest")
+    outcome = Outcome(1, 1, 1.0, {"loss": 0.5}, "settings", (mark, mark), mark)
+    with Ledger(folder, lease_seconds=60) as ledger:
+        began = time.monotonic()
+        ledger.enter(entries, {"key": {}})
+        ledger.plan(entries)
+        while (row := ledger.claim()) is not None:
+            ledger.finish(row.id, outcome, publish=lambda: None)
+        ledger.flush()
+    return time.monotonic() - began
+
+
+def whole_batch(folder: Path, count: int) -> float:
+    """Seconds of a batch whose engine does nothing: ledger, logs, a worker process and its messages."""
+    photos = folder / "photos"
+    photos.mkdir()
+    for number in range(count):
+        (photos / f"{number}.jpg").touch()
+    config, out = load_config(), folder / "out"
+    began = time.monotonic()
+    jobs = expand(photos, [StyleImage(image=STYLE)], out, config_for=lambda own: config)
+    summary = run_batch(
+        jobs, out, orders=Orders(Batch()), stop=Stop(), make_executor=partial(Pool, [Nothing], lease_seconds=60)
+    )  # fmt: skip
+    assert summary.counts["done"] == count
+    return time.monotonic() - began
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--pictures", type=int, default=20)
+    parser.add_argument("--megapixels", type=float, default=1.0)
+    parser.add_argument("--jobs", type=int, default=2000)
+    parser.add_argument("--only", choices=("pictures", "ledger"))
+    options = parser.parse_args()
+    if options.only != "pictures":
+        rows = []
+        for name, measure in (("the ledger alone", ledger_alone), ("a batch of jobs that do nothing", whole_batch)):
+            with tempfile.TemporaryDirectory() as folder:
+                seconds = measure(Path(folder), options.jobs)
+            rows.append([name, str(options.jobs), f"{seconds:.2f}", f"{1000 * seconds / options.jobs:.2f}"])
+        header = ["what", "jobs", "seconds", "milliseconds a job"]
+        report("batch_ledger", "What the ledger of a batch costs", header, rows, script="batch")
+    if options.only != "ledger":
+        with tempfile.TemporaryDirectory() as folder:
+            rows = pictures(Path(folder), options.pictures, options.megapixels)
+        header = ["what", "how", "seconds", "relative to the batch"]
+        report("batch", "A batch against single runs", header, rows)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,472 @@
+"""The ledger of a batch: what became of each job, in a SQLite file that several processes share.
+
+Every change of a state is one transaction. A job that is running belongs to the process that claimed it until its lease
+runs out; the owner renews it as long as it lives, so the jobs of a killed one become free by themselves.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import secrets
+import socket
+import sqlite3
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Literal, get_args
+
+from hires_nst.batch.marks import Mark
+from hires_nst.batch.names import BOOKS
+from hires_nst.errors import ConfigError, HiresNstError, InputError, ResourceError
+
+State = Literal["waiting", "running", "done", "failed", "skipped"]
+STATES: tuple[State, ...] = get_args(State)
+VERSION = 1
+
+_SCHEMA = f"""
+CREATE TABLE jobs (
+    id TEXT PRIMARY KEY,
+    output TEXT NOT NULL UNIQUE,
+    content TEXT NOT NULL,
+    config TEXT NOT NULL,
+    state TEXT NOT NULL CHECK (state IN ({", ".join(map(repr, STATES))})),
+    attempts INTEGER NOT NULL DEFAULT 0,
+    failures INTEGER NOT NULL DEFAULT 0,
+    not_before REAL NOT NULL DEFAULT 0,
+    owner TEXT,
+    lease REAL,
+    owned INTEGER NOT NULL DEFAULT 0,
+    added REAL NOT NULL,
+    started REAL,
+    ended REAL,
+    seconds REAL,
+    width INTEGER,
+    height INTEGER,
+    losses TEXT NOT NULL DEFAULT '{{}}',
+    error TEXT,
+    fingerprint TEXT,
+    inputs TEXT,
+    picture TEXT
+);
+CREATE INDEX jobs_state ON jobs (state);
+CREATE TABLE configs (fingerprint TEXT PRIMARY KEY, settings TEXT NOT NULL);
+CREATE TABLE changes (
+    job TEXT NOT NULL REFERENCES jobs (id), time REAL NOT NULL, state TEXT NOT NULL, owner TEXT, note TEXT
+);
+CREATE INDEX changes_job ON changes (job);
+CREATE TABLE runs (time REAL NOT NULL, owner TEXT NOT NULL, orders TEXT NOT NULL);
+PRAGMA user_version = {VERSION};
+"""
+
+
+@dataclass(frozen=True)
+class Row:
+    """A job in the ledger.
+
+    Attributes:
+        output: the picture's path relative to the batch folder, in POSIX form.
+        config: the key of its settings, see `Ledger.settings`.
+        attempts: how often it was started; `failures`: how often that failed since it was last asked for.
+        not_before: seconds since the epoch before which it is not to be started.
+        owner, lease: who has it while it is running, and until when (seconds since the epoch).
+        owned: the file at `output` was written by this batch, or may be replaced.
+        added, started, ended: seconds since the epoch.
+        seconds: that the last successful attempt took.
+        width, height: of the picture, in pixels.
+        losses: by name, as the engine measured them last.
+        error: why it failed or was skipped, in one sentence.
+        fingerprint, inputs, picture: of the settings, the input files in their order and the picture when it was done.
+    """
+
+    id: str
+    output: str
+    content: str
+    config: str
+    state: State
+    attempts: int
+    failures: int
+    not_before: float
+    owner: str | None
+    lease: float | None
+    owned: bool
+    added: float
+    started: float | None
+    ended: float | None
+    seconds: float | None
+    width: int | None
+    height: int | None
+    losses: Mapping[str, float]
+    error: str | None
+    fingerprint: str | None
+    inputs: tuple[Mark, ...] | None
+    picture: Mark | None
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A job as a process wants it entered: the state that it begins in, and why if it is not `waiting`.
+
+    `seen` is the state that this was concluded from, None where the job was not there: where another process changed it
+    in the meantime, that holds.
+    """
+
+    id: str
+    output: str
+    content: str
+    config: str
+    state: State = "waiting"
+    note: str | None = None
+    seen: State | None = None
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What a successful attempt left: see `Row`."""
+
+    width: int
+    height: int
+    seconds: float
+    losses: Mapping[str, float]
+    fingerprint: str
+    inputs: tuple[Mark, ...]
+    picture: Mark
+
+
+def ledger_file(folder: Path) -> Path:
+    """Where the ledger of a batch folder is."""
+    return folder / BOOKS / "ledger.sqlite"
+
+
+class Ledger:
+    """The ledger of a batch folder, for one process; use it as a context manager, from one thread.
+
+    Attributes:
+        owner: this process, in words.
+        lease_seconds: after which a claim that is not renewed is void.
+    """
+
+    def __init__(self, folder: Path, *, lease_seconds: float, clock: Callable[[], float] = time.time) -> None:
+        """Open the ledger of `folder`, and make it if there is none.
+
+        Raises:
+            ConfigError: the ledger is of another version of this program, or is none.
+        """
+        self.owner = f"{socket.gethostname()}:{os.getpid()}:{secrets.token_hex(4)}"
+        self.lease_seconds = lease_seconds
+        self._clock = clock
+        file = ledger_file(folder)
+        file.parent.mkdir(parents=True, exist_ok=True)
+        self._file = file
+        self._database = _connect(file)
+        try:
+            _check_version(self._database, file, new=True)
+            self._database.execute("PRAGMA journal_mode = WAL")
+            self._database.execute("PRAGMA synchronous = NORMAL")  # see `flush`
+            with self._transaction():
+                if not self._database.execute("PRAGMA user_version").fetchone()[0]:
+                    for statement in _SCHEMA.split(";\n"):
+                        self._database.execute(statement)
+            self._database.execute(
+                "CREATE TEMP TABLE plan (id TEXT PRIMARY KEY, position INTEGER, content TEXT, config TEXT)"
+            )
+        except BaseException:
+            self._database.close()
+            raise
+
+    def __enter__(self) -> Ledger:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close the file."""
+        self._database.close()
+
+    def flush(self) -> None:
+        """Bring what was entered to the disk, lest a power cut take it.
+
+        Transactions alone outlive the death of this process, and keep their order in a power cut; to wait for the disk
+        at each of them would take longer than everything else that the ledger does.
+        """
+        with suppress(OSError):  # a file system that cannot
+            log = os.open(f"{self._file}-wal", os.O_RDONLY)
+            try:
+                os.fsync(log)
+            finally:
+                os.close(log)
+
+    def rows(self) -> dict[str, Row]:
+        """Every job, by its id, in the order of entry."""
+        return read_rows(self._database)
+
+    def enter(self, entries: Sequence[Entry], settings: Mapping[str, Any]) -> None:
+        """Enter jobs that are not there yet, and change the state of those that are and that nobody works on.
+
+        `settings` has the JSON-ready settings of each key in `Entry.config`. A job whose state and note are as they
+        should be stays as it is.
+        """
+        now = self._clock()
+        with self._transaction() as database:
+            database.executemany(
+                "INSERT OR IGNORE INTO configs VALUES (?, ?)",
+                [(key, json.dumps(value, ensure_ascii=False)) for key, value in settings.items()],
+            )
+            before = {row[0]: (row[1], row[2]) for row in database.execute("SELECT id, state, error FROM jobs")}
+            for entry in entries:
+                if entry.id not in before:
+                    database.execute(
+                        "INSERT INTO jobs (id, output, content, config, state, error, added) "
+                        "VALUES (?, ?, ?, ?, ?, ?, ?)",
+                        (entry.id, entry.output, entry.content, entry.config, entry.state, entry.note, now),
+                    )
+                elif before[entry.id][0] != entry.seen or before[entry.id] == (entry.state, entry.note):
+                    continue
+                else:
+                    database.execute(
+                        "UPDATE jobs SET state = ?, error = ?, failures = 0, not_before = 0 WHERE id = ?",
+                        (entry.state, entry.note, entry.id),
+                    )
+                self._note(entry.id, entry.state, entry.note, now)
+
+    def note_run(self, orders: Mapping[str, Any]) -> None:
+        """Keep the JSON-ready orders of a run that begins."""
+        with self._transaction() as database:
+            database.execute("INSERT INTO runs VALUES (?, ?, ?)", (self._clock(), self.owner, json.dumps(dict(orders))))
+
+    def plan(self, entries: Iterable[Entry]) -> None:
+        """The jobs that this process works on, in this order."""
+        with self._transaction() as database:
+            database.execute("DELETE FROM plan")
+            database.executemany(
+                "INSERT INTO plan VALUES (?, ?, ?, ?)",
+                [(entry.id, place, entry.content, entry.config) for place, entry in enumerate(entries)],
+            )
+
+    def claim(self) -> Row | None:
+        """Take the plan's first job that is free, if there is one: waiting, or another's whose lease has run out."""
+        now = self._clock()
+        with self._transaction() as database:
+            found = database.execute(
+                "SELECT jobs.id, plan.content, plan.config FROM plan JOIN jobs USING (id) "
+                "WHERE (state = 'waiting' AND not_before <= :now) "
+                "OR (state = 'running' AND lease < :now AND owner <> :owner) ORDER BY position LIMIT 1",
+                {"now": now, "owner": self.owner},
+            ).fetchone()
+            if found is None:
+                return None
+            database.execute(
+                "UPDATE jobs SET state = 'running', owner = ?, lease = ?, attempts = attempts + 1, started = ?, "
+                "content = ?, config = ?, ended = NULL, error = NULL, fingerprint = NULL, inputs = NULL, "
+                "picture = NULL WHERE id = ?",
+                (self.owner, now + self.lease_seconds, now, found[1], found[2], found[0]),
+            )
+            self._note(found[0], "running", None, now)
+            return self._row(found[0])
+
+    def renew(self) -> frozenset[str]:
+        """Prolong every lease of this process; the ids of the jobs that it still has."""
+        with self._transaction() as database:
+            database.execute(
+                "UPDATE jobs SET lease = ? WHERE owner = ? AND state = 'running'",
+                (self._clock() + self.lease_seconds, self.owner),
+            )
+            held = database.execute("SELECT id FROM jobs WHERE owner = ? AND state = 'running'", (self.owner,))
+            return frozenset(row[0] for row in held)
+
+    def finish(self, id: str, outcome: Outcome, *, publish: Callable[[], None]) -> bool:
+        """Bring the picture to its place with `publish`, and enter the job as done, unless another has it by now.
+
+        The place is marked as this batch's own first, so that a crash between the two leaves nothing that a later
+        attempt may not replace.
+
+        Returns:
+            Whether it was this process's to finish.
+        """
+        with self._transaction() as database:
+            if not self._holds(id):
+                return False
+            database.execute("UPDATE jobs SET owned = 1 WHERE id = ?", (id,))
+        with self._transaction() as database:
+            if not self._holds(id):
+                return False
+            publish()
+            now = self._clock()
+            database.execute(
+                "UPDATE jobs SET state = 'done', owner = NULL, lease = NULL, failures = 0, ended = ?, seconds = ?, "
+                "width = ?, height = ?, losses = ?, fingerprint = ?, inputs = ?, picture = ? WHERE id = ?",
+                (
+                    now, outcome.seconds, outcome.width, outcome.height, json.dumps(dict(outcome.losses)),
+                    outcome.fingerprint, json.dumps([asdict(mark) for mark in outcome.inputs]),
+                    json.dumps(asdict(outcome.picture)), id,
+                ),
+            )  # fmt: skip
+            self._note(id, "done", None, now)
+        return True
+
+    def fail(self, id: str, reason: str, *, retries: int, wait: float) -> State | None:
+        """Enter a failed attempt: the job waits for another one after `wait` seconds, or is failed for good.
+
+        Returns:
+            Its state; None when it was not this process's any more.
+        """
+        with self._transaction() as database:
+            if not self._holds(id):
+                return None
+            now = self._clock()
+            failures = database.execute("SELECT failures FROM jobs WHERE id = ?", (id,)).fetchone()[0] + 1
+            state: State = "failed" if failures > retries else "waiting"
+            self._let_go(id, state, reason, now, failures=failures, not_before=now + wait)
+        return state
+
+    def set_aside(self, id: str, reason: str) -> bool:
+        """Enter a claimed job as skipped; whether it was this process's."""
+        with self._transaction():
+            held = self._holds(id)
+            if held:
+                self._let_go(id, "skipped", reason, self._clock())
+        return held
+
+    def release(self, id: str) -> None:
+        """Give an interrupted job back: it waits, and counts as no failure."""
+        with self._transaction():
+            if self._holds(id):
+                self._let_go(id, "waiting", None, self._clock())
+
+    def postpone(self, id: str, reason: str, *, wait: float) -> None:
+        """Give a job back that cannot be begun yet: it waits for so many seconds, and counts as no failure."""
+        with self._transaction():
+            if self._holds(id):
+                now = self._clock()
+                self._let_go(id, "waiting", reason, now, not_before=now + wait)
+
+    def counts(self) -> dict[State, int]:
+        """How many jobs of the plan are in which state; all states are there."""
+        found = self._database.execute("SELECT state, count(*) FROM plan JOIN jobs USING (id) GROUP BY state")
+        return {**dict.fromkeys(STATES, 0), **dict(found.fetchall())}
+
+    def pending(self) -> frozenset[str]:
+        """The ids of the plan's jobs that are waiting or running."""
+        found = self._database.execute("SELECT id FROM plan JOIN jobs USING (id) WHERE state IN ('waiting', 'running')")
+        return frozenset(row[0] for row in found)
+
+    def next_time(self) -> float | None:
+        """When the next job of the plan may become free, in seconds since the epoch; None when none is pending."""
+        found = self._database.execute(
+            "SELECT min(CASE state WHEN 'waiting' THEN not_before ELSE lease END) FROM plan JOIN jobs USING (id) "
+            "WHERE state IN ('waiting', 'running')"
+        ).fetchone()
+        return None if found[0] is None else float(found[0])
+
+    def own(self, id: str) -> None:
+        """Let the job replace what is at its place."""
+        with self._transaction() as database:
+            database.execute("UPDATE jobs SET owned = 1 WHERE id = ?", (id,))
+
+    def _row(self, id: str) -> Row:
+        return _as_row(self._database.execute("SELECT * FROM jobs WHERE id = ?", (id,)).fetchone())
+
+    def _holds(self, id: str) -> bool:
+        """Whether the job is this process's; a lease that ran out is still good while nobody took the job over."""
+        found = self._database.execute("SELECT owner, state FROM jobs WHERE id = ?", (id,)).fetchone()
+        return found is not None and (found[0], found[1]) == (self.owner, "running")
+
+    def _let_go(
+        self, id: str, state: State, note: str | None, now: float, *, failures: int = 0, not_before: float = 0
+    ) -> None:
+        self._database.execute(
+            "UPDATE jobs SET state = ?, owner = NULL, lease = NULL, ended = ?, error = ?, failures = max(failures, ?), "
+            "not_before = ? WHERE id = ?",
+            (state, now, note, failures, not_before, id),
+        )
+        self._note(id, state, note, now)
+
+    def _note(self, id: str, state: State, note: str | None, now: float) -> None:
+        self._database.execute("INSERT INTO changes VALUES (?, ?, ?, ?, ?)", (id, now, state, self.owner, note))
+
+    @contextmanager
+    def _transaction(self) -> Iterator[sqlite3.Connection]:
+        try:
+            self._database.execute("BEGIN IMMEDIATE")
+            try:
+                yield self._database
+            except BaseException:
+                self._database.execute("ROLLBACK")
+                raise
+            self._database.execute("COMMIT")
+        except sqlite3.OperationalError as error:
+            if "full" in str(error):
+                raise ResourceError("no space left on the disk for the batch's ledger; free some and go on") from error
+            raise HiresNstError(f"the batch's ledger cannot be written ({error}); check its folder") from error
+
+
+@contextmanager
+def reading(folder: Path) -> Iterator[sqlite3.Connection]:
+    """The ledger of a batch folder, to look at only.
+
+    Raises:
+        InputError: there is none. ConfigError: it is of another version.
+    """
+    file = ledger_file(folder)
+    if not file.is_file():
+        raise InputError(f"{folder} is not the folder of a batch: it has no {BOOKS}/{file.name}")
+    database = _connect(file)  # not read-only, which cannot share a WAL on every system
+    try:
+        database.execute("PRAGMA query_only = 1")
+        _check_version(database, file, new=False)
+        yield database
+    finally:
+        database.close()
+
+
+def read_rows(database: sqlite3.Connection) -> dict[str, Row]:
+    """Every job, by its id, in the order of entry."""
+    return {row["id"]: _as_row(row) for row in database.execute("SELECT * FROM jobs ORDER BY rowid")}
+
+
+def read_settings(database: sqlite3.Connection) -> dict[str, dict[str, Any]]:
+    """The effective settings of each key in `Row.config`, ready for `parse_config`."""
+    return {key: json.loads(text) for key, text in database.execute("SELECT fingerprint, settings FROM configs")}
+
+
+def read_orders(database: sqlite3.Connection) -> dict[str, Any] | None:
+    """The orders of the last run; None when there was none."""
+    found = database.execute("SELECT orders FROM runs ORDER BY rowid DESC LIMIT 1").fetchone()
+    return None if found is None else dict(json.loads(found[0]))
+
+
+def read_changes(database: sqlite3.Connection) -> list[tuple[str, float, State, str | None]]:
+    """Every change of a state in its order: the job's id, the time, the state and the reason."""
+    return [tuple(row) for row in database.execute("SELECT job, time, state, note FROM changes ORDER BY rowid")]
+
+
+def _connect(file: Path) -> sqlite3.Connection:
+    try:
+        database = sqlite3.connect(file, timeout=60, isolation_level=None)
+    except sqlite3.OperationalError as error:
+        raise HiresNstError(f"the ledger {file} cannot be opened ({error}); check the folder's permissions") from None
+    database.row_factory = sqlite3.Row
+    return database
+
+
+def _check_version(database: sqlite3.Connection, file: Path, *, new: bool) -> None:
+    try:
+        version = database.execute("PRAGMA user_version").fetchone()[0]
+    except sqlite3.DatabaseError as error:
+        raise ConfigError(f"the ledger {file} is damaged ({error}); move it away to start anew") from None
+    if version != VERSION and not (new and version == 0):
+        raise ConfigError(f"the ledger {file} was written by another version of this program; take another folder")
+
+
+def _as_row(row: sqlite3.Row) -> Row:
+    values = dict(zip(row.keys(), row, strict=True))
+    values["owned"] = bool(values["owned"])
+    values["losses"] = json.loads(values["losses"])
+    if values["inputs"] is not None:
+        values["inputs"] = tuple(Mark(**mark) for mark in json.loads(values["inputs"]))
+    if values["picture"] is not None:
+        values["picture"] = Mark(**json.loads(values["picture"]))
+    return Row(**values)

@@ -1,0 +1,43 @@
+"""Marks of files: whether a file is still the one that it was."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+
+@dataclass(frozen=True)
+class Mark:
+    """A file as it was: bytes, time of its last change in nanoseconds, SHA-256 in hexadecimal."""
+
+    size: int
+    modified: int
+    digest: str
+
+
+def mark(path: Path) -> Mark:
+    """The mark of a file, which is read to its end.
+
+    Raises:
+        OSError: it cannot be read.
+    """
+    digest = hashlib.sha256()
+    with path.open("rb") as file:
+        state = os.fstat(file.fileno())
+        while block := file.read(1 << 20):
+            digest.update(block)
+    return Mark(state.st_size, state.st_mtime_ns, digest.hexdigest())
+
+
+def unchanged(path: Path, before: Mark) -> bool:
+    """Whether the file has the content that it had; it is read only when its time of change is another one.
+
+    Raises:
+        OSError: it cannot be read.
+    """
+    state = path.stat()
+    if state.st_size != before.size:
+        return False
+    return state.st_mtime_ns == before.modified or mark(path).digest == before.digest

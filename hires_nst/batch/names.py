@@ -1,0 +1,105 @@
+"""Names: the natural order of files, and the pictures' names from a template."""
+
+from __future__ import annotations
+
+import re
+import string
+import unicodedata
+from collections.abc import Iterable, Mapping
+from pathlib import PurePosixPath
+
+from hires_nst.errors import ConfigError, nearest
+
+FIELDS = ("content", "style", "index", "parent", "width", "height", "preset")
+SUFFIXES = (".png", ".jpg", ".jpeg", ".tif", ".tiff")
+BOOKS = ".hires-nst"
+"""The folder inside the output folder where the batch keeps its ledger, logs and unfinished work."""
+
+LONGEST_NAME = 255 - len(".0123456789abcdef.part")
+"""Bytes of a file's name, with room for the temporary name that most file systems must hold too."""
+
+
+def natural(path: str) -> tuple[tuple[tuple[str | int, ...], ...], str]:
+    """A key that sorts as people do: folder by folder, numbers by value, capitals beside small letters.
+
+    Two different paths never have the same key.
+    """
+    return tuple(_pieces(part) for part in path.split("/")), path
+
+
+def _pieces(text: str) -> tuple[str | int, ...]:
+    """Text and numbers in turn, beginning and ending with text."""
+    pieces = re.split("([0-9]+)", text)
+    return tuple(int(piece) if position % 2 else piece.casefold() for position, piece in enumerate(pieces))
+
+
+def fields_of(template: str) -> frozenset[str]:
+    """The fields that a template names.
+
+    Raises:
+        ConfigError: it is no template, names a field that there is not, or ends in no suffix of a picture.
+    """
+    try:
+        parsed = [(name, spec, conversion) for _, name, spec, conversion in string.Formatter().parse(template)]
+    except ValueError as error:
+        raise ConfigError(
+            f"the template {template!r} cannot be read ({error}); write fields such as {{content}}"
+        ) from None
+    names = [name for name, _, _ in parsed if name is not None]
+    for name, spec, conversion in parsed:
+        if name is None:
+            continue
+        if name not in FIELDS:
+            raise ConfigError(f"the template {template!r} has no field {{{name}}} to fill{nearest(name, FIELDS)}")
+        if conversion or (spec and not re.fullmatch("0?[0-9]{1,2}d?", spec)):
+            raise ConfigError(f"the template {template!r} has a format that is not known; write such as {{index:04}}")
+        if spec and name not in ("index", "width", "height"):
+            raise ConfigError(f"the template {template!r}: only index, width and height are numbers with a format")
+    if not template.lower().endswith(SUFFIXES):
+        raise ConfigError(f"the template {template!r} must end in one of {', '.join(SUFFIXES)}")
+    return frozenset(names)
+
+
+def output_name(template: str, values: Mapping[str, str | int], *, folder: str = "") -> str:
+    """The picture's path relative to the output folder, in POSIX form, inside the mirrored `folder`.
+
+    Raises:
+        ConfigError: as `fields_of`; or the name leaves the output folder, is hidden, or is too long.
+    """
+    fields_of(template)
+    rendered = template.format_map(values)
+    path = PurePosixPath(folder) / rendered
+    if rendered.startswith("/") or "\0" in rendered or "\\" in template or ".." in path.parts:
+        raise ConfigError(f"the name {rendered!r} leaves the output folder; write a template without .. in it")
+    hidden = [part for part in PurePosixPath(rendered).parts if part.startswith(".")]
+    if hidden or BOOKS in path.parts or rendered.endswith("/"):
+        raise ConfigError(f"the name {rendered!r} is that of a hidden file; write a template that begins otherwise")
+    for part in path.parts:
+        if len(part.encode("utf-8", "surrogateescape")) > LONGEST_NAME:
+            raise ConfigError(f"the name {part!r} is too long; write a shorter template")
+    return path.as_posix()
+
+
+def check_collisions(named: Iterable[tuple[str, str]]) -> None:
+    """Raise ConfigError unless all outputs are different; `named` has the output and what it is made from.
+
+    Names that differ in capitals or in the form of their accents only are the same on some systems, and count as such.
+    """
+    seen: dict[str, tuple[str, str]] = {}
+    for output, source in named:
+        key = _folded(output)
+        if key in seen:
+            other, first = seen[key]
+            raise ConfigError(
+                f"{first} and {source} would both become {output if other == output else f'{other} and {output}'}; "
+                "tell them apart in --template, with {parent}, {style} or {index}"
+            )
+        seen[key] = output, source
+    for key, (output, _) in seen.items():
+        for folder in PurePosixPath(key).parents:
+            if folder.as_posix() in seen:
+                raise ConfigError(f"{seen[folder.as_posix()][0]} would be both a picture and a folder for {output}")
+
+
+def _folded(name: str) -> str:
+    return unicodedata.normalize("NFC", unicodedata.normalize("NFC", name).casefold())

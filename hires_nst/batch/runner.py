@@ -1,0 +1,343 @@
+"""The batch itself: give jobs out, hear what becomes of them, and write it into the ledger."""
+
+from __future__ import annotations
+
+import math
+import os
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path, PurePosixPath
+
+from hires_nst import events
+from hires_nst.batch.comparison import Comparison, settings_key, there_already
+from hires_nst.batch.events import BatchFinished, BatchStarted, JobDone, JobFailed, JobSkipped, JobStarted, JobTold
+from hires_nst.batch.executor import Executor, MakeExecutor, News
+from hires_nst.batch.jobs import Job, Jobs, in_order
+from hires_nst.batch.ledger import Entry, Ledger, Outcome, State
+from hires_nst.batch.names import BOOKS
+from hires_nst.batch.orders import Orders
+from hires_nst.batch.room import check_room
+from hires_nst.batch.tasks import Busy, Failure, Task
+from hires_nst.errors import OutputError
+from hires_nst.events import Event, OnEvent
+from hires_nst.image_files import sync_folder
+from hires_nst.stopping import Stop
+
+FLUSH_SECONDS = 1.0
+"""The most that a power cut takes from the ledger."""
+
+COUNT_SECONDS = 1.0
+"""How old the count of what is left may be."""
+
+IDLE_SECONDS = 0.2
+"""How long to wait at most before looking at signals, leases and the work of other processes again."""
+
+
+@dataclass(frozen=True)
+class Summary:
+    """How a batch ended: the number of jobs in each state, and why it stopped before its end if it did."""
+
+    counts: Mapping[State, int]
+    painted: int
+    seconds: float
+    stopped: str | None
+    exit_code: int
+
+
+def run_batch(
+    jobs: Jobs,
+    folder: Path,
+    *,
+    orders: Orders,
+    make_executor: MakeExecutor,
+    stop: Stop,
+    on_event: OnEvent = events.ignore,
+) -> Summary:
+    """Paint every picture of a batch that is not there yet, and say what became of each.
+
+    Args:
+        jobs: what there is to do; see `expand`.
+        folder: the output folder; made if it is not there.
+        make_executor: called when anything is to be painted.
+        stop: looked at between jobs; asked for an orderly end, workers finish what they must and the rest waits.
+        on_event: told what happens; see `hires_nst.batch.events`.
+
+    Raises:
+        ConfigError, OutputError: the folder or its ledger is of no use. ResourceError: the disk has no room for all
+        pictures. HiresNstError: workers cannot be started.
+    """
+    _make_folder(folder)
+    with Ledger(folder, lease_seconds=orders.batch.lease_seconds) as ledger:
+        run = _Run(jobs, folder, orders, ledger, stop, on_event)
+        return run.run(make_executor)
+
+
+@dataclass
+class _Pace:
+    """How fast pictures come: from seconds and pixels of finished ones."""
+
+    seconds: float = 0.0
+    pixels: int = 0
+
+    def add(self, seconds: float | None, width: int | None, height: int | None) -> None:
+        if seconds and width and height:
+            self.seconds += seconds
+            self.pixels += width * height
+
+    def left(self, pixels: int, workers: int) -> float | None:
+        return self.seconds / self.pixels * pixels / max(1, workers) if self.pixels else None
+
+
+@dataclass
+class _Run:
+    """One run of a batch, in this process."""
+
+    jobs: Jobs
+    folder: Path
+    orders: Orders
+    ledger: Ledger
+    stop: Stop
+    emit: OnEvent
+    by_id: dict[str, Job] = field(init=False)
+    working: dict[str, int] = field(default_factory=dict)  # jobs in work here, with their workers
+    owned: set[str] = field(default_factory=set)  # of these, those that may replace what is in their place
+    pace: _Pace = field(default_factory=_Pace)
+    left: int = 0
+    counted: float = -math.inf
+    painted: int = 0
+    painted_pixels: int = 0
+    failed_fast: str | None = None
+    closing: bool = False  # too little is left until the deadline to begin anything
+    renewed: float = field(default_factory=time.monotonic)
+    written: set[Path] = field(default_factory=set)  # folders with new pictures whose names may not be on the disk
+    flushed: float = field(default_factory=time.monotonic)
+
+    def __post_init__(self) -> None:
+        self.by_id = {job.id: job for job in self.jobs.jobs}
+
+    def run(self, make_executor: MakeExecutor) -> Summary:
+        """From the comparison with the ledger to the last report."""
+        began = time.monotonic()
+        self.enter()
+        pending = self.ledger.pending()
+        counts = self.ledger.counts()
+        executor = make_executor() if pending else None
+        if executor is not None:
+            try:
+                check_room([self.by_id[id] for id in pending], self.folder, workers=executor.workers)
+            except BaseException:
+                executor.close()
+                raise
+        pixels = sum(self.by_id[id].pixels for id in pending)
+        self.emit(
+            BatchStarted(
+                len(self.by_id), counts["waiting"], counts["running"], counts["done"], counts["failed"],
+                counts["skipped"], dict(self.jobs.left_out), pixels / 1e6, executor.workers if executor else 0,
+            )
+        )  # fmt: skip
+        if executor is not None:
+            try:
+                self.paint(executor)
+                self.wind_up(executor)
+            finally:
+                executor.close()
+                for id in self.working:
+                    self.ledger.release(id)
+                self.flush()
+        return self.summary(time.monotonic() - began)
+
+    def enter(self) -> None:
+        """Bring the jobs into the ledger."""
+        orders, batch = self.orders, self.orders.batch
+        rows = self.ledger.rows()
+        comparison = Comparison(self.folder, batch.changed, orders.retry_failed, orders.overwrite)
+        entries, changes = comparison.entries(self.jobs.jobs, rows)
+        for change in changes:
+            self.emit(change)
+        by_id = {entry.id: entry for entry in entries}
+        for entry in entries:
+            if entry.state == "skipped" and not any(change.job == entry.id for change in changes):
+                self.emit(JobSkipped(entry.id, entry.output, entry.note or ""))
+            row = rows.get(entry.id)
+            if row is not None and entry.state == "done":
+                self.pace.add(row.seconds, row.width, row.height)
+        settings = {settings_key(job): job.config.model_dump(mode="json") for job in self.jobs.jobs}
+        self.ledger.enter(entries, settings)
+        self.ledger.note_run(orders.lasting())
+        open_jobs = [job for job in self.jobs.jobs if by_id[job.id].state in ("waiting", "running")]
+        ordered = [by_id[job.id] for job in in_order(open_jobs, batch.order, seed=orders.seed)]
+        closed: list[Entry] = [entry for entry in entries if entry.state not in ("waiting", "running")]
+        self.ledger.plan([*ordered, *closed])
+
+    def paint(self, executor: Executor) -> None:
+        """Until everything is done, here or elsewhere, or it is time to stop."""
+        while not self.stop.due(math.inf if self.closing and not self.working else 0.0) and self.failed_fast is None:
+            while not self.closing and executor.free and self.give_out(executor):
+                pass
+            if not self.working and not self.ledger.pending():
+                return
+            self.hear(executor.wait(self.patience()))
+            self.look_after_ledger()
+
+    def wind_up(self, executor: Executor) -> None:
+        """After a stop: an orderly end for what is in work."""
+        if self.working:
+            executor.stop(self.failed_fast or self.stop.reason or "the end of the batch")
+        while self.working:
+            self.hear(executor.wait(IDLE_SECONDS))
+            self.look_after_ledger()
+
+    def patience(self) -> float:
+        """Seconds until something may have to be done without news."""
+        if self.working:
+            return IDLE_SECONDS
+        then = self.ledger.next_time()
+        return IDLE_SECONDS if then is None else min(IDLE_SECONDS, max(0.01, then - time.time()))
+
+    def give_out(self, executor: Executor) -> bool:
+        """Start the next job; whether there was one."""
+        row = self.ledger.claim()
+        if row is None:
+            return False
+        job, place = self.by_id[row.id], self.folder / row.output
+        if place.exists() and not (row.owned or self.orders.overwrite):
+            self.skip(job)
+            return True
+        if row.owned or self.orders.overwrite:
+            self.owned.add(job.id)
+        task = Task(
+            id=job.id,
+            content=job.content,
+            config=job.config,
+            inputs=job.inputs,
+            fingerprint=job.fingerprint,
+            folder=self.folder / BOOKS / "jobs" / job.id,
+            suffix=PurePosixPath(job.output).suffix.lower(),
+            attempt=row.attempts,
+        )
+        worker = executor.start(task)
+        self.working[job.id] = worker
+        self.emit(JobStarted(job.id, worker, str(job.content), job.output, row.attempts))
+        return True
+
+    def skip(self, job: Job) -> None:
+        """Leave a job alone whose place is taken."""
+        reason = there_already(self.folder / job.output)
+        if self.ledger.set_aside(job.id, reason):
+            self.emit(JobSkipped(job.id, job.output, reason))
+
+    def hear(self, news: Sequence[News]) -> None:
+        """Take in what the executor has to say."""
+        for item in news:
+            if item.job not in self.working:
+                continue
+            if isinstance(item.what, Event):
+                self.emit(JobTold(item.job, item.worker, item.what))
+                continue
+            del self.working[item.job]
+            if isinstance(item.what, Outcome):
+                self.done(self.by_id[item.job], item.worker, item.what)
+            elif isinstance(item.what, Failure):
+                self.failed(self.by_id[item.job], item.worker, item.what.reason)
+            elif isinstance(item.what, Busy):
+                self.postpone(self.by_id[item.job], item.worker, item.what.reason)
+            else:
+                self.ledger.release(item.job)
+                self.closing = self.closing or self.stop.deadline is not None
+
+    def done(self, job: Job, worker: int, outcome: Outcome) -> None:
+        """Publish a picture and enter it."""
+        place = self.folder / job.output
+        unpublished = self.folder / BOOKS / "jobs" / job.id / f"picture{PurePosixPath(job.output).suffix.lower()}"
+        if place.exists() and job.id not in self.owned:
+            self.skip(job)
+            return
+
+        def publish() -> None:
+            place.parent.mkdir(parents=True, exist_ok=True)
+            unpublished.replace(place)
+            self.written.add(place.parent)
+
+        try:
+            if not self.ledger.finish(job.id, outcome, publish=publish):
+                return  # it was taken over by another process, which will publish its own
+        except OSError as error:
+            self.failed(job, worker, f"{place} cannot be written ({error.strerror or error})")
+            return
+        self.painted += 1
+        self.painted_pixels += outcome.width * outcome.height
+        self.pace.add(outcome.seconds, outcome.width, outcome.height)
+        left = self.pace.left(self.pixels_left(), len(self.working) + 1)
+        self.emit(JobDone(job.id, worker, job.output, outcome.width, outcome.height, outcome.seconds, left))
+
+    def pixels_left(self) -> int:
+        """The pixels of all pictures that are not done, by this process or another; counted anew now and then."""
+        if time.monotonic() - self.counted > COUNT_SECONDS:
+            self.left = sum(self.by_id[id].pixels for id in self.ledger.pending())
+            self.counted = time.monotonic()
+        return self.left
+
+    def failed(self, job: Job, worker: int, reason: str) -> None:
+        """Enter a failed attempt."""
+        batch = self.orders.batch
+        state = self.ledger.fail(job.id, reason, retries=batch.retries, wait=batch.retry_wait)
+        if state is None:
+            return
+        final = state == "failed"
+        if final and self.orders.fail_fast:
+            self.failed_fast = f"{job.output} failed"
+        self.emit(JobFailed(job.id, worker, str(job.content), job.output, reason, final, batch.retry_wait))
+
+    def postpone(self, job: Job, worker: int, reason: str) -> None:
+        """Try a job later whose last owner is still at it."""
+        wait = self.ledger.lease_seconds / 4
+        self.ledger.postpone(job.id, reason, wait=wait)
+        self.emit(JobFailed(job.id, worker, str(job.content), job.output, reason, False, wait))
+
+    def look_after_ledger(self) -> None:
+        """Show the other processes that this one lives, and see to it that what is done is on the disk."""
+        if time.monotonic() - self.renewed > self.ledger.lease_seconds / 4:
+            self.ledger.renew()
+            self.renewed = time.monotonic()
+        if self.written and time.monotonic() - self.flushed > FLUSH_SECONDS:
+            self.flush()
+
+    def flush(self) -> None:
+        """The pictures' names go to the disk before the ledger that speaks of them."""
+        for folder in self.written:
+            sync_folder(folder)
+        self.ledger.flush()
+        self.written.clear()
+        self.flushed = time.monotonic()
+
+    def summary(self, seconds: float) -> Summary:
+        """How it ended."""
+        counts = self.ledger.counts()
+        unfinished = counts["waiting"] + counts["running"] > 0
+        stopped = (self.failed_fast or self.stop.reason) if unfinished else None
+        code = 1 if counts["failed"] else 0
+        if stopped is not None and self.failed_fast is None:
+            code = self.stop.exit_code
+        rate = self.painted_pixels / 1e6 / seconds * 3600 if self.painted and seconds else None
+        self.emit(
+            BatchFinished(
+                self.painted, counts["waiting"], counts["running"], counts["done"], counts["failed"],
+                counts["skipped"], seconds, rate, stopped,
+            )
+        )  # fmt: skip
+        return Summary(counts, self.painted, seconds, stopped, code)
+
+
+def _make_folder(folder: Path) -> None:
+    """Make the output folder.
+
+    Raises:
+        OutputError: that is not possible.
+    """
+    try:
+        (folder / BOOKS).mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise OutputError(f"the folder {folder} cannot be made ({error.strerror}); choose another") from None
+    if not os.access(folder, os.W_OK | os.X_OK):
+        raise OutputError(f"the folder {folder} may not be written to; change its permissions or choose another")

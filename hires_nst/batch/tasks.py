@@ -1,0 +1,175 @@
+"""A job on its way to a worker and back: the task, the engine that does it, and the logs that it leaves."""
+
+from __future__ import annotations
+
+import time
+import traceback
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol, TextIO
+
+from hires_nst import events
+from hires_nst.batch.ledger import Outcome
+from hires_nst.batch.marks import Mark, mark
+from hires_nst.config import Config
+from hires_nst.errors import HiresNstError, Interrupted, RunBusy
+from hires_nst.events import Event, OnEvent
+from hires_nst.stopping import Stop
+
+RUN = "run"
+"""The run directory in a job's own folder."""
+
+
+@dataclass(frozen=True)
+class Task:
+    """A job as a worker gets it.
+
+    Attributes:
+        content: the photograph.
+        config: the effective settings, the paintings included.
+        inputs: every file that the picture depends on.
+        fingerprint: of the settings.
+        folder: the job's own folder in the batch's books: for its logs, its run directory, and its picture until that
+            is published.
+        suffix: of the picture, with the dot.
+        attempt: from 1.
+    """
+
+    id: str
+    content: Path
+    config: Config
+    inputs: tuple[Path, ...]
+    fingerprint: str
+    folder: Path
+    suffix: str
+    attempt: int
+
+    @property
+    def picture(self) -> Path:
+        """Where the picture waits until it is published."""
+        return self.folder / f"picture{self.suffix}"
+
+    @property
+    def run_dir(self) -> Path:
+        """What an interrupted attempt leaves to the next one."""
+        return self.folder / RUN
+
+
+@dataclass(frozen=True)
+class Painted:
+    """What an engine says about a finished picture: its pixels, and its last losses by name."""
+
+    width: int
+    height: int
+    losses: Mapping[str, float]
+
+
+class Engine(Protocol):
+    """Paints one job after another; what it may keep between them, it keeps."""
+
+    def paint(self, task: Task, *, stop: Stop, on_event: OnEvent) -> Painted:
+        """Write the picture to `task.picture`, whole or not at all.
+
+        Raises:
+            Interrupted: `stop` was due; the next attempt goes on from there where that is possible.
+            RunBusy: an earlier attempt of another process is not over.
+            HiresNstError: it is not possible.
+        """
+
+
+MakeEngine = Callable[[], Engine]
+"""Makes the engine inside a worker; must be picklable."""
+
+
+@dataclass(frozen=True)
+class Failure:
+    """Why an attempt failed, in one sentence."""
+
+    reason: str
+
+
+@dataclass(frozen=True)
+class Stopped:
+    """An attempt that was interrupted in an orderly way."""
+
+
+@dataclass(frozen=True)
+class Busy:
+    """Another process, which has lost the job, still works in its run directory; `reason` says which."""
+
+    reason: str
+
+
+Report = Outcome | Failure | Stopped | Busy
+
+
+def perform(task: Task, engine: Engine, *, stop: Stop, on_event: OnEvent) -> Report:
+    """Do a task, whatever comes of it, with its logs."""
+    task.folder.mkdir(parents=True, exist_ok=True)
+    began = time.time()
+    with (
+        (task.folder / "events.jsonl").open("a", encoding="utf-8", errors="replace") as lines,
+        (task.folder / "log.txt").open("a", encoding="utf-8", errors="replace") as text,
+    ):
+        _say(text, f"attempt {task.attempt}: {task.content}")
+
+        def tell(event: Event) -> None:
+            lines.write(events.json_line({"time": time.time(), **event.as_dict()}) + "\n")
+            if not isinstance(event, events.StepFinished):
+                lines.flush()
+                _say(text, _sentence(event))
+            on_event(event)
+
+        try:
+            marks = _marks(task)  # before, lest a file that changes meanwhile pass for the one that was painted
+            painted = engine.paint(task, stop=stop, on_event=tell)
+            picture = mark(task.picture)
+        except Interrupted as error:
+            _say(text, str(error))
+            return Stopped()
+        except RunBusy as error:
+            _say(text, str(error))
+            return Busy(str(error))
+        except Exception as error:
+            expected = isinstance(error, HiresNstError)
+            _say(text, f"failed: {error}" if expected else "".join(traceback.format_exception(error)).rstrip())
+            return Failure(reason_of(error))
+        _say(text, "done")
+    return Outcome(painted.width, painted.height, time.time() - began, painted.losses, task.fingerprint, marks, picture)
+
+
+def reason_of(error: Exception) -> str:
+    """What is said about a failed attempt: one sentence."""
+    if isinstance(error, HiresNstError):
+        return str(error)
+    if isinstance(error, MemoryError):
+        return "memory ran out; ask for a smaller size, smaller tiles, or fewer workers"
+    if isinstance(error, OSError):
+        return f"{error.strerror or error}{f' ({error.filename})' if error.filename else ''}"
+    return f"{type(error).__name__}: {error}".strip(": ").replace("\n", " ")
+
+
+def _marks(task: Task) -> tuple[Mark, ...]:
+    """The marks of the inputs; none when one cannot be read, which the engine will say better."""
+    try:
+        return tuple(mark(path) for path in task.inputs)
+    except OSError:
+        return ()
+
+
+def _say(file: TextIO, text: str) -> None:
+    """A line for people, with the time."""
+    file.write(f"{time.strftime('%Y-%m-%d %H:%M:%S')} {text}\n")
+    file.flush()
+
+
+def _sentence(event: Event) -> str:
+    """An event for people: its name and what it says."""
+    name, values = type(event).__name__, event.as_dict()
+    said = ", ".join(f"{key} {_short(value)}" for key, value in values.items() if key != "event")
+    return f"{name}: {said}"
+
+
+def _short(value: object) -> str:
+    return f"{value:.4g}" if isinstance(value, float) else str(value)

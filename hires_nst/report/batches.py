@@ -1,0 +1,122 @@
+"""The report of a batch, from its ledger and the logs of its jobs."""
+
+from __future__ import annotations
+
+import shlex
+import time
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import datetime, timezone
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+from hires_nst import __version__
+from hires_nst.batch.ledger import Row, read_changes, read_rows, read_settings, reading
+from hires_nst.batch.names import BOOKS
+from hires_nst.batch.tasks import RUN
+from hires_nst.report.log import RunLog, last_moment, read_log
+from hires_nst.report.model import Report, ReportedJob, State
+from hires_nst.run_folder import LOG, RECORD
+
+Change = tuple[float, str]
+"""When a job came into which state."""
+
+
+def of_batch(folder: Path) -> Report:
+    """The report of a batch, from its output folder; also while it works.
+
+    Raises:
+        InputError, ConfigError: see `reading`.
+    """
+    folder = folder.absolute()
+    with reading(folder) as database:
+        rows, settings = list(read_rows(database).values()), read_settings(database)
+        changes: dict[str, list[Change]] = defaultdict(list)
+        for job, moment, state, _ in read_changes(database):
+            changes[job].append((moment, state))
+    logs = {row.id: _log(folder, row) for row in rows}
+    work = {row.id: attempts(changes[row.id], folder / BOOKS / "jobs" / row.id / LOG) for row in rows}
+    spans = [span for found in work.values() for span in found]
+    told = [log for log in logs.values() if log.device]
+    return Report(
+        title=folder.name,
+        jobs=tuple(_job(folder, row, settings[row.config], logs[row.id], work[row.id]) for row in rows),
+        version=__version__,
+        started=_moment(min((begin for begin, _ in spans), default=None)),
+        finished=_moment(max((end for _, end in spans), default=None)),
+        working_seconds=together(spans) if spans else None,
+        machine=f"{told[-1].model} on {told[-1].device}" if told else "",
+    )
+
+
+def retry_command(folder: Path) -> str:
+    """The command that tries the failures of a batch again, with the settings that it was begun with."""
+    return f"hires-nst resume {shlex.quote(str(folder))} --retry-failed"
+
+
+def attempts(changes: Sequence[Change], log: Path) -> list[tuple[float, float]]:
+    """From when to when a job was worked on.
+
+    The end of an attempt whose process was killed was not entered anywhere: it is the last thing that the log tells.
+    """
+    spans = []
+    for (begin, state), (end, then) in pairwise(changes):
+        if state != "running":
+            continue
+        if then == "running":  # taken over from a process that was killed
+            end = last_moment(log, begin, end) or begin
+        spans.append((begin, end))
+    return spans
+
+
+def together(spans: Iterable[tuple[float, float]]) -> float:
+    """The time that the spans take, where they overlap only once."""
+    total, until = 0.0, 0.0
+    for begin, end in sorted(spans):
+        total += max(0.0, end - max(begin, until))
+        until = max(until, end)
+    return total
+
+
+def _job(
+    folder: Path, row: Row, settings: Mapping[str, Any], log: RunLog, work: Sequence[tuple[float, float]]
+) -> ReportedJob:
+    state = _state(folder, row)
+    return ReportedJob(
+        name=Path(row.output).with_suffix("").as_posix(),
+        state=state,
+        content=Path(row.content),
+        styles=tuple(Path(style["image"]) for style in settings["styles"]),
+        output=folder / row.output,
+        width=row.width or log.width,
+        height=row.height or log.height,
+        seconds=sum(end - begin for begin, end in work) if work else None,
+        attempts=row.attempts,
+        error=row.error,
+        retry_command=retry_command(folder) if state == "failed" else None,
+        settings={key: value for key, value in settings.items() if key not in ("batch", "jobs")},
+        levels=log.levels,
+        curves=log.curves,
+        borders=log.borders,
+        notes=log.notes,
+    )
+
+
+def _state(folder: Path, row: Row) -> State:
+    if row.state == "running" and (row.lease is None or row.lease < time.time()):
+        return "interrupted"
+    if row.state == "waiting" and (folder / BOOKS / "jobs" / row.id / RUN / RECORD).exists():
+        return "interrupted"
+    return row.state
+
+
+def _log(folder: Path, row: Row) -> RunLog:
+    try:
+        return read_log(folder / BOOKS / "jobs" / row.id / LOG)
+    except OSError:  # it was never begun
+        return RunLog()
+
+
+def _moment(seconds: float | None) -> datetime | None:
+    return None if seconds is None else datetime.fromtimestamp(seconds, timezone.utc)

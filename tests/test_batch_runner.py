@@ -1,0 +1,500 @@
+"""Whole batches with worker processes and an engine that only pretends."""
+
+from __future__ import annotations
+
+import json
+import multiprocessing
+import os
+import random
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import batch_fakes
+import psutil
+import pytest
+from batch_fakes import FakeEngine, Seen, check_agreement, jobs_of, make_inputs, rows, run, times_done
+from PIL import Image
+
+from hires_nst.batch import room, workers
+from hires_nst.batch.events import (
+    BatchFinished,
+    BatchStarted,
+    JobChanged,
+    JobDone,
+    JobFailed,
+    JobSkipped,
+    JobStarted,
+    JobTold,
+)
+from hires_nst.batch.workers import Pool, cuda_devices, devices
+from hires_nst.errors import HiresNstError, OutputError, ResourceError
+from hires_nst.events import Event
+from hires_nst.stopping import Stop
+
+
+def states(out: Path) -> dict[str, str]:
+    return {name: row.state for name, row in rows(out).items()}
+
+
+def test_two_thousand_jobs(tmp_path: Path) -> None:
+    def text(number: int) -> str:
+        return "bad" if number in (7, 1000) else "once" if number % 400 == 5 else "crash" if number == 77 else "ok"
+
+    photos, out, seen = make_inputs(tmp_path, 2000, text=text), tmp_path / "out", Seen()
+    summary = run(photos, out, workers=2, on_event=seen.append)
+    assert summary.counts == {"waiting": 0, "running": 0, "done": 1997, "failed": 3, "skipped": 0}
+    assert summary.exit_code == 1
+    begun = [int(event.output[1:-10]) for event in seen.of(JobStarted) if event.attempt == 1]
+    assert begun == list(range(2000))
+    table = rows(out)
+    for number in range(2000):
+        row, name = table[f"p{number}-style.png"], text(number)
+        assert row.state == ("failed" if name in ("bad", "crash") else "done")
+        assert row.attempts == (1 if name == "ok" else 2)
+    assert "p7.jpg is no good" in (table["p7-style.png"].error or "")
+    assert "killed by SIGKILL" in (table["p77-style.png"].error or "")
+    assert len(list(out.glob("*.png"))) == 1997
+    assert set(times_done(out).values()) == {0, 1}
+
+    again = Seen()
+    began = time.monotonic()
+    assert run(photos, out, workers=2, on_event=again.append).painted == 0
+    assert time.monotonic() - began < 3
+    assert [type(event) for event in again] == [BatchStarted, BatchFinished]
+    (started,) = again.of(BatchStarted)
+    assert (started.done, started.failed, started.waiting, started.workers) == (1997, 3, 0, 0)
+
+    for number in (7, 77, 1000):
+        (photos / f"p{number}.jpg").write_text("ok")
+    summary = run(photos, out, retry_failed=True)
+    assert (summary.painted, summary.exit_code) == (3, 0)
+    check_agreement(photos, out, jobs_of(photos, out).jobs)
+
+
+def test_what_is_told(tmp_path: Path) -> None:
+    photos, out, seen = make_inputs(tmp_path, 2, text=["ok", "bad"].__getitem__), tmp_path / "out", Seen()
+    run(photos, out, on_event=seen.append)
+    kinds = [type(event) for event in seen]
+    assert kinds[0] is BatchStarted
+    assert kinds[-1] is BatchFinished
+    assert [event.final for event in seen.of(JobFailed)] == [False, True]
+    assert {type(event.told).__name__ for event in seen.of(JobTold)} == {"RunStarted", "RoundFinished"}
+    (done,) = seen.of(JobDone)
+    assert (done.output, done.width, done.height) == ("p0-style.png", 20, 10)
+    assert seen.of(BatchFinished)[0].megapixels_per_hour > 0
+    for event in seen:
+        json.dumps(event.as_dict())
+    folders = {name: out / ".hires-nst" / "jobs" / row.id for name, row in rows(out).items()}
+    lines = [json.loads(line) for line in (folders["p0-style.png"] / "events.jsonl").read_text().splitlines()]
+    assert [line["event"] for line in lines] == ["RunStarted", "RoundFinished"]
+    assert all(abs(line["time"] - time.time()) < 60 for line in lines)
+    log = (folders["p1-style.png"] / "log.txt").read_text()
+    assert log.count("attempt") == 2
+    assert log.count("p1.jpg is no good; give a better one") == 2
+    assert "Traceback" not in log
+
+
+def test_folders_are_mirrored(tmp_path: Path) -> None:
+    photos, out = make_inputs(tmp_path, 1), tmp_path / "out"
+    (photos / "a" / "b").mkdir(parents=True)
+    (photos / "a" / "b" / "deep.jpg").write_text("ok")
+    run(photos, out, recursive=True, template="{style}/{content}.png")
+    assert (out / "a" / "b" / "style" / "deep.png").exists()
+    check_agreement(photos, out, jobs_of(photos, out, recursive=True, template="{style}/{content}.png").jobs)
+
+
+# What changed since.
+
+
+def paint_three(folder: Path) -> tuple[Path, Path]:
+    photos, out = make_inputs(folder, 3), folder / "out"
+    assert run(photos, out).exit_code == 0
+    return photos, out
+
+
+def repaint_photograph(photos: Path, out: Path) -> dict[str, Any]:
+    (photos / "p1.jpg").write_text("ok, retouched")
+    return {}
+
+
+def repaint_result(photos: Path, out: Path) -> dict[str, Any]:
+    (out / "p1-style.png").write_text("a masterpiece of my own")
+    return {}
+
+
+CHANGES: dict[str, tuple[Callable[[Path, Path], dict[str, Any]], str]] = {
+    "photograph": (repaint_photograph, "p1.jpg changed since"),
+    "picture": (repaint_result, "the picture was changed by others"),
+}
+
+
+@pytest.mark.parametrize("kind", CHANGES)
+@pytest.mark.parametrize("policy", ["redo", "skip", "fail"])
+def test_what_changed_is_told_and_done_as_asked(kind: str, policy: str, tmp_path: Path) -> None:
+    photos, out = paint_three(tmp_path)
+    change, sentence = CHANGES[kind]
+    change(photos, out)
+    before = (out / "p1-style.png").read_text()
+    seen = Seen()
+    summary = run(photos, out, changed=policy, on_event=seen.append)
+    (told,) = seen.of(JobChanged)
+    assert (told.output, told.what, told.then) == ("p1-style.png", sentence, policy)
+    state = {"redo": "done", "skip": "skipped", "fail": "failed"}[policy]
+    assert states(out) == {"p0-style.png": "done", "p1-style.png": state, "p2-style.png": "done"}
+    assert summary.exit_code == (policy == "fail")
+    assert summary.painted == (policy == "redo")
+    if policy == "redo":
+        assert (out / "p1-style.png").read_text() == f"{(photos / 'p1.jpg').read_text()} as style"
+        assert times_done(out)["p1-style.png"] == 2
+    else:
+        assert (out / "p1-style.png").read_text() == before
+        assert sentence in (rows(out)["p1-style.png"].error or "")
+        assert run(photos, out, changed="redo").painted == 1  # asked for later
+        assert states(out)["p1-style.png"] == "done"
+
+
+def test_a_change_that_is_taken_back(tmp_path: Path) -> None:
+    photos, out = paint_three(tmp_path)
+    text = (photos / "p1.jpg").read_text()
+    (photos / "p1.jpg").write_text("other")
+    assert run(photos, out, changed="fail").exit_code == 1
+    (photos / "p1.jpg").write_text(text)
+    assert run(photos, out, changed="fail").exit_code == 0
+    assert set(states(out).values()) == {"done"}
+
+
+def test_a_file_that_was_only_touched_is_not_changed(tmp_path: Path) -> None:
+    photos, out = paint_three(tmp_path)
+    for path in (photos / "p1.jpg", tmp_path / "style.jpg", out / "p1-style.png"):
+        os.utime(path, (1, 1))
+    seen = Seen()
+    run(photos, out, changed="fail", on_event=seen.append)
+    assert not seen.of(JobChanged)
+
+
+def test_another_painting_changes_all(tmp_path: Path) -> None:
+    photos, out = paint_three(tmp_path)
+    (tmp_path / "style.jpg").write_text("another")
+    assert run(photos, out, changed="redo").painted == 3
+
+
+def test_other_settings_change_all(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    photos, out = paint_three(tmp_path)
+    plain = batch_fakes.load_config
+
+    def load(*, overrides: list[dict[str, Any]]) -> Any:
+        return plain(overrides=[*overrides, {"loss": {"content_weight": 0.5}}])
+
+    monkeypatch.setattr(batch_fakes, "load_config", load)
+    seen = Seen()
+    assert run(photos, out, changed="skip", on_event=seen.append).painted == 0
+    assert {event.what for event in seen.of(JobChanged)} == {"the settings changed since"}
+    assert run(photos, out, changed="redo", retries=4).painted == 3  # settings of the batch are no settings of pictures
+    assert run(photos, out, changed="fail", retries=5).exit_code == 0
+
+
+def test_a_picture_that_is_gone_is_painted_again(tmp_path: Path) -> None:
+    photos, out = paint_three(tmp_path)
+    (out / "p1-style.png").unlink()
+    seen = Seen()
+    assert run(photos, out, on_event=seen.append).painted == 1
+    assert [event.what for event in seen.of(JobChanged)] == ["the picture is gone"]
+    (out / "p1-style.png").unlink()
+    assert run(photos, out, changed="fail").exit_code == 1
+
+
+def test_pictures_of_others_are_left_alone(tmp_path: Path) -> None:
+    photos, out, seen = make_inputs(tmp_path, 2), tmp_path / "out", Seen()
+    out.mkdir()
+    (out / "p0-style.png").write_text("mine")
+    summary = run(photos, out, on_event=seen.append)
+    assert (summary.painted, summary.exit_code, summary.counts["skipped"]) == (1, 0, 1)
+    assert (out / "p0-style.png").read_text() == "mine"
+    assert "was there before; --overwrite replaces it" in seen.of(JobSkipped)[0].reason
+    assert run(photos, out).painted == 0
+    assert run(photos, out, overwrite=True).painted == 1
+    check_agreement(photos, out, jobs_of(photos, out).jobs)
+
+
+def test_a_picture_that_came_meanwhile_is_left_alone(tmp_path: Path) -> None:
+    photos, out = make_inputs(tmp_path, 1), tmp_path / "out"
+
+    def put(event: Event) -> None:
+        if isinstance(event, JobStarted):
+            (out / event.output).write_text("mine")
+
+    assert run(photos, out, on_event=put).counts["skipped"] == 1
+    assert (out / "p0-style.png").read_text() == "mine"
+
+
+# Failures.
+
+
+def test_retries_wait(tmp_path: Path) -> None:
+    photos, out = make_inputs(tmp_path, 1, text=lambda _: "bad"), tmp_path / "out"
+    began = time.monotonic()
+    assert run(photos, out, retries=2, retry_wait=0.3).exit_code == 1
+    assert time.monotonic() - began > 0.6
+    assert rows(out)["p0-style.png"].attempts == 3
+
+
+def test_the_others_go_first_while_a_job_waits_for_its_retry(tmp_path: Path) -> None:
+    photos, seen = make_inputs(tmp_path, 4, text=lambda number: "once" if number == 0 else "ok"), Seen()
+    run(photos, tmp_path / "out", retry_wait=0.5, on_event=seen.append)
+    assert [event.output[1] for event in seen.of(JobStarted)] == ["0", "1", "2", "3", "0"]
+
+
+def test_fail_fast(tmp_path: Path) -> None:
+    photos, out = make_inputs(tmp_path, 20, text=lambda number: "bad" if number == 3 else "ok"), tmp_path / "out"
+    seen = Seen()
+    summary = run(photos, out, retries=0, fail_fast=True, on_event=seen.append)
+    assert summary.exit_code == 1
+    assert summary.counts == {"waiting": 16, "running": 0, "done": 3, "failed": 1, "skipped": 0}
+    assert seen.of(BatchFinished)[0].stopped == "p3-style.png failed"
+    assert run(photos, out).counts["done"] == 19
+
+
+def test_a_worker_that_hangs_is_killed(tmp_path: Path) -> None:
+    photos, out, seen = make_inputs(tmp_path, 1, text=lambda _: "hang"), tmp_path / "out", Seen()
+    summary = run(photos, out, lease=1.0, on_event=seen.append)
+    assert summary.exit_code == 0
+    assert "gave no sign of life" in seen.of(JobFailed)[0].reason
+    assert rows(out)["p0-style.png"].attempts == 2
+
+
+class Broken:
+    """An engine that cannot be made."""
+
+    def __init__(self) -> None:
+        raise MemoryError
+
+
+def test_an_engine_that_cannot_be_made(tmp_path: Path) -> None:
+    photos, out = make_inputs(tmp_path, 2), tmp_path / "out"
+    assert run(photos, out, engine=Broken, retries=0).counts["failed"] == 2
+    assert "memory ran out" in (rows(out)["p0-style.png"].error or "")
+
+
+class Stillborn:
+    """Something that no worker can unpickle."""
+
+    def __reduce__(self) -> Any:
+        return os._exit, (3,)
+
+
+def test_workers_that_cannot_be_started(tmp_path: Path) -> None:
+    photos, out = make_inputs(tmp_path, 5), tmp_path / "out"
+    with pytest.raises(HiresNstError, match=r"workers cannot be started: .* exit code 3"):
+        run(photos, out, engine=Stillborn(), retries=5)  # type: ignore[arg-type]
+    assert "running" not in states(out).values()
+    assert run(photos, out).exit_code == 0
+
+
+def test_no_room_on_the_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    photos, out = tmp_path / "photos", tmp_path / "out"
+    make_inputs(tmp_path, 0)
+    for name in "ab":
+        Image.new("RGB", (100, 50)).save(photos / f"{name}.png")
+    jobs = jobs_of(photos, out).jobs
+    need = 40_000 + room.run_bytes(jobs[0])  # one of them at a time
+    assert room.needed(jobs, workers=1) == need
+    assert room.needed(jobs, workers=2) == need + room.run_bytes(jobs[1])
+    usage = shutil.disk_usage(tmp_path)
+    monkeypatch.setattr(room.shutil, "disk_usage", lambda _: usage._replace(free=need - 1))
+    with pytest.raises(ResourceError, match="free some, choose another folder") as error:
+        run(photos, out)
+    assert error.value.exit_code == 4
+    assert not list(out.glob("*.png"))
+    assert set(states(out).values()) == {"waiting"}
+    monkeypatch.setattr(room.shutil, "disk_usage", lambda _: usage._replace(free=need))
+    room.check_room(jobs, out, workers=1)
+
+
+def test_an_output_folder_that_cannot_be(tmp_path: Path) -> None:
+    photos = make_inputs(tmp_path, 1)
+    (tmp_path / "file").touch()
+    with pytest.raises(OutputError, match="cannot be made"):
+        run(photos, tmp_path / "file" / "out")
+
+
+# Stopping.
+
+
+def test_an_orderly_stop_and_going_on(tmp_path: Path) -> None:
+    photos = make_inputs(tmp_path, 6, text=lambda number: "wait" if number in (2, 3) else "ok")
+    out, stop, seen = tmp_path / "out", Stop(), Seen()
+
+    def listen(event: Event) -> None:
+        seen.append(event)
+        if isinstance(event, JobTold) and event.job == jobs[3].id:
+            stop.request("SIGTERM", exit_code=143)
+
+    jobs = jobs_of(photos, out).jobs
+    summary = run(photos, out, workers=2, stop=stop, on_event=listen)
+    assert (summary.exit_code, summary.stopped) == (143, "SIGTERM")
+    assert summary.counts == {"waiting": 4, "running": 0, "done": 2, "failed": 0, "skipped": 0}
+    assert {row.failures for row in rows(out).values()} == {0}
+    for number in (2, 3):
+        (photos / f"p{number}.jpg").write_text("ok")
+    assert run(photos, out).painted == 4
+    check_agreement(photos, out, jobs)
+
+
+def test_a_deadline(tmp_path: Path) -> None:
+    photos = make_inputs(tmp_path, 3, text=lambda number: "wait" if number else "ok")
+    summary = run(photos, tmp_path / "out", stop=Stop(deadline=time.time() + 2))
+    assert summary.exit_code == 130
+    assert summary.stopped is not None and summary.stopped.startswith("the deadline")
+    assert summary.counts["done"] == 1
+    assert summary.counts["waiting"] == 2
+
+
+def test_nothing_is_begun_that_would_miss_the_deadline(tmp_path: Path) -> None:
+    photos = make_inputs(tmp_path, 3, text=lambda number: "long" if number == 1 else "ok")
+    began = time.monotonic()
+    summary = run(photos, tmp_path / "out", stop=Stop(deadline=time.time() + 60))
+    assert time.monotonic() - began < 30
+    assert summary.exit_code == 130
+    assert summary.stopped is not None and summary.stopped.startswith("the deadline")
+    assert states(tmp_path / "out") == {"p0-style.png": "done", "p1-style.png": "waiting", "p2-style.png": "waiting"}
+    assert rows(tmp_path / "out")["p1-style.png"].attempts == 1
+
+
+def test_a_job_whose_last_owner_is_still_at_it_is_tried_later(tmp_path: Path) -> None:
+    photos, out, seen = make_inputs(tmp_path, 2, text=["busy", "ok"].__getitem__), tmp_path / "out", Seen()
+    summary = run(photos, out, retries=0, lease=1.0, on_event=seen.append)
+    assert summary.exit_code == 0
+    (postponed,) = seen.of(JobFailed)
+    assert (postponed.output, postponed.final, postponed.wait) == ("p0-style.png", False, 0.25)
+    assert "in use by another process" in postponed.reason
+    check_agreement(photos, out, jobs_of(photos, out).jobs)
+
+
+# Several processes, and their deaths.
+
+
+@pytest.fixture
+def started() -> Iterator[list[subprocess.Popen[bytes]]]:
+    """Processes that are ended with the test."""
+    processes: list[subprocess.Popen[bytes]] = []
+    yield processes
+    for process in processes:
+        process.kill()
+        process.wait()
+
+
+def start(photos: Path, out: Path, *, workers: int = 1, seconds: float = 0.0, lease: float = 1.0) -> Any:
+    root = Path(__file__).parent
+    paths = os.pathsep.join([str(root.parent), os.environ.get("PYTHONPATH", "")])
+    arguments = [photos, out, workers, seconds, lease]
+    return subprocess.Popen(
+        [sys.executable, root / "batch_fakes.py", *map(str, arguments)], env={**os.environ, "PYTHONPATH": paths}
+    )
+
+
+def wait_until(true: Callable[[], Any], seconds: float = 30) -> None:
+    until = time.monotonic() + seconds
+    while not true():
+        assert time.monotonic() < until, "it took too long"
+        time.sleep(0.02)
+
+
+def done_so_far(out: Path) -> int:
+    return sum(path.suffix == ".png" for path in out.glob("*")) if out.exists() else 0
+
+
+def test_two_batches_at_once_share_the_work(tmp_path: Path, started: list[subprocess.Popen[bytes]]) -> None:
+    photos, out = make_inputs(tmp_path, 150), tmp_path / "out"
+    started += [start(photos, out, seconds=0.02, lease=20) for _ in range(2)]
+    assert [process.wait(60) for process in started] == [0, 0]
+    check_agreement(photos, out, jobs_of(photos, out).jobs)
+    assert {row.attempts for row in rows(out).values()} == {1}
+    with batch_fakes.reading(out) as database:
+        owners = database.execute("SELECT owner, count(*) FROM changes WHERE state = 'done' GROUP BY owner").fetchall()
+    assert len(owners) == 2
+
+
+def test_one_of_two_batches_is_killed(tmp_path: Path, started: list[subprocess.Popen[bytes]]) -> None:
+    photos, out = make_inputs(tmp_path, 60), tmp_path / "out"
+    started += [start(photos, out, seconds=0.03, lease=1.0) for _ in range(2)]
+    wait_until(lambda: done_so_far(out) > 10)
+    started[0].kill()
+    assert started[1].wait(60) == 0
+    check_agreement(photos, out, jobs_of(photos, out).jobs)
+
+
+def test_deaths_of_workers_and_parents_at_random_moments(
+    tmp_path: Path, started: list[subprocess.Popen[bytes]]
+) -> None:
+    photos, out = make_inputs(tmp_path, 500), tmp_path / "out"
+    moments = random.Random(5)
+    orphans: list[psutil.Process] = []
+    kills = 0
+    while kills < 20:
+        parent = start(photos, out, workers=2, seconds=0.02, lease=0.6)
+        started.append(parent)
+        before = done_so_far(out)
+        wait_until(lambda before=before: done_so_far(out) > before)
+        for _ in range(3):  # two workers, then the parent
+            time.sleep(moments.uniform(0, 0.25))
+            assert parent.poll() is None, "the batch was over too soon"
+            children = [c for c in psutil.Process(parent.pid).children() if "spawn_main" in " ".join(c.cmdline())]
+            if children and kills % 3 != 2:
+                moments.choice(children).kill()
+            else:
+                orphans += children
+                parent.kill()
+                parent.wait()
+            kills += 1
+            if parent.poll() is not None:
+                break
+    if started[-1].poll() is None:
+        assert started[-1].wait(120) == 0
+    else:
+        started.append(start(photos, out, workers=2, lease=0.6))
+        assert started[-1].wait(120) == 0
+    assert kills >= 20
+    check_agreement(photos, out, jobs_of(photos, out).jobs)
+    wait_until(lambda: not any(orphan.is_running() and orphan.status() != "zombie" for orphan in orphans), 10)
+
+
+# Devices.
+
+
+@pytest.mark.parametrize(
+    ("visible", "count"), [(None, 3), ("", 0), ("0", 1), ("0,2", 2), ("1,-1,2", 1), ("0,1,2,3", 3)]
+)
+def test_cuda_devices_without_torch(
+    visible: str | None, count: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    program = tmp_path / "nvidia-smi"
+    program.write_text("#!/bin/sh\nfor i in 0 1 2; do echo \"GPU $i: H (UUID: $i)\"; echo '  MIG 1g'; done\n")
+    program.chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path), prepend=os.pathsep)
+    if visible is None:
+        monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    else:
+        monkeypatch.setenv("CUDA_VISIBLE_DEVICES", visible)
+    assert cuda_devices() == count
+    assert devices("auto") == ([f"cuda:{n}" for n in range(count)] or ["auto"])
+    assert devices("cuda:1") == ["cuda:1"]
+    assert devices("cpu") == ["cpu"]
+
+
+def test_devices_without_cuda(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(workers.shutil, "which", lambda _: None)
+    assert devices("auto") == ["auto"]
+
+
+def test_a_pool_without_work_starts_no_process() -> None:
+    pool = Pool([partial(FakeEngine, 0.0)] * 3, lease_seconds=10)
+    assert (pool.workers, pool.free) == (3, 3)
+    assert pool.wait(0.01) == ()
+    assert not multiprocessing.active_children()
+    pool.close()
