@@ -20,6 +20,8 @@ from hires_nst.run_size import AUTO_OVERLAP
 from hires_nst.tiles import make_grid
 
 UNTILED = 1 << 20
+CONTENT_WEIGHTS = {"mean-covariance": Loss().content_weight, "gram": 0.02}
+"""With the default weight, the content error alone decides how far a Gram loss falls, tiled or not."""
 
 
 def refine(
@@ -85,7 +87,7 @@ def main() -> None:
     shifted = make_grid(height, width, size=tile, stride=16, overlap=AUTO_OVERLAP, shifted=True)
     for loss in options.loss:
         rows = []
-        config = Config(loss=Loss(style=loss))
+        config = Config(loss=Loss(style=loss, content_weight=CONTENT_WEIGHTS[loss]))
         extract = extractor(config)
         for content_name, style_name in PAIRS[: options.pairs]:
             content = picture("contents", content_name, width, height)
@@ -119,7 +121,7 @@ def tell(loss: str, sizes: str, rows: Sequence[Sequence[str]]) -> None:
     """Write the table of one style loss."""
     report(
         f"couplings-{loss}",
-        f"Couplings at equal evaluations, {loss}: {sizes}",
+        f"Couplings at equal evaluations, {loss}, content weight {CONTENT_WEIGHTS[loss]:g}: {sizes}",
         ["content, style", "method", "tiles", "style loss", "content loss", "objective", "seams", "over untiled"],
         rows,
         [
