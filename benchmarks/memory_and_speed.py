@@ -2,7 +2,7 @@
 
 python benchmarks/memory_and_speed.py [--sides 2048 4096 6144] [--tile 512]
 
-Each memory row is a process of its own with a short schedule: one coarse step, and at each finer level three rounds of
+Each memory row is a process of its own with a short schedule: one coarse step, and at each finer level two rounds of
 one step. The pictures are square, with sides that are multiples of the tile, so that all tiles have the same size.
 """
 
@@ -34,7 +34,7 @@ def peak(side: int, tile: int) -> float:
     config = Config.model_validate(
         {
             "output": {"long_edge": side},
-            "levels": {"coarse_steps": 1, "rounds": 3, "steps": 1, "decay": 1.0},
+            "levels": {"coarse_steps": 1, "rounds": 2, "steps": 1, "decay": 1.0, "factor": 4.0},
             "tiles": {"size": tile},
             "runtime": {"canvas": "memory"},
         }
@@ -81,6 +81,7 @@ def main() -> None:
     parser.add_argument("--tile", type=int, default=512)
     parser.add_argument("--width", type=int, default=1536)
     parser.add_argument("--height", type=int, default=2048)
+    parser.add_argument("--no-speed", action="store_true")
     parser.add_argument("--one", type=int, help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.one:
@@ -108,6 +109,8 @@ def main() -> None:
             ],
             script="memory_and_speed",
         )
+    if options.no_speed:
+        return
     width, height, steps = options.width, options.height, Config().levels.steps
     untiled = seconds_per_evaluation(width, height, 1 << 20, rounds=3, steps=steps)
     rows = [["untiled", "1", f"{untiled / (width * height / 1e6):.3f}", "1.00"]]
