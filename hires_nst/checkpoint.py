@@ -38,6 +38,7 @@ from hires_nst.optimizers import Snapshot, State
 from hires_nst.refine import Keeper, Memory, TileResult
 from hires_nst.tensor_files import Array, read_tensors, write_tensors
 from hires_nst.tiles import Grid, Tile, make_grid
+from hires_nst.write_behind import WriteBehind
 
 WRITE_RATE = 50e6
 """Bytes a second that are assumed before a write was measured."""
@@ -82,14 +83,21 @@ class Pace:
 class Checkpoints:
     """The checkpoints of one run.
 
+    Tiles and canvases, which are large, are written while the work goes on. A tile is told of, and a canvas makes the
+    tiles of its round superfluous, only when it is in its place. Until then the run would go on from the canvas before,
+    with the tiles that are there.
+
     Args:
         folder: the run directory, which this process holds.
         pause: called at every point where the run may end.
+        writer: of tiles and canvases.
         resumed: whether there may be something from an earlier process.
     """
 
-    def __init__(self, folder: Path, settings: Checkpoint, emit: OnEvent, pause: Pause, *, resumed: bool) -> None:
-        self.resumed = resumed
+    def __init__(
+        self, folder: Path, settings: Checkpoint, emit: OnEvent, pause: Pause, writer: WriteBehind, *, resumed: bool
+    ) -> None:
+        self.resumed, self.writer = resumed, writer
         self.folder, self.settings, self.emit, self.pause = folder, settings, emit, pause
         self.pace = Pace()
 
@@ -105,15 +113,47 @@ class Checkpoints:
         """Write one file, and say so; `at` is level and round.
 
         Raises:
-            ResourceError: the disk is full. OutputError: it cannot be written. Interrupted: the run is to stop.
+            ResourceError: the disk is full. OutputError: it cannot be written.
         """
+        self.emit(self._written(path, kind, at, arrays, about, lambda: None))
+
+    def write_behind(
+        self,
+        path: Path,
+        kind: str,
+        at: tuple[int, int],
+        arrays: Mapping[str, Array],
+        about: Any,
+        told: Callable[[], None],
+    ) -> None:
+        """The same while the work goes on, which must leave the arrays alone; `told` is called when the file is there.
+
+        Raises:
+            ResourceError, OutputError: an earlier one could not be written.
+        """
+        done: list[events.CheckpointWritten] = []
+
+        def tell() -> None:
+            self.emit(done[0])
+            told()
+
+        self.writer.put(lambda pause: done.append(self._written(path, kind, at, arrays, about, pause)), tell)
+
+    def _written(
+        self,
+        path: Path,
+        kind: str,
+        at: tuple[int, int],
+        arrays: Mapping[str, Array],
+        about: Any,
+        pause: Callable[[], None],
+    ) -> events.CheckpointWritten:
         began = time.monotonic()
         _make(path.parent)
-        stoppable = kind in ("round", "level")  # the others are small
-        size = write_tensors(path, arrays, about, pause=(lambda: self.pause(0.0)) if stoppable else (lambda: None))
+        size = write_tensors(path, arrays, about, pause=pause)
         seconds = time.monotonic() - began
         self.pace.wrote(size, seconds)
-        self.emit(events.CheckpointWritten(kind, *at, size, seconds))
+        return events.CheckpointWritten(kind, *at, size, seconds)
 
     def read(self, path: Path) -> tuple[dict[str, Array], dict[str, Any]] | None:
         """Read one file; None where there is none, or a damaged one, which is removed and told."""
@@ -156,20 +196,30 @@ class Checkpoints:
             self.pause(0.0)
             canvas.pixels[top : top + 256] = array[top : top + 256]
 
-    def keep_canvas(self, standing: Standing, canvas: Canvas, memory: Memory) -> None:
-        """A round is finished, or a level: write its canvas, then remove what nobody needs any more."""
+    def keep_canvas(
+        self, standing: Standing, canvas: Canvas, memory: Memory, told: Callable[[], None] = lambda: None
+    ) -> None:
+        """A round is finished, or a level: write its canvas, then remove what nobody needs any more, then tell."""
         every, at = self.settings.every, (standing.level, standing.round)
-        if every != "level" or standing.finished:
-            arrays: dict[str, Array] = {"pixels": canvas.pixels}
-            if not standing.finished:
-                arrays |= {name: kept.pixels for name, kept in memory.canvases.items()}
-            about = {name: getattr(standing, name) for name in Standing.__dataclass_fields__}
-            about["optimizer_steps"] = memory.steps
-            self.pause(sum(array.nbytes for array in arrays.values()) / self.pace.write_rate)
-            folder = self.level_folder(standing.level) if standing.finished else self.round_folder(*at)
-            self.write(folder / "canvas.safetensors", "level" if standing.finished else "round", at, arrays, about)
-        with said_plainly(self.folder):
-            self._prune(standing)
+
+        def finished() -> None:
+            with said_plainly(self.folder):
+                self._prune(standing)
+            told()
+
+        if every == "level" and not standing.finished:
+            finished()
+            return
+        arrays: dict[str, Array] = {"pixels": canvas.pixels}
+        if not standing.finished:
+            arrays |= {name: kept.pixels for name, kept in memory.canvases.items()}
+        about = {name: getattr(standing, name) for name in Standing.__dataclass_fields__}
+        about["optimizer_steps"] = memory.steps
+        self.writer.settle()  # so that no older canvases are kept in memory
+        self.pause(sum(array.nbytes for array in arrays.values()) / self.pace.write_rate)
+        folder = self.level_folder(standing.level) if standing.finished else self.round_folder(*at)
+        kind = "level" if standing.finished else "round"
+        self.write_behind(folder / "canvas.safetensors", kind, at, arrays, about, finished)
 
     def _prune(self, standing: Standing) -> None:
         for folder in self.folder.glob(f"{run_folder.LEVELS}/*/rounds/*"):
@@ -241,6 +291,7 @@ class RoundFolder(Keeper):
         """From which tile on they are cut into parts, and into how large ones."""
         self._began = self._saved = time.monotonic()
         self._latest: tuple[Tile, Callable[[], Snapshot]] | None = None
+        self._stepped: int | None = None  # the tile that step.safetensors is of
 
     def _geometry(self, geometry: Mapping[str, Any]) -> str:
         path = self.folder / "round.json"
@@ -283,6 +334,7 @@ class RoundFolder(Keeper):
 
     def tile(self, tile: Tile) -> TileResult | None:
         """See `Keeper`; before a tile that is not known, the run may end."""
+        self.checkpoints.writer.poll()
         read = self._read(_tile_name(tile))
         if read is not None:
             arrays, about = read
@@ -294,30 +346,43 @@ class RoundFolder(Keeper):
         self._began = time.monotonic()
         return None
 
-    def keep_tile(self, tile: Tile, result: TileResult) -> None:
+    def keep_tile(self, tile: Tile, result: TileResult, told: Callable[[], None]) -> None:
         """See `Keeper`."""
         self._latest = None
         if not self.keeps_tiles:
+            told()
             return
         state = result.state
         tensors = {"image": result.image, **({} if state is None else state.tensors)}
-        about = {"loss": result.loss, "steps": None if state is None else state.steps}
-        self._write(_tile_name(tile), "tile", _numpy(tensors), about)
-        self.done += 1
-        (self.folder / "step.safetensors").unlink(missing_ok=True)
+        about = {"round": self.seal, "loss": result.loss, "steps": None if state is None else state.steps}
+
+        def finished() -> None:
+            self.done += 1
+            if self._stepped == tile.index:
+                (self.folder / "step.safetensors").unlink(missing_ok=True)
+            told()
+
         self._saved = time.monotonic()
+        path = self.folder / _tile_name(tile)
+        self.checkpoints.write_behind(path, "tile", self.at, _numpy(tensors), about, finished)
+
+    def settle(self) -> None:
+        """See `Keeper`."""
+        self.checkpoints.writer.settle()
 
     def snapshot(self, tile: Tile) -> Snapshot | None:
         """See `Keeper`."""
         read = self._read("step.safetensors")
         if read is None or read[1]["tile"] != tile.index:
             return None
+        self._stepped = tile.index
         arrays, about = read
         tensors = {name: torch.from_numpy(np.array(array)) for name, array in arrays.items()}
         return Snapshot(about["step"], tensors, about["numbers"])
 
     def keep_snapshot(self, tile: Tile, step: int, take: Callable[[], Snapshot]) -> None:
         """See `Keeper`; written after some time, or when the run is to stop."""
+        self.checkpoints.writer.poll()
         now = time.monotonic()
         seconds = now - self._began
         self.checkpoints.pace.step = seconds / tile.window.area
@@ -340,6 +405,7 @@ class RoundFolder(Keeper):
         snapshot = take()
         about = {"tile": tile.index, "step": snapshot.step, "numbers": snapshot.numbers}
         self._write("step.safetensors", "step", _numpy(snapshot.tensors), about)
+        self._stepped = tile.index
         self._saved = time.monotonic()
 
     def _read(self, name: str) -> tuple[dict[str, Array], dict[str, Any]] | None:

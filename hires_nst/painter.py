@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import partial
 
 import numpy as np
 import torch
@@ -199,6 +200,7 @@ def paint_level(
                 raise
         if painted is None:  # not inside the `except`, where the error still holds on to the tile's tensors
             keeper.forget_latest()  # as does this
+            keeper.settle()
             release(extract.device)
             smaller = smaller_tiles(keeper.size, grid, job.stride)
             emit(events.TilesShrunk(level.index, number, smaller))
@@ -214,9 +216,10 @@ def paint_level(
         size = keeper.size
         last = number == level.rounds - 1
         standing = Standing(level.index, number, level.rounds, level.steps, size, last)
-        checkpoints.keep_canvas(standing, canvas, memory)
-        emit(events.RoundFinished(level.index, number, level.rounds, loss, time.monotonic() - began))
+        finished = events.RoundFinished(level.index, number, level.rounds, loss, time.monotonic() - began)
+        checkpoints.keep_canvas(standing, canvas, memory, partial(emit, finished))
         number += 1
+    checkpoints.writer.settle()
     return canvas
 
 

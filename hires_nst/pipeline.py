@@ -48,6 +48,7 @@ from hires_nst.run_record import (
 from hires_nst.sheets import Sheet, sheet_for
 from hires_nst.stopping import Stop
 from hires_nst.version import VERSION
+from hires_nst.write_behind import WriteBehind
 
 Resume = Literal["auto", "never", "require"]
 
@@ -259,8 +260,9 @@ class _Run:
                 config.model.name, str(job.extract.device),
             )
         )  # fmt: skip
-        checkpoints = Checkpoints(path, config.checkpoint, self.emit, self.pause, resumed=resumed)
-        canvas = paint(job, plans, photograph, paintings, checkpoints)
+        with WriteBehind() as writer:
+            checkpoints = Checkpoints(path, config.checkpoint, self.emit, self.pause, writer, resumed=resumed)
+            canvas = paint(job, plans, photograph, paintings, checkpoints)
         return self._written(record, sheet, canvas, alpha)
 
     def _written(self, record: RunRecord, sheet: Sheet, canvas: Canvas, alpha: np.ndarray | None) -> RunRecord:

@@ -88,8 +88,12 @@ class Keeper:
         """A tile's result, if it is known."""
         return None
 
-    def keep_tile(self, tile: Tile, result: TileResult) -> None:
-        """A tile is finished."""
+    def keep_tile(self, tile: Tile, result: TileResult, told: Callable[[], None]) -> None:
+        """A tile is finished: keep it, unchanged as it stays, and call `told` when that is done, soon or late."""
+        told()
+
+    def settle(self) -> None:
+        """Wait until all tiles are kept and told."""
 
     def parts(self, tile: Tile) -> Grid | None:
         """The cut of a tile's window, where memory does not suffice for all of it at once."""
@@ -148,25 +152,27 @@ def refine_round(
     losses = [0.0] * len(grid.tiles)
     for index in range(len(grid.tiles)) if order is None else order:
         tile, began = grid.tiles[index], time.monotonic()
-        result, new = keeper.tile(tile), False
-        parts = None if result is not None else keeper.parts(tile)
+        result = keeper.tile(tile)
+        new = result is None
+        parts = keeper.parts(tile) if new else None
         if parts is not None:
-            new = True
             result = refine_in_parts(
                 canvas, content, objective, tile, parts, start=start, optimizer=optimizer, steps=steps, memory=memory,
             )  # fmt: skip
-            keeper.keep_tile(tile, result)
         elif result is None:
-            new = True
             result = refine_tile(
                 canvas, content, objective, tile, start=start, optimizer=optimizer, steps=steps, memory=memory,
                 on_step=partial(listener.step, index), on_state=partial(keeper.keep_snapshot, tile),
                 snapshot=keeper.snapshot(tile),
             )  # fmt: skip
-            keeper.keep_tile(tile, result)
+        seconds = time.monotonic() - began
+        if new:
+            keeper.keep_tile(tile, result, partial(listener.tile, index, result.loss, seconds))
+        else:
+            listener.restored(index, result.loss, seconds)
         losses[index] = result.loss * tile.owned.area / grid.image.area
-        (listener.tile if new else listener.restored)(index, result.loss, time.monotonic() - began)
         blend.take(tile, result)
+    keeper.settle()
     return blend.finish(steps), sum(losses)
 
 

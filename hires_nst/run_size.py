@@ -55,12 +55,13 @@ def run_bytes(config: Config, levels: Sequence[tuple[Level, int]]) -> int:
         vectors = 3 if config.optimizer.name == "adam" else 2 * min(config.optimizer.history, level.steps) + 5
         inside = vectors * largest
         if every == "tile":
-            now += 0 if exact or not level.rounds else tiles * (1 + kept)
+            # The next round's first tile may be there before the tiles of this one are superfluous.
+            now += 0 if exact or not level.rounds else (tiles + largest) * (1 + kept)
         else:
             inside = 0
         written = canvas * (KEPT_CANVASES if rounds else 1)
-        # A file is written beside the one that it takes the place of.
-        most = max(most, finished + now + max(2 * inside, written))
+        # A file is written beside the one that it takes the place of, and a canvas while the next tile is under way.
+        most = max(most, finished + now + 2 * inside + written)
         finished += canvas
     style = [conv.out_channels for conv in backbone.convolutions if conv.name in config.loss.active_style_layers]
     statistics = sum(8 * channels * (channels + 1) for channels in style)

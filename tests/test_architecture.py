@@ -18,7 +18,7 @@ PACKAGE = Path(__file__).parent.parent / "hires_nst"
 # fmt: off
 LAYERS = (
     ("errors", "events", "prints", "tiles", "moments", "backbones", "backbones.registry", "config", "levels",
-     "stopping", "version", "quantities", "sheets", "run_size"),
+     "stopping", "version", "quantities", "sheets", "run_size", "write_behind"),
     ("images", "image_files", "run_folder", "run_record", "tensor_files", "canvas", "losses", "memory", "metrics",
      "backbones.vgg", "backbones.weights"),
     ("objective", "kept"),

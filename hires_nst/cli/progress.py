@@ -64,9 +64,9 @@ class Tally:
                 self.tile, self.loss = event.tile, event.loss
                 self._steps = self._tile_work() * event.step / event.steps
             case events.TileFinished():
-                self.tile, self.loss = event.tile, event.loss
                 self._tiles += event.pixel_evaluations
-                self._steps = 0.0
+                if event.tile >= self.tile:  # it may be told when the next one is under way
+                    self.tile, self.loss, self._steps = event.tile, event.loss, 0.0
             case events.TileRestored():
                 self.tile, self.loss = event.tile, event.loss
                 self._tiles += event.pixel_evaluations
