@@ -95,8 +95,8 @@ class Model(Section):
     """The network."""
 
     name: str = Field("vgg19-slim", description="one of `hires-nst models list`")
-    pooling: Literal["max", "average", "l2"] = Field(
-        "max", description="max, average or l2; the latter two are rescaled by 2.0 and 0.78"
+    pooling: Literal["auto", "max", "average", "l2"] = Field(
+        "auto", description="auto (what it was trained with), max, average or l2, rescaled by 1, 2.0 and 0.78"
     )
     padding: Literal["replicate", "zeros", "reflect"] = Field(
         "replicate", description="replicate, zeros or reflect, at the image's edge"

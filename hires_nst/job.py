@@ -130,9 +130,8 @@ def open_job(
 
     def load() -> VGG:
         model = config.model
-        network = load_network(
-            backbone, pooling=model.pooling, padding=model.padding, file=model.weights, on_event=emit
-        )
+        pooling = backbone.pooling if model.pooling == "auto" else model.pooling
+        network = load_network(backbone, pooling=pooling, padding=model.padding, file=model.weights, on_event=emit)
         return network.to(device)
 
     network_key = (config.model, content_key(config.model.weights), str(device)) if kept is not None else None

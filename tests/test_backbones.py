@@ -11,8 +11,8 @@ import torchvision
 from conftest import TINY, random_canvas, tiny_network
 from torch import Tensor, nn
 
-from hires_nst.backbones.registry import BACKBONES, Conv, Pool
-from hires_nst.backbones.vgg import VGG, Padding, Pooling
+from hires_nst.backbones.registry import BACKBONES, Conv, Pool, Pooling
+from hires_nst.backbones.vgg import VGG, Padding, pooled
 from hires_nst.errors import ConfigError, WeightsError
 
 VGG19 = BACKBONES["vgg19"]
@@ -168,15 +168,15 @@ def test_other_poolings_keep_the_scale_of_max_pooling(pooling: Pooling) -> None:
     smooth = nn.functional.avg_pool2d(x, 3, stride=1).relu()
     scales = {}
     for name in ("max", pooling):
-        pooled = tiny_network(pooling=name)._pool(smooth)
-        assert pooled.shape[2:] == (31, 31)
-        scales[name] = float(pooled.square().mean().sqrt())
+        small = pooled(smooth, name)
+        assert small.shape[2:] == (31, 31)
+        scales[name] = float(small.square().mean().sqrt())
     assert 0.5 < scales[pooling] / scales["max"] < 2
 
 
 def test_the_gradient_of_l2_pooling_is_finite_where_everything_is_zero() -> None:
     x = torch.zeros((1, 2, 4, 4), dtype=torch.float64, requires_grad=True)
-    (gradient,) = torch.autograd.grad(tiny_network(pooling="l2")._pool(x).sum(), x)
+    (gradient,) = torch.autograd.grad(pooled(x, "l2").sum(), x)
     assert gradient.isfinite().all()
 
 

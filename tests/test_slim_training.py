@@ -10,7 +10,7 @@ import train_slim
 from PIL import Image
 from safetensors.torch import load_file, save_file
 from slim_images import CROP, Crops
-from slim_networks import MEAN, NAMES, STD, Student, encoder_16x, most_telling, narrowed, network
+from slim_networks import MEAN, NAMES, STD, Student, encoder_16x, most_telling, narrowed, network, unexplained
 from slim_transfer import roughness
 from torch.nn.functional import conv2d, pad, relu
 from train_slim import Run, alignment, blocks
@@ -70,6 +70,38 @@ def test_narrowing_keeps_what_tells_of_the_teachers() -> None:
     assert all(torch.equal(same[name], tensor) for name, tensor in weights.items())
     slim = narrowed(weights, NARROW, images, features)
     assert network("slim", slim, mean=(MEAN,) * 3, std=STD, pooling="max").backbone.blocks == NARROW
+
+
+def test_narrowing_moves_what_was_in_other_channels_into_the_layer_that_follows() -> None:
+    images = torch.rand(2, 3, 48, 48)
+    weights = {name: tensor.detach() for name, tensor in student(NARROW, 6).folded().items()}
+    features = network("slim", weights, mean=(MEAN,) * 3, std=STD, pooling="max")(images, NAMES)
+    doubled = dict(weights)  # a channel twice, and its listener hears one with weight 3 and the other with -2
+    for part in ("weight", "bias"):
+        doubled[f"conv2_1.{part}"] = torch.cat([weights[f"conv2_1.{part}"], weights[f"conv2_1.{part}"][:1]])
+    listener = weights["conv2_2.weight"]
+    doubled["conv2_2.weight"] = torch.cat([3 * listener[:, :1], listener[:, 1:], -2 * listener[:, :1]], 1)
+    slim = narrowed(doubled, NARROW, images, features)
+    found = network("slim", slim, mean=(MEAN,) * 3, std=STD, pooling="max")(images, NAMES)
+    torch.testing.assert_close(found["conv2_2"], features["conv2_2"], atol=1e-3, rtol=1e-3)
+
+
+def test_the_first_layer_is_fitted_alone_and_stays() -> None:
+    torch.manual_seed(7)
+    made, images = Student(NARROW, GOALS), torch.rand(4, 3, 32, 32)
+    with torch.no_grad():
+        filters = torch.randn(5, 3, 3, 3)
+        target = relu(conv2d(pad(images, (1, 1, 1, 1), mode="replicate"), filters))
+
+    def left() -> float:
+        mine = made(images)["conv1_1"].permute(0, 2, 3, 1).flatten(0, 2)
+        return float(unexplained(mine, target.permute(0, 2, 3, 1).flatten(0, 2)).detach())
+
+    before, first = left(), made.convolutions["conv1_1"].weight.detach().clone()
+    made.fit_first(images, target)
+    assert left() < before - 0.05
+    assert not torch.equal(made.convolutions["conv1_1"].weight, first)
+    assert not {id(p) for p in made.convolutions["conv1_1"].parameters()} & {id(p) for p in made.trained}
 
 
 def test_alignment_is_that_of_the_centred_kernels() -> None:
@@ -147,6 +179,7 @@ def test_an_interrupted_training_goes_on_as_if_it_had_not_been(tmp_path: Path, m
     monkeypatch.setattr(train_slim, "HALF_EVERY", 2)
     monkeypatch.setattr(train_slim, "HALF_FROM", 0)
     common = {"shared": make_shared(tmp_path), "widths": NARROW, "grow": None, "seed": 0, "steps": 8, "rate": 1e-2}
+    common["pooling"] = "average"
     sizes = {"batch": 3, "fresh": 2, "bank": 16}
     (tmp_path / "out").mkdir()
     (tmp_path / "other").mkdir()

@@ -12,7 +12,7 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from hires_nst.backbones.registry import BACKBONES
-from hires_nst.backbones.vgg import VGG, Pooling
+from hires_nst.backbones.vgg import VGG, Pooling, pooled
 
 Blocks = tuple[tuple[int, ...], ...]
 
@@ -20,6 +20,7 @@ MEAN, STD = 0.45, 0.225
 NAMES = BACKBONES["vgg19-slim"].layer_names
 PARTS = ("weight", "bias")
 ENCODER = "vgg19_16x_encoder.safetensors"
+FIRST = "conv1_1"
 
 
 def network(name: str, weights: Mapping[str, Tensor], *, mean: Sequence[float], std: float, pooling: Pooling) -> VGG:
@@ -58,7 +59,7 @@ def encoder_16x(folder: Path) -> VGG:
     return network("16x encoder", weights, mean=(0, 0, 0), std=1.0, pooling="max")
 
 
-def student(name: str, file: Path, *, pooling: Pooling = "max") -> VGG:
+def student(name: str, file: Path, *, pooling: Pooling = BACKBONES["vgg19-slim"].pooling) -> VGG:
     """A trained student of any widths; its names are this project's, or `c.NM.weight`."""
     tensors = load_file(file)
     weights = {(f"conv{k[2]}_{k[3]}{k[4:]}" if k.startswith("c.") else k): v.float() for k, v in tensors.items()}
@@ -85,10 +86,54 @@ def most_telling(inputs: Tensor, goal: Tensor, count: int) -> list[int]:
     return kept
 
 
+def unexplained(inputs: Tensor, goal: Tensor) -> Tensor:
+    """The share of the goal's variance that a linear map of the inputs leaves, differentiable: 1 - R2.
+
+    Args:
+        inputs, goal: (n, C) and (n, D).
+    """
+    inputs, goal = (inputs - inputs.mean(0)).double(), (goal - goal.mean(0)).double()
+    square, cross = inputs.T @ inputs, inputs.T @ goal
+    square = square + 1e-5 * square.trace() / len(square) * torch.eye(len(square), dtype=square.dtype)
+    return 1 - (cross * torch.linalg.solve(square, cross)).sum() / goal.square().sum()
+
+
+def fit_first(
+    weight: Tensor, bias: Tensor, images: Tensor, target: Tensor, *, steps: int = 800, batch: int = 8192
+) -> tuple[Tensor, Tensor]:
+    """The first layer alone, for the most that a linear map of it can tell of the teacher's: seconds, not hours.
+
+    Learned with the others it would give way to them, and it is the widest in pixels and so in memory.
+
+    Args:
+        weight, bias: (C, 3, 3, 3) and (C,), to start from.
+        images: (B, 3, h, w).
+        target: the teacher's activations there, (B, D, h, w).
+    """
+    generator = torch.Generator().manual_seed(0)
+    padded = F.pad((images - MEAN) / STD, (1, 1, 1, 1), mode="replicate")
+    patches = F.unfold(padded, 3).transpose(1, 2).flatten(0, 1)
+    goal = target.permute(0, 2, 3, 1).flatten(0, 2)
+    matrix, bias = weight.flatten(1).clone().requires_grad_(), bias.clone().requires_grad_()
+    method = torch.optim.Adam([matrix, bias], lr=1e-2)
+    decay = torch.optim.lr_scheduler.CosineAnnealingLR(method, steps)
+    for _ in range(steps):
+        chosen = torch.randint(len(patches), (batch,), generator=generator)
+        loss = unexplained(F.relu(patches[chosen] @ matrix.T + bias), goal[chosen])
+        method.zero_grad()
+        loss.backward()  # type: ignore[no-untyped-call]
+        method.step()
+        decay.step()
+    return matrix.detach().view_as(weight), bias.detach()
+
+
+@torch.no_grad()
 def narrowed(
     weights: Mapping[str, Tensor], blocks: Blocks, images: Tensor, target: Mapping[str, Tensor]
 ) -> dict[str, Tensor]:
     """A student's weights with at most the channels of `blocks`: of wider layers those that tell most of the teachers'.
+
+    The layer that follows gets the others' part from what is left of them in those that were kept.
 
     Args:
         images: (B, 3, h, w).
@@ -99,13 +144,29 @@ def narrowed(
     ordered = {f"{layer}.{part}": result[f"{layer}.{part}"] for layer in NAMES for part in PARTS}
     features = network("student", ordered, mean=(MEAN,) * 3, std=STD, pooling="max")(images, NAMES)
     for name, following in zip(NAMES, (*NAMES[1:], None), strict=True):
-        mine = features[name].permute(0, 2, 3, 1).flatten(0, 2)
-        kept = most_telling(mine, target[name].permute(0, 2, 3, 1).flatten(0, 2), min(widths[name], mine.shape[1]))
+        mine = features[name].permute(0, 2, 3, 1).flatten(0, 2).double()
+        if mine.shape[1] <= widths[name]:
+            continue
+        kept = most_telling(mine, target[name].permute(0, 2, 3, 1).flatten(0, 2), widths[name])
         for part in PARTS:
             result[f"{name}.{part}"] = result[f"{name}.{part}"][kept]
         if following is not None:
-            result[f"{following}.weight"] = result[f"{following}.weight"][:, kept]
+            matrix, constant = regression(mine[:, kept], mine)
+            weight = result[f"{following}.weight"].double()
+            result[f"{following}.weight"] = torch.einsum("oihw,ki->okhw", weight, matrix).float()
+            result[f"{following}.bias"] = result[f"{following}.bias"] + (weight.sum((2, 3)) @ constant).float()
     return result
+
+
+def regression(inputs: Tensor, goal: Tensor) -> tuple[Tensor, Tensor]:
+    """Matrix (C, D) and constant (D,) of the ridge regression from inputs (n, C) to goal (n, D), in float64."""
+    inputs, goal = inputs.double(), goal.double()
+    mean_in, mean_out = inputs.mean(0), goal.mean(0)
+    centred = inputs - mean_in
+    square = centred.T @ centred
+    ridge = 1e-5 * square.trace() / len(square) * torch.eye(len(square), dtype=square.dtype)
+    matrix = torch.linalg.solve(square + ridge, centred.T @ (goal - mean_out))
+    return matrix, mean_out - mean_in @ matrix
 
 
 class Teachers:
@@ -142,10 +203,12 @@ class Student(nn.Module):
     Args:
         blocks: output channels of each convolution.
         goals: the teachers' channels, by layer.
+        pooling: between the blocks.
     """
 
-    def __init__(self, blocks: Blocks, goals: Mapping[str, int]) -> None:
+    def __init__(self, blocks: Blocks, goals: Mapping[str, int], *, pooling: Pooling = "max") -> None:
         super().__init__()
+        self.pooling = pooling
         self.convolutions, self.norms, self.maps = nn.ModuleDict(), nn.ModuleDict(), nn.ModuleDict()
         channels = 3
         for block, widths in enumerate(blocks, 1):
@@ -167,7 +230,7 @@ class Student(nn.Module):
         features = {}
         for name, conv in self.convolutions.items():
             if name.endswith("_1") and name != "conv1_1":
-                x = F.max_pool2d(x, 2)
+                x = pooled(x, self.pooling)
             x = conv(F.pad(x, (1, 1, 1, 1), mode="replicate"))
             if name in self.norms:
                 x = self.norms[name](x)
@@ -191,7 +254,7 @@ class Student(nn.Module):
             conv.weight[:outputs, inputs:] = 0
             conv.weight[:outputs, :inputs], conv.bias[:outputs] = weight, bias
             if name.endswith("_1") and name != "conv1_1":
-                x = F.max_pool2d(x, 2)
+                x = pooled(x, self.pooling)
             x = conv(F.pad(x, (1, 1, 1, 1), mode="replicate"))
             if name in self.norms:
                 norm = self.norms[name]
@@ -200,6 +263,31 @@ class Student(nn.Module):
                 norm.weight.copy_((norm.running_var + norm.eps).sqrt())
                 norm.bias.copy_(norm.running_mean)
             x = F.relu(x)
+
+    @property
+    def trained(self) -> list[nn.Parameter]:
+        """What the steps change: all but the first layer."""
+        fixed = f"convolutions.{FIRST}."
+        return [parameter for name, parameter in self.named_parameters() if not name.startswith(fixed)]
+
+    def fit_first(self, images: Tensor, target: Tensor) -> None:
+        """Fit the first layer, and have the second one see the same as before, as far as it can be seen now.
+
+        Args:
+            target: the teacher's activations of the first layer on these images.
+        """
+        first, second = (self.convolutions[name] for name in NAMES[:2])
+        padded = F.pad((images - MEAN) / STD, (1, 1, 1, 1), mode="replicate")
+        with torch.no_grad():
+            before = F.relu(first(padded)).permute(0, 2, 3, 1).flatten(0, 2)
+        weight, bias = fit_first(first.weight.detach(), first.bias.detach(), images, target)
+        with torch.no_grad():
+            first.weight.copy_(weight)
+            first.bias.copy_(bias)
+            matrix, constant = regression(F.relu(first(padded)).permute(0, 2, 3, 1).flatten(0, 2), before)
+            old = second.weight.double()
+            second.weight.copy_(torch.einsum("oihw,ki->okhw", old, matrix))
+            second.bias.add_(old.sum((2, 3)) @ constant)
 
     @torch.no_grad()
     def fit_maps(self, images: Tensor, target: Mapping[str, Tensor]) -> None:

@@ -11,6 +11,8 @@ once,
 - similarities: the centred kernel alignment of student and teacher activations (Kornblith et al. 2019; Tung and Mori
   2019). Losses on covariance matrices depend on the features through this kernel only, and a learned map would hide it.
 
+The first layer is fitted to the teacher's alone, before the steps, and stays (see `slim_networks.fit_first`).
+
 Both are taken at random positions, since neighbouring ones say nearly the same. Batch normalisation follows every
 convolution but those of the first block, and is folded into the weights at the end. A bank of crops with the teachers'
 features is renewed slowly (`--fresh` crops a step of `--batch`). Part of what enters the bank is half-stylized by the
@@ -33,10 +35,10 @@ import numpy as np
 import torch
 from safetensors.torch import load_file, save_file
 from slim_images import Crops, HalfStylized, held_out
-from slim_networks import NAMES, Blocks, Student, Teachers, narrowed
+from slim_networks import FIRST, NAMES, Blocks, Student, Teachers, narrowed
 from torch import Tensor, nn
 
-from hires_nst.backbones.registry import SLIM_BLOCKS
+from hires_nst.backbones.registry import BACKBONES, SLIM_BLOCKS
 
 ALIGNED = ("conv1_1", "conv2_1", "conv3_1", "conv4_1", "conv4_2", "conv5_1")
 """The layers that style and content losses look at: those whose similarities count, with weight 1."""
@@ -164,12 +166,14 @@ class Run:
         self.teachers = Teachers(options.shared / "teachers")
         first = torch.stack([self.crops.augmented() for _ in range(64)])
         self.teachers.calibrate(first)
-        self.student = Student(options.widths, self.teachers.channels)
+        self.student = Student(options.widths, self.teachers.channels, pooling=options.pooling)
+        target = self.teachers(first)
         if options.grow is not None:
-            target = self.teachers(first)
             self.student.grow_from(narrowed(load_file(options.grow), options.widths, first, target), first)
+        self.student.fit_first(first, target[FIRST])
+        if options.grow is not None:
             self.student.fit_maps(first, target)
-        self.optimizer = torch.optim.AdamW(self.student.parameters(), lr=options.rate, weight_decay=1e-4)
+        self.optimizer = torch.optim.AdamW(self.student.trained, lr=options.rate, weight_decay=1e-4)
         self.pool = HalfStylized(self.crops, 12)
         self.bank = Bank(self.teachers, options.bank)
         self.test_images = held_out(options.shared)
@@ -194,9 +198,9 @@ class Run:
             self.bank.add(torch.stack([self.crops.augmented() for _ in range(options.fresh)]))
         images, positions, target = self.bank.draw(rng, options.batch, self.generator)
         loss, scores = distillation(self.student, images, positions, target, self.teachers.aux, self.generator)
-        self.optimizer.zero_grad()
+        self.student.zero_grad()
         loss.backward()
-        nn.utils.clip_grad_norm_(self.student.parameters(), 5.0)
+        nn.utils.clip_grad_norm_(self.student.trained, 5.0)
         self.optimizer.step()
         self.step += 1
         return {"loss": loss.item()} | scores
@@ -239,6 +243,7 @@ def main() -> None:
     parser.add_argument(
         "--widths", type=blocks, default=SLIM_BLOCKS, help="16,16/32,32/64,64,64,64/128,128,128,128/128"
     )
+    parser.add_argument("--pooling", choices=["max", "average", "l2"], default=BACKBONES["vgg19-slim"].pooling)
     parser.add_argument("--grow", type=Path, help="a trained network to start from, of any widths")
     parser.add_argument("--steps", type=int, default=9000)
     parser.add_argument("--batch", type=int, default=12)

@@ -15,6 +15,7 @@ from typing import Literal
 from hires_nst.errors import ConfigError, nearest
 
 Provider = Literal["bundled", "torchvision"]
+Pooling = Literal["max", "average", "l2"]
 
 
 @dataclass(frozen=True)
@@ -62,6 +63,7 @@ class Backbone:
         licence: of the weights.
         source: who made them.
         weights: where they are.
+        pooling: what it was trained with.
     """
 
     name: str
@@ -72,6 +74,7 @@ class Backbone:
     licence: str
     source: str
     weights: Weights
+    pooling: Pooling = "max"
 
     @cached_property
     def steps(self) -> tuple[Conv | Pool, ...]:

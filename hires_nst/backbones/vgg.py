@@ -9,10 +9,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from hires_nst.backbones.registry import Backbone, Conv
+from hires_nst.backbones.registry import Backbone, Conv, Pooling
 from hires_nst.errors import WeightsError
 
-Pooling = Literal["max", "average", "l2"]
 Padding = Literal["replicate", "zeros", "reflect"]
 
 POOLING_SCALE: Mapping[str, float] = {"max": 1.0, "average": 2.0, "l2": 0.78}
@@ -97,7 +96,7 @@ class VGG(nn.Module):
                 if step.name in wanted:
                     features[step.name] = x
             else:
-                x = self._pool(x)
+                x = pooled(x, self.pooling)
         return features
 
     def _pad(self, x: Tensor) -> Tensor:
@@ -105,11 +104,13 @@ class VGG(nn.Module):
             return F.pad(x, (1, 1, 1, 1))
         return F.pad(x, (1, 1, 1, 1), mode=self.padding)
 
-    def _pool(self, x: Tensor) -> Tensor:
-        if self.pooling == "max":
-            return F.max_pool2d(x, 2)
-        if self.pooling == "average":
-            return F.avg_pool2d(x, 2) * POOLING_SCALE["average"]
-        # The derivative of a root at 0 is infinite; a tiny term under the root keeps dead units' gradients at 0.
-        mean_square = F.avg_pool2d(x.square(), 2)
-        return (4 * mean_square + 1e-12).sqrt() * POOLING_SCALE["l2"]
+
+def pooled(x: Tensor, pooling: Pooling) -> Tensor:
+    """2 x 2 pooling of (B, C, H, W), times its `POOLING_SCALE`; an odd last row or column is dropped."""
+    if pooling == "max":
+        return F.max_pool2d(x, 2)
+    if pooling == "average":
+        return F.avg_pool2d(x, 2) * POOLING_SCALE["average"]
+    # The derivative of a root at 0 is infinite; a tiny term under the root keeps dead units' gradients at 0.
+    mean_square = F.avg_pool2d(x.square(), 2)
+    return (4 * mean_square + 1e-12).sqrt() * POOLING_SCALE["l2"]

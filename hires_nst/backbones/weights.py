@@ -19,8 +19,8 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor
 
-from hires_nst.backbones.registry import BACKBONES, Backbone
-from hires_nst.backbones.vgg import VGG, Padding, Pooling
+from hires_nst.backbones.registry import BACKBONES, Backbone, Pooling
+from hires_nst.backbones.vgg import VGG, Padding
 from hires_nst.errors import OutputError, WeightsError
 from hires_nst.events import DownloadProgress, OnEvent, ignore
 from hires_nst.image_files import atomic_write

@@ -104,7 +104,7 @@ class ConfigOptions:
         str | None, typer.Option(metavar="NAME", help=f"One of {', '.join(BACKBONES)}.", rich_help_panel=ENGINE)
     ] = None
     pooling: Annotated[
-        str | None, typer.Option(metavar="max|average|l2", help="Pooling of the network.", rich_help_panel=ENGINE)
+        str | None, typer.Option(metavar="auto|max|average|l2", help="Pooling of the network.", rich_help_panel=ENGINE)
     ] = None
     optimizer: Annotated[
         str | None, typer.Option(metavar="lbfgs|adam", help="How tiles are optimised.", rich_help_panel=ENGINE)
