@@ -22,12 +22,12 @@ from torch import Tensor
 from hires_nst.backbones.registry import BACKBONES
 from hires_nst.backbones.weights import load_network
 from hires_nst.canvas import Canvas
-from hires_nst.config import Config, Loss, Optimizer
+from hires_nst.config import Config, Levels, Loss, Optimizer
 from hires_nst.images import resize_pixels
 from hires_nst.objective import Extractor
 from hires_nst.optimizers import FIRST_CHANGE, GRADIENT_SCALE, Gradient, minimise
 from hires_nst.pixels import change, coefficients
-from hires_nst.refine import refine_round, tile_gradient
+from hires_nst.refine import Memory, refine_round, tile_gradient
 from hires_nst.tiles import make_grid
 
 COLOURS = torch.tensor([[0.26, 0.09, 0.02], [0.27, 0.00, -0.05], [0.27, -0.09, 0.03]]) / 0.4619
@@ -126,7 +126,7 @@ def vgg19(file: Path) -> tuple[Extractor, Config]:
 
 
 def fine(extract: Extractor, config: Config, names: tuple[str, str], size: int) -> list[list[str]]:
-    """A level in 8 rounds of 4 evaluations, from a coarse level of half the size with plain pixels."""
+    """A level of 32 evaluations in the default rounds, from a coarse level of half the size with plain pixels."""
     rows, canvas = [], None
     for side in (size, 2 * size):
         content = picture("contents", names[0], side, side)
@@ -138,12 +138,12 @@ def fine(extract: Extractor, config: Config, names: tuple[str, str], size: int) 
             start = Canvas(resize_pixels(canvas.pixels, side, side))
             start.clip()
         for pixels in ("plain",) if canvas is None else ("plain", "laplacian"):
-            result = start
-            for number in range(1 if canvas is None else 8):
+            result, memory, levels = start, Memory(), Levels()
+            for _ in range(1 if canvas is None else levels.rounds):
                 result, _ = refine_round(
                     result, content, objective, grid, measure_grid=grid, coupling="balanced",
-                    optimizer=Optimizer.model_validate({"pixels": pixels}), steps=80 if canvas is None else 4,
-                    fresh=number == 0,
+                    optimizer=Optimizer.model_validate({"pixels": pixels}),
+                    steps=80 if canvas is None else levels.steps, memory=memory,
                 )  # fmt: skip
             if canvas is not None:
                 style, error = scores(objective, result, content)

@@ -1,5 +1,6 @@
 """The training of the bundled network: what must hold before and after the steps themselves."""
 
+import re
 from argparse import Namespace
 from pathlib import Path
 
@@ -7,13 +8,20 @@ import numpy as np
 import pytest
 import torch
 import train_slim
+from conftest import random_canvas
+from evaluate_slim import transfer
 from PIL import Image
 from safetensors.torch import load_file, save_file
+from slim_card import model_card
 from slim_images import CROP, Crops
-from slim_networks import MEAN, NAMES, STD, Student, encoder_16x, most_telling, narrowed, network, unexplained
-from slim_transfer import roughness
+from slim_networks import MEAN, NAMES, STD, Student, Teachers, encoder_16x, most_telling, narrowed, network, unexplained
+from slim_transfer import Pair, roughness, stylized
 from torch.nn.functional import conv2d, pad, relu
 from train_slim import Run, alignment, blocks
+
+from hires_nst.backbones.registry import BACKBONES
+from hires_nst.backbones.weights import bundled_file
+from hires_nst.config import Levels, Loss, Optimizer
 
 TEACHERS = Path(__file__).parents[2] / "shared" / "teachers"
 NARROW = ((2, 3), (3, 2), (3, 2, 2, 3), (2, 3, 2, 3), (4,))
@@ -175,11 +183,49 @@ def make_shared(folder: Path) -> Path:
     return folder
 
 
+def test_a_student_is_judged_by_pictures_made_as_the_pipeline_makes_them(tmp_path: Path) -> None:
+    teachers = Teachers(make_shared(tmp_path) / "teachers")
+    slim = network("student", student(NARROW, 8).folded(), mean=(MEAN,) * 3, std=STD, pooling="average")
+    pair = Pair("a, b", random_canvas(96, 96, 1), random_canvas(80, 90, 2))
+    levels = Levels(min_size=32, coarse_steps=6, rounds=2, steps=2)
+    rows, criteria, sheet = transfer(slim, teachers, [pair], Loss(), 64, levels, Optimizer())
+    assert sheet.size == (3 * 64, 64)
+    numbers = {cells[1]: cells[2:] for cells in table_cells(rows) if cells[0] == "a, b"}
+    assert float(numbers["photograph unchanged"][2]) == 0
+    assert float(numbers["student"][2]) > 0
+    assert table_cells(criteria)[2][0] == "shallow style loss over the encoder's"
+    coarse = stylized(slim, Loss(), pair, 32, levels, Optimizer())
+    assert coarse.pixels.shape == (32, 32, 3)
+    assert not np.array_equal(coarse.pixels, pair.content_at(32).pixels)
+
+
+def table_cells(text: str) -> list[list[str]]:
+    """The cells of a Markdown table, row by row."""
+    return [[cell.strip() for cell in line.strip("|").split("|")] for line in text.splitlines()]
+
+
+def test_the_model_card_says_what_the_network_and_its_training_are() -> None:
+    slim, file = BACKBONES["vgg19-slim"], bundled_file(BACKBONES["vgg19-slim"])
+    training = {
+        "date": "2026-11-21", "machine": "x86_64", "steps": 10, "minutes": 1, "r2": {},
+        "options": {"batch": 12, "bank": 512, "fresh": 4, "grow": None, "widths": [[1, 2], [3]]},
+    }  # fmt: skip
+    tables = {part: f"table of {part}" for part in ("features", "gradient", "cost", "criteria")}
+    card = model_card(slim, file, training, tables)
+    assert card.startswith("# vgg19-slim\n")
+    assert f"2 x 2 {slim.pooling} pooling" in card
+    assert "tools/train_slim.py --batch 12 --bank 512 --fresh 4 --widths 1,2/3\n" in card
+    assert all(text in card for text in tables.values())
+    multiply_adds = re.search(r"1/([\d.]+) of VGG-19's multiply-adds", card)
+    assert multiply_adds is not None
+    assert 10 <= float(multiply_adds[1]) <= 20
+
+
 def test_an_interrupted_training_goes_on_as_if_it_had_not_been(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(train_slim, "HALF_EVERY", 2)
     monkeypatch.setattr(train_slim, "HALF_FROM", 0)
     common = {"shared": make_shared(tmp_path), "widths": NARROW, "grow": None, "seed": 0, "steps": 8, "rate": 1e-2}
-    common["pooling"] = "average"
+    common |= {"pooling": "average", "device": "cpu"}
     sizes = {"batch": 3, "fresh": 2, "bank": 16}
     (tmp_path / "out").mkdir()
     (tmp_path / "other").mkdir()

@@ -24,9 +24,10 @@ from pathlib import Path
 import numpy as np
 import torch
 from PIL import Image
+from slim_card import model_card, read_training
 from slim_cost import measured
 from slim_images import Crops, held_out
-from slim_networks import NAMES, Teachers, student
+from slim_networks import NAMES, Teachers, regression, student
 from slim_transfer import PAIRS, Judges, Pair, Verdict, colour_noise, cosine, roughness, style_gradient, stylized
 from torch import Tensor
 
@@ -61,12 +62,8 @@ def flat(features: Features, images: Tensor) -> dict[str, Tensor]:
 
 def probe(train: tuple[Tensor, Tensor], test: tuple[Tensor, Tensor]) -> float:
     """R2 of a ridge regression with a constant, fitted on `train` and scored on `test`: (inputs, targets) each."""
-    mean_in, mean_out = train[0].mean(0), train[1].mean(0)
-    inputs = train[0] - mean_in
-    square = inputs.T @ inputs
-    ridge = 1e-4 * square.trace() / len(square) * torch.eye(len(square), dtype=square.dtype)
-    matrix = torch.linalg.solve(square + ridge, inputs.T @ (train[1] - mean_out))
-    error = (test[0] - mean_in) @ matrix + mean_out - test[1]
+    matrix, constant = regression(*train, ridge=1e-4)
+    error = test[0] @ matrix + constant - test[1]
     return 1 - float(error.square().sum() / (test[1] - test[1].mean(0)).square().sum())
 
 
@@ -89,8 +86,8 @@ def features(slim: VGG, teachers: Teachers, shared: Path, count: int) -> str:
 
 def transfer(
     slim: VGG, teachers: Teachers, pairs: Sequence[Pair], loss: Loss, size: int, levels: Levels, optimizer: Optimizer
-) -> tuple[str, Image.Image]:
-    """The judges' table, and the contact sheet."""
+) -> tuple[str, str, Image.Image]:
+    """The judges' table, that of the criteria, and the contact sheet."""
     rows, sheet = [], []
     verdicts: dict[str, list[Verdict]] = {}
     for pair in pairs:
@@ -126,8 +123,8 @@ def transfer(
         *("content, style", "picture", "VGG-19 conv1_1 to conv3_1", "encoder conv4_1, conv5_1"),
         *("content, encoder conv4_2", "power above 3/4 Nyquist"),
     ]
-    text = table(header, rows) + "\n\n" + table(["of the means", "wanted", "measured"], criteria)
-    return text, Image.fromarray((np.concatenate(sheet) * 255 + 0.5).clip(0, 255).astype(np.uint8))
+    pixels = (np.concatenate(sheet) * 255 + 0.5).clip(0, 255).astype(np.uint8)
+    return table(header, rows), table(["of the means", "wanted", "measured"], criteria), Image.fromarray(pixels)
 
 
 def cells(verdict: Verdict) -> list[str]:
@@ -181,14 +178,18 @@ def main() -> None:
     parser.add_argument("--crops", type=int, default=240)
     parser.add_argument("--size", type=int, default=512)
     parser.add_argument("--coarse-steps", type=int, default=100, help="evaluations at half the size")
-    parser.add_argument("--rounds", type=int, default=8, help="of 4 evaluations at the full size")
+    parser.add_argument("--rounds", type=int, default=Levels().rounds, help="at the full size")
     parser.add_argument("--pairs", type=int, default=len(PAIRS))
-    parser.add_argument("--pooling", choices=["max", "average", "l2"], default="max", help="of the student")
+    parser.add_argument(
+        "--pooling", choices=["max", "average", "l2"], default=BACKBONES["vgg19-slim"].pooling, help="of the student"
+    )
     parser.add_argument(
         "--tv", type=float, default=Loss().tv_weight, help="weight of the total variation, student only"
     )
     parser.add_argument("--optimizer", choices=["lbfgs", "adam"], default="lbfgs")
     parser.add_argument("--out", type=Path, help="a Markdown file; the contact sheet stands beside it")
+    parser.add_argument("--card", type=Path, help="the model card to write, with --training and all parts")
+    parser.add_argument("--training", type=Path, help="training.json of `train_slim.py`")
     parser.add_argument("--png", type=Path, help="the contact sheet without loss")
     options = parser.parse_args()
     slim = student("student", options.weights, pooling=options.pooling)
@@ -198,30 +199,38 @@ def main() -> None:
     machine = f"{torch.get_num_threads()} CPU threads ({platform.machine()}), torch {torch.__version__}"
     text.append(f"{datetime.date.today().isoformat()}, {machine}. Made by `python tools/evaluate_slim.py`.")
 
-    def add(title: str, body: str) -> None:
+    tables: dict[str, str] = {}
+
+    def add(part: str, title: str, body: str) -> None:
+        tables[part] = body
         text.append(f"## {title}\n\n{body}")
         print(text[-1], f"\n({time.process_time():.0f} s)\n", flush=True)
 
     if "features" in options.parts:
-        add("Features: R2 of linear probes", features(slim, teachers, options.shared, options.crops))
+        add("features", "Features: R2 of linear probes", features(slim, teachers, options.shared, options.crops))
     if "gradient" in options.parts:
-        add(f"Gradient at the photograph, {COARSE} px: cosine to VGG-19's", gradient(slim, teachers, pairs))
+        title = f"Gradient at the photograph, {COARSE} px: cosine to VGG-19's"
+        add("gradient", title, gradient(slim, teachers, pairs))
     if "cost" in options.parts:
-        add("Cost", costs(options.weights))
+        add("cost", "Cost", costs(options.weights))
     if "transfer" in options.parts:
         levels = Levels(min_size=options.size // 2, coarse_steps=options.coarse_steps, rounds=options.rounds)
-        body, sheet = transfer(
+        body, criteria, sheet = transfer(
             *(slim, teachers, pairs, Loss(tv_weight=options.tv), options.size, levels),
             Optimizer(name=options.optimizer),
         )
         evaluations = f"{options.coarse_steps} + {options.rounds} x {levels.steps} evaluations"
-        add(f"Transfer: pictures of {options.size} px, {evaluations}", body)
+        add("transfer", f"Transfer: pictures of {options.size} px, {evaluations}", body)
+        add("criteria", "Transfer: the means", criteria)
         if options.png:
             sheet.save(options.png)
         if options.out:
             options.out.with_suffix(".jpg").write_bytes(jpeg(sheet))
     if options.out:
         options.out.write_text("\n\n".join(text) + "\n")
+    if options.card:
+        card = model_card(slim.backbone, options.weights, read_training(options.training), tables)
+        options.card.write_text(card)
 
 
 if __name__ == "__main__":

@@ -80,8 +80,8 @@ class HalfStylized:
         self.styles = torch.stack([crops.plain("style") for _ in range(count)])
 
     def advance(self, student: Student, *, steps: int) -> Tensor:
-        """Renew a sixth of the images, take `steps` of Adam on all of them, and return a copy."""
-        rng = self.crops.rng
+        """Renew a sixth of the images, take `steps` of Adam on all of them, and return a copy beside the student."""
+        rng, device = self.crops.rng, next(student.parameters()).device
         for i in np.flatnonzero(rng.uniform(size=len(self.images)) < 1 / 6):
             self.contents[i] = self.crops.plain(str(rng.choice(["photo", "stylized"])))
             self.styles[i] = self.crops.plain("style")
@@ -90,9 +90,11 @@ class HalfStylized:
         student.eval()
         student.requires_grad_(False)
         with torch.no_grad():
-            targets = {name: mean_covariance(f) for name, f in student(self.styles).items() if name in STYLE_LAYERS}
-            content = student(self.contents)["conv4_2"]
-        x = self.images.clone().requires_grad_()
+            targets = {
+                name: mean_covariance(f) for name, f in student(self.styles.to(device)).items() if name in STYLE_LAYERS
+            }
+            content = student(self.contents.to(device))["conv4_2"]
+        x = self.images.to(device, copy=True).requires_grad_()
         optimizer = torch.optim.Adam([x], lr=float(rng.choice([0.01, 0.03])))
         for _ in range(steps):
             features = student(x)
@@ -108,8 +110,8 @@ class HalfStylized:
                 x.clamp_(0, 1)
         student.train()
         student.requires_grad_(True)
-        self.images = x.detach()
-        return self.images.clone()
+        self.images = x.detach().cpu()
+        return x.detach()
 
 
 def held_out(shared: Path) -> Tensor:

@@ -74,8 +74,7 @@ def most_telling(inputs: Tensor, goal: Tensor, count: int) -> list[int]:
         inputs, goal: (n, C) and (n, D).
     """
     inputs, goal = (inputs - inputs.mean(0)).double(), (goal - goal.mean(0)).double()
-    ridge = 1e-4 * inputs.square().sum(0).mean() * torch.eye(inputs.shape[1], dtype=torch.float64)
-    square, cross = inputs.T @ inputs + ridge, inputs.T @ goal
+    square, cross = ridged(inputs.T @ inputs, 1e-4), inputs.T @ goal
 
     def explained(kept: list[int]) -> float:
         return float((cross[kept] * torch.linalg.solve(square[kept][:, kept], cross[kept])).sum())
@@ -93,8 +92,7 @@ def unexplained(inputs: Tensor, goal: Tensor) -> Tensor:
         inputs, goal: (n, C) and (n, D).
     """
     inputs, goal = (inputs - inputs.mean(0)).double(), (goal - goal.mean(0)).double()
-    square, cross = inputs.T @ inputs, inputs.T @ goal
-    square = square + 1e-5 * square.trace() / len(square) * torch.eye(len(square), dtype=square.dtype)
+    square, cross = ridged(inputs.T @ inputs, 1e-5), inputs.T @ goal
     return 1 - (cross * torch.linalg.solve(square, cross)).sum() / goal.square().sum()
 
 
@@ -118,7 +116,7 @@ def fit_first(
     method = torch.optim.Adam([matrix, bias], lr=1e-2)
     decay = torch.optim.lr_scheduler.CosineAnnealingLR(method, steps)
     for _ in range(steps):
-        chosen = torch.randint(len(patches), (batch,), generator=generator)
+        chosen = torch.randint(len(patches), (batch,), generator=generator).to(patches.device)
         loss = unexplained(F.relu(patches[chosen] @ matrix.T + bias), goal[chosen])
         method.zero_grad()
         loss.backward()  # type: ignore[no-untyped-call]
@@ -158,14 +156,17 @@ def narrowed(
     return result
 
 
-def regression(inputs: Tensor, goal: Tensor) -> tuple[Tensor, Tensor]:
+def ridged(square: Tensor, share: float) -> Tensor:
+    """A symmetric matrix plus `share` of the mean of its diagonal on the diagonal, so that it can be inverted."""
+    return square + share * square.diagonal().mean() * torch.eye(len(square), dtype=square.dtype, device=square.device)
+
+
+def regression(inputs: Tensor, goal: Tensor, *, ridge: float = 1e-5) -> tuple[Tensor, Tensor]:
     """Matrix (C, D) and constant (D,) of the ridge regression from inputs (n, C) to goal (n, D), in float64."""
     inputs, goal = inputs.double(), goal.double()
     mean_in, mean_out = inputs.mean(0), goal.mean(0)
     centred = inputs - mean_in
-    square = centred.T @ centred
-    ridge = 1e-5 * square.trace() / len(square) * torch.eye(len(square), dtype=square.dtype)
-    matrix = torch.linalg.solve(square + ridge, centred.T @ (goal - mean_out))
+    matrix = torch.linalg.solve(ridged(centred.T @ centred, ridge), centred.T @ (goal - mean_out))
     return matrix, mean_out - mean_in @ matrix
 
 
@@ -178,6 +179,12 @@ class Teachers:
         self.aux = {name: tensors[f"conv{name[4]}1_aux.weight"].flatten(1) for name in ("conv4_1", "conv5_1")}
         self.unit = dict.fromkeys(NAMES, 1.0)
         self.channels = {n: (self.vgg if n in NAMES[:8] else self.encoder).backbone.channels(n) for n in NAMES}
+
+    def to(self, device: torch.device) -> Teachers:
+        """Moved there."""
+        self.vgg, self.encoder = self.vgg.to(device), self.encoder.to(device)
+        self.aux = {name: weight.to(device) for name, weight in self.aux.items()}
+        return self
 
     def calibrate(self, images: Tensor) -> None:
         """Divide each layer's activations (and aux maps) by their standard deviation on these images from now on."""
@@ -294,14 +301,10 @@ class Student(nn.Module):
         """Set the maps to the ridge regression from the activations to the teachers'."""
         self.eval()
         for name, f in self(images).items():
-            mine = f.permute(0, 2, 3, 1).reshape(-1, f.shape[1]).double()
-            theirs = target[name].permute(0, 2, 3, 1).reshape(len(mine), -1).double()
-            mean, goal = mine.mean(0), theirs.mean(0)
-            square = (mine - mean).T @ (mine - mean)
-            ridge = 1e-3 * square.trace() / len(square) * torch.eye(len(square), dtype=square.dtype)
-            matrix = torch.linalg.solve(square + ridge, (mine - mean).T @ (theirs - goal))
+            theirs = target[name].permute(0, 2, 3, 1).flatten(0, 2)
+            matrix, constant = regression(f.permute(0, 2, 3, 1).flatten(0, 2), theirs, ridge=1e-3)
             self.maps[name].weight.copy_(matrix.T)
-            self.maps[name].bias.copy_(goal - mean @ matrix)
+            self.maps[name].bias.copy_(constant)
         self.train()
 
     @torch.no_grad()

@@ -15,7 +15,7 @@ from hires_nst.config import Levels, Loss, Optimizer
 from hires_nst.images import read_picture, resize_pixels
 from hires_nst.levels import schedule
 from hires_nst.objective import Extractor, Objective, content_norms, style_statistics
-from hires_nst.refine import refine_round
+from hires_nst.refine import Memory, refine_round
 from hires_nst.tiles import Grid, make_grid
 
 SHALLOW = ("conv1_1", "conv2_1", "conv3_1")
@@ -83,11 +83,12 @@ def stylized(network: VGG, loss: Loss, pair: Pair, size: int, levels: Levels, op
         canvas = content if canvas is None else Canvas(resize_pixels(canvas.pixels, level.width, level.height))
         canvas.clip()
         objective = objective_at(network, loss, pair, level.width)
-        for number in range(level.rounds):
+        memory = Memory()
+        for _ in range(level.rounds):
             grid = whole(canvas)
             canvas, _ = refine_round(
                 canvas, content, objective, grid, measure_grid=grid, coupling="balanced", optimizer=optimizer,
-                steps=level.steps, fresh=number == 0,
+                steps=level.steps, memory=memory,
             )  # fmt: skip
     assert canvas is not None
     return canvas

@@ -18,14 +18,17 @@ convolution but those of the first block, and is folded into the weights at the 
 features is renewed slowly (`--fresh` crops a step of `--batch`). Part of what enters the bank is half-stylized by the
 student itself, so that it meets the noise that optimisation finds in it.
 
-A run that is started again with the same options goes on from its checkpoint with the crops that it had.
+A run that is started again with the same options goes on from its checkpoint with the crops that it had. Beside the
+network stand log.jsonl, with the losses, and training.json, from which `evaluate_slim.py --card` writes the model card.
 """
 
 from __future__ import annotations
 
 import argparse
+import datetime
 import json
 import math
+import platform
 import time
 from collections.abc import Mapping
 from pathlib import Path
@@ -71,7 +74,8 @@ class Bank:
 
     def add(self, images: Tensor) -> None:
         """Take (B, 3, CROP, CROP) in; the bank never holds more than `size`."""
-        with torch.autocast("cpu", torch.bfloat16):  # four times as fast, and wrong by 2e-4 of the variance at most
+        # In bfloat16 the teachers are four times as fast, and wrong by 2e-4 of the variance at most.
+        with torch.autocast(images.device.type, torch.bfloat16):
             features = {n: f.permute(0, 2, 3, 1).flatten(1, 2).half() for n, f in self.teachers(images).items()}
         for i, image in enumerate(images):
             entry = {name: f[i].clone() for name, f in features.items()}
@@ -117,7 +121,7 @@ def distillation(
         target: the teachers' features there, (B, positions, channels).
     """
     features = student(images)
-    loss, scores = torch.zeros(()), {}
+    loss, scores = images.new_zeros(()), {}
     for name in NAMES:
         mine = features[name].permute(0, 2, 3, 1).flatten(1, 2)[:, positions[name]].flatten(0, 1)
         theirs = target[name].flatten(0, 1)
@@ -161,33 +165,40 @@ class Run:
     def __init__(self, options: argparse.Namespace) -> None:
         torch.manual_seed(options.seed)
         self.options = options
+        self.device = torch.device(options.device)
         self.generator = torch.Generator().manual_seed(options.seed)
         self.crops = Crops(options.shared / "images/training", options.seed)
-        self.teachers = Teachers(options.shared / "teachers")
-        first = torch.stack([self.crops.augmented() for _ in range(64)])
+        self.teachers = Teachers(options.shared / "teachers").to(self.device)
+        first = self.new_crops(64)
         self.teachers.calibrate(first)
-        self.student = Student(options.widths, self.teachers.channels, pooling=options.pooling)
+        self.student = Student(options.widths, self.teachers.channels, pooling=options.pooling).to(self.device)
         target = self.teachers(first)
         if options.grow is not None:
-            self.student.grow_from(narrowed(load_file(options.grow), options.widths, first, target), first)
+            weights = load_file(options.grow, device=str(self.device))
+            self.student.grow_from(narrowed(weights, options.widths, first, target), first)
         self.student.fit_first(first, target[FIRST])
         if options.grow is not None:
             self.student.fit_maps(first, target)
         self.optimizer = torch.optim.AdamW(self.student.trained, lr=options.rate, weight_decay=1e-4)
         self.pool = HalfStylized(self.crops, 12)
         self.bank = Bank(self.teachers, options.bank)
-        self.test_images = held_out(options.shared)
+        self.test_images = held_out(options.shared).to(self.device)
         self.test_targets = self.teachers(self.test_images)
-        self.step = 0
+        self.step, self.seconds = 0, 0.0
         self.checkpoint = options.out / "checkpoint.pt"
         if self.checkpoint.exists():
-            self.load(torch.load(self.checkpoint, weights_only=True))
+            self.load(torch.load(self.checkpoint, map_location="cpu", weights_only=True))
         else:
             while len(self.bank.images) < options.bank // 2:
-                self.bank.add(torch.stack([self.crops.augmented() for _ in range(8)]))
+                self.bank.add(self.new_crops(8))
+
+    def new_crops(self, count: int) -> Tensor:
+        """Augmented crops, (count, 3, CROP, CROP)."""
+        return torch.stack([self.crops.augmented() for _ in range(count)]).to(self.device)
 
     def advance(self) -> dict[str, float]:
         """One step of training; its scores."""
+        began = time.monotonic()
         options, rng = self.options, self.crops.rng
         warm = min(1.0, (self.step + 1) / 200)
         cosine = 0.5 * (1 + math.cos(math.pi * self.step / options.steps))
@@ -195,7 +206,7 @@ class Run:
         if self.step % HALF_EVERY == HALF_EVERY - 1 and self.step > HALF_FROM:
             self.bank.add(self.pool.advance(self.student, steps=5))
         else:
-            self.bank.add(torch.stack([self.crops.augmented() for _ in range(options.fresh)]))
+            self.bank.add(self.new_crops(options.fresh))
         images, positions, target = self.bank.draw(rng, options.batch, self.generator)
         loss, scores = distillation(self.student, images, positions, target, self.teachers.aux, self.generator)
         self.student.zero_grad()
@@ -203,35 +214,48 @@ class Run:
         nn.utils.clip_grad_norm_(self.student.trained, 5.0)
         self.optimizer.step()
         self.step += 1
+        self.seconds += time.monotonic() - began
         return {"loss": loss.item()} | scores
 
     def save(self) -> None:
         """Write the checkpoint and the network as it is now."""
         state = {
             "step": self.step,
+            "seconds": self.seconds,
             "student": self.student.state_dict(),
             "optimizer": self.optimizer.state_dict(),
             "rng": json.dumps(self.crops.rng.bit_generator.state),
             "generator": self.generator.get_state(),
             "pool": [self.pool.contents, self.pool.images, self.pool.styles],
-            "bank": torch.stack(self.bank.images),
+            "bank": torch.stack(self.bank.images).cpu(),
             "next": self.bank.next,
         }
         torch.save(state, self.checkpoint.with_suffix(".new"))
         self.checkpoint.with_suffix(".new").replace(self.checkpoint)
-        half = {name: tensor.half().contiguous() for name, tensor in self.student.folded().items()}
+        half = {name: tensor.half().cpu().contiguous() for name, tensor in self.student.folded().items()}
         file = self.options.out / "vgg19-slim.safetensors"
         save_file(half, file, {"network": "vgg19-slim", "step": str(self.step)})
 
+    def about(self, r2: Mapping[str, float]) -> dict[str, Any]:
+        """What the model card says of the training."""
+        options = {name: value for name, value in vars(self.options).items() if name not in ("shared", "out", "every")}
+        options["grow"] = self.options.grow and self.options.grow.name
+        kind = torch.cuda.get_device_name(self.device) if self.device.type == "cuda" else platform.machine()
+        threads = "" if self.device.type == "cuda" else f", CPU threads: {torch.get_num_threads()}"
+        return {
+            "date": datetime.date.today().isoformat(), "machine": kind + threads, "steps": self.step,
+            "minutes": round(self.seconds / 60), "options": options, "r2": dict(r2),
+        }  # fmt: skip
+
     def load(self, state: dict[str, Any]) -> None:
         """Go on from a checkpoint; the teachers' features of the bank are computed again."""
-        self.step = state["step"]
+        self.step, self.seconds = state["step"], state["seconds"]
         self.student.load_state_dict(state["student"])
         self.optimizer.load_state_dict(state["optimizer"])
         self.generator.set_state(state["generator"])
         self.pool.contents, self.pool.images, self.pool.styles = state["pool"]
         for images in state["bank"].split(8):
-            self.bank.add(images)
+            self.bank.add(images.to(self.device))
         self.bank.next = state["next"]
         self.crops.rng.bit_generator.state = json.loads(state["rng"])
 
@@ -250,6 +274,7 @@ def main() -> None:
     parser.add_argument("--fresh", type=int, default=4, help="new crops a step")
     parser.add_argument("--bank", type=int, default=512)
     parser.add_argument("--rate", type=float, default=3e-3)
+    parser.add_argument("--device", default="cpu", help="such as cuda")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--every", type=int, default=500, help="steps between validations and checkpoints")
     options = parser.parse_args()
@@ -268,6 +293,7 @@ def main() -> None:
             print("R2", run.step, {n: round(v, 3) for n, v in r2.items()}, flush=True)
             with (options.out / "log.jsonl").open("a") as log:
                 log.write(json.dumps({"step": run.step, "r2": r2, "train": scores}) + "\n")
+            (options.out / "training.json").write_text(json.dumps(run.about(r2), indent=1))
             run.save()
 
 

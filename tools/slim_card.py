@@ -1,0 +1,55 @@
+"""The model card of the bundled network, from what its training and its evaluation say; see slim_card.md.j2."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from jinja2 import Environment, StrictUndefined
+
+from hires_nst.backbones.registry import BACKBONES, Backbone
+
+TEMPLATE = Path(__file__).with_name("slim_card.md.j2")
+
+
+def model_card(backbone: Backbone, weights: Path, training: Mapping[str, Any], tables: Mapping[str, str]) -> str:
+    """The card as Markdown.
+
+    Args:
+        weights: the network's file.
+        training: what `train_slim.py` wrote into training.json.
+        tables: `features`, `gradient`, `cost` and `criteria` of `evaluate_slim.py`.
+    """
+    options = training["options"]
+    flags = [f"--{name} {_text(value)}" for name, value in options.items() if value is not None]
+    template = Environment(undefined=StrictUndefined, keep_trailing_newline=True).from_string(TEMPLATE.read_text())
+    return template.render(
+        backbone=backbone,
+        channels="; ".join(", ".join(str(width) for width in block) for block in backbone.blocks),
+        parameters=sum(conv.out_channels * (9 * conv.in_channels + 1) for conv in backbone.convolutions) / 1e6,
+        share=teacher_multiply_adds() / backbone.multiply_adds(),
+        megabytes=weights.stat().st_size / 1e6,
+        training=training,
+        command=" ".join(["tools/train_slim.py", *flags]),
+        tables=tables,
+    )
+
+
+def teacher_multiply_adds() -> float:
+    """Of VGG-19 up to conv5_1, per pixel."""
+    vgg19 = BACKBONES["vgg19"]
+    return dataclasses.replace(vgg19, blocks=(*vgg19.blocks[:4], vgg19.blocks[4][:1])).multiply_adds()
+
+
+def _text(value: Any) -> str:
+    if isinstance(value, list):  # widths
+        return "/".join(",".join(str(width) for width in block) for block in value)
+    return str(value)
+
+
+def read_training(path: Path) -> dict[str, Any]:
+    """What `train_slim.py` wrote."""
+    return dict(json.loads(path.read_text()))
