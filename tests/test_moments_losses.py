@@ -75,3 +75,33 @@ def test_content_and_variation_are_sums() -> None:
     torch.testing.assert_close(whole, image.diff(dim=2).square().sum() + image.diff(dim=3).square().sum())
     parts = variation_sum(image, slice(0, 4), slice(0, 9)) + variation_sum(image, slice(4, 7), slice(0, 9))
     torch.testing.assert_close(parts, whole)
+
+
+def test_the_covariance_of_nearly_constant_features_is_exact_in_float32_too() -> None:
+    generator = torch.Generator().manual_seed(5)
+    exact = 100 + 0.01 * torch.randn((1, 6, 40, 50), generator=generator, dtype=torch.float64)
+    features = exact.float()
+    expected = Moments.of(features.double()).finalise().covariance
+    found = Moments.of(features).finalise().covariance
+    torch.testing.assert_close(found, expected, rtol=1e-5, atol=1e-5 * float(expected.diagonal().mean()))
+    plain = features[0].flatten(1)  # what is avoided: the sums themselves in float32
+    naive = (plain @ plain.T) / plain.shape[1] - torch.outer(plain.mean(1), plain.mean(1))
+    assert float((naive.double() - expected).abs().max()) > float(expected.diagonal().mean())
+
+
+def test_the_gradient_of_moments_is_that_of_the_plain_sums() -> None:
+    generator = torch.Generator().manual_seed(6)
+    features = torch.rand((1, 4, 5, 7), generator=generator, dtype=torch.float64, requires_grad=True)
+    weights = torch.rand((4, 4), generator=generator, dtype=torch.float64)
+    found = Moments.of(features)
+    flat = features[0].flatten(1)
+    for value, plain in (
+        ((found.outer * weights).sum(), ((flat @ flat.T) * weights).sum()),
+        ((found.total * weights[0]).sum(), (flat.sum(1) * weights[0]).sum()),
+    ):
+        (mine,), (theirs,) = (
+            torch.autograd.grad(value, features, retain_graph=True),
+            torch.autograd.grad(plain, features, retain_graph=True),
+        )
+        torch.testing.assert_close(value, plain)
+        torch.testing.assert_close(mine, theirs)
