@@ -26,7 +26,7 @@ LAYERS = (
     ("job", "planning", "checkpoint", "painter", "pipeline", "evaluation"),
     ("batch", "batch.names", "batch.marks", "batch.events", "batch.jobs", "batch.ledger"),
     ("batch.tasks", "batch.comparison", "batch.executor", "batch.orders", "batch.room"),
-    ("batch.engine", "batch.workers", "batch.ray_executor", "batch.runner"),
+    ("batch.engine", "batch.workers", "batch.ray_mail", "batch.ray_worker", "batch.ray_executor", "batch.runner"),
     ("",),  # the package itself: the public API
     ("report", "report.model", "report.log", "report.charts", "report.pictures", "report.render", "report.sources",
      "report.batches"),
