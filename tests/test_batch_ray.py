@@ -174,8 +174,7 @@ def essence(event: Event) -> dict[str, Any]:
 
 
 @needs_ray
-@pytest.mark.parametrize("ship", [False, True])
-def test_two_pictures_are_those_of_a_local_worker(ship: bool, cluster: Any, tmp_path: Path) -> None:
+def test_two_pictures_are_those_of_a_local_worker(cluster: Any, tmp_path: Path) -> None:
     from conftest import random_canvas
 
     photos, style = tmp_path / "photos", save(tmp_path / "style.png", random_canvas(60, 60, 9))
@@ -186,14 +185,15 @@ def test_two_pictures_are_those_of_a_local_worker(ship: bool, cluster: Any, tmp_
     weights.write_bytes((HERE.parent / "hires_nst" / "backbones" / "data" / "vgg19-slim.safetensors").read_bytes())
     config = small(model={"weights": weights})
     told: dict[str, Any] = {}
-    for kind in ("local", "ray"):
+    for kind in ("local", "shared", "shipped"):
         count, out, seen = tmp_path / f"{kind}.count", tmp_path / kind, Seen()
         engine = partial(Loading, count)
-        whole = Batch(cluster_cpus=2, cluster_gpus=0)
-        made = {
-            "local": partial(Pool, [engine], lease_seconds=60),
-            "ray": partial(RayExecutor, whole, ship=ship, make_engine=engine),
-        }[kind]
+        whole = Batch(cluster_cpus=2, cluster_gpus=0)  # the cluster has one place for this
+        made = (
+            partial(Pool, [engine], lease_seconds=60)
+            if kind == "local"
+            else partial(RayExecutor, whole, ship=kind == "shipped", make_engine=engine)
+        )
         jobs = expand(photos, [StyleImage(image=style)], out, config_for=lambda own: config)
         assert run_with(photos, out, made, jobs=jobs, on_event=seen.append).exit_code == 0
         assert Counter(count.read_text().split()) == {"load_network": 1, "style_statistics": 2}
@@ -201,9 +201,11 @@ def test_two_pictures_are_those_of_a_local_worker(ship: bool, cluster: Any, tmp_
             name: [(event.worker, essence(event.told)) for event in found if not isinstance(event.told, StepFinished)]
             for name, found in told_by(seen, out).items()
         }
-    assert told["ray"] == told["local"]
-    for name in told["local"]:
-        assert (tmp_path / "ray" / name).read_bytes() == (tmp_path / "local" / name).read_bytes()
+    assert len(told["local"]) == 2
+    for kind in ("shared", "shipped"):
+        assert told[kind] == told["local"]
+        for name in told["local"]:
+            assert (tmp_path / kind / name).read_bytes() == (tmp_path / "local" / name).read_bytes()
 
 
 @needs_ray

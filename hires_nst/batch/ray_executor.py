@@ -34,8 +34,8 @@ REACH_SECONDS = 10.0
 CANCEL_SECONDS, PATIENCE = 5.0, 3
 """How long a task may take to hear that it is cancelled, and how often it is asked: Ray may lose a request."""
 
-MAIL_SECONDS = 0.5
-"""How long the mailbox may take to hand out its letters; otherwise they come later."""
+MAIL_SECONDS = 5.0
+"""How long to wait for an answer of the mailbox; one that is late is asked about again, but not waited for."""
 
 
 @dataclass(frozen=True)
@@ -182,8 +182,9 @@ class RayExecutor:
         if self._mailbox is None:
             return []
         try:
-            self._letters = self._letters or self._mailbox.take.remote()
-            if not self._ray.wait([self._letters], timeout=MAIL_SECONDS)[0]:
+            late = self._letters is not None
+            self._letters = self._letters if late else self._mailbox.take.remote()
+            if not self._ray.wait([self._letters], timeout=0 if late else MAIL_SECONDS)[0]:
                 return []
             letters: list[Letter] = self._ray.get(self._letters)
         except self._ray.exceptions.RayError:  # the mailbox is lost: the batch goes on without

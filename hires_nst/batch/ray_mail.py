@@ -27,8 +27,12 @@ MOST_LETTERS = 10_000
 MOST_ON_THE_WAY = 20
 """Letters of a process that have not arrived; more are thrown away."""
 
-ARRIVAL_SECONDS = 2.0
-"""How long the end of a task waits until its last letter has arrived."""
+START_SECONDS = 10.0
+"""How long to wait for the process of the mailbox."""
+
+ARRIVAL_SECONDS = 10.0
+"""How long the end of a task waits for the arrival of its last letter: that takes milliseconds if all is well, and it
+is given up at once when the mailbox is lost."""
 
 
 @dataclass(frozen=True)
@@ -64,11 +68,16 @@ class Mailbox:
 
 
 def new_mailbox(ray: Any) -> Any:
-    """A handle of a new mailbox on the node of the driver, or elsewhere where that takes no actors."""
+    """A handle of a new mailbox on the node of the driver, or elsewhere where that takes no actors.
+
+    It is ready, lest what the first tasks tell come late, unless that takes too long.
+    """
     strategies: Any = importlib.import_module("ray.util.scheduling_strategies")
     here = strategies.NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=True)
-    made = ray.remote(num_cpus=0, max_pending_calls=MOST_ON_THE_WAY, scheduling_strategy=here)(Mailbox)
-    return made.remote()
+    kind = ray.remote(num_cpus=0, max_pending_calls=MOST_ON_THE_WAY, scheduling_strategy=here)(Mailbox)
+    mailbox = kind.remote()
+    ray.wait([mailbox.take.remote()], timeout=START_SECONDS)
+    return mailbox
 
 
 class Sender:
