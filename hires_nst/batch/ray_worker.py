@@ -9,8 +9,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from hires_nst.batch.ledger import Outcome
 from hires_nst.batch.ray_mail import Sender
+from hires_nst.batch.rows import Outcome
 from hires_nst.batch.tasks import LOGS, Engine, Failure, MakeEngine, Report, Stopped, Task, perform, reason_of, spaced
 from hires_nst.config import Config
 from hires_nst.stopping import Stop

@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import Protocol, TextIO
 
 from hires_nst import events
-from hires_nst.batch.ledger import Outcome
 from hires_nst.batch.marks import Mark, mark
+from hires_nst.batch.rows import Outcome
 from hires_nst.config import Config
 from hires_nst.errors import HiresNstError, Interrupted, RunBusy
 from hires_nst.events import Event, OnEvent
