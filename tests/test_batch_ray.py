@@ -25,7 +25,7 @@ from hires_nst.batch.jobs import expand
 from hires_nst.batch.ray_executor import RayExecutor
 from hires_nst.batch.workers import Pool
 from hires_nst.config import Batch, StyleImage
-from hires_nst.events import Event, StepFinished, TileFinished
+from hires_nst.events import CheckpointWritten, Event, StepFinished, TileFinished
 from hires_nst.stopping import Stop
 
 try:
@@ -168,6 +168,10 @@ def test_a_worker_process_makes_its_engine_once(gpus: int, cluster: Any, tmp_pat
         assert {line.strip() for line in painted} == {"auto"}
 
 
+LOOSE = StepFinished, CheckpointWritten
+"""Events that are told when there is time."""
+
+
 def essence(event: Event) -> dict[str, Any]:
     """An event without times and places."""
     return {key: value for key, value in event.as_dict().items() if key not in ("seconds", "content", "output")}
@@ -198,7 +202,7 @@ def test_two_pictures_are_those_of_a_local_worker(cluster: Any, tmp_path: Path) 
         assert run_with(photos, out, made, jobs=jobs, on_event=seen.append).exit_code == 0
         assert Counter(count.read_text().split()) == {"load_network": 1, "style_statistics": 2}
         told[kind] = {
-            name: [(event.worker, essence(event.told)) for event in found if not isinstance(event.told, StepFinished)]
+            name: [(event.worker, essence(event.told)) for event in found if not isinstance(event.told, LOOSE)]
             for name, found in told_by(seen, out).items()
         }
     assert len(told["local"]) == 2
