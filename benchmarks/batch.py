@@ -18,9 +18,10 @@ from common import SAMPLES, picture, report
 from PIL import Image
 
 from hires_nst.batch.jobs import expand
-from hires_nst.batch.ledger import Entry, Ledger, Outcome
+from hires_nst.batch.ledger import Ledger
 from hires_nst.batch.marks import Mark
 from hires_nst.batch.orders import Orders
+from hires_nst.batch.rows import Entry, Outcome
 from hires_nst.batch.runner import run_batch
 from hires_nst.batch.tasks import Painted, Task
 from hires_nst.batch.workers import Pool

@@ -134,7 +134,7 @@ def open_job(
         network = load_network(backbone, pooling=pooling, padding=model.padding, file=model.weights, on_event=emit)
         return network.to(device)
 
-    network_key = (config.model, content_key(config.model.weights), str(device)) if kept is not None else None
+    network_key = (model_key(config), str(device)) if kept is not None else None
     network = kept.network(network_key, load) if kept is not None else load()
     autocast = None
     if config.runtime.precision == "bfloat16" or (
@@ -154,6 +154,12 @@ def open_job(
         kept=kept,
         kept_key=(network_key, autocast, paintings_key(config)) if kept is not None else None,
     )
+
+
+def model_key(config: Config) -> Hashable:
+    """What the network is, wherever the file of its weights lies."""
+    weights = config.model.weights
+    return config.model.model_copy(update={"weights": None}), content_key(weights) or weights
 
 
 def paintings_key(config: Config) -> Hashable:

@@ -14,8 +14,8 @@ from typing import Any
 from hires_nst import events
 from hires_nst.batch.executor import MakeExecutor
 from hires_nst.batch.jobs import Job, Jobs, expand
-from hires_nst.batch.ledger import Row, read_changes, read_rows, reading
 from hires_nst.batch.orders import Orders
+from hires_nst.batch.rows import Row, read_changes, read_rows, reading
 from hires_nst.batch.runner import Summary, run_batch
 from hires_nst.batch.tasks import MakeEngine, Painted, Task
 from hires_nst.batch.workers import Pool

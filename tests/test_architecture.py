@@ -24,9 +24,9 @@ LAYERS = (
     ("objective", "kept"),
     ("pixels", "optimizers", "refine"),
     ("job", "planning", "checkpoint", "painter", "pipeline", "evaluation"),
-    ("batch", "batch.names", "batch.marks", "batch.events", "batch.jobs", "batch.ledger"),
+    ("batch", "batch.names", "batch.marks", "batch.events", "batch.jobs", "batch.rows", "batch.ledger"),
     ("batch.tasks", "batch.comparison", "batch.executor", "batch.orders", "batch.room"),
-    ("batch.engine", "batch.workers", "batch.ray_executor", "batch.runner"),
+    ("batch.engine", "batch.workers", "batch.ray_mail", "batch.ray_worker", "batch.ray_executor", "batch.runner"),
     ("",),  # the package itself: the public API
     ("report", "report.model", "report.log", "report.charts", "report.pictures", "report.render", "report.sources",
      "report.batches"),
@@ -37,8 +37,9 @@ LAYERS = (
 WITHOUT_TORCH = (
     "errors", "events", "config", "prints", "tiles", "levels", "stopping", "version", "quantities", "sheets",
     "run_size", "backbones.registry", "images", "image_files", "run_folder", "run_record",
-    "batch", "batch.names", "batch.marks", "batch.events", "batch.jobs", "batch.ledger", "batch.tasks",
-    "batch.comparison", "batch.executor", "batch.orders", "batch.room", "batch.engine", "batch.workers", "batch.runner",
+    "batch", "batch.names", "batch.marks", "batch.events", "batch.jobs", "batch.rows", "batch.ledger",
+    "batch.tasks", "batch.comparison", "batch.executor", "batch.orders", "batch.room", "batch.engine", "batch.workers",
+    "batch.runner",
 )
 # fmt: on
 """Quick to import, as is the command line, which stands on them alone until a command runs."""

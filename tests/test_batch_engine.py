@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import time
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -13,7 +15,7 @@ from test_pipeline import save
 
 from hires_nst import events
 from hires_nst.batch.engine import PaintingEngine
-from hires_nst.batch.tasks import Busy, Failure, Outcome, Stopped, Task, perform
+from hires_nst.batch.tasks import EVENTS, Busy, Failure, Outcome, Stopped, Task, perform, seconds_before, spaced
 from hires_nst.config import StyleImage
 from hires_nst.events import Event
 from hires_nst.run_folder import opened
@@ -62,10 +64,14 @@ def test_an_interrupted_job_goes_on_to_the_same_bytes(engine: PaintingEngine, ta
     report, first = perform_until(engine, task, tiles=4)
     assert isinstance(report, Stopped)
     assert task.run_dir.exists()
+    began = time.time()
+    earlier = seconds_before(task.folder / EVENTS, began)
     report, second = perform_until(engine, task)
     assert isinstance(report, Outcome)
     assert any(isinstance(event, events.RunResumed) for event in second)
     assert finished(first) + finished(second) == finished(everything)
+    assert earlier > 0
+    assert earlier < report.seconds <= earlier + time.time() - began
     assert task.picture.read_bytes() == alone.picture.read_bytes()
     assert not task.run_dir.exists()
 
@@ -92,9 +98,10 @@ def test_what_does_not_fit_any_more_is_begun_anew(
     change: Callable[[Task], Task], engine: PaintingEngine, task: Task, tmp_path: Path
 ) -> None:
     perform_until(engine, task, tiles=4)
-    task = change(task)
+    task, began = change(task), time.time()
     report, seen = perform_until(engine, task)
     assert isinstance(report, Outcome)
+    assert report.seconds <= time.time() - began
     notices = [event.message for event in seen if isinstance(event, events.Notice)]
     assert [notice.startswith("begun anew instead of going on: ") for notice in notices].count(True) == 1
     alone = replace(task, folder=tmp_path / "alone")
@@ -116,3 +123,35 @@ def test_a_run_directory_that_another_process_holds(engine: PaintingEngine, task
     assert isinstance(report, Busy)
     assert "is in use by process" in report.reason
     assert isinstance(perform_until(engine, task)[0], Outcome)
+
+
+RUN, STEP, RESUMED, NOTICE = "RunStarted", "StepFinished", "RunResumed", "Notice"
+
+
+@pytest.mark.parametrize(
+    ("told", "seconds"),
+    [
+        ([], 0),
+        ([(100, RUN), (107, STEP)], 7),
+        ([(100, RUN), (107, STEP), (200, RUN), (200, RESUMED), (205, STEP)], 12),
+        ([(100, RUN), (107, STEP), (200, NOTICE), (201, RUN), (205, STEP)], 4),  # began anew, with a note on why
+        ([(100, RUN), (107, STEP), (200, RUN), (206, STEP), (300, RUN), (301, RESUMED), (303, STEP)], 9),
+        ([(100, RUN), (107, STEP), (950, RUN), (1000, RUN), (1000, RESUMED), (1009, STEP)], 0),  # killed at once
+        ([(100, RUN), (107, STEP), (1000, RUN), (1000, RESUMED), (1009, STEP)], 7),  # its own time is not among it
+        ([(100, RUN), (107, STEP), (1004, "RunFinished")], 7),  # only the report was missing
+    ],
+)
+def test_the_seconds_of_earlier_attempts(told: list[tuple[float, str]], seconds: float, tmp_path: Path) -> None:
+    log = tmp_path / "events.jsonl"
+    log.write_text("".join(json.dumps({"time": moment, "event": kind}) + "\n" for moment, kind in told) + '{"ti')
+    assert seconds_before(log, 1000) == seconds
+    assert seconds_before(tmp_path / "none", 1000) == 0
+
+
+def test_steps_are_spaced_and_nothing_else_is() -> None:
+    step, tile = events.StepFinished(0, 0, 0, 1, 9, 0.5), events.TileFinished(0, 0, 0, 1, 0.5, 1.0, 1.0)
+    heard: list[Event] = []
+    tell = spaced(heard.append)
+    for event in (step, step, tile, tile, step):
+        tell(event)
+    assert heard == [step, tile, tile]

@@ -12,8 +12,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
-from hires_nst.batch.ledger import STATES, Entry, Ledger, Outcome, ledger_file, read_changes, read_rows, reading
+from hires_nst.batch.ledger import Ledger
 from hires_nst.batch.marks import Mark, mark, unchanged
+from hires_nst.batch.rows import STATES, Entry, Outcome, ledger_file, read_changes, read_rows, reading
 from hires_nst.errors import ConfigError, InputError
 
 MARK = Mark(1, 2, "digest")

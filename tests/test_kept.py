@@ -85,6 +85,17 @@ def test_a_painting_that_changed_is_measured_anew(pictures: list[Path], tmp_path
     assert (tmp_path / "second.png").read_bytes() == (tmp_path / "alone.png").read_bytes()
 
 
+def test_weights_are_known_by_their_content(tmp_path: Path) -> None:
+    def key_of(path: Path | None) -> Any:
+        return job.model_key(config(model={"weights": path}))
+
+    one, same, other = (tmp_path / name for name in ("one", "same", "other"))
+    for path in (one, same, other):
+        path.write_text("other" if path == other else "one")
+    assert key_of(one) == key_of(same)
+    assert len({key_of(one), key_of(other), key_of(None), key_of(tmp_path / "none")}) == 4
+
+
 def test_only_what_was_used_last_is_kept() -> None:
     kept, made = Kept(), []
 

@@ -8,8 +8,8 @@ from pathlib import Path
 
 from hires_nst.batch.events import JobChanged
 from hires_nst.batch.jobs import Job
-from hires_nst.batch.ledger import Entry, Row, State
 from hires_nst.batch.marks import Mark, unchanged
+from hires_nst.batch.rows import Entry, Row, State
 
 GONE = "the picture is gone"
 

@@ -48,6 +48,8 @@ class PaintingEngine:
         Raises:
             Interrupted: `stop` was due. RunBusy: another process is at it. HiresNstError: as `stylize`.
         """
+        import torch
+
         from hires_nst.pipeline import stylize
 
         losses, config = _Losses(), self.on_device(task.config)
@@ -57,11 +59,14 @@ class PaintingEngine:
             on_event(event)
 
         def painted(resume: Literal["auto", "never"]) -> Painted:
-            result = stylize(
-                task.content, task.picture, config=config, overwrite=True, run_dir=task.run_dir, resume=resume,
-                stop=stop, kept=self.kept, on_event=tell,
-            )  # fmt: skip
-            return Painted(result.width, result.height, losses.found)
+            try:
+                result = stylize(
+                    task.content, task.picture, config=config, overwrite=True, run_dir=task.run_dir, resume=resume,
+                    stop=stop, kept=self.kept, on_event=tell,
+                )  # fmt: skip
+            finally:
+                torch.cuda.empty_cache()  # another process may be the next one on this GPU
+            return Painted(result.width, result.height, losses.found, resumed=resume == "auto")
 
         if not (task.run_dir / RECORD).exists():
             return painted("never")

@@ -14,130 +14,24 @@ import sqlite3
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Any
 
-from hires_nst.batch.marks import Mark
-from hires_nst.batch.names import BOOKS
-from hires_nst.errors import ConfigError, HiresNstError, InputError, ResourceError
-
-State = Literal["waiting", "running", "done", "failed", "skipped"]
-STATES: tuple[State, ...] = get_args(State)
-VERSION = 1
-
-_SCHEMA = f"""
-CREATE TABLE jobs (
-    id TEXT PRIMARY KEY,
-    output TEXT NOT NULL UNIQUE,
-    content TEXT NOT NULL,
-    config TEXT NOT NULL,
-    state TEXT NOT NULL CHECK (state IN ({", ".join(map(repr, STATES))})),
-    attempts INTEGER NOT NULL DEFAULT 0,
-    failures INTEGER NOT NULL DEFAULT 0,
-    not_before REAL NOT NULL DEFAULT 0,
-    owner TEXT,
-    lease REAL,
-    owned INTEGER NOT NULL DEFAULT 0,
-    added REAL NOT NULL,
-    started REAL,
-    ended REAL,
-    seconds REAL,
-    width INTEGER,
-    height INTEGER,
-    losses TEXT NOT NULL DEFAULT '{{}}',
-    error TEXT,
-    fingerprint TEXT,
-    inputs TEXT,
-    picture TEXT
-);
-CREATE INDEX jobs_state ON jobs (state);
-CREATE TABLE configs (fingerprint TEXT PRIMARY KEY, settings TEXT NOT NULL);
-CREATE TABLE changes (
-    job TEXT NOT NULL REFERENCES jobs (id), time REAL NOT NULL, state TEXT NOT NULL, owner TEXT, note TEXT
-);
-CREATE INDEX changes_job ON changes (job);
-CREATE TABLE runs (time REAL NOT NULL, owner TEXT NOT NULL, orders TEXT NOT NULL);
-PRAGMA user_version = {VERSION};
-"""
-
-
-@dataclass(frozen=True)
-class Row:
-    """A job in the ledger.
-
-    Attributes:
-        output: the picture's path relative to the batch folder, in POSIX form.
-        config: the key of its settings, see `Ledger.settings`.
-        attempts: how often it was started; `failures`: how often that failed since it was last asked for.
-        not_before: seconds since the epoch before which it is not to be started.
-        owner, lease: who has it while it is running, and until when (seconds since the epoch).
-        owned: the file at `output` was written by this batch, or may be replaced.
-        added, started, ended: seconds since the epoch.
-        seconds: that the last successful attempt took.
-        width, height: of the picture, in pixels.
-        losses: by name, as the engine measured them last.
-        error: why it failed or was skipped, in one sentence.
-        fingerprint, inputs, picture: of the settings, the input files in their order and the picture when it was done.
-    """
-
-    id: str
-    output: str
-    content: str
-    config: str
-    state: State
-    attempts: int
-    failures: int
-    not_before: float
-    owner: str | None
-    lease: float | None
-    owned: bool
-    added: float
-    started: float | None
-    ended: float | None
-    seconds: float | None
-    width: int | None
-    height: int | None
-    losses: Mapping[str, float]
-    error: str | None
-    fingerprint: str | None
-    inputs: tuple[Mark, ...] | None
-    picture: Mark | None
-
-
-@dataclass(frozen=True)
-class Entry:
-    """A job as a process wants it entered: the state that it begins in, and why if it is not `waiting`.
-
-    `seen` is the state that this was concluded from, None where the job was not there: where another process changed it
-    in the meantime, that holds.
-    """
-
-    id: str
-    output: str
-    content: str
-    config: str
-    state: State = "waiting"
-    note: str | None = None
-    seen: State | None = None
-
-
-@dataclass(frozen=True)
-class Outcome:
-    """What a successful attempt left: see `Row`."""
-
-    width: int
-    height: int
-    seconds: float
-    losses: Mapping[str, float]
-    fingerprint: str
-    inputs: tuple[Mark, ...]
-    picture: Mark
-
-
-def ledger_file(folder: Path) -> Path:
-    """Where the ledger of a batch folder is."""
-    return folder / BOOKS / "ledger.sqlite"
+from hires_nst.batch.rows import (
+    SCHEMA,
+    STATES,
+    Entry,
+    Outcome,
+    Row,
+    State,
+    as_row,
+    check_version,
+    connect,
+    ledger_file,
+    read_rows,
+)
+from hires_nst.errors import HiresNstError, ResourceError
 
 
 class Ledger:
@@ -160,14 +54,14 @@ class Ledger:
         file = ledger_file(folder)
         file.parent.mkdir(parents=True, exist_ok=True)
         self._file = file
-        self._database = _connect(file)
+        self._database = connect(file)
         try:
-            _check_version(self._database, file, new=True)
+            check_version(self._database, file, new=True)
             self._database.execute("PRAGMA journal_mode = WAL")
             self._database.execute("PRAGMA synchronous = NORMAL")  # see `flush`
             with self._transaction():
                 if not self._database.execute("PRAGMA user_version").fetchone()[0]:
-                    for statement in _SCHEMA.split(";\n"):
+                    for statement in SCHEMA.split(";\n"):
                         self._database.execute(statement)
             self._database.execute(
                 "CREATE TEMP TABLE plan (id TEXT PRIMARY KEY, position INTEGER, content TEXT, config TEXT)"
@@ -367,7 +261,7 @@ class Ledger:
             database.execute("UPDATE jobs SET owned = 1 WHERE id = ?", (id,))
 
     def _row(self, id: str) -> Row:
-        return _as_row(self._database.execute("SELECT * FROM jobs WHERE id = ?", (id,)).fetchone())
+        return as_row(self._database.execute("SELECT * FROM jobs WHERE id = ?", (id,)).fetchone())
 
     def _holds(self, id: str) -> bool:
         """Whether the job is this process's; a lease that ran out is still good while nobody took the job over."""
@@ -401,72 +295,3 @@ class Ledger:
             if "full" in str(error):
                 raise ResourceError("no space left on the disk for the batch's ledger; free some and go on") from error
             raise HiresNstError(f"the batch's ledger cannot be written ({error}); check its folder") from error
-
-
-@contextmanager
-def reading(folder: Path) -> Iterator[sqlite3.Connection]:
-    """The ledger of a batch folder, to look at only.
-
-    Raises:
-        InputError: there is none. ConfigError: it is of another version.
-    """
-    file = ledger_file(folder)
-    if not file.is_file():
-        raise InputError(f"{folder} is not the folder of a batch: it has no {BOOKS}/{file.name}")
-    database = _connect(file)  # not read-only, which cannot share a WAL on every system
-    try:
-        database.execute("PRAGMA query_only = 1")
-        _check_version(database, file, new=False)
-        yield database
-    finally:
-        database.close()
-
-
-def read_rows(database: sqlite3.Connection) -> dict[str, Row]:
-    """Every job, by its id, in the order of entry."""
-    return {row["id"]: _as_row(row) for row in database.execute("SELECT * FROM jobs ORDER BY rowid")}
-
-
-def read_settings(database: sqlite3.Connection) -> dict[str, dict[str, Any]]:
-    """The effective settings of each key in `Row.config`, ready for `parse_config`."""
-    return {key: json.loads(text) for key, text in database.execute("SELECT fingerprint, settings FROM configs")}
-
-
-def read_orders(database: sqlite3.Connection) -> dict[str, Any] | None:
-    """The orders of the last run; None when there was none."""
-    found = database.execute("SELECT orders FROM runs ORDER BY rowid DESC LIMIT 1").fetchone()
-    return None if found is None else dict(json.loads(found[0]))
-
-
-def read_changes(database: sqlite3.Connection) -> list[tuple[str, float, State, str | None]]:
-    """Every change of a state in its order: the job's id, the time, the state and the reason."""
-    return [tuple(row) for row in database.execute("SELECT job, time, state, note FROM changes ORDER BY rowid")]
-
-
-def _connect(file: Path) -> sqlite3.Connection:
-    try:
-        database = sqlite3.connect(file, timeout=60, isolation_level=None)
-    except sqlite3.OperationalError as error:
-        raise HiresNstError(f"the ledger {file} cannot be opened ({error}); check the folder's permissions") from None
-    database.row_factory = sqlite3.Row
-    return database
-
-
-def _check_version(database: sqlite3.Connection, file: Path, *, new: bool) -> None:
-    try:
-        version = database.execute("PRAGMA user_version").fetchone()[0]
-    except sqlite3.DatabaseError as error:
-        raise ConfigError(f"the ledger {file} is damaged ({error}); move it away to start anew") from None
-    if version != VERSION and not (new and version == 0):
-        raise ConfigError(f"the ledger {file} was written by another version of this program; take another folder")
-
-
-def _as_row(row: sqlite3.Row) -> Row:
-    values = dict(zip(row.keys(), row, strict=True))
-    values["owned"] = bool(values["owned"])
-    values["losses"] = json.loads(values["losses"])
-    if values["inputs"] is not None:
-        values["inputs"] = tuple(Mark(**mark) for mark in json.loads(values["inputs"]))
-    if values["picture"] is not None:
-        values["picture"] = Mark(**json.loads(values["picture"]))
-    return Row(**values)

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from hires_nst.batch.jobs import Job, Jobs
-from hires_nst.batch.ledger import read_orders, read_rows, read_settings
+from hires_nst.batch.rows import read_orders, read_rows, read_settings
 from hires_nst.config import Batch, parse_config
 from hires_nst.errors import ConfigError
 

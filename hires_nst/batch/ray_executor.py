@@ -7,24 +7,23 @@ from __future__ import annotations
 
 import importlib
 import re
-import shutil
+import secrets
 import socket
-import tempfile
 import time
-from collections.abc import Sequence
-from dataclasses import replace
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
 
-from hires_nst import events
+from hires_nst.batch import ray_worker
 from hires_nst.batch.engine import PaintingEngine
 from hires_nst.batch.executor import News
-from hires_nst.batch.ledger import Outcome
-from hires_nst.batch.tasks import Failure, MakeEngine, Report, Stopped, Task, perform, reason_of
-from hires_nst.config import Batch, Config
+from hires_nst.batch.ray_mail import Letter, new_mailbox
+from hires_nst.batch.tasks import LOGS, Failure, MakeEngine, Report, Stopped, Task, reason_of
+from hires_nst.config import Batch
 from hires_nst.errors import ConfigError
-from hires_nst.stopping import Stop
 
 LOST_NODES = 3
 """How often Ray runs a task again whose worker or node was lost, before that counts as a failed attempt."""
@@ -35,7 +34,17 @@ REACH_SECONDS = 10.0
 CANCEL_SECONDS, PATIENCE = 5.0, 3
 """How long a task may take to hear that it is cancelled, and how often it is asked: Ray may lose a request."""
 
-SHIPPED_LOGS = ("events.jsonl", "log.txt")
+MAIL_SECONDS = 5.0
+"""How long to wait for an answer of the mailbox; one that is late is asked about again, but not waited for."""
+
+
+@dataclass(frozen=True)
+class _Given:
+    """A task in work: the number of its place, and the bytes that its logs had before."""
+
+    task: Task
+    number: int
+    logs: Mapping[str, int]
 
 
 class RayExecutor:
@@ -56,7 +65,7 @@ class RayExecutor:
             address: of the cluster's head, or `auto` for the one that runs here; without it, one is started.
             ship: send pictures through Ray's object store; without it, every node sees the same folders.
             deadline: seconds since the epoch at which all must have stopped.
-            make_engine: made on a node, for each task.
+            make_engine: made in a worker process of a node, which keeps it for all tasks that Ray gives it.
 
         Raises:
             ConfigError: Ray is not installed, or the cluster cannot be reached.
@@ -72,9 +81,8 @@ class RayExecutor:
                 self._ray.init(address=address, log_to_driver=False, logging_level="ERROR")
             except (ConnectionError, ValueError, RuntimeError) as error:
                 raise ConfigError(f"there is no Ray cluster at {address}: {error}") from None
-        self._deadline = deadline
         self._ship = ship
-        self._tasks: dict[Any, tuple[Task, int]] = {}  # references of results
+        self._tasks: dict[Any, _Given] = {}  # references of results
         self._shipped: dict[Path, Any] = {}  # references of paintings and other files of many jobs
         self._stopping = False
         self._cancelled, self._cancelled_at = 0, 0.0
@@ -83,10 +91,13 @@ class RayExecutor:
             gpus = 1.0 if self._ray.cluster_resources().get("GPU", 0) else 0.0
         self._needs = {"CPU": batch.cluster_cpus, **({"GPU": gpus} if gpus else {})}
         device = "cuda" if gpus else "cpu"
-        self._make_engine = make_engine or partial(
-            PaintingEngine, device=device, threads=max(1, int(batch.cluster_cpus))
-        )
-        self._remote = self._ray.remote(num_cpus=batch.cluster_cpus, num_gpus=gpus, max_retries=LOST_NODES)
+        make_engine = make_engine or partial(PaintingEngine, device=device, threads=max(1, int(batch.cluster_cpus)))
+        self._mailbox: Any = new_mailbox(self._ray)
+        self._letters: Any = None  # the reference of those asked for
+        self._terms = ray_worker.Terms(secrets.token_hex(8), make_engine, gpus > 0, deadline, self._mailbox)
+        # Without max_calls=0, a process that was given a GPU ends after one task, and its engine with it.
+        remote = self._ray.remote(num_cpus=batch.cluster_cpus, num_gpus=gpus, max_retries=LOST_NODES, max_calls=0)
+        self._paint = remote(ray_worker.paint_shipped if ship else ray_worker.paint)
 
     @property
     def workers(self) -> int:
@@ -101,14 +112,12 @@ class RayExecutor:
 
     def start(self, task: Task) -> int:
         """Hand a task to the cluster; the number says which of the places it has, as Ray chooses the node."""
-        taken = {number for _, number in self._tasks.values()}
+        taken = {given.number for given in self._tasks.values()}
         number = next(number for number in range(len(taken) + 1) if number not in taken)
-        if self._ship:
-            files = [self._reference(path, keep=path != task.content) for path in task.inputs]
-            result = self._remote(_paint_shipped).remote(task, self._make_engine, self._deadline, *files)
-        else:
-            result = self._remote(_paint).remote(task, self._make_engine, self._deadline)
-        self._tasks[result] = task, number
+        paths = task.inputs if self._ship else ()
+        files = [self._reference(path, keep=path != task.content) for path in paths]
+        logs = {name: _length(task.folder / name) for name in LOGS}
+        self._tasks[self._paint.remote(task, self._terms, *files)] = _Given(task, number, logs)
         return number
 
     def wait(self, seconds: float) -> Sequence[News]:
@@ -119,16 +128,16 @@ class RayExecutor:
         if self._stopping and time.monotonic() - self._cancelled_at > CANCEL_SECONDS:
             self._cancel()
         ready, _ = self._ray.wait(list(self._tasks), num_returns=1, timeout=seconds)
-        news = []
+        news = self._mail()
         for result in ready:
-            task, number = self._tasks.pop(result)
+            given = self._tasks.pop(result)
             try:
-                report = self._received(self._ray.get(result), task)
+                report = _received(self._ray.get(result), given)
             except self._ray.exceptions.TaskCancelledError:
                 report = Stopped()
             except self._ray.exceptions.RayError as error:
                 report = Stopped() if self._stopping else Failure(f"lost in the cluster: {str(error).splitlines()[0]}")
-            news.append(News(task.id, number, report))
+            news.append(News(given.task.id, given.number, report))
         return news
 
     def stop(self, reason: str) -> None:
@@ -148,6 +157,10 @@ class RayExecutor:
         for result in self._tasks:
             self._ray.cancel(result, force=True)
         self._tasks.clear()
+        if self._mailbox is not None:
+            with suppress(Exception):  # it may be gone, and the cluster with it
+                self._ray.kill(self._mailbox)
+            self._mailbox = None
         if self._started:
             self._ray.shutdown()
             self._started = False
@@ -164,17 +177,60 @@ class RayExecutor:
             self._shipped[path] = reference
         return self._shipped[path]
 
-    def _received(self, result: tuple[Report, dict[str, bytes]], task: Task) -> Report:
-        """The report of a task, with the files that it sent back in their places."""
-        report, files = result
+    def _mail(self) -> list[News]:
+        """What tasks in work have told since the last time; the logs that they sent with it go where they belong."""
+        if self._mailbox is None:
+            return []
         try:
-            task.folder.mkdir(parents=True, exist_ok=True)
-            for name, content in files.items():
-                with (task.folder / name).open("ab" if name in SHIPPED_LOGS else "wb") as file:
-                    file.write(content)
-        except OSError as error:
-            return Failure(reason_of(error))
-        return report
+            late = self._letters is not None
+            self._letters = self._letters if late else self._mailbox.take.remote()
+            if not self._ray.wait([self._letters], timeout=0 if late else MAIL_SECONDS)[0]:
+                return []
+            letters: list[Letter] = self._ray.get(self._letters)
+        except self._ray.exceptions.RayError:  # the mailbox is lost: the batch goes on without
+            self._mailbox = None
+            return []
+        self._letters = None
+        working = {(given.task.id, given.task.attempt): given for given in self._tasks.values()}
+        news = []
+        for letter in letters:
+            given = working.get((letter.job, letter.attempt))
+            if given is None:
+                continue
+            news += [News(letter.job, given.number, event) for event in letter.told]
+            with suppress(OSError):  # at the end of the task, it will be said
+                _write(given.task.folder, letter.logs)
+        return news
+
+
+def _received(result: tuple[Report, dict[str, bytes]], given: _Given) -> Report:
+    """The report of a task, with the files that it sent back in their places, where logs may have come in part."""
+    report, files = result
+    try:
+        _write(given.task.folder, files, given.logs)
+    except OSError as error:
+        return Failure(reason_of(error))
+    return report
+
+
+def _write(folder: Path, files: Mapping[str, bytes], lengths: Mapping[str, int] | None = None) -> None:
+    """Write files as they are, and logs after what is there, or after so many bytes of it."""
+    if not files:
+        return
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, content in files.items():
+        with (folder / name).open("ab" if name in LOGS else "wb") as file:
+            if name in LOGS and lengths is not None:
+                file.truncate(lengths[name])
+            file.write(content)
+
+
+def _length(path: Path) -> int:
+    """The bytes of a file; 0 where there is none."""
+    try:
+        return path.stat().st_size
+    except OSError:
+        return 0
 
 
 def check_reachable(address: str | None) -> None:
@@ -188,55 +244,3 @@ def check_reachable(address: str | None) -> None:
         raise ConfigError(
             f"there is no Ray cluster at {address} ({error}); start its head, or check its address"
         ) from None
-
-
-def _paint(task: Task, make_engine: MakeEngine, deadline: float | None) -> tuple[Report, dict[str, bytes]]:
-    """A task on a node that sees the same folders."""
-    return _performed(task, make_engine, deadline), {}
-
-
-def _paint_shipped(
-    task: Task, make_engine: MakeEngine, deadline: float | None, *files: bytes | None
-) -> tuple[Report, dict[str, bytes]]:
-    """A task on a node of its own: the files that it needs come along, and what it makes goes back."""
-    folder = Path(tempfile.mkdtemp(prefix="hires-nst-"))
-    try:
-        places = {}
-        for number, (path, content) in enumerate(zip(task.inputs, files, strict=True)):
-            places[path] = folder / str(number) / path.name
-            places[path].parent.mkdir()
-            if content is not None:
-                places[path].write_bytes(content)
-        here = replace(
-            task,
-            content=places[task.content],
-            config=_moved(task.config, places),
-            inputs=tuple(places[path] for path in task.inputs),
-            folder=folder / "job",
-        )
-        report = _performed(here, make_engine, deadline)
-        wanted = (*SHIPPED_LOGS, here.picture.name) if isinstance(report, Outcome) else SHIPPED_LOGS
-        return report, {name: (here.folder / name).read_bytes() for name in wanted}
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
-
-
-def _performed(task: Task, make_engine: MakeEngine, deadline: float | None) -> Report:
-    stop = Stop(deadline=deadline)
-    try:
-        return perform(task, make_engine(), stop=stop, on_event=events.ignore)
-    except KeyboardInterrupt:  # how Ray cancels
-        return Stopped()
-
-
-def _moved(config: Config, places: dict[Path, Path]) -> Config:
-    """The settings with the files at other places."""
-    styles = tuple(style.model_copy(update={"image": places[style.image]}) for style in config.styles)
-    start, weights = config.init.file, config.model.weights
-    return config.model_copy(
-        update={
-            "styles": styles,
-            "init": config.init.model_copy(update={"file": places[start] if start is not None else None}),
-            "model": config.model.model_copy(update={"weights": places[weights] if weights is not None else None}),
-        }
-    )

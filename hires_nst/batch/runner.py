@@ -14,10 +14,11 @@ from hires_nst.batch.comparison import Comparison, settings_key, there_already
 from hires_nst.batch.events import BatchFinished, BatchStarted, JobDone, JobFailed, JobSkipped, JobStarted, JobTold
 from hires_nst.batch.executor import Executor, MakeExecutor, News
 from hires_nst.batch.jobs import Job, Jobs, in_order
-from hires_nst.batch.ledger import Entry, Ledger, Outcome, State
+from hires_nst.batch.ledger import Ledger
 from hires_nst.batch.names import BOOKS
 from hires_nst.batch.orders import Orders
 from hires_nst.batch.room import check_room
+from hires_nst.batch.rows import Entry, Outcome, State
 from hires_nst.batch.tasks import Busy, Failure, Task
 from hires_nst.errors import OutputError
 from hires_nst.events import Event, OnEvent

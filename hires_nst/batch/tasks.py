@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import json
 import time
 import traceback
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol, TextIO
 
 from hires_nst import events
-from hires_nst.batch.ledger import Outcome
 from hires_nst.batch.marks import Mark, mark
+from hires_nst.batch.rows import Outcome
 from hires_nst.config import Config
 from hires_nst.errors import HiresNstError, Interrupted, RunBusy
 from hires_nst.events import Event, OnEvent
@@ -19,6 +21,12 @@ from hires_nst.stopping import Stop
 
 RUN = "run"
 """The run directory in a job's own folder."""
+
+LOGS = EVENTS, TEXT = "events.jsonl", "log.txt"
+"""The logs there, of all attempts: for programs and for people."""
+
+STEPS_APART = 0.2
+"""Seconds between two steps that a worker tells about: displays need no more."""
 
 
 @dataclass(frozen=True)
@@ -58,11 +66,13 @@ class Task:
 
 @dataclass(frozen=True)
 class Painted:
-    """What an engine says about a finished picture: its pixels, and its last losses by name."""
+    """What an engine says about a finished picture: its pixels, its last losses by name, and whether it went on with an
+    earlier attempt's work."""
 
     width: int
     height: int
     losses: Mapping[str, float]
+    resumed: bool = False
 
 
 class Engine(Protocol):
@@ -109,8 +119,8 @@ def perform(task: Task, engine: Engine, *, stop: Stop, on_event: OnEvent) -> Rep
     task.folder.mkdir(parents=True, exist_ok=True)
     began = time.time()
     with (
-        (task.folder / "events.jsonl").open("a", encoding="utf-8", errors="replace") as lines,
-        (task.folder / "log.txt").open("a", encoding="utf-8", errors="replace") as text,
+        (task.folder / EVENTS).open("a", encoding="utf-8", errors="replace") as lines,
+        (task.folder / TEXT).open("a", encoding="utf-8", errors="replace") as text,
     ):
         _say(text, f"attempt {task.attempt}: {task.content}")
 
@@ -136,7 +146,47 @@ def perform(task: Task, engine: Engine, *, stop: Stop, on_event: OnEvent) -> Rep
             _say(text, f"failed: {error}" if expected else "".join(traceback.format_exception(error)).rstrip())
             return Failure(reason_of(error))
         _say(text, "done")
-    return Outcome(painted.width, painted.height, time.time() - began, painted.losses, task.fingerprint, marks, picture)
+    seconds = time.time() - began
+    if painted.resumed:
+        seconds += seconds_before(task.folder / EVENTS, began)
+    return Outcome(painted.width, painted.height, seconds, painted.losses, task.fingerprint, marks, picture)
+
+
+def seconds_before(log: Path, began: float) -> float:
+    """The seconds of the attempts whose work one that began then (in seconds since the epoch) went on with, by the log.
+
+    Each lasted from the start of its run to the last thing that it told, for it may have been killed. What was before a
+    run that began anew does not count.
+    """
+    seconds, before, start, last = 0.0, 0.0, None, 0.0
+    with suppress(OSError), log.open("rb") as lines:
+        for line in lines:
+            with suppress(ValueError, KeyError, TypeError):  # a line that a killed process left torn
+                event = json.loads(line)
+                kind, moment = event["event"], float(event["time"])
+                if moment >= began:
+                    break
+                if kind == "RunStarted":
+                    before = seconds if start is None else seconds + last - start
+                    seconds, start = 0.0, moment
+                elif kind == "RunResumed":
+                    seconds = before
+                last = moment
+    return seconds if start is None else seconds + last - start
+
+
+def spaced(on_event: OnEvent) -> OnEvent:
+    """A callback that tells `on_event` everything but steps that come too soon."""
+    told = 0.0
+
+    def tell(event: Event) -> None:
+        nonlocal told
+        now = time.monotonic()
+        if not isinstance(event, events.StepFinished) or now - told > STEPS_APART:
+            told = now
+            on_event(event)
+
+    return tell
 
 
 def reason_of(error: Exception) -> str:

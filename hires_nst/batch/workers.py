@@ -18,9 +18,9 @@ from multiprocessing.context import SpawnProcess
 from typing import Any
 
 from hires_nst.batch.executor import News
-from hires_nst.batch.tasks import Engine, Failure, MakeEngine, Stopped, Task, perform, reason_of
+from hires_nst.batch.tasks import Engine, Failure, MakeEngine, Stopped, Task, perform, reason_of, spaced
 from hires_nst.errors import HiresNstError
-from hires_nst.events import Event, StepFinished
+from hires_nst.events import Event
 from hires_nst.stopping import Stop
 
 STARTS = 3
@@ -31,9 +31,6 @@ START_SECONDS = 300.0
 
 END_SECONDS = 10.0
 """How long a process that has closed its pipes may take to be over."""
-
-STEPS_APART = 0.2
-"""Seconds between two steps that a worker tells about: displays need no more."""
 
 
 class _Worker:
@@ -256,15 +253,7 @@ def _work(parent: Connection, make_engine: MakeEngine, beat_seconds: float, dead
     for thread in (listen, beat):
         threading.Thread(target=thread, daemon=True).start()
     engine: Engine | None = None
-    told = 0.0
-
-    def tell(event: Event) -> None:
-        nonlocal told
-        now = time.monotonic()
-        if not isinstance(event, StepFinished) or now - told > STEPS_APART:
-            told = now
-            send(event)
-
+    tell = spaced(send)
     while True:
         task = tasks.get()
         try:

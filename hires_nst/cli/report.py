@@ -60,7 +60,7 @@ def report_of_batch(folder: Path, *, quiet: bool, as_json: bool) -> None:
 
 def _is_fresh(folder: Path) -> bool:
     """Whether the report is younger than the last change in the ledger."""
-    from hires_nst.batch.ledger import read_changes, reading
+    from hires_nst.batch.rows import read_changes, reading
     from hires_nst.report.render import PAGE
 
     page = folder / PAGE

@@ -26,7 +26,7 @@ def resume(
     json: Json = False,
 ) -> None:
     """Go on with an interrupted run or batch, with the settings that it began with."""
-    from hires_nst.batch.ledger import ledger_file
+    from hires_nst.batch.rows import ledger_file
 
     code = 0
     with stopping(until=until, max_hours=max_hours, quiet=quiet or json) as stop:
@@ -54,8 +54,8 @@ def resume_batch(folder: Path, stop: Stop, *, retry_failed: bool, quiet: bool, a
     """Go on with a batch; the exit code."""
     from dataclasses import replace
 
-    from hires_nst.batch.ledger import reading
     from hires_nst.batch.orders import stored
+    from hires_nst.batch.rows import reading
 
     with reading(folder) as database:
         jobs, orders = stored(database, folder)

@@ -13,7 +13,7 @@ from hires_nst.cli.stylize import Json, amount
 from hires_nst.events import json_line
 
 if TYPE_CHECKING:
-    from hires_nst.batch.ledger import Row
+    from hires_nst.batch.rows import Row
 
 
 @dataclass(frozen=True)
@@ -61,7 +61,7 @@ def status(
     json: Json = False,
 ) -> None:
     """Tell where a run or a batch stands, from elsewhere and while it works: what is done, and what is left."""
-    from hires_nst.batch.ledger import ledger_file
+    from hires_nst.batch.rows import ledger_file
 
     if ledger_file(folder).is_file():
         batch_status(folder, as_json=json)
@@ -160,7 +160,7 @@ def batch_status(folder: Path, *, as_json: bool) -> None:
     Raises:
         InputError: it is no batch's. ConfigError: its ledger is of another version.
     """
-    from hires_nst.batch.ledger import read_rows, reading
+    from hires_nst.batch.rows import read_rows, reading
 
     with reading(folder) as database:
         rows = list(read_rows(database).values())
@@ -182,7 +182,7 @@ def batch_status(folder: Path, *, as_json: bool) -> None:
 
 def batch_standing(rows: "list[Row]", now: float) -> dict[str, Any]:
     """Where a batch stands, as JSON-ready data; `now` in seconds since the epoch."""
-    from hires_nst.batch.ledger import STATES
+    from hires_nst.batch.rows import STATES
 
     done = [row for row in rows if row.state == "done" and row.width and row.height and row.seconds]
     pixels = sum((row.width or 0) * (row.height or 0) for row in done)

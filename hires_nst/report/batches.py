@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import Any
 
 from hires_nst import __version__
-from hires_nst.batch.ledger import Row, read_changes, read_rows, read_settings, reading
 from hires_nst.batch.names import BOOKS
+from hires_nst.batch.rows import Row, read_changes, read_rows, read_settings, reading
 from hires_nst.batch.tasks import RUN
 from hires_nst.report.log import RunLog, last_moment, read_log
 from hires_nst.report.model import Report, ReportedJob, State

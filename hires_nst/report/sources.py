@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from hires_nst import __version__, run_folder
-from hires_nst.batch.ledger import ledger_file
+from hires_nst.batch.rows import ledger_file
 from hires_nst.config import read_yaml
 from hires_nst.errors import HiresNstError, InputError
 from hires_nst.report.batches import of_batch
