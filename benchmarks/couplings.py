@@ -57,9 +57,9 @@ def refine(
     return canvas, time.monotonic() - began
 
 
-def losses(config: Config, style: float, content: float) -> list[str]:
+def losses(objective: Objective, style: float, content: float) -> list[str]:
     """Style loss, content loss, and the objective that they make, as cells."""
-    total = config.loss.style_weight * style + config.loss.content_weight * content
+    total = objective.loss.style_weight * style + objective.content_weight * content
     return [f"{value:.4f}" for value in (style, content, total)]
 
 
@@ -101,7 +101,7 @@ def main() -> None:
             objective = objective_for(extract, config, content, style)
             pair = f"{content_name}, {style_name}"
             first = scores(objective, start, content)
-            rows.append([pair, "start", "1", *losses(config, *first), "", ""])
+            rows.append([pair, "start", "1", *losses(objective, *first), "", ""])
             untiled = 0.0
             for name, method in methods.items():
                 result, _ = refine(objective, start, content, **method)
@@ -110,7 +110,7 @@ def main() -> None:
                 tiled = method["tile"] != UNTILED
                 untiled = untiled if tiled else seam
                 over = f"{seam / untiled:.3f}" if tiled and untiled else ""
-                cells = [*losses(config, style_loss, content_loss), f"{seam:.3f}", over]
+                cells = [*losses(objective, style_loss, content_loss), f"{seam:.3f}", over]
                 rows.append([pair, name, str(len(plain.tiles)) if tiled else "1", *cells])
                 print(loss, rows[-1], flush=True)
         if not options.only:

@@ -147,7 +147,7 @@ def fine(extract: Extractor, config: Config, names: tuple[str, str], size: int) 
                 )  # fmt: skip
             if canvas is not None:
                 style, error = scores(objective, result, content)
-                total = config.loss.style_weight * style + config.loss.content_weight * error
+                total = config.loss.style_weight * style + objective.content_weight * error
                 values = f"{total:.4f}", f"{style:.4f}", f"{error:.4f}", f"{roughness(result.pixels):.0f}"
                 rows.append([", ".join(names), f"L-BFGS, {pixels}", *values])
                 print(rows[-1], flush=True)
@@ -201,7 +201,7 @@ def main() -> None:
                     image = descend(start, told, pixels, optimizer, options.evaluations)
                 result = Canvas(image[0].permute(1, 2, 0).contiguous().numpy())
                 style, error = scores(objective, result, content)
-                total = config.loss.style_weight * style + config.loss.content_weight * error
+                total = config.loss.style_weight * style + objective.content_weight * error
                 values = f"{trace[half]:.4f}", f"{total:.4f}", f"{style:.4f}", f"{error:.4f}"
                 rows.append(
                     [network, f"{content_name}, {style_name}", method, *values, f"{roughness(result.pixels):.0f}"]

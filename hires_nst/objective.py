@@ -95,6 +95,8 @@ class Terms:
 class Objective:
     """style_weight * sum of style losses + content_weight * sum of content losses + tv_weight * TV, on an image.
 
+    The content weight is that of the configuration times the network's own `content_scale`.
+
     Attributes:
         extract: the network.
         loss: which losses, layers and weights.
@@ -114,6 +116,11 @@ class Objective:
     def layers(self) -> set[str]:
         """Every layer in use."""
         return set(self.style) | set(self.content_norms)
+
+    @property
+    def content_weight(self) -> float:
+        """Of the content error."""
+        return self.loss.content_weight * self.extract.network.backbone.content_scale
 
     @property
     def halo(self) -> int:
@@ -168,7 +175,7 @@ class Objective:
 
     def value(self, statistics: Mapping[str, Statistics], content: Tensor, variation: Tensor) -> Tensor:
         """The objective for statistics, content error and variation of the whole image; differentiable."""
-        total = self.loss.content_weight * content + self.loss.tv_weight * variation / (self.height * self.width)
+        total = self.content_weight * content + self.loss.tv_weight * variation / (self.height * self.width)
         if self.style:
             total = total + self.loss.style_weight * self.style_value(statistics)
         return total
@@ -221,7 +228,7 @@ class Objective:
             target = self.content_features(self.extract.read(content, window))
             x = self.extract.read(canvas, window).requires_grad_()
             terms = self.terms(x, target, tile.owned, window)
-            local = self.loss.content_weight * terms.content
+            local = self.content_weight * terms.content
             local = local + self.loss.tv_weight * terms.variation / (self.height * self.width)
             value = value + local.detach().double().cpu()
             for layer, share in self.statistics(terms.moments).items():

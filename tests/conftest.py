@@ -23,6 +23,7 @@ TINY = Backbone(
     licence="none",
     source="the tests",
     weights=Weights(provider="bundled", file="tiny.safetensors", sha256="", url="", size=0),
+    content_scale=1.5,
 )
 
 

@@ -52,7 +52,7 @@ def untiled(objective: Objective, content: Canvas, x: Tensor) -> tuple[Tensor, T
         value = value + loss.style_weight * loss.style_layers[layer] * error
     for layer, weight in loss.content_layers.items():
         error = (features[layer] - target[layer]).square().sum() / target[layer].square().sum()
-        value = value + loss.content_weight * weight * error
+        value = value + loss.content_weight * TINY.content_scale * weight * error
     variation = x.diff(dim=2).square().sum() + x.diff(dim=3).square().sum()
     value = value + loss.tv_weight * variation / (x.shape[2] * x.shape[3])
     (gradient,) = torch.autograd.grad(value, x)

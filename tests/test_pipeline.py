@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,7 @@ from PIL import Image
 import hires_nst
 from hires_nst import Config, events, images, job, painter, pipeline, planning
 from hires_nst.canvas import Canvas
-from hires_nst.config import StyleImage
+from hires_nst.config import Model, StyleImage
 from hires_nst.errors import ConfigError, InputError, OutputError, ResourceError, WeightsError
 from hires_nst.job import Job, open_job
 from hires_nst.levels import Level
@@ -609,6 +610,9 @@ def test_another_network_is_used_when_it_is_asked_for(
     monkeypatch.setattr(Config, "layers", ("conv1_1", "conv4_2", "conv5_1"))
     check_events(paint(photo, out, painting, settings))
     assert (loaded[0]["backbone"], loaded[0]["pooling"], loaded[0]["padding"]) == (TINY, "average", "zeros")
+    known["vgg19-slim"] = replace(TINY, pooling="l2")
+    check_events(paint(photo, out.with_name("own.png"), painting, settings.model_copy(update={"model": Model()})))
+    assert loaded[1]["pooling"] == "l2", "auto is the network's own"
 
 
 # Files and settings that do not go together.

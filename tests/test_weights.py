@@ -223,7 +223,7 @@ def test_the_bundled_network_is_there_and_runs() -> None:
     network = weights.load_network(backbone, pooling="max", padding="replicate")
     features = network(torch.rand(1, 3, 16, 16), ["conv1_1", "conv5_1"])
     assert {name: tuple(value.shape) for name, value in features.items()} == {
-        "conv1_1": (1, 24, 16, 16),
+        "conv1_1": (1, 16, 16, 16),
         "conv5_1": (1, 128, 1, 1),
     }
 

@@ -55,7 +55,7 @@ def cost(network: VGG, side: int, repeats: int) -> tuple[float, int]:
     return min(seconds), memory("VmHWM") - before
 
 
-def measured(file: Path | None, *, side: int = 512, repeats: int = 4) -> tuple[float, float]:
+def measured(file: Path | None, *, side: int = 1024, repeats: int = 3) -> tuple[float, float]:
     """`cost` of a student's file, or of VGG-19, per megapixel, in a process of its own."""
     command = [sys.executable, __file__, str(file or "-"), str(side), str(repeats)]
     seconds, size = subprocess.run(command, check=True, capture_output=True, text=True).stdout.split()
