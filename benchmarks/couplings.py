@@ -20,7 +20,7 @@ from hires_nst.run_size import AUTO_OVERLAP
 from hires_nst.tiles import make_grid
 
 UNTILED = 1 << 20
-CONTENT_WEIGHTS = {"mean-covariance": Loss().content_weight, "gram": 0.02}
+CONTENT_WEIGHTS = {"mean-covariance": Loss().content_weight, "gram": 0.01}
 """With the default weight, the content error alone decides how far a Gram loss falls, tiled or not."""
 
 

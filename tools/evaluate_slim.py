@@ -14,6 +14,7 @@ The tables go to the terminal, and with `--out` to a Markdown file, with the pic
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import datetime
 import io
 import platform
@@ -229,7 +230,8 @@ def main() -> None:
     if options.out:
         options.out.write_text("\n\n".join(text) + "\n")
     if options.card:
-        card = model_card(slim.backbone, options.weights, read_training(options.training), tables)
+        backbone = dataclasses.replace(slim.backbone, name="vgg19-slim")
+        card = model_card(backbone, options.weights, read_training(options.training), tables)
         options.card.write_text(card)
 
 

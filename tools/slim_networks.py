@@ -23,7 +23,15 @@ ENCODER = "vgg19_16x_encoder.safetensors"
 FIRST = "conv1_1"
 
 
-def network(name: str, weights: Mapping[str, Tensor], *, mean: Sequence[float], std: float, pooling: Pooling) -> VGG:
+def network(
+    name: str,
+    weights: Mapping[str, Tensor],
+    *,
+    mean: Sequence[float],
+    std: float,
+    pooling: Pooling,
+    content_scale: float = 1.0,
+) -> VGG:
     """A VGG of whatever widths the weights have."""
     widths = {key[:7]: len(value) for key, value in weights.items() if key.endswith(".weight")}
     blocks = tuple(tuple(width for key, width in widths.items() if key[4] == block) for block in "12345")
@@ -34,6 +42,8 @@ def network(name: str, weights: Mapping[str, Tensor], *, mean: Sequence[float], 
         blocks=tuple(block for block in blocks if block),
         mean=(red, green, blue),
         std=(std,) * 3,
+        pooling=pooling,
+        content_scale=content_scale,
     )
     return VGG(backbone, weights, pooling=pooling)
 
@@ -64,7 +74,8 @@ def student(name: str, file: Path, *, pooling: Pooling = BACKBONES["vgg19-slim"]
     tensors = load_file(file)
     weights = {(f"conv{k[2]}_{k[3]}{k[4:]}" if k.startswith("c.") else k): v.float() for k, v in tensors.items()}
     ordered = {f"{layer}.{part}": weights[f"{layer}.{part}"] for layer in NAMES for part in PARTS}
-    return network(name, ordered, mean=(MEAN,) * 3, std=STD, pooling=pooling)
+    scale = BACKBONES["vgg19-slim"].content_scale
+    return network(name, ordered, mean=(MEAN,) * 3, std=STD, pooling=pooling, content_scale=scale)
 
 
 def most_telling(inputs: Tensor, goal: Tensor, count: int) -> list[int]:
