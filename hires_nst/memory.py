@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Collection
-from pathlib import Path
+from collections.abc import Collection, Iterator
+from contextlib import suppress
+from pathlib import Path, PurePosixPath
 
 import psutil
 import torch
@@ -20,7 +21,10 @@ SAFETY = 1.3
 """Factor on the estimate for what the allocator and the libraries take besides."""
 
 CGROUP = Path("/sys/fs/cgroup")
-"""Where a container sees its control group."""
+"""Where control groups are."""
+
+OWN_CGROUP = Path("/proc/self/cgroup")
+"""Says to which control groups this process belongs."""
 
 _OUT_OF_MEMORY = ("can't allocate memory", "out of memory", "ALLOC_FAILED")
 
@@ -30,21 +34,42 @@ def free_memory(device: torch.device) -> int:
     if device.type == "cuda":
         kept = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)  # torch's own, to use again
         return int(torch.cuda.mem_get_info(device)[0]) + int(kept)
-    return min(int(psutil.virtual_memory().available), _free_in_group())
+    return min([int(psutil.virtual_memory().available), *map(_free_in_group, _own_groups())])
 
 
-def _free_in_group() -> int:
-    """Bytes that the control group (version 2) still allows; very many where it sets no limit.
+def _own_groups() -> Iterator[Path]:
+    """The folders of this process's control groups, of version 1 (the memory controller's) and 2, up to their roots.
+
+    In a container the path may be that of the machine, of which the container sees the last part as the root.
+    """
+    roots = {CGROUP: "", CGROUP / "memory": ""}
+    with suppress(OSError, ValueError):
+        for line in OWN_CGROUP.read_text().splitlines():
+            number, controllers, path = line.split(":", 2)
+            if number == "0":
+                roots[CGROUP] = path
+            elif "memory" in controllers.split(","):
+                roots[CGROUP / "memory"] = path
+    for root, path in roots.items():
+        own = root.joinpath(*(part for part in PurePosixPath(path).parts if part not in ("/", "..")))
+        yield own
+        yield from (folder for folder in own.parents if folder.is_relative_to(root))
+
+
+def _free_in_group(folder: Path) -> int:
+    """Bytes that a control group still allows; very many where it sets no limit.
 
     Cached files, such as canvases on disk, count as used there, but make way when memory is needed.
     """
-    try:
-        limit, used = ((CGROUP / name).read_text().strip() for name in ("memory.max", "memory.current"))
-        counters = dict(line.split() for line in (CGROUP / "memory.stat").read_text().splitlines())
-        cached = int(counters.get("active_file", 0)) + int(counters.get("inactive_file", 0))
-        return max(0, int(limit) - max(0, int(used) - cached))
-    except (OSError, ValueError):  # there is none, or its limit is "max"
-        return sys.maxsize
+    for limit, used, cached in (
+        ("memory.max", "memory.current", ("active_file", "inactive_file")),
+        ("memory.limit_in_bytes", "memory.usage_in_bytes", ("total_active_file", "total_inactive_file")),
+    ):
+        with suppress(OSError, ValueError):  # it is of the other version, or its limit is "max"
+            most, now = (int((folder / name).read_text()) for name in (limit, used))
+            counters = dict(line.split() for line in (folder / "memory.stat").read_text().splitlines())
+            return max(0, most - max(0, now - sum(int(counters.get(name, 0)) for name in cached)))
+    return sys.maxsize
 
 
 def tile_bytes_per_pixel(backbone: Backbone, layers: Collection[str], optimizer: Optimizer, *, half: bool) -> float:

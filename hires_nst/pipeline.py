@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import dataclasses
-import shlex
 import shutil
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -27,8 +26,8 @@ from hires_nst.job import Job, check_painting, open_job, with_styles
 from hires_nst.kept import Kept
 from hires_nst.memory import is_out_of_memory
 from hires_nst.painter import paint
-from hires_nst.planning import LevelPlan, level_plans, run_bytes
-from hires_nst.run_folder import RunFolder, opened
+from hires_nst.planning import LevelPlan, level_plans, run_bytes, seconds_per_megapixel
+from hires_nst.run_folder import RunFolder, opened, resume_command
 from hires_nst.run_record import (
     ANEW,
     Machine,
@@ -51,6 +50,9 @@ from hires_nst.version import VERSION
 from hires_nst.write_behind import WriteBehind
 
 Resume = Literal["auto", "never", "require"]
+
+MEASURED_SIDE = 256
+"""Of the tile, in pixels, by which a run with a deadline guesses the time of its first step."""
 
 
 @dataclass(frozen=True)
@@ -107,29 +109,41 @@ def stylize(
     if resume == "require" and not there:
         raise ConfigError(f"there is no run in {path} to go on with; leave out --resume require to begin one")
     if resume == "never" and there and not overwrite:
-        raise OutputError(f"{path} holds an interrupted run; `hires-nst resume {path}` goes on with it, and {ANEW}")
+        raise OutputError(f"{path} holds an interrupted run; `{resume_command(path)}` goes on with it, and {ANEW}")
     image_files.check_output(output, overwrite=overwrite or there)
     sheet = sheet_for(images.picture_size(content, max_megapixels=config.images.max_megapixels), config, content)
     image_files.check_format(output, sheet.width, sheet.height, bit_depth=config.output.bit_depth)
     with opened(path, make=True) as folder:
         record = None
-        if folder.record.exists() and resume != "never":
-            record = read_record(path)
+        if folder.record.exists():
+            with suppress(DamagedFile, ConfigError) if resume == "never" else nullcontext():
+                record = read_record(path)
+        if record is not None:
             before = record.output_at(path)
             if before.resolve() != output.resolve():
-                raise ConfigError(f"the run in {path} paints {before}, not {output}; give another --run-dir")
+                raise ConfigError(
+                    f"the run in {path} paints {before}, not {output}; give another --run-dir, or remove {path} if "
+                    "nobody wants that picture any more"
+                )
+        if record is not None and resume != "never":
             check_same(record, path, config, _sources(content, config, path), VERSION)
         else:
-            if there:
-                with suppress(DamagedFile, ConfigError):  # what a run that was killed may have left
-                    _remove_part(output, read_record(path))
+            if record is not None:  # a process that was killed may have left a part of the picture
+                _remove_part(output, record)
+                record = None
             folder.clear()
         run = _Run(folder, config, content, output, overwrite, stop or Stop(), on_event, record, kept)
         return run.result(sheet)
 
 
-def resume(run_dir: Path | str, *, stop: Stop | None = None, on_event: OnEvent = events.ignore) -> Result:
+def resume(
+    run_dir: Path | str, *, overwrite: bool = False, stop: Stop | None = None, on_event: OnEvent = events.ignore
+) -> Result:
     """Go on with an interrupted run, from its own stored configuration.
+
+    Args:
+        overwrite: replace an existing output, also where the run began without that.
+        stop, on_event: see `stylize`.
 
     Raises:
         As `stylize`; DamagedFile: the directory does not say what the run was.
@@ -143,9 +157,8 @@ def resume(run_dir: Path | str, *, stop: Stop | None = None, on_event: OnEvent =
         sheet = sheet_for(
             images.picture_size(photograph, max_megapixels=config.images.max_megapixels), config, photograph
         )
-        run = _Run(
-            folder, config, photograph, record.output_at(path), record.overwrite, stop or Stop(), on_event, record
-        )
+        overwrite = overwrite or record.overwrite
+        run = _Run(folder, config, photograph, record.output_at(path), overwrite, stop or Stop(), on_event, record)
         return run.result(sheet)
 
 
@@ -179,7 +192,7 @@ class _Run:
     @property
     def command(self) -> str:
         """The command that goes on."""
-        return f"hires-nst resume {shlex.quote(str(self.folder.path))}"
+        return resume_command(self.folder.path)
 
     def result(self, sheet: Sheet) -> Result:
         """Do it, from wherever it stands."""
@@ -262,6 +275,9 @@ class _Run:
         )  # fmt: skip
         with WriteBehind() as writer:
             checkpoints = Checkpoints(path, config.checkpoint, self.emit, self.pause, writer, resumed=resumed)
+            if self.stop.deadline is not None:  # which the first step is to keep as well
+                side = min(MEASURED_SIDE, *(plan.window for plan in plans))
+                checkpoints.pace.step = seconds_per_megapixel(job, side) / 1e6
             canvas = paint(job, plans, photograph, paintings, checkpoints)
         return self._written(record, sheet, canvas, alpha)
 

@@ -7,6 +7,7 @@ import hashlib
 import json
 import os
 import re
+import shlex
 import shutil
 import socket
 import time
@@ -92,13 +93,11 @@ def opened(path: Path, *, make: bool) -> Iterator[RunFolder]:
         make: make it if it is not there.
 
     Raises:
-        OutputError: it cannot be made or written, or it is somebody else's folder.
+        OutputError: it cannot be made or written, or it is somebody else's folder; or as `check_run`.
         RunBusy: another process holds it.
     """
-    if not make and not path.is_dir():
-        raise OutputError(f"there is no run directory {path}; a finished run removes its own")
-    if not make and not (path / RECORD).exists():
-        raise DamagedFile(f"{path} is no run directory, for it has no {RECORD}")
+    if not make:
+        check_run(path)
     made = not path.exists()
     with said_plainly(path, other="give another one with --run-dir"):
         path.mkdir(parents=True, exist_ok=True)
@@ -120,6 +119,27 @@ def opened(path: Path, *, make: bool) -> Iterator[RunFolder]:
                 if made:
                     path.rmdir()
         os.close(lock)
+
+
+def check_run(path: Path) -> None:
+    """Refuse what is no run directory.
+
+    Raises:
+        OutputError: there is no such folder. DamagedFile: it has no run.json.
+    """
+    if not path.exists():
+        raise OutputError(f"there is no run directory {path}; a finished run removes its own")
+    if not path.is_dir():
+        raise OutputError(
+            f"{path} is a file, and neither a run directory nor a batch's output folder; give such a folder"
+        )
+    if not (path / RECORD).exists():
+        raise DamagedFile(f"{path} is no run directory, for it has no {RECORD}, and no batch's output folder")
+
+
+def resume_command(path: Path | str) -> str:
+    """The command that goes on with the run in a directory."""
+    return f"hires-nst resume {shlex.quote(str(path))}"
 
 
 def holder(path: Path) -> str | None:
@@ -153,7 +173,7 @@ def write_json(path: Path, data: Mapping[str, Any]) -> str:
     Returns:
         The checksum.
     """
-    text = json.dumps({**data, "seal": SEAL}, indent=1, ensure_ascii=False)
+    text = json.dumps({**data, "seal": SEAL}, indent=1)  # in ASCII: file names need not be UTF-8
     seal = hashlib.sha256(text.encode()).hexdigest()
 
     def write(file: BinaryIO) -> None:
@@ -182,7 +202,7 @@ def read_json(path: Path) -> dict[str, Any]:
 
 def log_line(event: Event, now: float) -> str:
     """An event as one line of events.jsonl: JSON with `time` (seconds since the epoch) first and `crc32` last."""
-    line = json.dumps({"time": round(now, 3), **event.as_dict()}, ensure_ascii=False, default=str)
+    line = json.dumps({"time": round(now, 3), **event.as_dict()}, default=str)
     return f'{line[:-1]}, "crc32": "{zlib.crc32(line.encode()):08x}"}}'
 
 

@@ -121,14 +121,15 @@ def read_record(folder: Path) -> RunRecord:
     """What run.json says.
 
     Raises:
-        DamagedFile: it is damaged, or no run directory's.
+        DamagedFile: it is damaged. OutputError, DamagedFile: as `run_folder.check_run`.
         ConfigError: a newer version of the program or another one wrote it.
     """
     path = folder / run_folder.RECORD
     try:
         data = run_folder.read_json(path)
-    except FileNotFoundError:
-        raise DamagedFile(f"{folder} is no run directory, for it has no {run_folder.RECORD}") from None
+    except (FileNotFoundError, NotADirectoryError):
+        run_folder.check_run(folder)
+        raise
     except DamagedFile:
         raise DamagedFile(f"{path} is damaged, so the run cannot go on; {ANEW}") from None
     if data.get("program") != PROGRAM:
@@ -220,7 +221,7 @@ def check_same(record: RunRecord, folder: Path, config: Config, sources: Sequenc
     Raises:
         ConfigError, InputError, WeightsError: one sentence that names what has changed.
     """
-    tail = f"go on as it began with `hires-nst resume {folder}`, or {ANEW}"
+    tail = f"go on as it began with `{run_folder.resume_command(folder)}`, or {ANEW}"
     if record.version != version:
         raise ConfigError(
             f"the run in {folder} was begun by version {record.version} of the program, and this is {version}; go on "

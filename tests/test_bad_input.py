@@ -369,6 +369,7 @@ def test_the_second_ctrl_c_ends_at_once_and_damages_nothing(inputs: Path, result
     _, said = process.communicate(timeout=120)
     assert process.returncode == 130, said
     assert "Traceback" not in said
+    assert said.endswith(f"; `hires-nst resume {results / 'o.png.run'}` goes on\n")  # two at once may count as one
     assert "place     level 1/" in run_program("status", results / "o.png.run")
 
 

@@ -388,6 +388,9 @@ def test_the_plan_of_a_batch(inputs: tuple[Path, Path], tmp_path: Path) -> None:
     assert (plan["pictures"], plan["workers"], plan["output_bytes"]) == (3, 1, 2 * 32 * 24 * 4)
     assert plan["run_bytes"] > 0
     assert plan["seconds"] is None
+    for given, pictures in (("--exclude", "empty*"), 2), (("--include", "empty*"), 1):
+        result = run("plan", photos, art, *SMALL, "--no-measure", "--json", "-r", *given)
+        assert json.loads(result.stdout)["pictures"] == pictures, result.stderr
     assert sorted(path.name for path in tmp_path.iterdir()) == ["art.jpg", "photos"]
 
 

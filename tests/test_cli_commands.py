@@ -219,6 +219,24 @@ def test_usage_errors(arguments: list[str]) -> None:
     assert "Usage" in result.stderr
 
 
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        (["stylize", "a", "b", "--json"], "Missing option '--output'"),
+        (["stylize", "--json", "a", "b", "-o", "c.png", "--sise", "3"], "No such option: --sise"),
+        (["plan", "a", "b", "--json", "--size", "big"], "'--size'"),
+        (["nonsense", "--json"], "No such command 'nonsense'"),
+        (["--json"], "No such option: --json"),
+    ],
+)
+def test_usage_errors_as_json(arguments: list[str], sentence: str) -> None:
+    result = run(*arguments)
+    assert result.exit_code == 2
+    assert "Usage" in result.stderr
+    told = json.loads(result.stdout)
+    assert (told["event"], told["exit_code"], sentence in told["message"]) == ("Error", 2, True), told
+
+
 # stylize.
 
 
@@ -378,6 +396,25 @@ def test_plan_checks_the_output_only_when_it_is_given(engine: Engine, pictures: 
     assert run("plan", *pictures[:2]).exit_code == 0
     assert run("plan", *pictures[:2], "-o", pictures[2]).exit_code == 2
     assert run("plan", *pictures[:2], "-o", pictures[2], "--overwrite").exit_code == 0
+
+
+def test_plan_takes_the_options_of_stylize_and_batch(
+    engine: Engine, pictures: tuple[Path, Path, Path], tmp_path: Path
+) -> None:
+    known = {option for parameter in COMMANDS[("plan",)].params for option in parameter.opts}
+    for name in ("stylize", "batch"):
+        for parameter in COMMANDS[(name,)].params:
+            assert set(parameter.opts) <= known | {"contents", "content"}
+    result = run("plan", *pictures[:2], "--run-dir", tmp_path / "r", "--resume", "never", "--until", "07:00")
+    assert result.exit_code == 0, result.output
+    for given, sentence in (
+        ((*pictures[:2], "--retry-wait", "3"), f"--retry-wait belongs to a batch, and {pictures[0]} is one photograph"),
+        ((*pictures[:2], "--no-report"), "--report belongs to a batch"),
+        ((tmp_path, "--run-dir", tmp_path), "--run-dir belongs to a single picture"),
+        ((), "there are no photographs"),
+    ):
+        result = run("plan", *given)
+        assert (result.exit_code, sentence in result.stderr) == (2, True), result.stderr
 
 
 # config.

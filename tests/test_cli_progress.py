@@ -196,4 +196,4 @@ def test_remarks() -> None:
 
 
 def test_json_of_anything() -> None:
-    assert json_line({"a": (1, math.inf, None, True, "ü")}) == '{"a": [1, null, null, true, "ü"]}'
+    assert json_line({"a": (1, math.inf, None, True, "ü")}) == '{"a": [1, null, null, true, "\\u00fc"]}'

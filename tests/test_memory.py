@@ -21,14 +21,16 @@ GIGA = 10**9
 
 @pytest.fixture
 def group(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A control group without files, on a machine with 8 GB that are free."""
+    """Control groups without files, on a machine with 8 GB that are free."""
     monkeypatch.setattr(memory, "CGROUP", tmp_path)
+    monkeypatch.setattr(memory, "OWN_CGROUP", tmp_path / "own")
     available = namedtuple("available", "available")(8 * GIGA)
     monkeypatch.setattr(psutil, "virtual_memory", lambda: available)
     return tmp_path
 
 
 def limit(group: Path, limit: str, used: int, cached: int = 0) -> None:
+    group.mkdir(parents=True, exist_ok=True)
     (group / "memory.max").write_text(f"{limit}\n")
     (group / "memory.current").write_text(f"{used}\n")
     (group / "memory.stat").write_text(f"anon 5\nactive_file {cached // 2}\ninactive_file {cached - cached // 2}\n")
@@ -53,6 +55,54 @@ def test_a_control_group_limits_it_and_its_cached_files_make_way(
 ) -> None:
     limit(group, maximum, used, cached)
     assert free_memory(CPU) == free
+
+
+def limit_1(group: Path, limit: int, used: int, cached: int = 0) -> None:
+    """The same of version 1."""
+    group.mkdir(parents=True, exist_ok=True)
+    (group / "memory.limit_in_bytes").write_text(f"{limit}\n")
+    (group / "memory.usage_in_bytes").write_text(f"{used}\n")
+    (group / "memory.stat").write_text(f"inactive_file 7\ntotal_active_file 0\ntotal_inactive_file {cached}\n")
+
+
+@pytest.mark.parametrize(
+    ("own", "mine", "above", "top", "free"),
+    [
+        ("0::/slice/me", 2, 3, 4, 2),
+        ("0::/slice/me", 3, 2, 4, 2),
+        ("0::/slice/me", 4, 3, 2, 2),
+        ("0::/slice/me", 20, 20, 20, 8),
+        ("0::/slice", 1, 3, 4, 3),  # somebody else's group
+        ("0::/", 1, 2, 4, 4),
+        ("0::/docker/me", 1, 2, 4, 4),  # the machine's path in a container
+        ("0::/../../slice/me", 2, 3, 4, 2),
+        ("1:name=x:/y\n0::/slice/me", 2, 3, 4, 2),
+        ("what\n0::/slice/me", 1, 1, 4, 4),
+    ],
+)
+def test_the_tightest_group_on_the_way_up_counts(
+    group: Path, own: str, mine: int, above: int, top: int, free: int
+) -> None:
+    (group / "own").write_text(f"{own}\n")
+    for folder, giga in ((group / "slice" / "me", mine), (group / "slice", above), (group, top)):
+        limit(folder, str((giga + 1) * GIGA), 2 * GIGA, GIGA)
+    assert free_memory(CPU) == free * GIGA
+
+
+@pytest.mark.parametrize(
+    ("own", "mine", "top", "free"),
+    [
+        ("4:cpu:/x\n3:hugetlb,memory:/docker/me\n0::/", 3, 5, 3),
+        ("3:memory:/docker/me", 5, 3, 3),
+        ("3:memory:/machine/me", 1, 3, 3),
+        ("3:memory:/docker/me", 2**33, 2**33, 8),  # no limit
+    ],
+)
+def test_groups_of_version_1_count_too(group: Path, own: str, mine: int, top: int, free: int) -> None:
+    (group / "own").write_text(f"{own}\n")
+    limit_1(group / "memory" / "docker" / "me", (mine + 1) * GIGA, 2 * GIGA, GIGA)
+    limit_1(group / "memory", (top + 1) * GIGA, 2 * GIGA, GIGA)
+    assert free_memory(CPU) == free * GIGA
 
 
 def test_unreadable_numbers_of_a_control_group_are_ignored(group: Path) -> None:

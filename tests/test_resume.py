@@ -91,7 +91,7 @@ def stylize(inputs: Path, out: Path, config: dict[str, Any] | None = None, **opt
     seen: list[events.Event] = []
     hires_nst.stylize(
         inputs / "photo.png", out, style=inputs / "painting.png", config=Config.model_validate(config or SMALL),
-        on_event=seen.append, **options,
+        **{"on_event": seen.append, **options},
     )  # fmt: skip
     return seen
 
@@ -118,7 +118,7 @@ def interrupted(
 
 def resume(run: Path, **options: Any) -> list[events.Event]:
     seen: list[events.Event] = []
-    hires_nst.resume(run, on_event=seen.append, **options)
+    hires_nst.resume(run, **{"on_event": seen.append, **options})
     return seen
 
 
@@ -202,15 +202,16 @@ SIGTERMS = (
 
 
 def test_sigterm_in_every_phase(victim: Victim, inputs: Path, expected: bytes, out: Path) -> None:
-    ends = []
+    ends: list[Outcome] = []
     for point in SIGTERMS:
         ends.append(victim.run(**arguments(inputs, out), point=point, signal=signal.SIGTERM))
-        if ends[-1].code != 143:  # the point was behind it: then it ran to its end
-            break
+        if ends[-1].code == 0:  # the point was behind it, so it ran to its end: a new run comes to it
+            check_end(ends, out, expected)
+            out.unlink()
+            ends = [victim.run(**arguments(inputs, out), point=point, signal=signal.SIGTERM)]
+        assert ends[-1].code == 143, f"{point}: {ends[-1].message}"
         assert ends[-1].message == f"stopped by SIGTERM; `hires-nst resume {run_of(out)}` goes on"
-    assert len(ends) >= 8
-    if run_of(out).exists():
-        ends.append(victim.run(resume_dir=run_of(out)))
+    ends.append(victim.run(resume_dir=run_of(out)))
     check_end(ends, out, expected)
 
 
@@ -300,6 +301,28 @@ def test_a_run_stops_less_than_a_tile_before_its_deadline(
         )  # fmt: skip
     assert 0 <= deadline - clock[0] < 2.1
     resume(run_of(out), stop=Stop(deadline=1000.0))
+    assert out.read_bytes() == expected
+
+
+@pytest.mark.parametrize(("deadline", "steps"), [(0.5, 0), (1.5, 1)])
+def test_the_first_step_keeps_the_deadline_too(
+    deadline: float, steps: int, inputs: Path, expected: bytes, out: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clock, seen = [0.0], list[events.Event]()  # a step takes a second, as it was guessed
+
+    def on_event(event: events.Event) -> None:
+        seen.append(event)
+        clock[0] += isinstance(event, events.StepFinished)
+
+    monkeypatch.setattr("hires_nst.stopping.time", SimpleNamespace(time=lambda: clock[0]))
+    monkeypatch.setattr("hires_nst.checkpoint.time", SimpleNamespace(monotonic=lambda: clock[0]))
+    monkeypatch.setattr("hires_nst.pipeline.seconds_per_megapixel", lambda job, side: 1e6 / (32 * 40))
+    for run in (stylize, lambda *_, **options: resume(run_of(out), **options)):
+        clock[0], count = 0.0, len(of(seen, events.StepFinished))
+        with pytest.raises(Interrupted, match="stopped by the deadline"):
+            run(inputs, out, stop=Stop(deadline=deadline), on_event=on_event)
+        assert len(of(seen, events.StepFinished)) - count == steps
+    resume(run_of(out))
     assert out.read_bytes() == expected
 
 
@@ -467,6 +490,40 @@ def test_starting_anew(inputs: Path, expected: bytes, out: Path) -> None:
         stylize(inputs, out, resume="require", overwrite=True)
 
 
+def test_the_run_of_another_picture_is_never_removed(inputs: Path, expected: bytes, out: Path, tmp_path: Path) -> None:
+    interrupted(inputs, out, events.TileFinished, 8, run_dir=tmp_path / "run")
+    for how in ({}, {"resume": "never", "overwrite": True}, {"resume": "require", "overwrite": True}):
+        with pytest.raises(ConfigError, match=r"run paints .*out.png, not .*other.png; give another --run-dir"):
+            stylize(inputs, tmp_path / "other.png", run_dir=tmp_path / "run", **how)
+    assert of(resume(tmp_path / "run"), events.RunResumed)
+    assert out.read_bytes() == expected
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / "run.json").write_text("{}")  # of whatever picture: it cannot be gone on with
+    stylize(inputs, tmp_path / "other.png", run_dir=tmp_path / "run", resume="never", overwrite=True)
+    assert (tmp_path / "other.png").read_bytes() == expected
+
+
+def test_names_in_the_commands_of_messages_are_quoted(inputs: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out put.png"
+    stop = Stop()
+    stop.request("the test")
+    command = f"`hires-nst resume '{out}.run'`"
+    with pytest.raises(Interrupted):  # there is a run from the first event on
+        stylize(inputs, out, on_event=lambda event: stops(event, events.StepFinished))
+    for config, options, kind in (
+        ({}, {"resume": "never"}, OutputError),
+        (settings(levels={"rounds": 3}), {}, ConfigError),
+        ({}, {"stop": stop}, Interrupted),
+    ):
+        with pytest.raises(kind, match=re.escape(command)):
+            stylize(inputs, out, config, **options)
+
+
+def stops(event: events.Event, kind: type[events.Event]) -> None:
+    if isinstance(event, kind):
+        raise Interrupted("by the test")
+
+
 def test_settings_of_the_checkpoints_may_change(inputs: Path, expected: bytes, out: Path) -> None:
     interrupted(inputs, out, events.TileFinished, 8)
     changed = settings(checkpoint={"every": "level"}, runtime={"memory_fraction": 0.5, "canvas": "disk"})
@@ -474,14 +531,17 @@ def test_settings_of_the_checkpoints_may_change(inputs: Path, expected: bytes, o
     assert out.read_bytes() == expected
 
 
-def test_somebody_elses_file_in_the_place_of_the_picture_is_left_alone(inputs: Path, out: Path) -> None:
+def test_somebody_elses_file_in_the_place_of_the_picture_is_left_alone(
+    inputs: Path, expected: bytes, out: Path
+) -> None:
     interrupted(inputs, out, events.TileFinished, 8)
     out.write_text("precious")
     for run in (lambda: resume(run_of(out)), lambda: stylize(inputs, out)):
         with pytest.raises(OutputError, match="exists already"):
             run()
     assert out.read_text() == "precious"
-    stylize(inputs, out, overwrite=True)
+    resume(run_of(out), overwrite=True)
+    assert out.read_bytes() == expected
 
 
 def test_a_folder_of_others_is_no_run_directory(inputs: Path, out: Path, tmp_path: Path) -> None:
@@ -569,14 +629,7 @@ def test_damage_is_repaired_or_told_and_never_painted(inputs: Path, tmp_path: Pa
     for number in range(210):
         name = names[number % len(names)]
         shutil.copytree(kept, run_of(out))
-        damaged = run_of(out) / name
-        data = bytearray(damaged.read_bytes())
-        at = rng.randrange(len(data))
-        if number % 10 == 9:
-            del data[at:]
-        else:
-            data[at] ^= 1 << rng.randrange(8)
-        damaged.write_bytes(data)
+        at = damage(run_of(out) / name, rng, cut=number % 10 == 9)
         told: list[events.Event] = []
         try:
             hires_nst.resume(run_of(out), on_event=told.append)
@@ -592,6 +645,63 @@ def test_damage_is_repaired_or_told_and_never_painted(inputs: Path, tmp_path: Pa
         out.unlink()
         ends[f"{name} repaired"] += 1
     assert len(ends) == len(names)
+
+
+def damage(path: Path, rng: random.Random, *, cut: bool) -> int:
+    """Change one bit of a file, or cut it off there; the place."""
+    data = bytearray(path.read_bytes())
+    at = rng.randrange(len(data))
+    if cut:
+        del data[at:]
+    else:
+        data[at] ^= 1 << rng.randrange(8)
+    path.write_bytes(data)
+    return at
+
+
+@pytest.mark.parametrize("name", ["step.safetensors", "moments.safetensors", "parts.json"])
+def test_damage_in_a_round_under_way(
+    name: str, inputs: Path, out: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from hires_nst.refine import refine_tile
+
+    calls = 0
+
+    def fails(*arguments: Any, **options: Any) -> Any:
+        nonlocal calls
+        calls += 1
+        if calls == 4:  # the third tile of the second level
+            raise MemoryError
+        return refine_tile(*arguments, **options)
+
+    if name == "parts.json":
+        monkeypatch.setattr("hires_nst.painter.SMALLEST_TILE", 16)
+        monkeypatch.setattr("hires_nst.refine.refine_tile", fails)
+        interrupted(inputs, out, events.TileFinished, 5)
+    else:
+        interrupted(inputs, out, events.StepFinished, 9)  # the first one of the second tile there
+    kept = run_of(out).rename(tmp_path / "kept")
+
+    def resumed() -> bytes:
+        told = resume(run_of(out))
+        assert of(told, events.Notice)
+        data = out.read_bytes()
+        out.unlink()
+        return data
+
+    shutil.copytree(kept, run_of(out))
+    if name == "parts.json":  # without it, the tiles that are left are not cut: that is another picture, and a good one
+        (run_of(out) / "levels/01/rounds/00/parts.json").write_text("")
+        expected = resumed()
+    else:
+        resume(run_of(out))
+        expected = out.read_bytes()
+        out.unlink()
+    rng = random.Random(1)
+    for number in range(6):
+        shutil.copytree(kept, run_of(out))
+        at = damage(run_of(out) / "levels/01/rounds/00" / name, rng, cut=number == 5)
+        assert resumed() == expected, f"byte {at}"
 
 
 def test_a_damaged_canvas_falls_back_to_the_one_before(inputs: Path, expected: bytes, out: Path) -> None:
@@ -666,7 +776,9 @@ def test_memory_that_runs_out_in_the_middle_of_a_round_costs_one_tile(
     for number in (9, 10, 15, 20):
         calls = 0
         first = interrupted(inputs, out, events.TileFinished, number, config)
-        calls = 9 if number == 9 else 100  # memory runs out after the interruption, or before it and is there again
+        # Memory runs out after the interruption, or before it and is there again. A tile is told of when it is on the
+        # disk, by which time the next one may have begun.
+        calls = 100 if of(first, events.TilesShrunk) else 9
         tiles = Counter((e.level, e.round, e.tile) for e in of(first + resume(run_of(out)), events.TileFinished))
         assert max(tiles.values()) == 1
         assert out.read_bytes() == (tmp_path / "whole.png").read_bytes()

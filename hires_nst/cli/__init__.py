@@ -6,7 +6,10 @@ import errno
 import json
 import os
 import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from importlib import metadata
+from io import TextIOWrapper
 from typing import Annotated, Any
 
 import typer
@@ -17,14 +20,23 @@ from hires_nst.errors import HiresNstError, ResourceError
 
 INTERRUPTED = 130
 
+UsageError: Any = typer.BadParameter.__base__
+"""Click's, or that of the copy of Click which newer versions of Typer have."""
+
 
 class Commands(TyperGroup):
     """A group whose commands end with one line and an exit code when something goes wrong on purpose."""
 
+    def make_context(self, info_name: str | None, args: list[str], parent: Any = None, **extra: Any) -> Any:
+        """Parse the program's own options."""
+        with _usage_as_json(args):
+            return super().make_context(info_name, args, parent, **extra)
+
     def invoke(self, ctx: Any) -> Any:
         """Run the command; an error of the program becomes a sentence and an exit code."""
         try:
-            return super().invoke(ctx)
+            with _usage_as_json(ctx.args):  # what comes after the command's name
+                return super().invoke(ctx)
         except (HiresNstError, OSError, MemoryError, KeyboardInterrupt) as error:
             if _debug() or (isinstance(error, OSError) and error.errno == errno.EPIPE):
                 raise
@@ -55,6 +67,8 @@ app.command("doctor")(doctor.doctor)
 
 def main() -> None:
     """The program `hires-nst`."""
+    if isinstance(sys.stdout, TextIOWrapper) and sys.stdout.errors == "strict":  # as stderr always is
+        sys.stdout.reconfigure(errors="backslashreplace")
     try:
         app(prog_name="hires-nst")
     except KeyboardInterrupt as error:
@@ -73,11 +87,27 @@ def main() -> None:
         sys.exit(HiresNstError.exit_code)
 
 
+@contextmanager
+def _usage_as_json(arguments: Sequence[str]) -> Iterator[None]:
+    """With `--json` among the arguments, tell a wrong command line on stdout too; on stderr, Typer does."""
+    arguments = tuple(arguments)  # which the parser takes apart
+    try:
+        yield
+    except UsageError as error:
+        if "--json" in arguments:
+            typer.echo(_error_line(error.format_message(), error.exit_code))
+        raise
+
+
 def tell_error(message: str, code: int, *, as_json: bool) -> None:
     """One line on stderr, and with `--json` one on stdout too."""
     typer.echo(f"error: {message}", err=True)
     if as_json:
-        typer.echo(json.dumps({"event": "Error", "message": message, "exit_code": code}))
+        typer.echo(_error_line(message, code))
+
+
+def _error_line(message: str, code: int) -> str:
+    return json.dumps({"event": "Error", "message": message, "exit_code": code})
 
 
 def _message(error: BaseException) -> tuple[str, int]:

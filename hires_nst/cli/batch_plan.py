@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 import typer
 
@@ -12,6 +13,7 @@ from hires_nst.cli.batch import jobs_of, worker_devices
 from hires_nst.cli.options import ConfigOptions
 from hires_nst.cli.progress import duration, showing
 from hires_nst.cli.stylize import amount
+from hires_nst.config import Batch
 from hires_nst.events import json_line
 
 
@@ -47,11 +49,11 @@ def is_batch(content: Path) -> bool:
 
 
 def show_batch_plan(
-    contents: Path, styles: Sequence[Path], output: Path | None, options: ConfigOptions, *, measure: bool, quiet: bool,
-    as_json: bool,
+    contents: Path | None, styles: Sequence[Path], output: Path | None, options: ConfigOptions,
+    given: Mapping[str, Any], *, measure: bool, quiet: bool, as_json: bool,
 ) -> None:  # fmt: skip
-    """Print what a batch will do and need; errors as `batch`."""
-    planned = batch_plan(contents, styles, output, options, measure=measure, quiet=quiet or as_json)
+    """Print what a batch will do and need; arguments and errors as `batch`."""
+    planned = batch_plan(contents, styles, output, options, given, measure=measure, quiet=quiet or as_json)
     if as_json:
         typer.echo(json_line(asdict(planned)))
         return
@@ -60,13 +62,20 @@ def show_batch_plan(
 
 
 def batch_plan(
-    contents: Path, styles: Sequence[Path], output: Path | None, options: ConfigOptions, *, measure: bool, quiet: bool
-) -> BatchPlan:
-    """What a batch will do and need; errors as `batch`."""
+    contents: Path | None, styles: Sequence[Path], output: Path | None, options: ConfigOptions,
+    given: Mapping[str, Any], *, measure: bool, quiet: bool,
+) -> BatchPlan:  # fmt: skip
+    """What a batch will do and need; errors as `batch`.
+
+    Args:
+        given: other options of `batch` that were given; those of the configuration's section `batch` count.
+    """
     from hires_nst.batch.room import picture_bytes, run_bytes
 
-    place = (output or contents.with_name(f"{contents.name}-painted")).expanduser().absolute()
-    config, jobs = jobs_of(contents, list(styles), place, options, {})
+    beside = Path("painted") if contents is None else contents.with_name(f"{contents.name}-painted")
+    place = (output or beside).expanduser().absolute()
+    section = {name: value for name, value in given.items() if name in Batch.model_fields}
+    config, jobs = jobs_of(contents, list(styles), place, options, section)
     workers = len(worker_devices(config.batch.workers, config.runtime.device))
     largest = max(jobs.jobs, key=lambda job: job.work)
     seconds = None

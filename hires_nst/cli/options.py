@@ -240,6 +240,46 @@ def takes_config_options(command: Callable[..., None]) -> Callable[..., None]:
     return run
 
 
+def takes_options_of(*others: Callable[..., None]) -> Callable[[Callable[..., None]], Callable[..., None]]:
+    """Give a command the options of other commands besides its own; it gets those that were given as `others`.
+
+    They are a mapping from the parameters' names to their values; arguments without a `--` are not taken over.
+    """
+
+    def take(command: Callable[..., None]) -> Callable[..., None]:
+        own = {n: p for n, p in inspect.signature(command, eval_str=True).parameters.items() if n != "others"}
+        more = {
+            name: parameter
+            for other in others
+            for name, parameter in inspect.signature(other).parameters.items()
+            if name not in own and _is_option(parameter)
+        }
+
+        @functools.wraps(command)
+        def run(**arguments: Any) -> None:
+            values = {name: arguments.pop(name) for name in more}
+            given = {name: value for name, value in values.items() if value != more[name].default}
+            command(others=given, **arguments)
+
+        parameters = [*own.values(), *more.values()]
+        run.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
+        run.__annotations__ = {p.name: p.annotation for p in parameters}
+        return run
+
+    return take
+
+
+def option_name(command: Callable[..., None], parameter: str) -> str:
+    """How a parameter of a command is written: `--retry-wait`."""
+    (info,) = inspect.signature(command).parameters[parameter].annotation.__metadata__
+    written = info.default  # where Annotated has the first name
+    return written.partition("/")[0] if isinstance(written, str) else f"--{parameter.replace('_', '-')}"
+
+
+def _is_option(parameter: inspect.Parameter) -> bool:
+    return any(type(info) is type(typer.Option()) for info in getattr(parameter.annotation, "__metadata__", ()))
+
+
 def _start(text: str) -> dict[str, Any]:
     """What --init says: a kind of start, or an image file."""
     kinds = [kind for kind in typing.get_args(InitKind) if kind != "file"]

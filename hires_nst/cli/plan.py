@@ -1,6 +1,8 @@
 """`hires-nst plan`."""
 
 import dataclasses
+from collections.abc import Callable, Mapping
+from inspect import signature
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -8,20 +10,26 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
+from hires_nst.cli.batch import batch
 from hires_nst.cli.batch_plan import is_batch, show_batch_plan
-from hires_nst.cli.options import ConfigOptions, takes_config_options
+from hires_nst.cli.options import ConfigOptions, option_name, takes_config_options, takes_options_of
 from hires_nst.cli.progress import duration, showing
-from hires_nst.cli.stylize import Content, Json, Styles, amount, check_inputs, physical_size
+from hires_nst.cli.stylize import Json, Styles, amount, check_inputs, physical_size, stylize
 from hires_nst.config import Config
+from hires_nst.errors import ConfigError
 from hires_nst.events import json_line
 
 if TYPE_CHECKING:
     from hires_nst.planning import Plan
 
 
+@takes_options_of(stylize, batch)
 @takes_config_options
 def plan(
-    content: Content,
+    content: Annotated[
+        Path | None,
+        typer.Argument(metavar="CONTENT", help="The photograph; or a folder or a list of photographs, as for batch."),
+    ] = None,
     styles: Styles = None,
     *,
     output: Annotated[
@@ -34,14 +42,17 @@ def plan(
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress and no notes.")] = False,
     json: Json = False,
     options: ConfigOptions,
+    others: Mapping[str, Any],
 ) -> None:
     """Tell what `stylize` would do with the same arguments: levels, tiles, memory, disk and time. Writes nothing.
 
-    With a folder or a list of photographs, tell what `batch` would do.
+    With a folder or a list of photographs, or the jobs of a configuration, tell what `batch` would do.
     """
-    if is_batch(content):
-        show_batch_plan(content, styles or (), output, options, measure=measure, quiet=quiet, as_json=json)
+    if content is None or is_batch(content):
+        refuse_options_of(stylize, others, but=batch, why="a single picture, and this is a batch")
+        show_batch_plan(content, styles or (), output, options, others, measure=measure, quiet=quiet, as_json=json)
         return
+    refuse_options_of(batch, others, but=stylize, why=f"a batch, and {content} is one photograph")
     config = options.effective(styles or ())
     if output is not None:
         from hires_nst.image_files import check_output
@@ -60,6 +71,15 @@ def plan(
         typer.echo(json_line(plan_as_dict(planned)))
     else:
         show_plan(planned, config)
+
+
+def refuse_options_of(
+    command: Callable[..., None], given: Mapping[str, Any], *, but: Callable[..., None], why: str
+) -> None:
+    """Raise ConfigError where an option was given that is one of `command`, `but` not of the other one."""
+    for name in given:
+        if name in signature(command).parameters and name not in signature(but).parameters:
+            raise ConfigError(f"{option_name(command, name)} belongs to {why}; leave it out")
 
 
 def plan_as_dict(plan: "Plan") -> dict[str, Any]:

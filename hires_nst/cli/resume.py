@@ -7,7 +7,7 @@ import typer
 
 from hires_nst.cli.batch import carried_out
 from hires_nst.cli.progress import duration, showing
-from hires_nst.cli.signals import MaxHours, Until, stopping
+from hires_nst.cli.signals import MaxHours, Until, ending_at_once, stopping
 from hires_nst.cli.stylize import Json
 from hires_nst.errors import ConfigError
 from hires_nst.stopping import Stop
@@ -20,6 +20,9 @@ def resume(
     retry_failed: Annotated[
         bool, typer.Option("--retry-failed", help="Of a batch: try what failed in earlier runs again.")
     ] = False,
+    overwrite: Annotated[
+        bool, typer.Option("--overwrite", help="Replace a file that has appeared where the picture goes.")
+    ] = False,
     until: Until = None,
     max_hours: MaxHours = None,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Print errors only.")] = False,
@@ -31,26 +34,28 @@ def resume(
     code = 0
     with stopping(until=until, max_hours=max_hours, quiet=quiet or json) as stop:
         if ledger_file(folder).is_file():
-            code = resume_batch(folder.absolute(), stop, retry_failed=retry_failed, quiet=quiet, as_json=json)
+            code = resume_batch(
+                folder.absolute(), stop, retry_failed=retry_failed, overwrite=overwrite, quiet=quiet, as_json=json
+            )
         elif retry_failed:
             raise ConfigError(f"--retry-failed belongs to a batch, and {folder} is not the output folder of one")
         else:
-            resume_run(folder, stop, quiet=quiet, as_json=json)
+            resume_run(folder, stop, overwrite=overwrite, quiet=quiet, as_json=json)
     if code:
         raise typer.Exit(code)
 
 
-def resume_run(folder: Path, stop: Stop, *, quiet: bool, as_json: bool) -> None:
+def resume_run(folder: Path, stop: Stop, *, overwrite: bool, quiet: bool, as_json: bool) -> None:
     """Go on with a run."""
-    with showing(quiet=quiet, as_json=as_json) as on_event:
+    with ending_at_once(folder, stop), showing(quiet=quiet, as_json=as_json) as on_event:
         from hires_nst import pipeline
 
-        result = pipeline.resume(folder, stop=stop, on_event=on_event)
+        result = pipeline.resume(folder, overwrite=overwrite, stop=stop, on_event=on_event)
     if not quiet and not as_json:
         typer.echo(f"{result.output}: {result.width} x {result.height} px in {duration(result.seconds)}")
 
 
-def resume_batch(folder: Path, stop: Stop, *, retry_failed: bool, quiet: bool, as_json: bool) -> int:
+def resume_batch(folder: Path, stop: Stop, *, retry_failed: bool, overwrite: bool, quiet: bool, as_json: bool) -> int:
     """Go on with a batch; the exit code."""
     from dataclasses import replace
 
@@ -59,5 +64,5 @@ def resume_batch(folder: Path, stop: Stop, *, retry_failed: bool, quiet: bool, a
 
     with reading(folder) as database:
         jobs, orders = stored(database, folder)
-    orders = replace(orders, retry_failed=retry_failed)
+    orders = replace(orders, retry_failed=retry_failed, overwrite=overwrite or orders.overwrite)
     return carried_out(jobs, folder, orders, stop, page=True, quiet=quiet, as_json=as_json)

@@ -4,11 +4,13 @@ import os
 import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from types import FrameType
 from typing import Annotated
 
 import typer
 
+from hires_nst.errors import Interrupted
 from hires_nst.stopping import Stop, deadline
 
 _EXIT_CODES = {signal.SIGINT: 130, signal.SIGTERM: 143}
@@ -27,7 +29,7 @@ def stopping(*, until: str | None, max_hours: float | None, quiet: bool) -> Iter
     """What says when to stop while the block runs; the first signal asks for an orderly end, the second ends at once.
 
     Raises:
-        ConfigError: `until` or `max_hours` make no sense.
+        ConfigError: `until` or `max_hours` make no sense. Interrupted: the second signal came.
     """
     stop = Stop(deadline=deadline(until=until, max_hours=max_hours))
 
@@ -39,11 +41,31 @@ def stopping(*, until: str | None, max_hours: float | None, quiet: bool) -> Iter
                 os.write(2, b"\nstopping at the next checkpoint; once more ends at once\n")
             return
         signal.signal(kind, signal.SIG_DFL)
-        raise KeyboardInterrupt if kind == signal.SIGINT else SystemExit(_EXIT_CODES[kind])
+        stop.exit_code = _EXIT_CODES[kind]
+        raise KeyboardInterrupt
 
     before = {kind: signal.signal(kind, asked) for kind in _EXIT_CODES}
     try:
         yield stop
+    except KeyboardInterrupt:
+        raise Interrupted("interrupted", exit_code=stop.exit_code) from None
     finally:
         for kind, handler in before.items():
             signal.signal(kind, handler)
+
+
+@contextmanager
+def ending_at_once(run_dir: Path, stop: Stop) -> Iterator[None]:
+    """Have the second signal say how the run in a directory goes on.
+
+    Raises:
+        Interrupted: it came.
+    """
+    from hires_nst.run_folder import RECORD, resume_command
+
+    try:
+        yield
+    except KeyboardInterrupt:
+        begun = (run_dir / RECORD).exists()
+        how = f"; `{resume_command(run_dir)}` goes on" if begun else " before anything was painted"
+        raise Interrupted(f"interrupted{how}", exit_code=stop.exit_code) from None

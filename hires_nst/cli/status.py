@@ -78,7 +78,7 @@ def run_status(run_dir: Path) -> RunStatus:
     """Where the run in a directory stands, by its record and its log.
 
     Raises:
-        DamagedFile, ConfigError: it is no run directory, or none of this program.
+        OutputError, DamagedFile, ConfigError: it is no run directory, or none of this program.
     """
     from hires_nst import run_folder, run_record
 
@@ -129,6 +129,8 @@ def run_status(run_dir: Path) -> RunStatus:
 
 def status_lines(found: RunStatus) -> list[str]:
     """The status for people."""
+    from hires_nst.run_folder import resume_command
+
     how = found.state
     if found.holder:
         how = f"running ({found.holder})"
@@ -150,7 +152,7 @@ def status_lines(found: RunStatus) -> list[str]:
         lines.append(f"time left about {duration(found.seconds_left)} of work")
     lines.append(f"on disk   {amount(found.bytes)}")
     if found.state in ("stopped", "interrupted"):
-        lines.append(f"go on     hires-nst resume {found.run_dir}")
+        lines.append(f"go on     {resume_command(found.run_dir)}")
     return lines
 
 

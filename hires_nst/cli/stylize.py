@@ -2,18 +2,15 @@
 
 from enum import Enum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
 from hires_nst.cli.options import ConfigOptions, takes_config_options
 from hires_nst.cli.progress import duration, showing
-from hires_nst.cli.signals import MaxHours, Until, stopping
+from hires_nst.cli.signals import MaxHours, Until, ending_at_once, stopping
 from hires_nst.config import Config
 from hires_nst.errors import ConfigError, InputError
-
-if TYPE_CHECKING:
-    pass
 
 MM_PER_INCH = 25.4
 
@@ -72,6 +69,7 @@ def stylize(
     check_inputs(content, config)
     with (
         stopping(until=until, max_hours=max_hours, quiet=quiet or json) as stop,
+        ending_at_once(folder, stop),
         showing(quiet=quiet, as_json=json) as on_event,
     ):
         from hires_nst import pipeline
