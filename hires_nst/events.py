@@ -212,8 +212,8 @@ def ignore(event: Event) -> None:
 
 
 def json_line(data: Any) -> str:
-    """JSON on one line; numbers that JSON cannot say become null."""
-    return json.dumps(_plain(data), ensure_ascii=False, allow_nan=False)
+    """JSON on one line, in ASCII, for file names need not be UTF-8; numbers that JSON cannot say become null."""
+    return json.dumps(_plain(data), allow_nan=False)
 
 
 def _plain(data: Any) -> Any:

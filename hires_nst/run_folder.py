@@ -153,7 +153,7 @@ def write_json(path: Path, data: Mapping[str, Any]) -> str:
     Returns:
         The checksum.
     """
-    text = json.dumps({**data, "seal": SEAL}, indent=1, ensure_ascii=False)
+    text = json.dumps({**data, "seal": SEAL}, indent=1)  # in ASCII: file names need not be UTF-8
     seal = hashlib.sha256(text.encode()).hexdigest()
 
     def write(file: BinaryIO) -> None:
@@ -182,7 +182,7 @@ def read_json(path: Path) -> dict[str, Any]:
 
 def log_line(event: Event, now: float) -> str:
     """An event as one line of events.jsonl: JSON with `time` (seconds since the epoch) first and `crc32` last."""
-    line = json.dumps({"time": round(now, 3), **event.as_dict()}, ensure_ascii=False, default=str)
+    line = json.dumps({"time": round(now, 3), **event.as_dict()}, default=str)
     return f'{line[:-1]}, "crc32": "{zlib.crc32(line.encode()):08x}"}}'
 
 

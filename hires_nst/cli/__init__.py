@@ -7,6 +7,7 @@ import json
 import os
 import sys
 from importlib import metadata
+from io import TextIOWrapper
 from typing import Annotated, Any
 
 import typer
@@ -55,6 +56,8 @@ app.command("doctor")(doctor.doctor)
 
 def main() -> None:
     """The program `hires-nst`."""
+    if isinstance(sys.stdout, TextIOWrapper) and sys.stdout.errors == "strict":  # as stderr always is
+        sys.stdout.reconfigure(errors="backslashreplace")
     try:
         app(prog_name="hires-nst")
     except KeyboardInterrupt as error:
