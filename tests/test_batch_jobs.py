@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import random
 import string
 from pathlib import Path
@@ -172,6 +173,43 @@ def test_the_output_folder_inside_the_input_is_left_out(tmp_path: Path, style: P
     found = jobs_of(photos, photos / "prints", style, recursive=True)
     assert outputs(found) == ["a-style.png"]
     assert found.left_out == {"output folders": 1}
+
+
+@pytest.mark.parametrize("recursive", [False, True])
+def test_folders_that_may_not_be_read_are_left_out(
+    recursive: bool, tmp_path: Path, style: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Root may read everything, so refusing is acted here."""
+    photos = touch(tmp_path / "photos", "a.jpg", "lost+found/b.jpg", "closed/c.jpg", "sub/d.jpg")
+    plain_stat, plain_scandir = Path.stat, os.scandir
+
+    def stat(self: Path, **options: Any) -> os.stat_result:
+        if self.parent.name == "lost+found":
+            raise PermissionError(13, "Permission denied")
+        return plain_stat(self, **options)
+
+    def scandir(path: Any) -> Any:
+        if Path(path).name in ("lost+found", "closed"):
+            raise PermissionError(13, "Permission denied")
+        return plain_scandir(path)
+
+    monkeypatch.setattr(Path, "stat", stat)
+    monkeypatch.setattr(batch_jobs.os, "scandir", scandir)
+    found = jobs_of(photos, tmp_path / "out", style, recursive=recursive)
+    assert outputs(found) == ["a-style.png", "sub/d-style.png"][: 1 + recursive]
+    assert found.left_out == {"folders that may not be read": 1 + recursive}
+    with pytest.raises(InputError, match="closed may not be read"):
+        jobs_of(photos / "closed", tmp_path / "out", style)
+
+
+def test_what_runs_and_reports_keep_is_no_photograph(tmp_path: Path, style: Path) -> None:
+    photos = touch(
+        tmp_path / "photos", "a.jpg", "sub/b.jpg", "sub/report-files/0a-after.jpg", "sub/report-files/0a-tiles/0-0.jpg",
+        "x.png.run/run.json", "x.png.run/report-files/1b-after.jpg", "x.png.run/levels/c.png",
+    )  # fmt: skip
+    found = jobs_of(photos, tmp_path / "out", style, recursive=True)
+    assert outputs(found) == ["a-style.png", "sub/b-style.png"]
+    assert found.left_out == {"run directories and pictures of reports": 2}
 
 
 def test_patterns(tmp_path: Path, style: Path) -> None:

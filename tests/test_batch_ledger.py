@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import os
+import random
 import sqlite3
+import tempfile
 import threading
 from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -14,8 +19,18 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 
 from hires_nst.batch.ledger import Ledger
 from hires_nst.batch.marks import Mark, mark, unchanged
-from hires_nst.batch.rows import STATES, Entry, Outcome, ledger_file, read_changes, read_rows, reading
-from hires_nst.errors import ConfigError, InputError
+from hires_nst.batch.rows import (
+    STATES,
+    Entry,
+    Outcome,
+    ledger_file,
+    read_changes,
+    read_orders,
+    read_rows,
+    read_settings,
+    reading,
+)
+from hires_nst.errors import ConfigError, HiresNstError, InputError, ResourceError
 
 MARK = Mark(1, 2, "digest")
 OUTCOME = Outcome(20, 10, 1.5, {"loss": 0.25}, "settings", (MARK, MARK), MARK)
@@ -204,6 +219,114 @@ def test_ledgers_that_are_none(tmp_path: Path) -> None:
     database.close()
     with pytest.raises(ConfigError, match="another version"):
         Ledger(tmp_path, lease_seconds=1)
+
+
+def finished(folder: Path) -> bytes:
+    """The bytes of a closed ledger with jobs in every state."""
+    with opened(folder, Clock(), 5) as ledger:
+        ledger.note_run({"seed": 0})
+        ledger.finish(claimed(ledger), OUTCOME, publish=nothing)
+        ledger.fail(claimed(ledger), "broken", retries=0, wait=0)
+        ledger.set_aside(claimed(ledger), "there already")
+        claimed(ledger)
+    return ledger_file(folder).read_bytes()
+
+
+def read_all(folder: Path) -> None:
+    with reading(folder) as database:
+        read_rows(database)
+        read_settings(database)
+        read_orders(database)
+        read_changes(database)
+
+
+def write_some(folder: Path) -> None:
+    with Ledger(folder, lease_seconds=10) as ledger:
+        ledger.rows()
+        ledger.enter(entries(6), {"key": {"version": 1}})
+        ledger.plan(entries(6))
+        ledger.finish(claimed(ledger), OUTCOME, publish=nothing)
+        ledger.fail(claimed(ledger), "broken", retries=0, wait=0)
+        ledger.counts(), ledger.pending(), ledger.next_time()
+
+
+def test_altered_bytes_are_told_as_damage(tmp_path: Path) -> None:
+    data, moments, damaged = finished(tmp_path), random.Random(3), 0
+    told = [place for place, byte in enumerate(data) if byte]
+    for number in range(250):
+        altered = bytearray(data)
+        altered[moments.choice(told)] = moments.choice((0, 1, 255, moments.randrange(256)))
+        for use in (read_all, write_some):
+            for file in ledger_file(tmp_path).parent.glob("ledger.sqlite*"):
+                file.unlink()
+            ledger_file(tmp_path).write_bytes(altered)
+            try:
+                use(tmp_path)
+            except HiresNstError as error:
+                damaged += 1
+                assert "damaged" in str(error) or "another version" in str(error), (number, error)
+    assert damaged > 50
+
+
+@contextmanager
+def without_rights() -> Iterator[None]:
+    """As a user who is not root, who may write everywhere."""
+    if os.geteuid() != 0:
+        yield
+        return
+    os.seteuid(65534)
+    try:
+        yield
+    finally:
+        os.seteuid(0)
+
+
+def test_a_ledger_that_may_only_be_read() -> None:
+    with tempfile.TemporaryDirectory() as name:  # in which others may look, unlike `tmp_path`
+        folder = Path(name)
+        finished(folder)
+        books = ledger_file(folder).parent
+        for path, mode in ((folder, 0o555), (books, 0o555), (ledger_file(folder), 0o444)):
+            path.chmod(mode)
+        try:
+            with without_rights():
+                with reading(folder) as database:
+                    assert len(read_rows(database)) == 5
+                with pytest.raises(HiresNstError, match=r"cannot be written \(.*check the disk and the permissions"):
+                    Ledger(folder, lease_seconds=1)
+            ledger_file(folder).chmod(0)
+            with (
+                without_rights(),
+                pytest.raises(HiresNstError, match=r"cannot be read \(unable to open"),
+                reading(folder),
+            ):
+                pass
+        finally:
+            for path in (folder, books):
+                path.chmod(0o755)
+
+
+@pytest.mark.parametrize(
+    ("said", "kind", "sentence"),
+    [
+        ("database or disk is full", ResourceError, "no space left"),
+        ("database is locked", HiresNstError, "do not let go of the ledger"),
+        ("disk I/O error", HiresNstError, "cannot be written"),
+        ("attempt to write a readonly database", HiresNstError, "cannot be written"),
+    ],
+)
+def test_what_sqlite_says_becomes_a_sentence(
+    said: str, kind: type[HiresNstError], sentence: str, tmp_path: Path
+) -> None:
+    with opened(tmp_path, Clock()) as ledger:
+
+        def publish() -> None:
+            raise sqlite3.OperationalError(said)
+
+        with pytest.raises(kind, match=sentence) as error:
+            ledger.finish(claimed(ledger), OUTCOME, publish=publish)
+        assert "damaged" not in str(error.value)
+        ledger.renew()  # the transaction was ended
 
 
 class Leases(RuleBasedStateMachine):

@@ -32,9 +32,13 @@ from hires_nst.batch.events import (
     JobStarted,
     JobTold,
 )
+from hires_nst.batch.orders import stored
+from hires_nst.batch.rows import STATES
 from hires_nst.batch.workers import Pool, cuda_devices, devices
 from hires_nst.errors import HiresNstError, OutputError, ResourceError
-from hires_nst.events import Event
+from hires_nst.events import Event, json_line
+from hires_nst.report.render import write_report
+from hires_nst.report.sources import gather
 from hires_nst.stopping import Stop
 
 
@@ -100,6 +104,30 @@ def test_what_is_told(tmp_path: Path) -> None:
     assert "Traceback" not in log
 
 
+def test_a_name_that_is_not_utf8(tmp_path: Path) -> None:
+    photos, out = make_inputs(tmp_path, 1), tmp_path / "out"
+    for name, text in ((b"bad\xff.jpg", "ok"), (b"worse\xfe.jpg", "bad")):
+        try:
+            Path(os.fsdecode(os.fsencode(photos) + b"/" + name)).write_text(text)
+        except OSError:
+            pytest.skip("this file system has Unicode names only")
+    seen = Seen()
+    assert run(photos, out, on_event=seen.append).counts == {**dict.fromkeys(STATES, 0), "done": 2, "failed": 1}
+    assert {os.fsencode(path.name) for path in out.glob("*.png")} == {b"p0-style.png", b"bad\xff-style.png"}
+    assert states(out) == {"p0-style.png": "done", "bad\udcff-style.png": "done", "worse\udcfe-style.png": "failed"}
+    assert "worse\udcfe.jpg is no good" in (rows(out)["worse\udcfe-style.png"].error or "")
+    for event in seen:
+        json_line(event.as_dict()).encode()
+    write_report(gather(out), out).read_bytes().decode("utf-8")
+
+    again = Seen()
+    run(photos, out, on_event=again.append)
+    assert [type(event) for event in again] == [BatchStarted, BatchFinished]
+    with batch_fakes.reading(out) as database:  # as `hires-nst resume` does
+        jobs, _ = stored(database, out)
+    assert run(photos, out, jobs=jobs, retry_failed=True).counts["done"] == 2
+
+
 def test_folders_are_mirrored(tmp_path: Path) -> None:
     photos, out = make_inputs(tmp_path, 1), tmp_path / "out"
     (photos / "a" / "b").mkdir(parents=True)
@@ -145,7 +173,7 @@ def test_what_changed_is_told_and_done_as_asked(kind: str, policy: str, tmp_path
     summary = run(photos, out, changed=policy, on_event=seen.append)
     (told,) = seen.of(JobChanged)
     assert (told.output, told.what, told.then) == ("p1-style.png", sentence, policy)
-    state = {"redo": "done", "skip": "skipped", "fail": "failed"}[policy]
+    state = "failed" if policy == "fail" else "done"
     assert states(out) == {"p0-style.png": "done", "p1-style.png": state, "p2-style.png": "done"}
     assert summary.exit_code == (policy == "fail")
     assert summary.painted == (policy == "redo")
@@ -154,7 +182,8 @@ def test_what_changed_is_told_and_done_as_asked(kind: str, policy: str, tmp_path
         assert times_done(out)["p1-style.png"] == 2
     else:
         assert (out / "p1-style.png").read_text() == before
-        assert sentence in (rows(out)["p1-style.png"].error or "")
+        if policy == "fail":
+            assert sentence in (rows(out)["p1-style.png"].error or "")
         assert run(photos, out, changed="redo").painted == 1  # asked for later
         assert states(out)["p1-style.png"] == "done"
 
@@ -193,8 +222,10 @@ def test_other_settings_change_all(tmp_path: Path, monkeypatch: pytest.MonkeyPat
 
     monkeypatch.setattr(batch_fakes, "load_config", load)
     seen = Seen()
-    assert run(photos, out, changed="skip", on_event=seen.append).painted == 0
+    summary = run(photos, out, changed="skip", on_event=seen.append)
+    assert (summary.painted, summary.counts["done"]) == (0, 3)  # the pictures are there
     assert {event.what for event in seen.of(JobChanged)} == {"the settings changed since"}
+    assert {job.state for job in gather(out).jobs} == {"done"}
     assert run(photos, out, changed="redo", retries=4).painted == 3  # settings of the batch are no settings of pictures
     assert run(photos, out, changed="fail", retries=5).exit_code == 0
 
@@ -207,6 +238,19 @@ def test_a_picture_that_is_gone_is_painted_again(tmp_path: Path) -> None:
     assert [event.what for event in seen.of(JobChanged)] == ["the picture is gone"]
     (out / "p1-style.png").unlink()
     assert run(photos, out, changed="fail").exit_code == 1
+
+
+@pytest.mark.parametrize("policy", ["redo", "skip"])
+def test_a_picture_stays_done_when_its_photograph_is_gone(policy: str, tmp_path: Path) -> None:
+    photos, out = paint_three(tmp_path)
+    jobs = jobs_of(photos, out)  # as `hires-nst resume` has them
+    (photos / "p1.jpg").unlink()
+    seen = Seen()
+    summary = run(photos, out, jobs=jobs, changed=policy, on_event=seen.append)
+    assert (summary.counts["done"], summary.exit_code) == (3, 0)
+    (told,) = seen.of(JobChanged)
+    assert (told.what, told.then) == ("p1.jpg is not there any more", "skip")
+    assert {job.state for job in gather(out).jobs} == {"done"}
 
 
 def test_pictures_of_others_are_left_alone(tmp_path: Path) -> None:
@@ -303,8 +347,8 @@ def test_no_room_on_the_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
         Image.new("RGB", (100, 50)).save(photos / f"{name}.png")
     jobs = jobs_of(photos, out).jobs
     need = 40_000 + room.run_bytes(jobs[0])  # one of them at a time
-    assert room.needed(jobs, workers=1) == need
-    assert room.needed(jobs, workers=2) == need + room.run_bytes(jobs[1])
+    assert room.needed(jobs, out, workers=1) == need
+    assert room.needed(jobs, out, workers=2) == need + room.run_bytes(jobs[1])
     usage = shutil.disk_usage(tmp_path)
     monkeypatch.setattr(room.shutil, "disk_usage", lambda _: usage._replace(free=need - 1))
     with pytest.raises(ResourceError, match="free some, choose another folder") as error:
@@ -314,6 +358,19 @@ def test_no_room_on_the_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
     assert set(states(out).values()) == {"waiting"}
     monkeypatch.setattr(room.shutil, "disk_usage", lambda _: usage._replace(free=need))
     room.check_room(jobs, out, workers=1)
+
+
+def test_what_interrupted_jobs_have_on_the_disk_needs_no_room(tmp_path: Path) -> None:
+    photos, out = make_inputs(tmp_path, 0), tmp_path / "out"
+    for name in "ab":
+        Image.new("RGB", (100, 50)).save(photos / f"{name}.png")
+    jobs = jobs_of(photos, out).jobs
+    whole = room.needed(jobs, out, workers=2)
+    for job, count in zip(jobs, (1000, 300), strict=True):
+        run_dir = out / ".hires-nst" / "jobs" / job.id / "run"
+        (run_dir / "levels").mkdir(parents=True)
+        (run_dir / "levels" / "0.safetensors").write_bytes(bytes(count))
+    assert room.needed(jobs, out, workers=2) == whole - 1300
 
 
 def test_an_output_folder_that_cannot_be(tmp_path: Path) -> None:

@@ -23,7 +23,7 @@ from batch_fakes import rows
 from conftest import random_canvas
 from PIL import Image
 from rich.console import Console
-from test_cli_commands import ROOT, run
+from test_cli_commands import ROOT, program, run
 
 from hires_nst import events
 from hires_nst.batch.events import (
@@ -36,7 +36,7 @@ from hires_nst.batch.events import (
     JobStarted,
     JobTold,
 )
-from hires_nst.cli.batch_progress import BatchDisplay, BatchLines, BatchTally
+from hires_nst.cli.batch_progress import BatchDisplay, BatchErrors, BatchLines, BatchTally
 from hires_nst.images import read_picture
 from hires_nst.report.sources import gather
 
@@ -166,7 +166,13 @@ def test_a_night_with_good_and_bad_files(tmp_path: Path) -> None:
     assert f"{out}: 13 done, 5 failed" in result.stdout
     for name in bad.keys() - {"text"}:
         assert f"failed    {name}-starry.png: " in result.stdout
+    logs = [line.removeprefix("log       ") for line in result.stdout.splitlines() if line.startswith("log ")]
+    assert len(logs) == 5
+    assert all("failed: " in Path(log).read_text() for log in logs)
+    links = {f"{Path(log).relative_to(out).as_posix()}" for log in logs}
+    assert all(f'href="{link}"' in (out / "report.html").read_text() for link in links)
     standing = json.loads(run("status", out, "--json").stdout)
+    assert sorted(job["log"] for job in standing["failed"]) == sorted(logs)
     assert standing["counts"] == {"waiting": 0, "running": 0, "done": 13, "failed": 5, "skipped": 0}
     assert {job["output"] for job in standing["failed"]} == {f"{name}-starry.png" for name in bad.keys() - {"text"}}
 
@@ -372,6 +378,78 @@ def test_a_report_that_fails_does_not_fail_the_batch(inputs: tuple[Path, Path], 
     before = (out / "report.html").stat().st_mtime_ns
     assert run("batch", photos, art, "-o", out, *SMALL).exit_code == 0
     assert (out / "report.html").stat().st_mtime_ns == before  # nothing happened since
+
+
+def test_a_stop_holds_while_the_report_is_written(
+    inputs: tuple[Path, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Ctrl-C while the report of two pictures is at the first one."""
+    from hires_nst.report import pictures
+
+    plain, made = pictures._make, []
+
+    def make(job: Any, *others: Any) -> Any:
+        made.append(job.name)
+        if len(made) == 1:
+            os.kill(os.getpid(), signal.SIGINT)
+        return plain(job, *others)
+
+    monkeypatch.setattr(pictures, "_make", make)
+    photos, art = inputs
+    out = tmp_path / "out"
+    result = run("batch", photos, art, "-o", out, *SMALL)
+    assert (result.exit_code, made) == (0, ["a-art"])
+    assert "the report does not show all pictures yet, for Ctrl-C; `hires-nst report " in result.stderr
+    assert "1 picture is painted, but not shown here yet" in (out / "report.html").read_text()
+    assert run("batch", photos, art, "-o", out, *SMALL).exit_code == 0  # does the rest
+    assert made == ["a-art", "b-art"]
+    assert "not shown here yet" not in (out / "report.html").read_text()
+
+
+def test_quiet_tells_what_fails(inputs: tuple[Path, Path], tmp_path: Path) -> None:
+    photos, art = inputs
+    assert run("batch", photos, art, "-o", tmp_path / "good", *QUICK, "--quiet").stderr == ""
+    (photos / "b.png").write_bytes(b"")
+    result = run("batch", photos, art, "-o", tmp_path / "out", *QUICK, "--quiet")
+    assert (result.exit_code, result.stdout) == (1, "")
+    first, *rest = result.stderr.splitlines()
+    assert first.startswith("failed: b-art.png: ")
+    assert rest[-1] == "the same command with --retry-failed tries what failed again"
+
+
+def test_quiet_tells_how_to_go_on() -> None:
+    said: list[str] = []
+    lines = BatchErrors(said.append, Path("prints"))
+    for event in (*STORY, JobChanged("x", "x.png", "the settings changed since", "fail"), END):
+        lines.update(event)
+    assert "\n".join(said).splitlines() == [
+        "failed: b.png: b.jpg is empty",
+        "x.png: the settings changed since; counted as failed",
+        "prints: 2 done, 1 failed, 1 skipped, 1 waiting in 1 min 40 s, 72 megapixels an hour",
+        "stopped for the deadline 07:00; the same command goes on",
+    ]
+
+
+def test_a_painted_name_that_is_not_utf8(inputs: tuple[Path, Path], tmp_path: Path) -> None:
+    """By the real engine; and what is printed about it."""
+    photos, art = inputs
+    name = os.fsdecode(b"bad\xff")
+    try:
+        (photos / "a.png").rename(photos / f"{name}.png")
+    except OSError:
+        pytest.skip("this file system has Unicode names only")
+    out = tmp_path / "out"
+    result = run("batch", photos, art, "-o", out, *SMALL, "--json")
+    assert result.exit_code == 0, result.output
+    assert (out / f"{name}-art.png").exists()
+    assert b"bad%FF-art.png" in (out / "report.html").read_bytes()
+    (out / f"{name}-art.png").unlink()
+    (photos / f"{name}.png").write_bytes(b"")
+    options = [*SMALL, "--no-report"]
+    done = program("batch", photos, art, "-o", out, *options)
+    assert done.returncode == 1
+    assert "bad\\udcff-art.png" in done.stderr
+    assert "bad\\udcff-art.png" in program("status", out, PYTHONIOENCODING="utf-8:strict").stdout
 
 
 def test_the_plan_of_a_batch(inputs: tuple[Path, Path], tmp_path: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
 import time
 from dataclasses import replace
 from html.parser import HTMLParser
@@ -17,12 +18,21 @@ from report_batch import AWKWARD, FILE_NAME, RETRY, batch, picture, save
 from typer.testing import CliRunner
 
 from hires_nst import cli
+from hires_nst.cli.status import run_status, status_lines
 from hires_nst.errors import InputError, OutputError
 from hires_nst.prints import central_crop
 from hires_nst.report import pictures
 from hires_nst.report.model import Report, ReportedJob
 from hires_nst.report.pictures import FOLDER, address, make_pictures
-from hires_nst.report.render import flat_settings, page_of, retries, shared_settings, sheet, write_report
+from hires_nst.report.render import (
+    flat_settings,
+    is_complete,
+    page_of,
+    retries,
+    shared_settings,
+    sheet,
+    write_report,
+)
 from hires_nst.report.sources import gather
 
 
@@ -324,6 +334,37 @@ def test_progress_counts_every_job(report: Report, tmp_path: Path) -> None:
 # Words
 
 
+def test_a_stop_leaves_pictures_for_later(report: Report, tmp_path: Path) -> None:
+    asked: list[float] = []
+
+    def due(seconds: float) -> bool:
+        asked.append(seconds)
+        return len(asked) > 1
+
+    path = write_report(report, tmp_path, due=due)
+    page = Page(path)
+    assert not is_complete(path)
+    assert asked[0] == 0
+    assert asked[1] > 0  # by what the first one took
+    assert len(asked) == 3  # there are three pictures; the fourth is gone
+    assert len([image for image in page.all("img") if "after" in (image["class"] or "")]) == 1
+    assert page.words.count("Not shown yet.") == 2
+    assert "2 pictures are painted, but not shown here yet. To show them:" in page.words
+    assert f"hires-nst report {shlex.quote(str(tmp_path))}" in page.words
+    assert is_complete(write_report(report, tmp_path))
+    asked.clear()
+    assert is_complete(write_report(report, tmp_path, due=lambda seconds: True))  # all is ready
+    assert not is_complete(tmp_path / "none.html")
+
+
+def test_logs_are_named(report: Report, tmp_path: Path) -> None:
+    log = tmp_path / "a log.txt"
+    log.touch()
+    jobs = tuple(replace(job, log=log) for job in report.jobs)
+    links = [tag["href"] for tag in Page(write_report(replace(report, jobs=jobs), tmp_path)).all("a")]
+    assert links.count("a%20log.txt") == len(jobs)
+
+
 def test_settings_that_all_share_and_settings_of_ones_own() -> None:
     first = flat_settings(
         {"loss": {"weight": 0.2, "style": "gram"}, "tiles": {"shift": True, "size": None}, "levels": [1, 2]}
@@ -446,9 +487,19 @@ def test_the_state_of_a_run(tmp_path: Path) -> None:
     assert any("interrupted" in word for word in Page(write_report(gather(run), run)).words)
     resume(run)
     states.append(state())
+    save(tmp_path / "print.png", picture(32, 32, seed=9))  # retouched
+    states.append(state())
+    assert gather(run).jobs[0].notes[-1] == "the picture was changed since it was painted"
+    status = run_status(run)
+    assert (status.state, status.done) == ("finished", 1.0)
+    told = "\n".join(status_lines(status))
+    assert "state     finished, but the picture was changed since" in told
+    assert "go on" not in told
     (tmp_path / "print.png").unlink()
     states.append(state())
-    assert states == ["running", "interrupted", "done", "interrupted"]
+    assert "state     finished, but the picture is not there any more" in status_lines(run_status(run))
+    assert "The picture is not there any more, or cannot be read." in Page(write_report(gather(run), run)).words
+    assert states == ["running", "interrupted", "done", "done", "done"]
 
 
 def test_the_report_of_a_log_alone(tmp_path: Path) -> None:

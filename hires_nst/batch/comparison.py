@@ -31,7 +31,7 @@ class Comparison:
     overwrite: bool
 
     def __post_init__(self) -> None:
-        self._compared: dict[tuple[Path, Mark], bool] = {}
+        self._compared: dict[tuple[Path, Mark], str | None] = {}
 
     def entries(self, jobs: Iterable[Job], rows: Mapping[str, Row]) -> tuple[list[Entry], list[JobChanged]]:
         """The entry of each job, and what changed since it was done."""
@@ -41,7 +41,8 @@ class Comparison:
             what = self.what_changed(job, row) if row is not None and row.picture is not None else None
             state, note = self._state(job, row, what)
             if what is not None:
-                changes.append(JobChanged(job.id, job.output, what, "redo" if state == "waiting" else self.changed))
+                then = {"waiting": "redo", "done": "skip"}.get(state, "fail")
+                changes.append(JobChanged(job.id, job.output, what, then))
             seen = row.state if row is not None else None
             entries.append(Entry(job.id, job.output, str(job.content), settings_key(job), state, note, seen))
         return entries, changes
@@ -53,9 +54,13 @@ class Comparison:
             if what is None:
                 return "done", None
             redo = self.changed == "redo" or (row.state == "failed" and self.retry_failed)
-            if redo or (what == GONE and self.changed == "skip"):
+            if what == GONE and self.changed == "skip":
                 return "waiting", None
-            return ("skipped" if self.changed == "skip" else "failed"), f"{what}; --changed redo paints it again"
+            if redo and all(map(_is_there, job.inputs)):
+                return "waiting", None
+            if self.changed == "fail":
+                return "failed", f"{what}; --changed redo paints it again"
+            return "done", None  # the picture that is there is still a picture
         if row is not None and row.state == "failed" and not self.retry_failed:
             return "failed", row.error
         owned = self.overwrite or (row is not None and row.owned)
@@ -74,19 +79,29 @@ class Comparison:
         if row.inputs is None or len(row.inputs) != len(job.inputs):
             return "other files go into the picture now"
         for path, before in zip(job.inputs, row.inputs, strict=True):
-            if not self._unchanged(path, before):
-                return f"{path.name} changed since"
-        return None if self._unchanged(picture, row.picture) else "the picture was changed by others"
+            if what := self._difference(path, before):
+                return f"{path.name} {what}"
+        return "the picture was changed by others" if self._difference(picture, row.picture) else None
 
-    def _unchanged(self, path: Path, before: Mark) -> bool:
-        """Paintings are the same for many jobs: each is looked at once."""
+    def _difference(self, path: Path, before: Mark) -> str | None:
+        """What became of a file, if anything. Paintings are the same for many jobs: each is looked at once."""
         key = path, before
         if key not in self._compared:
             try:
-                self._compared[key] = unchanged(path, before)
-            except OSError:
-                self._compared[key] = False
+                self._compared[key] = None if unchanged(path, before) else "changed since"
+            except FileNotFoundError:
+                self._compared[key] = "is not there any more"
+            except OSError as error:
+                self._compared[key] = f"cannot be read any more ({error.strerror})"
         return self._compared[key]
+
+
+def _is_there(path: Path) -> bool:
+    try:
+        path.stat()
+    except OSError:
+        return False
+    return True
 
 
 def settings_key(job: Job) -> str:

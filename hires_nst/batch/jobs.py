@@ -14,10 +14,11 @@ from functools import cached_property
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from hires_nst.batch.names import BOOKS, check_collisions, fields_of, natural, output_name
+from hires_nst.batch.names import BOOKS, REPORT_FILES, check_collisions, fields_of, natural, output_name
 from hires_nst.config import Batch, Config, StyleImage
 from hires_nst.errors import ConfigError, HiresNstError, InputError
 from hires_nst.levels import schedule
+from hires_nst.run_folder import RECORD
 from hires_nst.sheets import sheet_for
 
 PICTURES = frozenset({".png", ".jpg", ".jpeg", ".tif", ".tiff", ".webp"})
@@ -27,7 +28,8 @@ HIDDEN, NO_PICTURE, EXCLUDED = (
     "files that are no pictures",
     "files that the patterns leave out",
 )
-OUTPUTS, UNMATCHED = "output folders", "photographs without a painting of their name"
+OUTPUTS, RUNS, LOCKED = "output folders", "run directories and pictures of reports", "folders that may not be read"
+UNMATCHED = "photographs without a painting of their name"
 
 ConfigFor = Callable[[Mapping[str, Any]], Config]
 """The configuration with a job's own settings in it."""
@@ -308,6 +310,9 @@ def _walk(top: Path, output: Path, batch: Batch, left_out: Counter[str]) -> list
         try:
             entries = sorted(os.scandir(folder), key=lambda entry: entry.name)
         except OSError as error:
+            if folder != top:
+                left_out[LOCKED] += 1
+                continue
             raise InputError(f"the folder {folder} may not be read ({error.strerror}); check its permissions") from None
         for entry in entries:
             path, relative = Path(entry.path), Path(entry.path).relative_to(top)
@@ -318,11 +323,21 @@ def _walk(top: Path, output: Path, batch: Batch, left_out: Counter[str]) -> list
                     found.append(_Found(path, relative.parent.as_posix()))
             elif not entry.is_dir():
                 left_out[NO_PICTURE] += 1
-            elif (path / BOOKS).exists() or (output.exists() and path.samefile(output)):
-                left_out[OUTPUTS] += 1
+            elif reason := _no_photographs_in(path, output):
+                left_out[reason] += 1
             elif batch.recursive:
                 waiting.append(path)
     return found
+
+
+def _no_photographs_in(folder: Path, output: Path) -> str | None:
+    """Why a folder is left out, if it is."""
+    try:
+        if (folder / BOOKS).exists() or (output.exists() and folder.samefile(output)):
+            return OUTPUTS
+        return RUNS if folder.name == REPORT_FILES or (folder / RECORD).exists() else None
+    except OSError:
+        return LOCKED
 
 
 def _wanted(name: str, batch: Batch, left_out: Counter[str]) -> bool:

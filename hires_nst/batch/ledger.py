@@ -26,12 +26,14 @@ from hires_nst.batch.rows import (
     Row,
     State,
     as_row,
+    as_stored,
+    as_text,
     check_version,
     connect,
     ledger_file,
     read_rows,
+    said_plainly,
 )
-from hires_nst.errors import HiresNstError, ResourceError
 
 
 class Ledger:
@@ -46,7 +48,8 @@ class Ledger:
         """Open the ledger of `folder`, and make it if there is none.
 
         Raises:
-            ConfigError: the ledger is of another version of this program, or is none.
+            ConfigError: the ledger is of another version of this program, or is none. HiresNstError: as `said_plainly`,
+                as all that this class does.
         """
         self.owner = f"{socket.gethostname()}:{os.getpid()}:{secrets.token_hex(4)}"
         self.lease_seconds = lease_seconds
@@ -54,21 +57,22 @@ class Ledger:
         file = ledger_file(folder)
         file.parent.mkdir(parents=True, exist_ok=True)
         self._file = file
-        self._database = connect(file)
-        try:
-            check_version(self._database, file, new=True)
-            self._database.execute("PRAGMA journal_mode = WAL")
-            self._database.execute("PRAGMA synchronous = NORMAL")  # see `flush`
-            with self._transaction():
-                if not self._database.execute("PRAGMA user_version").fetchone()[0]:
-                    for statement in SCHEMA.split(";\n"):
-                        self._database.execute(statement)
-            self._database.execute(
-                "CREATE TEMP TABLE plan (id TEXT PRIMARY KEY, position INTEGER, content TEXT, config TEXT)"
-            )
-        except BaseException:
-            self._database.close()
-            raise
+        with said_plainly(file, "written"):
+            self._database = connect(file)
+            try:
+                check_version(self._database, file, new=True)
+                self._database.execute("PRAGMA journal_mode = WAL")
+                self._database.execute("PRAGMA synchronous = NORMAL")  # see `flush`
+                with self._transaction():
+                    if not self._database.execute("PRAGMA user_version").fetchone()[0]:
+                        for statement in SCHEMA.split(";\n"):
+                            self._database.execute(statement)
+                self._database.execute(
+                    "CREATE TEMP TABLE plan (id TEXT PRIMARY KEY, position INTEGER, content TEXT, config TEXT)"
+                )
+            except BaseException:
+                self._database.close()
+                raise
 
     def __enter__(self) -> Ledger:
         return self
@@ -95,7 +99,8 @@ class Ledger:
 
     def rows(self) -> dict[str, Row]:
         """Every job, by its id, in the order of entry."""
-        return read_rows(self._database)
+        with said_plainly(self._file, "read"):
+            return read_rows(self._database)
 
     def enter(self, entries: Sequence[Entry], settings: Mapping[str, Any]) -> None:
         """Enter jobs that are not there yet, and change the state of those that are and that nobody works on.
@@ -107,22 +112,32 @@ class Ledger:
         with self._transaction() as database:
             database.executemany(
                 "INSERT OR IGNORE INTO configs VALUES (?, ?)",
-                [(key, json.dumps(value, ensure_ascii=False)) for key, value in settings.items()],
+                [(key, json.dumps(value)) for key, value in settings.items()],
             )
-            before = {row[0]: (row[1], row[2]) for row in database.execute("SELECT id, state, error FROM jobs")}
+            before = {
+                row[0]: (row[1], as_text(row[2])) for row in database.execute("SELECT id, state, error FROM jobs")
+            }
             for entry in entries:
                 if entry.id not in before:
                     database.execute(
                         "INSERT INTO jobs (id, output, content, config, state, error, added) "
                         "VALUES (?, ?, ?, ?, ?, ?, ?)",
-                        (entry.id, entry.output, entry.content, entry.config, entry.state, entry.note, now),
+                        (
+                            entry.id,
+                            as_stored(entry.output),
+                            as_stored(entry.content),
+                            entry.config,
+                            entry.state,
+                            as_stored(entry.note),
+                            now,
+                        ),
                     )
                 elif before[entry.id][0] != entry.seen or before[entry.id] == (entry.state, entry.note):
                     continue
                 else:
                     database.execute(
                         "UPDATE jobs SET state = ?, error = ?, failures = 0, not_before = 0 WHERE id = ?",
-                        (entry.state, entry.note, entry.id),
+                        (entry.state, as_stored(entry.note), entry.id),
                     )
                 self._note(entry.id, entry.state, entry.note, now)
 
@@ -137,7 +152,7 @@ class Ledger:
             database.execute("DELETE FROM plan")
             database.executemany(
                 "INSERT INTO plan VALUES (?, ?, ?, ?)",
-                [(entry.id, place, entry.content, entry.config) for place, entry in enumerate(entries)],
+                [(entry.id, place, as_stored(entry.content), entry.config) for place, entry in enumerate(entries)],
             )
 
     def claim(self) -> Row | None:
@@ -239,20 +254,23 @@ class Ledger:
 
     def counts(self) -> dict[State, int]:
         """How many jobs of the plan are in which state; all states are there."""
-        found = self._database.execute("SELECT state, count(*) FROM plan JOIN jobs USING (id) GROUP BY state")
-        return {**dict.fromkeys(STATES, 0), **dict(found.fetchall())}
+        with said_plainly(self._file, "read"):
+            found = self._database.execute("SELECT state, count(*) FROM plan JOIN jobs USING (id) GROUP BY state")
+            return {**dict.fromkeys(STATES, 0), **dict(found.fetchall())}
 
     def pending(self) -> frozenset[str]:
         """The ids of the plan's jobs that are waiting or running."""
-        found = self._database.execute("SELECT id FROM plan JOIN jobs USING (id) WHERE state IN ('waiting', 'running')")
-        return frozenset(row[0] for row in found)
+        which = "SELECT id FROM plan JOIN jobs USING (id) WHERE state IN ('waiting', 'running')"
+        with said_plainly(self._file, "read"):
+            return frozenset(row[0] for row in self._database.execute(which))
 
     def next_time(self) -> float | None:
         """When the next job of the plan may become free, in seconds since the epoch; None when none is pending."""
-        found = self._database.execute(
-            "SELECT min(CASE state WHEN 'waiting' THEN not_before ELSE lease END) FROM plan JOIN jobs USING (id) "
-            "WHERE state IN ('waiting', 'running')"
-        ).fetchone()
+        with said_plainly(self._file, "read"):
+            found = self._database.execute(
+                "SELECT min(CASE state WHEN 'waiting' THEN not_before ELSE lease END) FROM plan JOIN jobs USING (id) "
+                "WHERE state IN ('waiting', 'running')"
+            ).fetchone()
         return None if found[0] is None else float(found[0])
 
     def own(self, id: str) -> None:
@@ -274,24 +292,23 @@ class Ledger:
         self._database.execute(
             "UPDATE jobs SET state = ?, owner = NULL, lease = NULL, ended = ?, error = ?, failures = max(failures, ?), "
             "not_before = ? WHERE id = ?",
-            (state, now, note, failures, not_before, id),
+            (state, now, as_stored(note), failures, not_before, id),
         )
         self._note(id, state, note, now)
 
     def _note(self, id: str, state: State, note: str | None, now: float) -> None:
-        self._database.execute("INSERT INTO changes VALUES (?, ?, ?, ?, ?)", (id, now, state, self.owner, note))
+        self._database.execute(
+            "INSERT INTO changes VALUES (?, ?, ?, ?, ?)", (id, now, state, self.owner, as_stored(note))
+        )
 
     @contextmanager
     def _transaction(self) -> Iterator[sqlite3.Connection]:
-        try:
+        with said_plainly(self._file, "written"):
             self._database.execute("BEGIN IMMEDIATE")
             try:
                 yield self._database
             except BaseException:
-                self._database.execute("ROLLBACK")
+                if self._database.in_transaction:  # SQLite ends some by itself
+                    self._database.execute("ROLLBACK")
                 raise
             self._database.execute("COMMIT")
-        except sqlite3.OperationalError as error:
-            if "full" in str(error):
-                raise ResourceError("no space left on the disk for the batch's ledger; free some and go on") from error
-            raise HiresNstError(f"the batch's ledger cannot be written ({error}); check its folder") from error

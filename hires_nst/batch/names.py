@@ -15,6 +15,9 @@ SUFFIXES = (".png", ".jpg", ".jpeg", ".tif", ".tiff")
 BOOKS = ".hires-nst"
 """The folder inside the output folder where the batch keeps its ledger, logs and unfinished work."""
 
+REPORT_FILES = "report-files"
+"""The folder of the pictures that a report shows, beside its page."""
+
 LONGEST_NAME = 255 - len(".0123456789abcdef.part")
 """Bytes of a file's name, with room for the temporary name that most file systems must hold too."""
 

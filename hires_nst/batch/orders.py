@@ -64,5 +64,8 @@ def stored(database: sqlite3.Connection, folder: Path) -> tuple[Jobs, Orders]:
 
 
 def _orders(data: Mapping[str, Any]) -> Orders:
+    names = ("seed", "device", "executor", "address", "ship")
+    if not data.keys() >= {"batch", *names}:
+        raise ConfigError("the ledger does not tell how the batch is to be gone about; give its command again")
     plain = Orders(parse_config({"batch": data["batch"]}).batch)
-    return replace(plain, **{name: data[name] for name in ("seed", "device", "executor", "address", "ship")})
+    return replace(plain, **{name: data[name] for name in names})

@@ -7,7 +7,10 @@ from collections.abc import Sequence
 from pathlib import Path, PurePosixPath
 
 from hires_nst.batch.jobs import Job
+from hires_nst.batch.names import BOOKS
+from hires_nst.batch.tasks import RUN
 from hires_nst.errors import ResourceError
+from hires_nst.run_folder import size
 from hires_nst.run_size import expected_run_bytes
 
 
@@ -16,7 +19,7 @@ def check_room(jobs: Sequence[Job], folder: Path, *, workers: int) -> None:
 
     Each worker has one run directory at a time, and one picture that is not published yet.
     """
-    need = needed(jobs, workers=workers)
+    need = needed(jobs, folder, workers=workers)
     free = shutil.disk_usage(folder).free
     if need > free:
         raise ResourceError(
@@ -26,9 +29,13 @@ def check_room(jobs: Sequence[Job], folder: Path, *, workers: int) -> None:
         )
 
 
-def needed(jobs: Sequence[Job], *, workers: int) -> int:
-    """The most bytes that the pictures take, and the run directories of the largest ones in work at once."""
-    return sum(map(picture_bytes, jobs)) + sum(sorted(map(run_bytes, jobs))[-workers:])
+def needed(jobs: Sequence[Job], folder: Path, *, workers: int) -> int:
+    """The most bytes that the pictures take, and the run directories of the largest ones in work at once.
+
+    What is in the run directories of interrupted jobs is there already.
+    """
+    growth = (max(0, run_bytes(job) - size(folder / BOOKS / "jobs" / job.id / RUN)) for job in jobs)
+    return sum(map(picture_bytes, jobs)) + sum(sorted(growth)[-workers:])
 
 
 def picture_bytes(job: Job) -> int:

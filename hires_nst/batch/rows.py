@@ -12,7 +12,7 @@ from typing import Any, Literal, get_args
 
 from hires_nst.batch.marks import Mark
 from hires_nst.batch.names import BOOKS
-from hires_nst.errors import ConfigError, HiresNstError, InputError
+from hires_nst.errors import ConfigError, HiresNstError, InputError, ResourceError
 
 State = Literal["waiting", "running", "done", "failed", "skipped"]
 STATES: tuple[State, ...] = get_args(State)
@@ -52,6 +52,16 @@ CREATE INDEX changes_job ON changes (job);
 CREATE TABLE runs (time REAL NOT NULL, owner TEXT NOT NULL, orders TEXT NOT NULL);
 PRAGMA user_version = {VERSION};
 """
+
+TEXTS = ("id", "output", "content", "config", "owner", "error")
+NUMBERS = ("attempts", "failures", "not_before", "added")
+OPTIONAL_NUMBERS = ("lease", "started", "ended", "seconds", "width", "height")
+
+END_OF_TIME = 1e11
+"""Seconds since the epoch, and more of anything than a sound ledger counts."""
+
+NO_ACCESS = ("readonly", "read-only", "unable to open", "disk i/o error", "permission")
+"""In SQLite's words, what is the fault of the file's surroundings and not of what stands in it."""
 
 
 @dataclass(frozen=True)
@@ -134,75 +144,172 @@ def ledger_file(folder: Path) -> Path:
 
 @contextmanager
 def reading(folder: Path) -> Iterator[sqlite3.Connection]:
-    """The ledger of a batch folder, to look at only.
+    """The ledger of a batch folder, to look at only; also where nothing may be written.
 
     Raises:
-        InputError: there is none. ConfigError: it is of another version.
+        InputError: there is none. ConfigError: it is of another version, or damaged; also where that comes out later,
+        inside the block. HiresNstError: it cannot be read.
     """
     file = ledger_file(folder)
     if not file.is_file():
         raise InputError(f"{folder} is not the folder of a batch: it has no {BOOKS}/{file.name}")
-    database = connect(file)  # not read-only, which cannot share a WAL on every system
-    try:
-        database.execute("PRAGMA query_only = 1")
-        check_version(database, file, new=False)
-        yield database
-    finally:
-        database.close()
+    with said_plainly(file, "read"):
+        database = _readable(file)
+        try:
+            database.execute("PRAGMA query_only = 1")
+            check_version(database, file, new=False)
+            yield database
+        finally:
+            database.close()
 
 
 def read_rows(database: sqlite3.Connection) -> dict[str, Row]:
-    """Every job, by its id, in the order of entry."""
-    return {row["id"]: as_row(row) for row in database.execute("SELECT * FROM jobs ORDER BY rowid")}
+    """Every job, by its id, in the order of entry; as all that is read here, sqlite3.DatabaseError when damaged."""
+    rows = [as_row(row) for row in database.execute("SELECT * FROM jobs ORDER BY rowid")]
+    known = {row[0] for row in database.execute("SELECT fingerprint FROM configs NOT INDEXED")}
+    if not {row.config for row in rows} <= known:
+        raise sqlite3.DatabaseError("the settings of a job are missing")
+    return {row.id: row for row in rows}
 
 
 def read_settings(database: sqlite3.Connection) -> dict[str, dict[str, Any]]:
     """The effective settings of each key in `Row.config`, ready for `parse_config`."""
-    return {key: json.loads(text) for key, text in database.execute("SELECT fingerprint, settings FROM configs")}
+    return {key: _mapping(text) for key, text in database.execute("SELECT fingerprint, settings FROM configs")}
 
 
 def read_orders(database: sqlite3.Connection) -> dict[str, Any] | None:
     """The orders of the last run; None when there was none."""
     found = database.execute("SELECT orders FROM runs ORDER BY rowid DESC LIMIT 1").fetchone()
-    return None if found is None else dict(json.loads(found[0]))
+    return None if found is None else _mapping(found[0])
 
 
 def read_changes(database: sqlite3.Connection) -> list[tuple[str, float, State, str | None]]:
     """Every change of a state in its order: the job's id, the time, the state and the reason."""
-    return [tuple(row) for row in database.execute("SELECT job, time, state, note FROM changes ORDER BY rowid")]
+    changes = []
+    for job, moment, state, note in database.execute("SELECT job, time, state, note FROM changes ORDER BY rowid"):
+        if state not in STATES or not _is_sound(moment) or moment < 0:
+            raise sqlite3.DatabaseError("a change of a job is malformed")
+        changes.append((job, float(moment), state, as_text(note)))
+    return changes
 
 
-def connect(file: Path) -> sqlite3.Connection:
-    """An open ledger, without transactions of its own accord.
-
-    Raises:
-        HiresNstError: the file cannot be opened.
-    """
-    try:
-        database = sqlite3.connect(file, timeout=60, isolation_level=None)
-    except sqlite3.OperationalError as error:
-        raise HiresNstError(f"the ledger {file} cannot be opened ({error}); check the folder's permissions") from None
+def connect(file: Path, query: str = "") -> sqlite3.Connection:
+    """An open ledger, without transactions of its own accord; `query` is that of SQLite's file URIs."""
+    name = f"{file.absolute().as_uri()}?{query}" if query else file
+    database = sqlite3.connect(name, timeout=60, isolation_level=None, uri=bool(query))
     database.row_factory = sqlite3.Row
     return database
 
 
+def _readable(file: Path) -> sqlite3.Connection:
+    """An open ledger of which anything can be read.
+
+    At first not read-only, which cannot share the log of a WAL on every system. Where nothing may be written, the log
+    cannot be shared: what a process that was killed left there and nowhere else is not seen then.
+    """
+    for query in ("", "mode=ro", "mode=ro&immutable=1"):
+        database = connect(file, query)
+        try:
+            database.execute("SELECT count(*) FROM sqlite_master").fetchone()
+            return database
+        except (sqlite3.DatabaseError, UnicodeDecodeError) as error:
+            database.close()
+            if not _is_no_access(error) or "immutable" in query:
+                raise
+    raise AssertionError
+
+
+@contextmanager
+def said_plainly(file: Path, done: str) -> Iterator[None]:
+    """What SQLite says of a ledger, as a sentence that tells what to do; `done` is `read` or `written`.
+
+    Raises:
+        ConfigError: it is damaged. ResourceError: the disk is full. HiresNstError: it cannot be read or written.
+    """
+    try:
+        yield
+    except sqlite3.ProgrammingError:  # not the ledger's fault
+        raise
+    except (sqlite3.DatabaseError, UnicodeDecodeError) as error:  # the latter where SQLite's words hold such bytes
+        said = str(error).lower()
+        if "full" in said:
+            raise ResourceError("no space left on the disk for the batch's ledger; free some and go on") from error
+        if "locked" in said:
+            raise HiresNstError(f"other processes do not let go of the ledger {file}; try again later") from error
+        if _is_no_access(error):
+            raise HiresNstError(
+                f"the ledger {file} cannot be {done} ({error}); check the disk and the permissions of its folder"
+            ) from error
+        raise ConfigError(f"the ledger {file} is damaged ({str(error)[:80]}); move it away to start anew") from error
+
+
+def _is_no_access(error: Exception) -> bool:
+    return any(words in str(error).lower() for words in NO_ACCESS)
+
+
 def check_version(database: sqlite3.Connection, file: Path, *, new: bool) -> None:
     """Raise ConfigError unless it is a ledger of this version, or, where it may be `new`, an empty file."""
-    try:
-        version = database.execute("PRAGMA user_version").fetchone()[0]
-    except sqlite3.DatabaseError as error:
-        raise ConfigError(f"the ledger {file} is damaged ({error}); move it away to start anew") from None
+    version = database.execute("PRAGMA user_version").fetchone()[0]
     if version != VERSION and not (new and version == 0):
         raise ConfigError(f"the ledger {file} was written by another version of this program; take another folder")
 
 
 def as_row(row: sqlite3.Row) -> Row:
-    """A row of the table of jobs, whole."""
+    """A row of the table of jobs, whole.
+
+    Raises:
+        sqlite3.DatabaseError: it says what no ledger says.
+    """
     values = dict(zip(row.keys(), row, strict=True))
-    values["owned"] = bool(values["owned"])
-    values["losses"] = json.loads(values["losses"])
-    if values["inputs"] is not None:
-        values["inputs"] = tuple(Mark(**mark) for mark in json.loads(values["inputs"]))
-    if values["picture"] is not None:
-        values["picture"] = Mark(**json.loads(values["picture"]))
+    try:
+        values |= {key: as_text(values[key]) for key in TEXTS}
+        values["owned"] = bool(values["owned"])
+        values["losses"] = {str(name): float(loss) for name, loss in json.loads(values["losses"]).items()}
+        if values["inputs"] is not None:
+            values["inputs"] = tuple(Mark(**mark) for mark in json.loads(values["inputs"]))
+        if values["picture"] is not None:
+            values["picture"] = Mark(**json.loads(values["picture"]))
+        numbers = [values[key] for key in (*NUMBERS, *(key for key in OPTIONAL_NUMBERS if values[key] is not None))]
+        paths = values["id"] + values["output"] + values["content"]
+        sound = all(map(_is_sound, numbers)) and values["state"] in STATES and "\0" not in paths
+    except (ValueError, TypeError, AttributeError, LookupError):
+        sound = False
+    if not sound:
+        raise sqlite3.DatabaseError("the entry of a job is malformed")
     return Row(**values)
+
+
+def as_stored(text: str | None) -> str | bytes | None:
+    """Text as SQLite takes it: a file's name that is no UTF-8 as its bytes."""
+    if text is not None:
+        try:
+            text.encode()
+        except UnicodeEncodeError:
+            return text.encode("utf-8", "surrogateescape")
+    return text
+
+
+def as_text(stored: object) -> str | None:
+    """The text that `as_stored` made this of.
+
+    Raises:
+        TypeError: of none.
+    """
+    if stored is not None and not isinstance(stored, (str, bytes)):
+        raise TypeError
+    return stored.decode("utf-8", "surrogateescape") if isinstance(stored, bytes) else stored
+
+
+def _mapping(text: object) -> dict[str, Any]:
+    """Settings or orders, from their JSON."""
+    try:
+        found = json.loads(text) if isinstance(text, str) else None
+    except ValueError:
+        found = None
+    if not isinstance(found, dict):
+        raise sqlite3.DatabaseError("the settings of a job are malformed")
+    return found
+
+
+def _is_sound(number: object) -> bool:
+    return isinstance(number, (int, float)) and abs(number) < END_OF_TIME

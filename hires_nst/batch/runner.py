@@ -158,7 +158,7 @@ class _Run:
             self.emit(change)
         by_id = {entry.id: entry for entry in entries}
         for entry in entries:
-            if entry.state == "skipped" and not any(change.job == entry.id for change in changes):
+            if entry.state == "skipped":
                 self.emit(JobSkipped(entry.id, entry.output, entry.note or ""))
             row = rows.get(entry.id)
             if row is not None and entry.state == "done":

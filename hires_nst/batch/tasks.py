@@ -13,6 +13,7 @@ from typing import Protocol, TextIO
 
 from hires_nst import events
 from hires_nst.batch.marks import Mark, mark
+from hires_nst.batch.names import BOOKS
 from hires_nst.batch.rows import Outcome
 from hires_nst.config import Config
 from hires_nst.errors import HiresNstError, Interrupted, RunBusy
@@ -27,6 +28,12 @@ LOGS = EVENTS, TEXT = "events.jsonl", "log.txt"
 
 STEPS_APART = 0.2
 """Seconds between two steps that a worker tells about: displays need no more."""
+
+
+def log_file(folder: Path, job: str) -> Path | None:
+    """The log for people of a job in a batch folder, where it was begun."""
+    file = folder / BOOKS / "jobs" / job / TEXT
+    return file if file.is_file() else None
 
 
 @dataclass(frozen=True)

@@ -185,7 +185,7 @@ def carried_out(
             again = f"`hires-nst resume {shlex.quote(str(output))}` goes on"
             raise Interrupted(f"ended at once; {again}", exit_code=stop.exit_code) from None
     if page:
-        report_of_batch(output, quiet=quiet, as_json=as_json)
+        report_of_batch(output, stop, quiet=quiet, as_json=as_json)
     return summary.exit_code
 
 

@@ -1,4 +1,4 @@
-"""A batch as something to look at: a live display on a terminal, plain lines elsewhere, JSON lines, or nothing."""
+"""A batch as something to look at: a live display on a terminal, plain lines elsewhere, JSON lines, or errors only."""
 
 from __future__ import annotations
 
@@ -15,7 +15,6 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from hires_nst import events
 from hires_nst.batch.events import (
     BatchFinished,
     BatchStarted,
@@ -184,14 +183,26 @@ def finish_lines(event: BatchFinished, folder: Path) -> str:
     return "\n".join(lines)
 
 
+class BatchErrors(BatchLines):
+    """Only lines about what went wrong."""
+
+    def _said(self, event: Event) -> str | None:
+        match event:
+            case JobChanged(then="fail") | JobFailed(final=True):
+                return super()._said(event)
+            case BatchFinished() if event.failed or event.stopped is not None:
+                return super()._said(event)
+        return None
+
+
 @contextmanager
 def following(folder: Path, *, quiet: bool, as_json: bool, console: Console | None = None) -> Iterator[OnEvent]:
-    """A callback that shows events while the block runs: JSON lines on stdout, or progress on stderr."""
+    """A callback that shows events while the block runs: JSON lines on stdout, or on stderr progress, or errors."""
     if as_json:
         yield lambda event: typer.echo(json_line(event.as_dict()))
         return
     if quiet:
-        yield events.ignore
+        yield BatchErrors(lambda text: typer.echo(text, err=True), folder).update
         return
     console = console or Console(stderr=True)
     if not (console.is_terminal and sys.stderr.isatty()):

@@ -1,5 +1,6 @@
 """`hires-nst report`, and the report at the end of a batch."""
 
+import shlex
 from pathlib import Path
 from typing import Annotated
 
@@ -9,6 +10,7 @@ from rich.progress import Progress
 
 from hires_nst import events
 from hires_nst.events import json_line
+from hires_nst.stopping import Stop
 
 
 def report(
@@ -26,8 +28,8 @@ def report(
         typer.echo(str(page))
 
 
-def written(folder: Path, *, quiet: bool) -> Path:
-    """Write the report of a folder; the page's path.
+def written(folder: Path, *, quiet: bool, stop: Stop | None = None) -> Path:
+    """Write the report of a folder, with the pictures that can be made until it is time to stop; the page's path.
 
     Raises:
         HiresNstError: as `gather` and `write_report`.
@@ -35,36 +37,51 @@ def written(folder: Path, *, quiet: bool) -> Path:
     from hires_nst.report.render import write_report
     from hires_nst.report.sources import gather
 
+    stop = stop or Stop()
     told = gather(folder)
     with Progress(console=Console(stderr=True), transient=True, disable=quiet) as bar:
         task = bar.add_task("making the pictures of the report", total=len(told.jobs))
-        return write_report(told, folder, on_progress=lambda done, _: bar.update(task, completed=done))
+        return write_report(told, folder, on_progress=lambda done, _: bar.update(task, completed=done), due=stop.due)
 
 
-def report_of_batch(folder: Path, *, quiet: bool, as_json: bool) -> None:
-    """Write the report of a batch, unless nothing happened since the last one; that it fails is told, and no more."""
+def report_of_batch(folder: Path, stop: Stop, *, quiet: bool, as_json: bool) -> None:
+    """Write the report of a batch, unless nothing happened since the last one; that it fails is told, and no more.
+
+    When it is time to stop, it is written at once, with the pictures that are ready.
+    """
+    from hires_nst.report.render import is_complete
+
     try:
         if _is_fresh(folder):
             return
-        page = written(folder, quiet=quiet or as_json)
+        page = written(folder, quiet=quiet or as_json, stop=stop)
     except Exception as error:  # a night's work is done, whatever becomes of its report
-        notice = events.Notice(f"the report was not written: {error}; `hires-nst report` makes it")
-        if as_json:
-            typer.echo(json_line(notice.as_dict()))
-        else:
-            typer.echo(f"note: {notice.message}", err=True)
+        _tell(f"the report was not written: {error}; `hires-nst report` makes it", as_json=as_json)
         return
+    if not is_complete(page) and (as_json or not quiet):
+        command = f"hires-nst report {shlex.quote(str(folder))}"
+        _tell(
+            f"the report does not show all pictures yet, for {stop.reason}; `{command}` does the rest", as_json=as_json
+        )
     if not quiet and not as_json:
         typer.echo(str(page))
 
 
+def _tell(message: str, *, as_json: bool) -> None:
+    """Say what is no error."""
+    if as_json:
+        typer.echo(json_line(events.Notice(message).as_dict()))
+    else:
+        typer.echo(f"note: {message}", err=True)
+
+
 def _is_fresh(folder: Path) -> bool:
-    """Whether the report is younger than the last change in the ledger."""
+    """Whether the report is complete, and younger than the last change in the ledger."""
     from hires_nst.batch.rows import read_changes, reading
-    from hires_nst.report.render import PAGE
+    from hires_nst.report.render import PAGE, is_complete
 
     page = folder / PAGE
-    if not page.is_file():
+    if not is_complete(page):
         return False
     with reading(folder) as database:
         last = max((moment for _, moment, _, _ in read_changes(database)), default=0.0)

@@ -23,7 +23,7 @@ class RunStatus:
     Attributes:
         state: `running`, `stopped` (orderly), `interrupted` (killed), or `finished` (a run directory that was kept).
         holder: the process that works on it, if one does.
-        reason: why it was stopped, if it was.
+        reason: why it was stopped, if it was; or what became of a finished picture, if anything.
         level, round, tile: the ones under way, from 1; None before there is one.
         levels, rounds, tiles: how many there are; `tiles_done` of this round.
         loss: the objective at the last evaluation; `style_loss` the whole image's at the start of the round.
@@ -85,7 +85,7 @@ def run_status(run_dir: Path) -> RunStatus:
     record = run_record.read_record(run_dir)
     now = [0.0]
     tally = Tally(clock=lambda: now[0])
-    tiles, reason = set[int](), None
+    tiles, reason, over = set[int](), None, False
     for data in run_folder.read_log(run_dir):
         event = events.from_dict(data)
         if event is None:
@@ -94,7 +94,9 @@ def run_status(run_dir: Path) -> RunStatus:
         tally.update(event)
         match event:
             case events.RunStarted():
-                reason = None
+                reason, over = None, False
+            case events.RunFinished():
+                over = True
             case events.RunStopped():
                 reason = event.reason
             case events.LevelStarted() | events.RoundStarted() | events.TilesShrunk():
@@ -102,7 +104,11 @@ def run_status(run_dir: Path) -> RunStatus:
             case events.TileFinished() | events.TileRestored():
                 tiles.add(event.tile)
     holder = run_folder.holder(run_dir)
-    finished = record.written is not None and record.is_written(run_dir)
+    written = record.is_written(run_dir)
+    finished = written or over
+    if finished and not holder:
+        there = record.output_at(run_dir).is_file()
+        reason = None if written else "the picture was changed since" if there else "the picture is not there any more"
     state = "running" if holder else "finished" if finished else "stopped" if reason else "interrupted"
     return RunStatus(
         run_dir=str(run_dir),
@@ -136,6 +142,8 @@ def status_lines(found: RunStatus) -> list[str]:
         how = f"running ({found.holder})"
     elif found.reason and found.state == "stopped":
         how = f"stopped by {found.reason}"
+    elif found.reason and found.state == "finished":
+        how = f"finished, but {found.reason}"
     lines = [f"result    {found.output}, {found.width} x {found.height} px", f"state     {how}"]
     if found.level is not None and found.state != "finished":
         place = f"level {found.level}/{found.levels}"
@@ -166,7 +174,7 @@ def batch_status(folder: Path, *, as_json: bool) -> None:
 
     with reading(folder) as database:
         rows = list(read_rows(database).values())
-    data = batch_standing(rows, time.time())
+    data = batch_standing(rows, time.time(), folder)
     if as_json:
         typer.echo(json_line(data))
         return
@@ -178,13 +186,16 @@ def batch_status(folder: Path, *, as_json: bool) -> None:
     for state in ("failed", "skipped"):
         for job in data[state]:
             typer.echo(f"{state:10}{job['output']}: {job['reason']}")
+            if state == "failed" and job["log"] is not None:
+                typer.echo(f"log       {job['log']}")
     if data["megapixels_per_hour"] is not None:
         typer.echo(f"speed     {data['megapixels_per_hour']:.3g} megapixels an hour for each worker")
 
 
-def batch_standing(rows: "list[Row]", now: float) -> dict[str, Any]:
-    """Where a batch stands, as JSON-ready data; `now` in seconds since the epoch."""
+def batch_standing(rows: "list[Row]", now: float, folder: Path) -> dict[str, Any]:
+    """Where the batch in a folder stands, as JSON-ready data; `now` in seconds since the epoch."""
     from hires_nst.batch.rows import STATES
+    from hires_nst.batch.tasks import log_file
 
     done = [row for row in rows if row.state == "done" and row.width and row.height and row.seconds]
     pixels = sum((row.width or 0) * (row.height or 0) for row in done)
@@ -202,7 +213,11 @@ def batch_standing(rows: "list[Row]", now: float) -> dict[str, Any]:
             if row.state == "running"
         ],
         **{
-            state: [{"output": row.output, "reason": row.error or ""} for row in rows if row.state == state]
+            state: [
+                {"output": row.output, "reason": row.error or "", "log": log_file(folder, row.id)}
+                for row in rows
+                if row.state == state
+            ]
             for state in ("failed", "skipped")
         },
         "megapixels_per_hour": pixels / 1e6 / seconds * 3600 if seconds else None,

@@ -14,9 +14,9 @@ from typing import Any
 from hires_nst import __version__
 from hires_nst.batch.names import BOOKS
 from hires_nst.batch.rows import Row, read_changes, read_rows, read_settings, reading
-from hires_nst.batch.tasks import RUN
+from hires_nst.batch.tasks import RUN, log_file
 from hires_nst.report.log import RunLog, last_moment, read_log
-from hires_nst.report.model import Report, ReportedJob, State
+from hires_nst.report.model import Report, ReportedJob, State, style_paths
 from hires_nst.run_folder import LOG, RECORD
 
 Change = tuple[float, str]
@@ -87,7 +87,7 @@ def _job(
         name=Path(row.output).with_suffix("").as_posix(),
         state=state,
         content=Path(row.content),
-        styles=tuple(Path(style["image"]) for style in settings["styles"]),
+        styles=tuple(map(Path, style_paths(settings))),
         output=folder / row.output,
         width=row.width or log.width,
         height=row.height or log.height,
@@ -100,6 +100,7 @@ def _job(
         curves=log.curves,
         borders=log.borders,
         notes=log.notes,
+        log=log_file(folder, row.id),
     )
 
 

@@ -66,6 +66,7 @@ class ReportedJob:
             the largest centred part of the output's proportions is taken, which is how a photograph is cut for a print.
         borders: where the seam check looks; None when that is not known.
         notes: what the user was told while it was painted.
+        log: a file that tells what became of it, for people; None where there is none.
     """
 
     name: str
@@ -85,11 +86,20 @@ class ReportedJob:
     curves: LossCurves = field(default_factory=LossCurves)
     borders: Borders | None = None
     notes: tuple[str, ...] = ()
+    log: Path | None = None
 
     @property
     def megapixels(self) -> float:
         """Of the output."""
         return self.width * self.height / 1e6
+
+
+def style_paths(settings: Mapping[str, Any]) -> list[str]:
+    """The paintings that an effective configuration names."""
+    styles = settings.get("styles")
+    if not isinstance(styles, (list, tuple)):
+        return []
+    return [str(style["image"]) for style in styles if isinstance(style, Mapping) and "image" in style]
 
 
 @dataclass(frozen=True)

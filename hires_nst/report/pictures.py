@@ -26,6 +26,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from hires_nst import __version__, metrics
+from hires_nst.batch.names import REPORT_FILES
 from hires_nst.errors import HiresNstError
 from hires_nst.image_files import atomic_write
 from hires_nst.images import Floats, read_picture, resize_pixels
@@ -33,7 +34,7 @@ from hires_nst.metrics import Score
 from hires_nst.prints import central_crop
 from hires_nst.report.model import ReportedJob
 
-FOLDER = "report-files"
+FOLDER = REPORT_FILES
 PREVIEW_EDGE = 1000
 STYLE_EDGE = 240
 WHOLE_MEGAPIXELS = 20.0
@@ -57,6 +58,7 @@ class JobPictures:
         full: the result in one file that a browser can show.
         tiles: the folder of the pyramid, in place of `full`; `levels` is how many sizes it has. Level 0 is the result,
             each further one half the size. The tile at a row and a column is `LEVEL-ROW-COLUMN.jpg`.
+        pending: there is a result, and what the page shows of it is still to be made.
     """
 
     before: str | None = None
@@ -69,12 +71,14 @@ class JobPictures:
     tiles: str | None = None
     levels: int = 0
     scores: tuple[Score, ...] = ()
+    pending: bool = False
 
 
-def make_pictures(job: ReportedJob, folder: Path) -> JobPictures:
+def make_pictures(job: ReportedJob, folder: Path, *, make: bool = True) -> JobPictures:
     """Make what is missing or outdated of a job's pictures in `folder`/report-files, and measure its scores.
 
-    A picture that is not there or cannot be read is left out.
+    A picture that is not there or cannot be read is left out. Unless they are to be made, they are `pending` where they
+    are not ready.
 
     Raises:
         OutputError: the files cannot be written. ResourceError: the disk is full.
@@ -82,14 +86,16 @@ def make_pictures(job: ReportedJob, folder: Path) -> JobPictures:
     if job.state != "done":
         return JobPictures()
     files = folder / FOLDER
-    styles = tuple(_style(path, files) for path in job.styles)
     if not job.output.is_file():
-        return JobPictures(styles=styles)
+        return JobPictures(styles=tuple(_style(path, files) for path in job.styles))
     key = _digest(job.output.resolve())
     notes = files / f"{key}.json"
     sources = [path for path in (job.output, job.content, *job.styles) if path.is_file()]
     inputs = _digest(__version__, sources, job.crop, job.borders)
     made = _made(notes, inputs, files) if _is_fresh(notes, sources) else None
+    if made is None and not make:
+        return JobPictures(pending=True)
+    styles = tuple(_style(path, files) for path in job.styles)
     if made is None:
         try:
             made = _make(job, files, key)

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import shlex
 import statistics
+import time
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -25,12 +27,16 @@ from hires_nst.report.pictures import FOLDER, JobPictures, address, make_picture
 
 PAGE = "report.html"
 MARK = b'<meta name="generator" content="hires-nst '
+PENDING = b'<meta name="pictures" content="to be made">'
 NO_BREAK = "\u00a0"
 NARROWEST, WIDEST = 0.75, 1.6
 """Proportions of a card's mat, whatever the pictures'."""
 
 Progress = Callable[[int, int], None]
 """Told how many of how many jobs have their pictures."""
+
+Due = Callable[[float], bool]
+"""Asked whether to stop before a piece of work that takes so many seconds."""
 
 
 @dataclass(frozen=True)
@@ -53,11 +59,14 @@ class Retry:
     jobs: tuple[ReportedJob, ...]
 
 
-def write_report(report: Report, folder: Path, *, on_progress: Progress | None = None) -> Path:
+def write_report(
+    report: Report, folder: Path, *, on_progress: Progress | None = None, due: Due = lambda seconds: False
+) -> Path:
     """Write `folder`/report.html, with the pictures that it shows in `folder`/report-files; the page's path.
 
     The page takes the place of an earlier one when it is complete. Pictures are made only when they are missing or
-    older than what they show; one that cannot be read is left out.
+    older than what they show; one that cannot be read is left out. Once it is `due` to stop, none are made any more:
+    the page shows those that are ready, and is not complete.
 
     Raises:
         OutputError: the folder cannot be written to, or its report.html is not one of this program's.
@@ -67,14 +76,28 @@ def write_report(report: Report, folder: Path, *, on_progress: Progress | None =
     if not folder.is_dir():
         raise OutputError(f"there is no folder {folder} for {PAGE}; make it first or choose another")
     _check_ours(page)
-    pictures = []
+    pictures, pace = [], 0.0  # seconds for a pixel
     for index, job in enumerate(report.jobs):
         if on_progress is not None:
             on_progress(index, len(report.jobs))
-        pictures.append(make_pictures(job, folder))
+        made = make_pictures(job, folder, make=False)
+        if made.pending and not due(pace * job.width * job.height):
+            began = time.monotonic()
+            made = make_pictures(job, folder)
+            pace = max(pace, (time.monotonic() - began) / max(1, job.width * job.height))
+        pictures.append(made)
     html = page_of(report, pictures, folder).encode("utf-8", "replace")  # names on disks need not be Unicode
     atomic_write(page, lambda file: _put(file, html), overwrite=True)
     return page
+
+
+def is_complete(page: Path) -> bool:
+    """Whether a report shows every picture that there was when it was written; False where there is none."""
+    try:
+        with page.open("rb") as file:
+            return PENDING not in file.read(1000)
+    except OSError:
+        return False
 
 
 def page_of(report: Report, pictures: Sequence[JobPictures], folder: Path) -> str:
@@ -105,6 +128,9 @@ def page_of(report: Report, pictures: Sequence[JobPictures], folder: Path) -> st
         others=report.in_state("running", "interrupted", "waiting", "skipped"),
         shared=tuple(shared.items()),
         mat=mat_proportions([made for made in pictures if made.after]),
+        pending=sum(made.pending for made in pictures),
+        report_command=f"hires-nst report {shlex.quote(str(folder))}",
+        address_of=lambda path: address(path, folder),
         files=FOLDER,
         css=css,
         js=js,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +12,7 @@ from hires_nst.config import read_yaml
 from hires_nst.errors import HiresNstError, InputError
 from hires_nst.report.batches import of_batch
 from hires_nst.report.log import RunLog, read_log
-from hires_nst.report.model import Report, ReportedJob, State
+from hires_nst.report.model import Report, ReportedJob, State, style_paths
 from hires_nst.run_folder import CONFIG, LOG
 from hires_nst.run_record import read_record
 
@@ -48,10 +48,11 @@ def of_run(folder: Path) -> Report:
     except OSError as error:
         raise InputError(f"{folder / LOG} cannot be read ({error.strerror}); ask for permission to read it") from error
     settings = _settings(folder / CONFIG)
+    state, notes = _state(folder, log)
     output = _found(log.output, folder)
     job = ReportedJob(
         name=output.stem or folder.stem,
-        state=_state(folder, log),
+        state=state,
         content=_found(log.content, folder),
         styles=tuple(_found(path, folder) for path in style_paths(settings)),
         output=output,
@@ -62,7 +63,7 @@ def of_run(folder: Path) -> Report:
         levels=log.levels,
         curves=log.curves,
         borders=log.borders,
-        notes=log.notes,
+        notes=(*log.notes, *notes),
     )
     return Report(
         title=job.name,
@@ -75,23 +76,17 @@ def of_run(folder: Path) -> Report:
     )
 
 
-def _state(folder: Path, log: RunLog) -> State:
-    """What became of the run: by its lock and its record, and by its log where there is no record to read."""
+def _state(folder: Path, log: RunLog) -> tuple[State, tuple[str, ...]]:
+    """What became of the run, and what to note about that: by its lock, its record and its log."""
     if run_folder.holder(folder) is not None:
-        return "running"
-    try:
-        done = read_record(folder).is_written(folder)
-    except HiresNstError:
-        done = log.seconds is not None
-    return "done" if done else "interrupted"
-
-
-def style_paths(settings: Mapping[str, Any]) -> list[str]:
-    """The paintings that an effective configuration names."""
-    styles = settings.get("styles")
-    if not isinstance(styles, (list, tuple)):
-        return []
-    return [str(style["image"]) for style in styles if isinstance(style, Mapping) and "image" in style]
+        return "running", ()
+    with suppress(HiresNstError):
+        record = read_record(folder)
+        if record.is_written(folder):
+            return "done", ()
+        if log.seconds is not None and record.output_at(folder).is_file():
+            return "done", ("the picture was changed since it was painted",)
+    return "done" if log.seconds is not None else "interrupted", ()
 
 
 def _settings(path: Path) -> dict[str, Any]:
