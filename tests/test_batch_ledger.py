@@ -2,20 +2,36 @@
 
 from __future__ import annotations
 
+import os
 import sqlite3
+import subprocess
+import sys
 import threading
 from collections import Counter
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
+from hires_nst.batch import ledger as ledger_module
+from hires_nst.batch import rows as rows_module
 from hires_nst.batch.ledger import Ledger
 from hires_nst.batch.marks import Mark, mark, unchanged
-from hires_nst.batch.rows import STATES, Entry, Outcome, ledger_file, read_changes, read_rows, reading
-from hires_nst.errors import ConfigError, InputError
+from hires_nst.batch.rows import (
+    STATES,
+    Entry,
+    Outcome,
+    ledger_file,
+    read_changes,
+    read_orders,
+    read_rows,
+    reading,
+    refusals,
+)
+from hires_nst.errors import ConfigError, DiskFull, HiresNstError, InputError
 
 MARK = Mark(1, 2, "digest")
 OUTCOME = Outcome(20, 10, 1.5, {"loss": 0.25}, "settings", (MARK, MARK), MARK)
@@ -115,6 +131,24 @@ def test_a_lease_runs_out_unless_it_is_renewed(tmp_path: Path) -> None:
         assert first.rows()["id1"].attempts == 2
 
 
+def test_the_jobs_of_a_process_that_is_gone_are_free_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = Clock()
+    gone = subprocess.Popen([sys.executable, "-c", ""])
+    gone.wait()
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "getpid", lambda: gone.pid)
+        first = opened(tmp_path, clock, 2)
+        patch.setattr(ledger_module, "_here", lambda: "elsewhere")
+        second = opened(tmp_path, clock, 2)
+    with first, second, opened(tmp_path, clock, 2) as ledger, opened(tmp_path, clock, 2) as other:
+        assert (claimed(second), claimed(first)) == ("id0", "id1")
+        assert claimed(ledger) == "id1"
+        assert ledger.claim() is None  # on another machine, that number may be in use
+        assert other.claim() is None
+        clock.now += 11
+        assert claimed(other) == "id0"
+
+
 def test_a_late_owner_still_finishes_what_nobody_took_over(tmp_path: Path) -> None:
     clock = Clock()
     with opened(tmp_path, clock, 1) as ledger:
@@ -204,6 +238,27 @@ def test_ledgers_that_are_none(tmp_path: Path) -> None:
     database.close()
     with pytest.raises(ConfigError, match="another version"):
         Ledger(tmp_path, lease_seconds=1)
+
+
+def test_a_full_disk(tmp_path: Path) -> None:
+    with opened(tmp_path, Clock(), 1) as ledger:
+        database = ledger._database
+        database.execute(f"PRAGMA max_page_count = {database.execute('PRAGMA page_count').fetchone()[0]}")
+        for _ in range(2):
+            with pytest.raises(DiskFull, match=r"no space left on the disk of .*ledger.sqlite; free some"):
+                ledger.note_run({"seed": "0" * 100_000}, [])
+        database.execute("PRAGMA max_page_count = 1000000")
+        ledger.note_run({"seed": 0}, entries(1))
+    with reading(tmp_path) as database:
+        assert read_orders(database) == {"seed": 0, "jobs": [["id0", "0.jpg", "key"]]}
+
+
+@pytest.mark.parametrize(("free", "kind"), [(0, DiskFull), (1 << 30, HiresNstError)])
+def test_an_error_of_the_disk(free: int, kind: type, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(rows_module.shutil, "disk_usage", lambda _: SimpleNamespace(free=free))
+    with pytest.raises(HiresNstError) as error, refusals(tmp_path / "ledger.sqlite"):
+        raise sqlite3.OperationalError("disk I/O error")
+    assert type(error.value) is kind
 
 
 class Leases(RuleBasedStateMachine):

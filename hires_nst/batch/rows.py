@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import sqlite3
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -12,11 +13,14 @@ from typing import Any, Literal, get_args
 
 from hires_nst.batch.marks import Mark
 from hires_nst.batch.names import BOOKS
-from hires_nst.errors import ConfigError, HiresNstError, InputError
+from hires_nst.errors import ConfigError, DiskFull, HiresNstError, InputError
 
 State = Literal["waiting", "running", "done", "failed", "skipped"]
 STATES: tuple[State, ...] = get_args(State)
 VERSION = 1
+
+INDEX_BYTES = 1 << 16
+"""More than what SQLite needs at a time for its index of the log."""
 
 SCHEMA = f"""
 CREATE TABLE jobs (
@@ -162,7 +166,8 @@ def read_settings(database: sqlite3.Connection) -> dict[str, dict[str, Any]]:
 
 
 def read_orders(database: sqlite3.Connection) -> dict[str, Any] | None:
-    """The orders of the last run; None when there was none."""
+    """The orders of the last run, and under `jobs` the id, the content and the key of the settings of each of its jobs;
+    None when there was none."""
     found = database.execute("SELECT orders FROM runs ORDER BY rowid DESC LIMIT 1").fetchone()
     return None if found is None else dict(json.loads(found[0]))
 
@@ -186,10 +191,29 @@ def connect(file: Path) -> sqlite3.Connection:
     return database
 
 
-def check_version(database: sqlite3.Connection, file: Path, *, new: bool) -> None:
-    """Raise ConfigError unless it is a ledger of this version, or, where it may be `new`, an empty file."""
+@contextmanager
+def refusals(file: Path) -> Iterator[None]:
+    """What the system refuses in the block becomes one sentence about the ledger.
+
+    Raises:
+        DiskFull: it has no room. HiresNstError: it cannot be used for another reason.
+    """
     try:
-        version = database.execute("PRAGMA user_version").fetchone()[0]
+        yield
+    except sqlite3.OperationalError as error:
+        # Without room for its index of the log, SQLite only speaks of an error of input or output.
+        if "full" in str(error) or ("I/O" in str(error) and shutil.disk_usage(file.parent).free < INDEX_BYTES):
+            message = f"no space left on the disk of {file}; free some, and the same command goes on"
+            raise DiskFull(message, file) from error
+        raise HiresNstError(f"the batch's ledger {file} cannot be used ({error}); check its folder") from error
+
+
+def check_version(database: sqlite3.Connection, file: Path, *, new: bool) -> None:
+    """Raise ConfigError unless it is a ledger of this version, or, where it may be `new`, an empty file; and as
+    `refusals`."""
+    try:
+        with refusals(file):
+            version = database.execute("PRAGMA user_version").fetchone()[0]
     except sqlite3.DatabaseError as error:
         raise ConfigError(f"the ledger {file} is damaged ({error}); move it away to start anew") from None
     if version != VERSION and not (new and version == 0):
