@@ -6,7 +6,9 @@ A message is one clear sentence that says what is wrong and what to do.
 from __future__ import annotations
 
 import difflib
+import errno
 from collections.abc import Iterable
+from pathlib import Path
 
 
 class HiresNstError(Exception):
@@ -39,6 +41,14 @@ class ResourceError(HiresNstError):
     exit_code = 4
 
 
+class DiskFull(ResourceError):
+    """There is no room left on a disk, where `path` was to be written."""
+
+    def __init__(self, message: str, path: Path) -> None:
+        super().__init__(message)
+        self.path = path
+
+
 class WeightsError(HiresNstError):
     """A network's weights are missing, damaged or of another network."""
 
@@ -61,6 +71,11 @@ class Interrupted(HiresNstError):
     def __init__(self, message: str, *, exit_code: int = 130) -> None:
         super().__init__(message)
         self.exit_code = exit_code
+
+
+def disk_is_full(error: OSError) -> bool:
+    """Whether the system refused to write for want of room."""
+    return error.errno in (errno.ENOSPC, errno.EDQUOT)
 
 
 def nearest(word: str, known: Iterable[str]) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import os
 import secrets
 import struct
@@ -18,7 +17,7 @@ import tifffile
 from numpy.typing import NDArray
 from PIL import Image
 
-from hires_nst.errors import OutputError, ResourceError
+from hires_nst.errors import DiskFull, OutputError, disk_is_full
 from hires_nst.images import Floats, srgb_profile
 
 INCHES_PER_METRE = 1 / 0.0254
@@ -143,14 +142,13 @@ def said_plainly(path: Path, *, other: str = "choose another folder or name") ->
     """What the system refuses in the block becomes one sentence about `path`, with the `other` thing to do.
 
     Raises:
-        OutputError: it may not or cannot be written. ResourceError: the disk is full.
+        OutputError: it may not or cannot be written. DiskFull: the disk is full.
     """
     try:
         yield
     except OSError as error:
-        if error.errno in (errno.ENOSPC, errno.EDQUOT):
-            message = f"no space left on the disk of {path}; free some or choose another folder"
-            raise ResourceError(message) from error
+        if disk_is_full(error):
+            raise DiskFull(f"no space left on the disk of {path}; free some or choose another folder", path) from error
         if isinstance(error, PermissionError):
             message = f"{path} may not be written; change the permissions of its folder, or {other}"
             raise OutputError(message) from error

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import signal
 import sys
@@ -20,16 +21,17 @@ from hires_nst.batch.runner import Summary, run_batch
 from hires_nst.batch.tasks import MakeEngine, Painted, Task
 from hires_nst.batch.workers import Pool
 from hires_nst.config import Batch, StyleImage, load_config
-from hires_nst.errors import InputError, Interrupted, RunBusy
+from hires_nst.errors import InputError, Interrupted, ResourceError, RunBusy
 from hires_nst.events import Event, OnEvent
+from hires_nst.image_files import said_plainly
 from hires_nst.stopping import Stop
 
 
 class FakeEngine:
     """Does what the photograph, a text here, says.
 
-    `ok`, `bad`, `once` (bad at first), `busy` (at first), `long` (an hour, as far as deadlines go), `crash`, `hang`,
-    `wait`.
+    `ok`, `bad`, `once` (bad at first), `busy` (at first), `long` (an hour, as far as deadlines go), `full` (the disk),
+    `crash`, `hang`, `wait`.
     """
 
     def __init__(self, seconds: float = 0.0) -> None:
@@ -44,6 +46,12 @@ class FakeEngine:
             raise RunBusy("the run directory is in use by another process; wait for it to end, or stop it first")
         if "long" in text and stop.due(3600):
             raise Interrupted(f"stopped for {stop.reason}")
+        if "full" in text:
+            try:
+                with said_plainly(task.run_dir / "canvas"):
+                    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+            except ResourceError as error:
+                raise ResourceError(f"{error}; then go on with `hires-nst resume {task.run_dir}`") from None
         if "crash" in text:
             os.kill(os.getpid(), signal.SIGKILL)
         if "hang" in text and task.attempt == 1:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import json
+import os
 import time
 from collections.abc import Callable
 from dataclasses import replace
@@ -15,8 +17,21 @@ from test_pipeline import save
 
 from hires_nst import events
 from hires_nst.batch.engine import PaintingEngine
-from hires_nst.batch.tasks import EVENTS, Busy, Failure, Outcome, Stopped, Task, perform, seconds_before, spaced
+from hires_nst.batch.tasks import (
+    EVENTS,
+    Busy,
+    Failure,
+    NoRoom,
+    Outcome,
+    Stopped,
+    Task,
+    perform,
+    report_of,
+    seconds_before,
+    spaced,
+)
 from hires_nst.config import StyleImage
+from hires_nst.errors import ResourceError
 from hires_nst.events import Event
 from hires_nst.run_folder import opened
 from hires_nst.stopping import Stop
@@ -123,6 +138,32 @@ def test_a_run_directory_that_another_process_holds(engine: PaintingEngine, task
     assert isinstance(report, Busy)
     assert "is in use by process" in report.reason
     assert isinstance(perform_until(engine, task)[0], Outcome)
+
+
+def test_a_full_disk_is_no_failure_of_the_job(
+    engine: PaintingEngine, task: Task, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    perform_until(engine, task, tiles=4)
+    with monkeypatch.context() as patch:
+
+        def full(handle: int) -> None:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+        patch.setattr("hires_nst.image_files.os.fsync", full)
+        report, _ = perform_until(engine, task)
+    assert isinstance(report, NoRoom)
+    assert report.place.is_relative_to(task.run_dir)
+    log = (task.folder / "log.txt").read_text()
+    assert "stopped for want of room" in log
+    assert "hires-nst resume" not in log
+    report, told = perform_until(engine, task)
+    assert isinstance(report, Outcome)
+    assert any(isinstance(event, events.RunResumed) for event in told)
+
+
+@pytest.mark.parametrize("error", [ResourceError("memory ran out"), MemoryError(), OSError(errno.EIO, "it is broken")])
+def test_other_errors_are_failures(error: Exception, tmp_path: Path) -> None:
+    assert isinstance(report_of(error, tmp_path), Failure)
 
 
 RUN, STEP, RESUMED, NOTICE = "RunStarted", "StepFinished", "RunResumed", "Notice"

@@ -5,18 +5,23 @@ from __future__ import annotations
 import os
 import random
 import sqlite3
+import subprocess
+import sys
 import tempfile
 import threading
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
+from hires_nst.batch import ledger as ledger_module
+from hires_nst.batch import rows as rows_module
 from hires_nst.batch.ledger import Ledger
 from hires_nst.batch.marks import Mark, mark, unchanged
 from hires_nst.batch.rows import (
@@ -29,8 +34,9 @@ from hires_nst.batch.rows import (
     read_rows,
     read_settings,
     reading,
+    said_plainly,
 )
-from hires_nst.errors import ConfigError, HiresNstError, InputError, ResourceError
+from hires_nst.errors import ConfigError, DiskFull, HiresNstError, InputError, ResourceError
 
 MARK = Mark(1, 2, "digest")
 OUTCOME = Outcome(20, 10, 1.5, {"loss": 0.25}, "settings", (MARK, MARK), MARK)
@@ -130,6 +136,24 @@ def test_a_lease_runs_out_unless_it_is_renewed(tmp_path: Path) -> None:
         assert first.rows()["id1"].attempts == 2
 
 
+def test_the_jobs_of_a_process_that_is_gone_are_free_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = Clock()
+    gone = subprocess.Popen([sys.executable, "-c", ""])
+    gone.wait()
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "getpid", lambda: gone.pid)
+        first = opened(tmp_path, clock, 2)
+        patch.setattr(ledger_module, "_here", lambda: "elsewhere")
+        second = opened(tmp_path, clock, 2)
+    with first, second, opened(tmp_path, clock, 2) as ledger, opened(tmp_path, clock, 2) as other:
+        assert (claimed(second), claimed(first)) == ("id0", "id1")
+        assert claimed(ledger) == "id1"
+        assert ledger.claim() is None  # on another machine, that number may be in use
+        assert other.claim() is None
+        clock.now += 11
+        assert claimed(other) == "id0"
+
+
 def test_a_late_owner_still_finishes_what_nobody_took_over(tmp_path: Path) -> None:
     clock = Clock()
     with opened(tmp_path, clock, 1) as ledger:
@@ -224,7 +248,7 @@ def test_ledgers_that_are_none(tmp_path: Path) -> None:
 def finished(folder: Path) -> bytes:
     """The bytes of a closed ledger with jobs in every state."""
     with opened(folder, Clock(), 5) as ledger:
-        ledger.note_run({"seed": 0})
+        ledger.note_run({"seed": 0}, [])
         ledger.finish(claimed(ledger), OUTCOME, publish=nothing)
         ledger.fail(claimed(ledger), "broken", retries=0, wait=0)
         ledger.set_aside(claimed(ledger), "there already")
@@ -327,6 +351,27 @@ def test_what_sqlite_says_becomes_a_sentence(
             ledger.finish(claimed(ledger), OUTCOME, publish=publish)
         assert "damaged" not in str(error.value)
         ledger.renew()  # the transaction was ended
+
+
+def test_a_full_disk(tmp_path: Path) -> None:
+    with opened(tmp_path, Clock(), 1) as ledger:
+        database = ledger._database
+        database.execute(f"PRAGMA max_page_count = {database.execute('PRAGMA page_count').fetchone()[0]}")
+        for _ in range(2):
+            with pytest.raises(DiskFull, match=r"no space left on the disk of .*ledger.sqlite; free some"):
+                ledger.note_run({"seed": "0" * 100_000}, [])
+        database.execute("PRAGMA max_page_count = 1000000")
+        ledger.note_run({"seed": 0}, entries(1))
+    with reading(tmp_path) as database:
+        assert read_orders(database) == {"seed": 0, "jobs": [["id0", "0.jpg", "key"]]}
+
+
+@pytest.mark.parametrize(("free", "kind"), [(0, DiskFull), (1 << 30, HiresNstError)])
+def test_an_error_of_the_disk(free: int, kind: type, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(rows_module.shutil, "disk_usage", lambda _: SimpleNamespace(free=free))
+    with pytest.raises(HiresNstError) as error, said_plainly(tmp_path / "ledger.sqlite", "written"):
+        raise sqlite3.OperationalError("disk I/O error")
+    assert type(error.value) is kind
 
 
 class Leases(RuleBasedStateMachine):

@@ -7,6 +7,8 @@ import multiprocessing
 import os
 import random
 import shutil
+import signal
+import sqlite3
 import subprocess
 import sys
 import time
@@ -18,7 +20,7 @@ from typing import Any
 import batch_fakes
 import psutil
 import pytest
-from batch_fakes import FakeEngine, Seen, check_agreement, jobs_of, make_inputs, rows, run, times_done
+from batch_fakes import FakeEngine, Seen, check_agreement, jobs_of, make_inputs, rows, run, run_with, times_done
 from PIL import Image
 
 from hires_nst.batch import room, workers
@@ -32,11 +34,14 @@ from hires_nst.batch.events import (
     JobStarted,
     JobTold,
 )
+from hires_nst.batch.executor import News
+from hires_nst.batch.ledger import Ledger
 from hires_nst.batch.orders import stored
 from hires_nst.batch.rows import STATES
+from hires_nst.batch.tasks import LOGS, Failure, Painted, Task
 from hires_nst.batch.workers import Pool, cuda_devices, devices
 from hires_nst.errors import HiresNstError, OutputError, ResourceError
-from hires_nst.events import Event, json_line
+from hires_nst.events import Event, OnEvent, json_line
 from hires_nst.report.render import write_report
 from hires_nst.report.sources import gather
 from hires_nst.stopping import Stop
@@ -373,6 +378,54 @@ def test_what_interrupted_jobs_have_on_the_disk_needs_no_room(tmp_path: Path) ->
     assert room.needed(jobs, out, workers=2) == whole - 1300
 
 
+def test_a_disk_that_gets_full_stops_the_batch(tmp_path: Path) -> None:
+    photos = make_inputs(tmp_path, 5, text=["ok", "full", "wait", "ok", "ok"].__getitem__)
+    out, seen = tmp_path / "out", Seen()
+    summary = run(photos, out, workers=2, on_event=seen.append)
+    assert summary.exit_code == 4
+    assert summary.stopped == f"want of room on the disk of {out} (free some)"
+    assert not seen.of(JobFailed)
+    assert summary.counts["failed"] == summary.counts["running"] == 0
+    assert summary.counts["waiting"] >= 2
+    assert {row.failures for row in rows(out).values()} == {0}
+    for number in (1, 2):
+        (photos / f"p{number}.jpg").write_text("ok")
+    assert run(photos, out).exit_code == 0
+    check_agreement(photos, out, jobs_of(photos, out).jobs)
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="there is no /dev/full here")
+@pytest.mark.parametrize("log", LOGS)
+def test_a_log_that_finds_no_room(log: str, tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    photos, out = make_inputs(tmp_path, 1), tmp_path / "out"
+    folder = out / ".hires-nst" / "jobs" / jobs_of(photos, out).jobs[0].id
+    folder.mkdir(parents=True)
+    (folder / log).symlink_to("/dev/full")
+    assert run(photos, out).exit_code == 4
+    assert (rows(out)["p0-style.png"].state, rows(out)["p0-style.png"].failures) == ("waiting", 0)
+    (folder / log).unlink()
+    (folder / log).mkdir()
+    assert run(photos, out, retries=0).exit_code == 1
+    assert "Is a directory" in (rows(out)["p0-style.png"].error or "")
+    assert "Traceback" not in capfd.readouterr().err
+
+
+def test_a_ledger_that_finds_no_room(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    photos, out = make_inputs(tmp_path, 2, text=["ok", "wait"].__getitem__), tmp_path / "out"
+
+    def full(*_: object) -> None:
+        raise sqlite3.OperationalError("database or disk is full")
+
+    def fill(event: Event) -> None:
+        if isinstance(event, JobStarted) and event.output == "p1-style.png":
+            monkeypatch.setattr(Ledger, "_note", full)
+
+    with pytest.raises(ResourceError, match=r"ledger.sqlite; free some, and the same command goes on"):
+        run(photos, out, workers=2, on_event=fill)
+    monkeypatch.undo()
+    assert states(out)["p1-style.png"] == "running"
+
+
 def test_an_output_folder_that_cannot_be(tmp_path: Path) -> None:
     photos = make_inputs(tmp_path, 1)
     (tmp_path / "file").touch()
@@ -401,6 +454,51 @@ def test_an_orderly_stop_and_going_on(tmp_path: Path) -> None:
         (photos / f"p{number}.jpg").write_text("ok")
     assert run(photos, out).painted == 4
     check_agreement(photos, out, jobs)
+
+
+class SignalledExecutor:
+    """One whose worker dies of the signal that asks this process for an end."""
+
+    workers = free = 1
+
+    def __init__(self, stop: Stop, *, asked: bool) -> None:
+        self.stopping, self.asked = stop, asked
+
+    def start(self, task: Task) -> int:
+        self.task, self.free = task, 0
+        return 0
+
+    def wait(self, seconds: float) -> list[News]:
+        self.stopping.request("Ctrl-C")
+        return [News(self.task.id, 0, Failure("the worker process was killed by SIGINT", asked=self.asked))]
+
+    def stop(self, reason: str) -> None:
+        pass
+
+    def close(self) -> None:
+        pass
+
+
+@pytest.mark.parametrize("asked", [True, False])
+def test_a_worker_that_dies_of_what_asks_for_an_end_did_not_fail(asked: bool, tmp_path: Path) -> None:
+    photos, out, stop = make_inputs(tmp_path, 1), tmp_path / "out", Stop()
+    run_with(photos, out, lambda: SignalledExecutor(stop, asked=asked), stop=stop, retries=0)
+    assert states(out) == {"p0-style.png": "waiting" if asked else "failed"}
+
+
+class Interruptible(FakeEngine):
+    """An engine whose process dies of Ctrl-C."""
+
+    def paint(self, task: Task, *, stop: Stop, on_event: OnEvent) -> Painted:
+        signal.signal(signal.SIGINT, signal.SIG_DFL)
+        os.kill(os.getpid(), signal.SIGINT)
+        return super().paint(task, stop=stop, on_event=on_event)
+
+
+def test_a_worker_that_dies_of_ctrl_c_for_no_reason_failed(tmp_path: Path) -> None:
+    photos, out, seen = make_inputs(tmp_path, 1), tmp_path / "out", Seen()
+    assert run(photos, out, engine=Interruptible, retries=0, on_event=seen.append).exit_code == 1
+    assert seen.of(JobFailed)[0].reason == "the worker process was killed by SIGINT"
 
 
 def test_a_deadline(tmp_path: Path) -> None:
@@ -483,6 +581,20 @@ def test_one_of_two_batches_is_killed(tmp_path: Path, started: list[subprocess.P
     wait_until(lambda: done_so_far(out) > 10)
     started[0].kill()
     assert started[1].wait(60) == 0
+    check_agreement(photos, out, jobs_of(photos, out).jobs)
+
+
+def test_what_a_killed_process_had_is_free_at_once(tmp_path: Path, started: list[subprocess.Popen[bytes]]) -> None:
+    photos, out = make_inputs(tmp_path, 1, text=lambda _: "wait"), tmp_path / "out"
+    started.append(start(photos, out, lease=60))
+    wait_until((out / ".hires-nst" / "jobs").exists)
+    assert states(out) == {"p0-style.png": "running"}
+    started[0].kill()
+    started[0].wait()
+    (photos / "p0.jpg").write_text("ok")
+    began = time.monotonic()
+    assert run(photos, out, lease=60).exit_code == 0
+    assert time.monotonic() - began < 30
     check_agreement(photos, out, jobs_of(photos, out).jobs)
 
 

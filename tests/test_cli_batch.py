@@ -278,8 +278,11 @@ def test_no_room(inputs: tuple[Path, Path], tmp_path: Path, monkeypatch: pytest.
 # Interruptions.
 
 
-def interrupted(sign: int, *arguments: str | Path, after: str) -> tuple[int, list[dict[str, Any]]]:
-    """The exit code and the events of a program that gets a signal after an event of that name."""
+def interrupted(sign: int, *arguments: str | Path, after: str, group: bool = False) -> tuple[int, list[dict[str, Any]]]:
+    """The exit code and the events of a program that gets a signal after an event of that name.
+
+    With `group`, its workers get it too, as from a terminal.
+    """
     paths = os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")])
     # In a job of a shell without job control, Ctrl-C is ignored from the start.
     program = (
@@ -288,6 +291,7 @@ def interrupted(sign: int, *arguments: str | Path, after: str) -> tuple[int, lis
     process = subprocess.Popen(
         [sys.executable, "-c", program, *arguments, "--json"],
         stdout=subprocess.PIPE, text=True, env={**os.environ, "PYTHONPATH": paths},
+        start_new_session=group,
     )  # fmt: skip
     told = []
     try:
@@ -295,7 +299,7 @@ def interrupted(sign: int, *arguments: str | Path, after: str) -> tuple[int, lis
         for line in process.stdout:
             told.append(json.loads(line))
             if after in line and process.poll() is None:
-                process.send_signal(sign)
+                os.killpg(process.pid, sign) if group else process.send_signal(sign)
                 after = "nothing more"
         return process.wait(60), told
     finally:
@@ -359,6 +363,35 @@ def test_sigterm(inputs: tuple[Path, Path], tmp_path: Path) -> None:
     assert (code, told[-1]["stopped"]) == (143, "SIGTERM")
     assert {(row.state, row.failures) for row in rows(out).values()} == {("waiting", 0)}
     assert not (out / "report.html").exists()
+
+
+def test_ctrl_c_while_a_worker_starts(
+    inputs: tuple[Path, Path], tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    photos, art = inputs
+    out, after = tmp_path / "out", "JobStarted"
+    code, told = interrupted(signal.SIGINT, "batch", photos, art, "-o", out, *QUICK, after=after, group=True)
+    assert not capfd.readouterr().err
+    assert (code, told[-1]["stopped"]) == (130, "Ctrl-C")
+    assert "JobFailed" not in {line["event"] for line in told}
+    assert {(row.state, row.failures) for row in rows(out).values()} == {("waiting", 0)}
+
+
+def test_resume_paints_what_the_last_command_had(inputs: tuple[Path, Path], tmp_path: Path) -> None:
+    photos, art = inputs
+    out, soon = tmp_path / "out", ("--max-hours", "0.0000001")
+    assert run("batch", photos, art, "-o", out, *QUICK, *soon, "--template", "old-{content}.png").exit_code == 130
+    for size in ("48", "24"):  # the last one counts
+        options = (*QUICK, *soon, "--template", "{content}.png", "--size", size)
+        assert run("batch", photos, art, "-o", out, *options).exit_code == 130
+    result = run("resume", out)
+    assert result.exit_code == 0, result.output
+    assert sorted(path.name for path in out.glob("*.png")) == ["a.png", "b.png"]
+    with Image.open(out / "a.png") as picture:
+        assert picture.size == (24, 18)
+    assert {name: row.state for name, row in rows(out).items()} == {
+        "old-a.png": "waiting", "old-b.png": "waiting", "a.png": "done", "b.png": "done"
+    }  # fmt: skip
 
 
 # The report, and what is told before.

@@ -436,7 +436,8 @@ def test_the_report_of_a_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
     assert job.settings["levels"]["min_size"] == 24
     assert [(level.rounds, level.steps) for level in job.levels] == [(lv.rounds, lv.steps) for lv in result.levels]
     assert len(job.curves.objective) == 3 + 2 * 2
-    assert all(later < first for (_, first), (_, later) in [job.curves.objective[:2]])
+    first, *later = (value for _, value in job.curves.objective)
+    assert min(later) < first
     assert job.borders is not None
     assert job.borders.columns
     made = make_pictures(job, run)

@@ -1,11 +1,13 @@
 """The ledger of a batch: what became of each job, in a SQLite file that several processes share.
 
 Every change of a state is one transaction. A job that is running belongs to the process that claimed it until its lease
-runs out; the owner renews it as long as it lives, so the jobs of a killed one become free by themselves.
+runs out; the owner renews it as long as it lives, so the jobs of a killed one become free by themselves. Processes of
+the same machine see at once that the owner is gone.
 """
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import secrets
@@ -51,7 +53,7 @@ class Ledger:
             ConfigError: the ledger is of another version of this program, or is none. HiresNstError: as `said_plainly`,
                 as all that this class does.
         """
-        self.owner = f"{socket.gethostname()}:{os.getpid()}:{secrets.token_hex(4)}"
+        self.owner = f"{socket.gethostname()}:{os.getpid()}:{_here()}:{secrets.token_hex(4)}"
         self.lease_seconds = lease_seconds
         self._clock = clock
         file = ledger_file(folder)
@@ -61,6 +63,7 @@ class Ledger:
             self._database = connect(file)
             try:
                 check_version(self._database, file, new=True)
+                self._database.create_function("is_gone", 1, _is_gone)
                 self._database.execute("PRAGMA journal_mode = WAL")
                 self._database.execute("PRAGMA synchronous = NORMAL")  # see `flush`
                 with self._transaction():
@@ -141,10 +144,12 @@ class Ledger:
                     )
                 self._note(entry.id, entry.state, entry.note, now)
 
-    def note_run(self, orders: Mapping[str, Any]) -> None:
-        """Keep the JSON-ready orders of a run that begins."""
+    def note_run(self, orders: Mapping[str, Any], entries: Iterable[Entry]) -> None:
+        """Keep the JSON-ready orders of a run that begins, and its jobs: see `read_orders`."""
+        jobs = [(entry.id, entry.content, entry.config) for entry in entries]
+        text = json.dumps({**orders, "jobs": jobs})
         with self._transaction() as database:
-            database.execute("INSERT INTO runs VALUES (?, ?, ?)", (self._clock(), self.owner, json.dumps(dict(orders))))
+            database.execute("INSERT INTO runs VALUES (?, ?, ?)", (self._clock(), self.owner, text))
 
     def plan(self, entries: Iterable[Entry]) -> None:
         """The jobs that this process works on, in this order."""
@@ -156,13 +161,15 @@ class Ledger:
             )
 
     def claim(self) -> Row | None:
-        """Take the plan's first job that is free, if there is one: waiting, or another's whose lease has run out."""
+        """Take the plan's first job that is free, if there is one: waiting, or of another that is gone or let its lease
+        run out."""
         now = self._clock()
         with self._transaction() as database:
             found = database.execute(
                 "SELECT jobs.id, plan.content, plan.config FROM plan JOIN jobs USING (id) "
                 "WHERE (state = 'waiting' AND not_before <= :now) "
-                "OR (state = 'running' AND lease < :now AND owner <> :owner) ORDER BY position LIMIT 1",
+                "OR (state = 'running' AND owner <> :owner AND (lease < :now OR is_gone(owner))) "
+                "ORDER BY position LIMIT 1",
                 {"now": now, "owner": self.owner},
             ).fetchone()
             if found is None:
@@ -307,8 +314,32 @@ class Ledger:
             self._database.execute("BEGIN IMMEDIATE")
             try:
                 yield self._database
+                self._database.execute("COMMIT")
             except BaseException:
-                if self._database.in_transaction:  # SQLite ends some by itself
+                if self._database.in_transaction:  # SQLite may have ended it
                     self._database.execute("ROLLBACK")
                 raise
-            self._database.execute("COMMIT")
+
+
+def _here() -> str:
+    """What tells this machine, since it was started, from others, and which processes a number of one is among; empty
+    where the system does not say."""
+    try:
+        start, among = Path("/proc/sys/kernel/random/boot_id").read_text(), Path("/proc/self/ns/pid").readlink()
+        return hashlib.sha256(f"{start}{among}".encode()).hexdigest()[:8]
+    except OSError:
+        return ""
+
+
+def _is_gone(owner: str) -> bool:
+    """Whether an owner was a process here and is over for certain; one whose number was given out again is not."""
+    *_, number, here, _ = owner.rsplit(":", 3)
+    if not here or here != _here():
+        return False
+    try:
+        os.kill(int(number), 0)
+    except ProcessLookupError:
+        return True
+    except OSError:  # it is another user's
+        return False
+    return False

@@ -47,7 +47,8 @@ class Orders:
 
 
 def stored(database: sqlite3.Connection, folder: Path) -> tuple[Jobs, Orders]:
-    """Every job of a ledger with the settings that it was entered with, and the orders of the last run.
+    """The jobs of the last run with the settings that it had for them, and its orders; jobs of earlier ones that it did
+    not have are left alone.
 
     Raises:
         ConfigError: there are none, or the schema does not know them.
@@ -56,9 +57,10 @@ def stored(database: sqlite3.Connection, folder: Path) -> tuple[Jobs, Orders]:
     if orders is None:
         raise ConfigError(f"the batch in {folder} was never begun; give its command again")
     configs = {key: parse_config(settings) for key, settings in read_settings(database).items()}
+    rows = read_rows(database)
     jobs = tuple(
-        Job(index, Path(row.content), row.output, configs[row.config])
-        for index, row in enumerate(read_rows(database).values(), start=1)
+        Job(index, Path(content), rows[id].output, configs[config])
+        for index, (id, content, config) in enumerate(orders["jobs"], start=1)
     )
     return Jobs(jobs, {}), _orders(orders)
 

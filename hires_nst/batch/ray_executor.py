@@ -21,7 +21,7 @@ from hires_nst.batch import ray_worker
 from hires_nst.batch.engine import PaintingEngine
 from hires_nst.batch.executor import News
 from hires_nst.batch.ray_mail import Letter, new_mailbox
-from hires_nst.batch.tasks import LOGS, Failure, MakeEngine, Report, Stopped, Task, reason_of
+from hires_nst.batch.tasks import LOGS, Failure, MakeEngine, Report, Stopped, Task, report_of
 from hires_nst.config import Batch
 from hires_nst.errors import ConfigError
 
@@ -209,7 +209,7 @@ def _received(result: tuple[Report, dict[str, bytes]], given: _Given) -> Report:
     try:
         _write(given.task.folder, files, given.logs)
     except OSError as error:
-        return Failure(reason_of(error))
+        return report_of(error, given.task.folder)
     return report
 
 

@@ -11,7 +11,7 @@ from typing import Any
 
 from hires_nst.batch.ray_mail import Sender
 from hires_nst.batch.rows import Outcome
-from hires_nst.batch.tasks import LOGS, Engine, Failure, MakeEngine, Report, Stopped, Task, perform, reason_of, spaced
+from hires_nst.batch.tasks import LOGS, Engine, MakeEngine, Report, Stopped, Task, perform, report_of, spaced
 from hires_nst.config import Config
 from hires_nst.stopping import Stop
 
@@ -74,7 +74,7 @@ def _performed(task: Task, terms: Terms, *, logs: bool) -> Report:
         try:
             engine = _engine(terms)
         except Exception as error:
-            return Failure(reason_of(error))
+            return report_of(error, task.folder)
         with Sender(terms.mailbox, task, logs=logs) as sender:
             return perform(task, engine, stop=Stop(deadline=terms.deadline), on_event=spaced(sender.tell))
     except KeyboardInterrupt:  # how Ray cancels

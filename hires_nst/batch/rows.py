@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import sqlite3
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -12,11 +13,14 @@ from typing import Any, Literal, get_args
 
 from hires_nst.batch.marks import Mark
 from hires_nst.batch.names import BOOKS
-from hires_nst.errors import ConfigError, HiresNstError, InputError, ResourceError
+from hires_nst.errors import ConfigError, DiskFull, HiresNstError, InputError
 
 State = Literal["waiting", "running", "done", "failed", "skipped"]
 STATES: tuple[State, ...] = get_args(State)
 VERSION = 1
+
+INDEX_BYTES = 1 << 16
+"""More than what SQLite needs at a time for its index of the log."""
 
 SCHEMA = f"""
 CREATE TABLE jobs (
@@ -178,7 +182,8 @@ def read_settings(database: sqlite3.Connection) -> dict[str, dict[str, Any]]:
 
 
 def read_orders(database: sqlite3.Connection) -> dict[str, Any] | None:
-    """The orders of the last run; None when there was none."""
+    """The orders of the last run, and under `jobs` the id, the content and the key of the settings of each of its jobs;
+    None when there was none."""
     found = database.execute("SELECT orders FROM runs ORDER BY rowid DESC LIMIT 1").fetchone()
     return None if found is None else _mapping(found[0])
 
@@ -224,7 +229,7 @@ def said_plainly(file: Path, done: str) -> Iterator[None]:
     """What SQLite says of a ledger, as a sentence that tells what to do; `done` is `read` or `written`.
 
     Raises:
-        ConfigError: it is damaged. ResourceError: the disk is full. HiresNstError: it cannot be read or written.
+        ConfigError: it is damaged. DiskFull: it has no room. HiresNstError: it cannot be read or written.
     """
     try:
         yield
@@ -232,8 +237,10 @@ def said_plainly(file: Path, done: str) -> Iterator[None]:
         raise
     except (sqlite3.DatabaseError, UnicodeDecodeError) as error:  # the latter where SQLite's words hold such bytes
         said = str(error).lower()
-        if "full" in said:
-            raise ResourceError("no space left on the disk for the batch's ledger; free some and go on") from error
+        # Without room for its index of the log, SQLite only speaks of an error of input or output.
+        if "full" in said or ("i/o" in said and shutil.disk_usage(file.parent).free < INDEX_BYTES):
+            message = f"no space left on the disk of {file}; free some, and the same command goes on"
+            raise DiskFull(message, file) from error
         if "locked" in said:
             raise HiresNstError(f"other processes do not let go of the ledger {file}; try again later") from error
         if _is_no_access(error):
@@ -254,12 +261,14 @@ def check_version(database: sqlite3.Connection, file: Path, *, new: bool) -> Non
         raise ConfigError(f"the ledger {file} was written by another version of this program; take another folder")
 
 
-def as_row(row: sqlite3.Row) -> Row:
+def as_row(row: sqlite3.Row | None) -> Row:
     """A row of the table of jobs, whole.
 
     Raises:
-        sqlite3.DatabaseError: it says what no ledger says.
+        sqlite3.DatabaseError: it is missing, or says what no ledger says.
     """
+    if row is None:
+        raise sqlite3.DatabaseError("a job is missing")
     values = dict(zip(row.keys(), row, strict=True))
     try:
         values |= {key: as_text(values[key]) for key in TEXTS}

@@ -6,6 +6,7 @@ import math
 import os
 import time
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 
@@ -19,8 +20,8 @@ from hires_nst.batch.names import BOOKS
 from hires_nst.batch.orders import Orders
 from hires_nst.batch.room import check_room
 from hires_nst.batch.rows import Entry, Outcome, State
-from hires_nst.batch.tasks import Busy, Failure, Task
-from hires_nst.errors import OutputError
+from hires_nst.batch.tasks import Busy, Failure, NoRoom, Task
+from hires_nst.errors import DiskFull, OutputError, ResourceError, disk_is_full
 from hires_nst.events import Event, OnEvent
 from hires_nst.image_files import sync_folder
 from hires_nst.stopping import Stop
@@ -61,12 +62,13 @@ def run_batch(
         jobs: what there is to do; see `expand`.
         folder: the output folder; made if it is not there.
         make_executor: called when anything is to be painted.
-        stop: looked at between jobs; asked for an orderly end, workers finish what they must and the rest waits.
+        stop: looked at between jobs; asked for an orderly end, workers finish what they must and the rest waits. A disk
+            that gets full asks for one, too, with the exit code of ResourceError.
         on_event: told what happens; see `hires_nst.batch.events`.
 
     Raises:
         ConfigError, OutputError: the folder or its ledger is of no use. ResourceError: the disk has no room for all
-        pictures. HiresNstError: workers cannot be started.
+        pictures, or for the ledger. HiresNstError: workers cannot be started.
     """
     _make_folder(folder)
     with Ledger(folder, lease_seconds=orders.batch.lease_seconds) as ledger:
@@ -144,7 +146,8 @@ class _Run:
             finally:
                 executor.close()
                 for id in self.working:
-                    self.ledger.release(id)
+                    with suppress(DiskFull):  # the next process sees that this one is gone
+                        self.ledger.release(id)
                 self.flush()
         return self.summary(time.monotonic() - began)
 
@@ -165,7 +168,7 @@ class _Run:
                 self.pace.add(row.seconds, row.width, row.height)
         settings = {settings_key(job): job.config.model_dump(mode="json") for job in self.jobs.jobs}
         self.ledger.enter(entries, settings)
-        self.ledger.note_run(orders.lasting())
+        self.ledger.note_run(orders.lasting(), entries)
         open_jobs = [job for job in self.jobs.jobs if by_id[job.id].state in ("waiting", "running")]
         ordered = [by_id[job.id] for job in in_order(open_jobs, batch.order, seed=orders.seed)]
         closed: list[Entry] = [entry for entry in entries if entry.state not in ("waiting", "running")]
@@ -239,7 +242,9 @@ class _Run:
             del self.working[item.job]
             if isinstance(item.what, Outcome):
                 self.done(self.by_id[item.job], item.worker, item.what)
-            elif isinstance(item.what, Failure):
+            elif isinstance(item.what, NoRoom):
+                self.no_room(self.by_id[item.job], item.what.place)
+            elif isinstance(item.what, Failure) and not (item.what.asked and self.stop.reason is not None):
                 self.failed(self.by_id[item.job], item.worker, item.what.reason)
             elif isinstance(item.what, Busy):
                 self.postpone(self.by_id[item.job], item.worker, item.what.reason)
@@ -264,6 +269,9 @@ class _Run:
             if not self.ledger.finish(job.id, outcome, publish=publish):
                 return  # it was taken over by another process, which will publish its own
         except OSError as error:
+            if disk_is_full(error):
+                self.no_room(job, place)
+                return
             self.failed(job, worker, f"{place} cannot be written ({error.strerror or error})")
             return
         self.painted += 1
@@ -289,6 +297,12 @@ class _Run:
         if final and self.orders.fail_fast:
             self.failed_fast = f"{job.output} failed"
         self.emit(JobFailed(job.id, worker, str(job.content), job.output, reason, final, batch.retry_wait))
+
+    def no_room(self, job: Job, place: Path) -> None:
+        """Give a job back that a full disk ended, and stop: it would end the others, too."""
+        disk = self.folder if place.is_relative_to(self.folder) else place
+        self.stop.request(f"want of room on the disk of {disk} (free some)", exit_code=ResourceError.exit_code)
+        self.ledger.release(job.id)
 
     def postpone(self, job: Job, worker: int, reason: str) -> None:
         """Try a job later whose last owner is still at it."""

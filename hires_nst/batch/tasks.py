@@ -5,8 +5,8 @@ from __future__ import annotations
 import json
 import time
 import traceback
-from collections.abc import Callable, Mapping
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol, TextIO
@@ -16,7 +16,7 @@ from hires_nst.batch.marks import Mark, mark
 from hires_nst.batch.names import BOOKS
 from hires_nst.batch.rows import Outcome
 from hires_nst.config import Config
-from hires_nst.errors import HiresNstError, Interrupted, RunBusy
+from hires_nst.errors import DiskFull, HiresNstError, Interrupted, ResourceError, RunBusy, disk_is_full
 from hires_nst.events import Event, OnEvent
 from hires_nst.stopping import Stop
 
@@ -101,9 +101,11 @@ MakeEngine = Callable[[], Engine]
 
 @dataclass(frozen=True)
 class Failure:
-    """Why an attempt failed, in one sentence."""
+    """Why an attempt failed, in one sentence; `asked` when its worker died of a signal that asks for an end, as Ctrl-C
+    sends it to every process of a terminal."""
 
     reason: str
+    asked: bool = False
 
 
 @dataclass(frozen=True)
@@ -118,45 +120,69 @@ class Busy:
     reason: str
 
 
-Report = Outcome | Failure | Stopped | Busy
+@dataclass(frozen=True)
+class NoRoom:
+    """A full disk ended an attempt, that of `place`; other jobs would fare no better."""
+
+    place: Path
+
+
+Report = Outcome | Failure | Stopped | Busy | NoRoom
 
 
 def perform(task: Task, engine: Engine, *, stop: Stop, on_event: OnEvent) -> Report:
     """Do a task, whatever comes of it, with its logs."""
-    task.folder.mkdir(parents=True, exist_ok=True)
     began = time.time()
-    with (
-        (task.folder / EVENTS).open("a", encoding="utf-8", errors="replace") as lines,
-        (task.folder / TEXT).open("a", encoding="utf-8", errors="replace") as text,
-    ):
-        _say(text, f"attempt {task.attempt}: {task.content}")
+    try:
+        with _logs(task.folder) as (lines, text):
+            _say(text, f"attempt {task.attempt}: {task.content}")
 
-        def tell(event: Event) -> None:
-            lines.write(events.json_line({"time": time.time(), **event.as_dict()}) + "\n")
-            if not isinstance(event, events.StepFinished):
-                lines.flush()
-                _say(text, _sentence(event))
-            on_event(event)
+            def tell(event: Event) -> None:
+                lines.write(events.json_line({"time": time.time(), **event.as_dict()}) + "\n")
+                if not isinstance(event, events.StepFinished):
+                    lines.flush()
+                    _say(text, _sentence(event))
+                on_event(event)
 
-        try:
-            marks = _marks(task)  # before, lest a file that changes meanwhile pass for the one that was painted
-            painted = engine.paint(task, stop=stop, on_event=tell)
-            picture = mark(task.picture)
-        except Interrupted as error:
-            _say(text, str(error))
-            return Stopped()
-        except RunBusy as error:
-            _say(text, str(error))
-            return Busy(str(error))
-        except Exception as error:
-            expected = isinstance(error, HiresNstError)
-            _say(text, f"failed: {error}" if expected else "".join(traceback.format_exception(error)).rstrip())
-            return Failure(reason_of(error))
-        _say(text, "done")
+            try:
+                marks = _marks(task)  # before, lest a file that changes meanwhile pass for the one that was painted
+                painted = engine.paint(task, stop=stop, on_event=tell)
+                picture = mark(task.picture)
+            except Interrupted:  # how to go on, which it says, is not for a job of a batch
+                _say(text, f"stopped for {stop.reason}")
+                return Stopped()
+            except RunBusy as error:
+                _say(text, str(error))
+                return Busy(str(error))
+            except Exception as error:
+                report = report_of(error, task.folder)
+                if isinstance(report, NoRoom):
+                    _say(text, f"stopped for want of room on the disk of {report.place}")
+                elif isinstance(error, HiresNstError):
+                    _say(text, f"failed: {error}")
+                else:
+                    _say(text, "".join(traceback.format_exception(error)).rstrip())
+                return report
+            with suppress(OSError):  # the picture is there
+                _say(text, "done")
+    except OSError as error:  # of the logs
+        return report_of(error, task.folder)
     seconds = time.time() - began
     if painted.resumed:
         seconds += seconds_before(task.folder / EVENTS, began)
     return Outcome(painted.width, painted.height, seconds, painted.losses, task.fingerprint, marks, picture)
+
+
+def report_of(error: Exception, folder: Path) -> Failure | NoRoom:
+    """What an error makes of an attempt; a full disk is that of `folder` where the error does not say which."""
+    if isinstance(error, OSError) and disk_is_full(error):
+        return NoRoom(Path(error.filename) if isinstance(error.filename, str) else folder)
+    link: BaseException | None = error
+    while isinstance(link, ResourceError):  # one may add to what another one says
+        if isinstance(link, DiskFull):
+            return NoRoom(link.path)
+        link = link.__cause__ or link.__context__
+    return Failure(reason_of(error))
 
 
 def seconds_before(log: Path, began: float) -> float:
@@ -205,6 +231,25 @@ def reason_of(error: Exception) -> str:
     if isinstance(error, OSError):
         return f"{error.strerror or error}{f' ({error.filename})' if error.filename else ''}"
     return f"{type(error).__name__}: {error}".strip(": ").replace("\n", " ")
+
+
+@contextmanager
+def _logs(folder: Path) -> Iterator[tuple[TextIO, TextIO]]:
+    """The logs in a folder, at their ends; what cannot be written any more when they are closed is dropped."""
+    folder.mkdir(parents=True, exist_ok=True)
+    with ExitStack() as files:
+
+        def opened(name: str) -> TextIO:
+            file = (folder / name).open("a", encoding="utf-8", errors="replace")
+            files.callback(_close, file)
+            return file
+
+        yield opened(EVENTS), opened(TEXT)
+
+
+def _close(file: TextIO) -> None:
+    with suppress(OSError):
+        file.close()
 
 
 def _marks(task: Task) -> tuple[Mark, ...]:

@@ -10,15 +10,15 @@ import signal
 import subprocess
 import threading
 import time
-from collections.abc import Sequence
-from contextlib import suppress
-from multiprocessing import connection
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
+from multiprocessing import connection, resource_tracker
 from multiprocessing.connection import Connection
 from multiprocessing.context import SpawnProcess
 from typing import Any
 
 from hires_nst.batch.executor import News
-from hires_nst.batch.tasks import Engine, Failure, MakeEngine, Stopped, Task, perform, reason_of, spaced
+from hires_nst.batch.tasks import Engine, Failure, MakeEngine, Stopped, Task, perform, report_of, spaced
 from hires_nst.errors import HiresNstError
 from hires_nst.events import Event
 from hires_nst.stopping import Stop
@@ -32,6 +32,9 @@ START_SECONDS = 300.0
 END_SECONDS = 10.0
 """How long a process that has closed its pipes may take to be over."""
 
+ASKING = signal.SIGINT, signal.SIGTERM
+"""Signals that ask for an end. A terminal and a service send them to the whole group: the parent decides."""
+
 
 class _Worker:
     """A worker process as its parent sees it."""
@@ -43,7 +46,8 @@ class _Worker:
         self.process: SpawnProcess = context.Process(
             target=_work, args=(other, make_engine, beat_seconds, deadline), name=f"worker-{number}", daemon=True
         )
-        self.process.start()
+        with _held_back():
+            self.process.start()
         other.close()
         self.task: Task | None = None
         self.spoke = False
@@ -174,13 +178,14 @@ class Pool:
         """Make room for another worker, and report what the dead one was at."""
         self._stillborn += not worker.spoke
         reason = worker.why_dead()
+        asked = worker.process.exitcode in [-number for number in ASKING]
         worker.end()
         self._workers[worker.number] = None
         if self._stillborn >= STARTS:
             raise HiresNstError(f"workers cannot be started: {reason}; `hires-nst doctor` may say why")
         if worker.task is None:
             return []
-        report = Stopped() if self._stopping else Failure(reason)
+        report = Stopped() if self._stopping else Failure(reason, asked=asked)
         return [News(worker.task.id, worker.number, report)]
 
 
@@ -221,10 +226,31 @@ def cores() -> int:
         return os.cpu_count() or 1
 
 
+@contextmanager
+def _held_back() -> Iterator[None]:
+    """Signals that ask for an end wait while the block runs; a process that is started in it has to let them in."""
+    if not hasattr(signal, "pthread_sigmask"):  # not on this system
+        yield
+        return
+    resource_tracker.ensure_running()  # comes with the first process otherwise, and lets them in
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, ASKING)
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+def _ignore_signals() -> None:
+    """Ignore those that ask for an end, the ones that came while this process was started included."""
+    for number in ASKING:
+        signal.signal(number, signal.SIG_IGN)
+    if hasattr(signal, "pthread_sigmask"):
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, ASKING)
+
+
 def _work(parent: Connection, make_engine: MakeEngine, beat_seconds: float, deadline: float | None) -> None:
     """The life of a worker process."""
-    for number in (signal.SIGINT, signal.SIGTERM):  # a terminal and a service tell the whole group: the parent decides
-        signal.signal(number, signal.SIG_IGN)
+    _ignore_signals()
     stop = Stop(deadline=deadline)
     tasks: queue.SimpleQueue[Task] = queue.SimpleQueue()
     sending = threading.Lock()
@@ -256,9 +282,12 @@ def _work(parent: Connection, make_engine: MakeEngine, beat_seconds: float, dead
     tell = spaced(send)
     while True:
         task = tasks.get()
+        if stop.due():  # it takes seconds to make an engine
+            send(Stopped())
+            continue
         try:
             engine = engine or make_engine()
         except Exception as error:
-            send(Failure(reason_of(error)))
+            send(report_of(error, task.folder))
             continue
         send(perform(task, engine, stop=stop, on_event=tell))
