@@ -20,7 +20,7 @@ from hires_nst.backbones.weights import own_file
 from hires_nst.canvas import Canvas
 from hires_nst.checkpoint import Checkpoints
 from hires_nst.config import Config, StyleImage, to_yaml
-from hires_nst.errors import ConfigError, DamagedFile, InputError, Interrupted, OutputError, ResourceError
+from hires_nst.errors import ConfigError, DamagedFile, DiskFull, InputError, Interrupted, OutputError, ResourceError
 from hires_nst.events import Event, OnEvent
 from hires_nst.job import Job, check_painting, open_job, with_styles
 from hires_nst.kept import Kept
@@ -355,7 +355,7 @@ def check_disk(run: int, output: int, path: Path, picture: Path) -> None:
         run, output: bytes of the run directory and of the picture, at most.
 
     Raises:
-        ResourceError: there is too little room.
+        DiskFull: there is too little room.
     """
     needs: dict[int, tuple[Path, int]] = {}
     for folder, need in ((path, run - run_folder.size(path)), (picture.parent, output)):
@@ -364,9 +364,10 @@ def check_disk(run: int, output: int, path: Path, picture: Path) -> None:
     for folder, need in needs.values():
         free = shutil.disk_usage(folder).free
         if need > free:
-            raise ResourceError(
+            raise DiskFull(
                 f"the run needs up to {need / 1e9:.2f} GB on the disk of {folder}, and {free / 1e9:.2f} GB are free; "
-                "make room, choose another disk with --run-dir, or keep less with --set checkpoint.every=level"
+                "make room, choose another disk with --run-dir, or keep less with --set checkpoint.every=level",
+                folder,
             )
 
 
