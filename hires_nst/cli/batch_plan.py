@@ -43,9 +43,11 @@ class BatchPlan:
 
 def is_batch(content: Path) -> bool:
     """Whether a command line's first argument is a folder or a list of photographs."""
+    if not content.is_file():
+        return content.is_dir()
     from hires_nst.batch.jobs import PICTURES
 
-    return content.is_dir() or (content.is_file() and content.suffix.lower() not in PICTURES)
+    return content.suffix.lower() not in PICTURES
 
 
 def show_batch_plan(
