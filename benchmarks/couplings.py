@@ -11,6 +11,7 @@ from collections.abc import Sequence
 
 from common import PAIRS, extractor, objective_for, picture, report, scores, seams
 
+from hires_nst.backbones.registry import BACKBONES
 from hires_nst.canvas import Canvas
 from hires_nst.config import Config, Loss, Optimizer
 from hires_nst.images import resize_pixels
@@ -20,6 +21,9 @@ from hires_nst.run_size import AUTO_OVERLAP
 from hires_nst.tiles import make_grid
 
 UNTILED = 1 << 20
+SCALE = BACKBONES[Config().model.name].content_scale
+"""By which the default network's content loss counts."""
+
 CONTENT_WEIGHTS = {"mean-covariance": Loss().content_weight, "gram": 0.01}
 """With the default weight, the content error alone decides how far a Gram loss falls, tiled or not."""
 
@@ -121,7 +125,7 @@ def tell(loss: str, sizes: str, rows: Sequence[Sequence[str]]) -> None:
     """Write the table of one style loss."""
     report(
         f"couplings-{loss}",
-        f"Couplings at equal evaluations, {loss}, content weight {CONTENT_WEIGHTS[loss]:g}: {sizes}",
+        f"Couplings at equal evaluations, {loss}, content weight {CONTENT_WEIGHTS[loss]:g} times {SCALE:g}: {sizes}",
         ["content, style", "method", "tiles", "style loss", "content loss", "objective", "seams", "over untiled"],
         rows,
         [
