@@ -222,7 +222,11 @@ buttons.forEach((button, number) => {
   button.addEventListener("click", () => view(number));
   button.closest(".card").querySelector(".compare").addEventListener("dblclick", () => view(number));
 });
-dialog.addEventListener("close", () => { picture = null; buttons[index].focus(); });
+dialog.addEventListener("close", () => {
+  if (dialog.open) return; // the event comes later than the closing: it may be open again
+  picture = null;
+  buttons[index].focus();
+});
 window.addEventListener("resize", () => {
   if (!dialog.open) return;
   resize();
