@@ -31,6 +31,21 @@ class Level:
         return self.rounds * self.steps
 
 
+@dataclass(frozen=True)
+class LevelPlan(Level):
+    """A level with the tiles that it is refined in.
+
+    Attributes:
+        tiles: how many there are.
+        tile_size: the side that they were made with, in pixels.
+        window: the side of the largest tile's window, in pixels.
+    """
+
+    tiles: int
+    tile_size: int
+    window: int
+
+
 def schedule(height: int, width: int, levels: Levels) -> tuple[Level, ...]:
     """The levels of a result of height x width pixels, coarse to fine; the last one has its size.
 

@@ -17,11 +17,11 @@ from hires_nst.config import Init, StyleImage
 from hires_nst.errors import Interrupted, ResourceError
 from hires_nst.events import OnEvent
 from hires_nst.job import Job
-from hires_nst.levels import Level
+from hires_nst.levels import Level, LevelPlan
 from hires_nst.memory import SMALLEST_TILE, is_out_of_memory, release
 from hires_nst.moments import Statistics
 from hires_nst.objective import Objective, content_norms, style_statistics
-from hires_nst.planning import LevelPlan, split_coarse
+from hires_nst.planning import split_coarse
 from hires_nst.refine import Listener, Memory, refine_round
 from hires_nst.sheets import minimum_side
 from hires_nst.tiles import Grid
@@ -73,11 +73,10 @@ def paint(
             next_level, next_round = standing.level + 1, 0
         job.emit(events.RunResumed(str(checkpoints.folder), next_level, next_round))
     finest_told = False
-    for planned in plans:
-        if standing is not None and (planned.index, not standing.finished) <= (standing.level, False):
+    for level in plans:
+        if standing is not None and (level.index, not standing.finished) <= (standing.level, False):
             continue
-        begun = standing if standing is not None and standing.level == planned.index else None
-        level = planned.level
+        begun = standing if standing is not None and standing.level == level.index else None
         began = time.monotonic()
         content = resized(photograph, level.height, level.width, job)
         if canvas is None:
@@ -95,7 +94,7 @@ def paint(
             )
         held, canvas = [canvas], None
         canvas = paint_level(
-            job, planned, len(plans), held, content, [(p, w) for (p, _), w in scaled], checkpoints,
+            job, level, len(plans), held, content, [(p, w) for (p, _), w in scaled], checkpoints,
             begun=begun, memory=memory if begun else Memory(),
         )  # fmt: skip
         job.emit(events.LevelFinished(level.index, len(plans), time.monotonic() - began))
@@ -159,7 +158,8 @@ def paint_level(
         begun: where the level stands, if some of its rounds are done; `held` and `memory` are then from there.
     """
     canvas = held.pop()
-    config, extract, emit, level, size = job.config, job.extract, job.emit, planned.level, planned.tile_size
+    config, extract, emit, size = job.config, job.extract, job.emit, planned.tile_size
+    level: Level = planned
     objective = objective_of(job, planned, content, paintings, checkpoints)
     number = 0
     if begun is not None:

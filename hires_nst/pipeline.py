@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import shutil
 import time
 from collections.abc import Iterator, Sequence
@@ -24,14 +23,14 @@ from hires_nst.errors import ConfigError, DamagedFile, DiskFull, InputError, Int
 from hires_nst.events import Event, OnEvent
 from hires_nst.job import Job, check_painting, open_job, with_styles
 from hires_nst.kept import Kept
+from hires_nst.levels import LevelPlan
 from hires_nst.memory import is_out_of_memory
 from hires_nst.painter import paint
-from hires_nst.planning import LevelPlan, level_plans, run_bytes, seconds_per_megapixel
+from hires_nst.planning import level_plans, run_bytes, seconds_per_megapixel
 from hires_nst.run_folder import RunFolder, opened, resume_command
 from hires_nst.run_record import (
     ANEW,
     Machine,
-    PlannedLevel,
     RunRecord,
     Source,
     check_same,
@@ -249,7 +248,7 @@ class _Run:
             plans = level_plans(job, sheet)
         else:
             check_machine(self.record, _machine(job), path, self.emit)
-            plans = tuple(LevelPlan(**level.model_dump()) for level in self.record.levels)
+            plans = self.record.levels
         check_disk(
             run_bytes(config, plans), sheet.width * sheet.height * 3 * config.output.bit_depth // 8, path, self.output
         )
@@ -257,7 +256,7 @@ class _Run:
             version=VERSION, config=config.model_dump(mode="json"), sources=_sources(self.content, config, path),
             output=self.output.resolve(), output_relative=relative(self.output, path), overwrite=self.overwrite,
             machine=_machine(job), width=sheet.width, height=sheet.height,
-            levels=tuple(PlannedLevel(**dataclasses.asdict(plan)) for plan in plans),
+            levels=plans,
         )  # fmt: skip
         record = record.model_copy(update={"overwrite": self.overwrite})
         if record != self.record:
@@ -310,8 +309,7 @@ class _Run:
                 self.on_event(
                     events.Notice(f"the picture is written, but the run directory cannot be removed: {error}")
                 )
-        plans = tuple(LevelPlan(**level.model_dump()) for level in record.levels)
-        return Result(self.output, record.width, record.height, seconds, plans)
+        return Result(self.output, record.width, record.height, seconds, record.levels)
 
 
 def _remove_part(output: Path, record: RunRecord) -> None:

@@ -14,34 +14,10 @@ from hires_nst.canvas import BYTES_PER_PIXEL
 from hires_nst.config import Config
 from hires_nst.events import OnEvent
 from hires_nst.job import CANVASES, Job, check_painting, open_job, with_styles
-from hires_nst.levels import Level, schedule
+from hires_nst.levels import Level, LevelPlan, schedule
 from hires_nst.memory import free_memory
 from hires_nst.sheets import Sheet, sheet_for
 from hires_nst.tiles import Grid
-
-
-@dataclass(frozen=True)
-class LevelPlan:
-    """What will be done at one level; `window` is the side of the largest tile's window in pixels."""
-
-    index: int
-    width: int
-    height: int
-    rounds: int
-    steps: int
-    tiles: int
-    tile_size: int
-    window: int
-
-    @property
-    def level(self) -> Level:
-        """The level without its tiles."""
-        return Level(self.index, self.height, self.width, self.rounds, self.steps)
-
-    @property
-    def evaluations(self) -> int:
-        """Evaluations of each pixel."""
-        return self.rounds * self.steps
 
 
 @dataclass(frozen=True)
@@ -139,15 +115,13 @@ def level_plans(job: Job, sheet: Sheet) -> tuple[LevelPlan, ...]:
         grid = job.grid(level.height, level.width, size)
         window = max(max(tile.window.height, tile.window.width) for tile in grid.tiles)
         level = split_coarse(level, grid, job.config)
-        plans.append(
-            LevelPlan(level.index, level.width, level.height, level.rounds, level.steps, len(grid.tiles), size, window)
-        )
+        plans.append(LevelPlan(**vars(level), tiles=len(grid.tiles), tile_size=size, window=window))
     return tuple(plans)
 
 
 def run_bytes(config: Config, plans: Sequence[LevelPlan]) -> int:
     """What the run directory takes at most."""
-    return run_size.run_bytes(config, [(plan.level, plan.tile_size) for plan in plans])
+    return run_size.run_bytes(config, [(plan, plan.tile_size) for plan in plans])
 
 
 def split_coarse(level: Level, grid: Grid, config: Config) -> Level:

@@ -16,6 +16,7 @@ from hires_nst import run_folder
 from hires_nst.config import Config, parse_config
 from hires_nst.errors import ConfigError, DamagedFile, HiresNstError, InputError, WeightsError
 from hires_nst.image_files import atomic_write
+from hires_nst.levels import LevelPlan
 
 PROGRAM: Literal["hires-nst"] = "hires-nst"
 FORMAT: Literal[1] = 1
@@ -44,19 +45,6 @@ class Source(_Entry):
     path: Path
     relative: str
     sha256: str
-
-
-class PlannedLevel(_Entry):
-    """A level with the tiles it was planned with; see `planning.LevelPlan`."""
-
-    index: int
-    width: int
-    height: int
-    rounds: int
-    steps: int
-    tiles: int
-    tile_size: int
-    window: int
 
 
 class Machine(_Entry):
@@ -93,7 +81,7 @@ class RunRecord(_Entry):
     machine: Machine
     width: int
     height: int
-    levels: tuple[PlannedLevel, ...]
+    levels: tuple[LevelPlan, ...]
     written: str | None = None
 
     def save(self, folder: run_folder.RunFolder) -> None:
