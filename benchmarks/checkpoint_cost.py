@@ -1,6 +1,6 @@
 """What checkpoints cost on the demo's size (an A6 print at 300 dpi), and how long it takes to go on.
 
-python benchmarks/checkpoint_cost.py [--repeat 2] [--size 1748]
+python benchmarks/checkpoint_cost.py [--repeat 2] [--size 1748] [--set KEY=VALUE ...]
 
 Runs with a checkpoint of every tile and of finished levels only take turns in one process. As machines get faster and
 slower by more than a checkpoint costs, two things are measured inside of a run as well: how long the painting waited
@@ -16,12 +16,12 @@ import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import torch
 from common import ROOT, SAMPLES, report
 
 from hires_nst import Config, events, pipeline, resume, stylize
+from hires_nst.config import gather, parse_config
 from hires_nst.errors import Interrupted
 from hires_nst.job import open_job
 from hires_nst.sheets import Sheet
@@ -70,17 +70,14 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--repeat", type=int, default=2)
     parser.add_argument("--size", type=int, default=1748, help="pixels of the long edge")
+    parser.add_argument("--set", nargs="+", default=[], metavar="KEY=VALUE", help="settings of the picture")
     options = parser.parse_args()
 
     def config(every: str) -> Config:
-        data: dict[str, Any] = {
-            "output": {"long_edge": options.size},
-            "tiles": {"size": 512},
-            "checkpoint": {"every": every},
-        }
-        return Config.model_validate(data)
+        own = [f"output.long_edge={options.size}", "tiles.size=512", f"checkpoint.every={every}"]
+        return parse_config(gather(assignments=[*own, *options.set]))
 
-    pipeline.WriteBehind = Timed  # type: ignore[misc]
+    pipeline.WriteBehind = Timed  # type: ignore[attr-defined]
     rows, resumed = [], 0.0
     (ROOT / "build").mkdir(exist_ok=True)
     with tempfile.TemporaryDirectory(dir=ROOT / "build") as name:
@@ -140,6 +137,7 @@ def main() -> None:
             "Cost: what the painting waited, and the writing thread's share of the processors, of the whole time.",
             "",
             f"Going on in the last level: {resumed:.1f} s until the first step is done, beyond loading the network.",
+            *([f"With the settings {', '.join(options.set)}."] if options.set else []),
         ],
     )
 

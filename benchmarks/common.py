@@ -9,11 +9,10 @@ from pathlib import Path
 
 import torch
 
-from hires_nst.backbones.registry import BACKBONES
-from hires_nst.backbones.weights import load_network
 from hires_nst.canvas import Canvas
 from hires_nst.config import Config
 from hires_nst.images import read_picture, resize_pixels
+from hires_nst.job import autocast_of, choose_device, network_of
 from hires_nst.metrics import seam_visibility
 from hires_nst.objective import Extractor, Objective, content_norms, style_statistics
 from hires_nst.tiles import Grid, make_grid
@@ -33,10 +32,9 @@ def picture(kind: str, name: str, width: int, height: int) -> Canvas:
 
 
 def extractor(config: Config) -> Extractor:
-    """The configured network on the CPU or the first CUDA device."""
-    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    network = load_network(BACKBONES[config.model.name], pooling=config.model.pooling, padding=config.model.padding)
-    return Extractor(network.to(device), device)
+    """The configured network on the configured device, as the program has it."""
+    device = choose_device(config.runtime.device)
+    return Extractor(network_of(config, device), device, autocast=autocast_of(config, device))
 
 
 def forward_grid(canvas: Canvas, size: int = 512) -> Grid:

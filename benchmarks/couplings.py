@@ -8,12 +8,13 @@ from __future__ import annotations
 import argparse
 import time
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 from common import PAIRS, extractor, objective_for, picture, report, scores, seams
 
 from hires_nst.backbones.registry import BACKBONES
 from hires_nst.canvas import Canvas
-from hires_nst.config import Config, Loss, Optimizer
+from hires_nst.config import Config, Coupling, Loss, Optimizer, OptimizerName
 from hires_nst.images import resize_pixels
 from hires_nst.objective import Objective
 from hires_nst.refine import Memory, refine_round
@@ -28,37 +29,35 @@ CONTENT_WEIGHTS = {"mean-covariance": Loss().content_weight, "gram": 0.01}
 """With the default weight, the content error alone decides how far a Gram loss falls, tiled or not."""
 
 
-def refine(
-    objective: Objective,
-    canvas: Canvas,
-    content: Canvas,
-    *,
-    tile: int,
-    coupling: str = "balanced",
-    optimizer: str = "lbfgs",
-    rounds: int = 16,
-    steps: int = 2,
-    remember: bool = True,
-) -> tuple[Canvas, float]:
-    """Refine as a level of the pipeline does; the image and the seconds. Without `remember`, rounds start afresh."""
-    memory = Memory() if remember else None
-    began = time.monotonic()
-    for number in range(rounds):
-        grid = make_grid(
-            canvas.height, canvas.width, size=tile, stride=16, overlap=AUTO_OVERLAP, shifted=number % 2 == 1
-        )
-        canvas, _ = refine_round(
-            canvas,
-            content,
-            objective,
-            grid,
-            measure_grid=make_grid(canvas.height, canvas.width, size=2 * tile, stride=16),
-            coupling=coupling,  # type: ignore[arg-type]
-            optimizer=Optimizer(name=optimizer),  # type: ignore[arg-type]
-            steps=steps,
-            memory=memory,
-        )
-    return canvas, time.monotonic() - began
+@dataclass(frozen=True)
+class Method:
+    """How a level is refined: in tiles of so many pixels, by default as the program does it.
+
+    Without `remember`, each round starts afresh.
+    """
+
+    tile: int
+    coupling: Coupling = "balanced"
+    optimizer: OptimizerName = "lbfgs"
+    rounds: int = 16
+    steps: int = 2
+    remember: bool = True
+
+    def refine(self, objective: Objective, canvas: Canvas, content: Canvas) -> tuple[Canvas, float]:
+        """Refine as a level of the pipeline does; the image and the seconds."""
+        height, width = canvas.height, canvas.width
+        measure_grid = make_grid(height, width, size=2 * self.tile, stride=16)
+        memory = Memory() if self.remember else None
+        began = time.monotonic()
+        for number in range(self.rounds):
+            grid = make_grid(
+                height, width, size=self.tile, stride=16, overlap=AUTO_OVERLAP, shifted=number % 2 == 1
+            )  # fmt: skip
+            canvas, _ = refine_round(
+                canvas, content, objective, grid, measure_grid=measure_grid, coupling=self.coupling,
+                optimizer=Optimizer(name=self.optimizer), steps=self.steps, memory=memory,
+            )  # fmt: skip
+        return canvas, time.monotonic() - began
 
 
 def losses(objective: Objective, style: float, content: float) -> list[str]:
@@ -79,11 +78,11 @@ def main() -> None:
     options = parser.parse_args()
     width, height, tile = options.width, options.height, options.tile
     methods = {
-        "untiled, Adam, 32": {"tile": UNTILED, "optimizer": "adam", "rounds": 1, "steps": 32},
-        "untiled, L-BFGS, 32": {"tile": UNTILED, "rounds": 1, "steps": 32},
-        "**balanced, L-BFGS, 16 x 2** (default)": {"tile": tile},
-        "exact, L-BFGS, 16 x 2": {"tile": tile, "coupling": "exact"},
-        "independent, L-BFGS, 16 x 2": {"tile": tile, "coupling": "independent"},
+        "untiled, Adam, 32": Method(UNTILED, optimizer="adam", rounds=1, steps=32),
+        "untiled, L-BFGS, 32": Method(UNTILED, rounds=1, steps=32),
+        "**balanced, L-BFGS, 16 x 2** (default)": Method(tile),
+        "exact, L-BFGS, 16 x 2": Method(tile, "exact"),
+        "independent, L-BFGS, 16 x 2": Method(tile, "independent"),
     }
     if options.only:
         methods = {name: m for name, m in methods.items() if name.strip("*").startswith(tuple(options.only))}
@@ -100,7 +99,8 @@ def main() -> None:
             half_content = picture("contents", content_name, width // 2, height // 2)
             half_style = picture("styles", style_name, min(1024, width) // 2, min(1024, width) // 2)
             half = objective_for(extract, config, half_content, half_style)
-            start, _ = refine(half, half_content, half_content, tile=UNTILED, rounds=1, steps=options.coarse_steps)
+            coarse = Method(UNTILED, rounds=1, steps=options.coarse_steps)
+            start, _ = coarse.refine(half, half_content, half_content)
             start = Canvas(resize_pixels(start.pixels, width, height))
             objective = objective_for(extract, config, content, style)
             pair = f"{content_name}, {style_name}"
@@ -108,10 +108,10 @@ def main() -> None:
             rows.append([pair, "start", "1", *losses(objective, *first), "", ""])
             untiled = 0.0
             for name, method in methods.items():
-                result, _ = refine(objective, start, content, **method)
+                result, _ = method.refine(objective, start, content)
                 style_loss, content_loss = scores(objective, result, content)
                 seam = seams(result, [plain, shifted])
-                tiled = method["tile"] != UNTILED
+                tiled = method.tile != UNTILED
                 untiled = untiled if tiled else seam
                 over = f"{seam / untiled:.3f}" if tiled and untiled else ""
                 cells = [*losses(objective, style_loss, content_loss), f"{seam:.3f}", over]

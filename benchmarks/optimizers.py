@@ -6,9 +6,10 @@ python benchmarks/optimizers.py [--width 768 --height 512 --tile 128]
 from __future__ import annotations
 
 import argparse
+from functools import partial
 
 from common import PAIRS, extractor, objective_for, picture, report, scores
-from couplings import UNTILED, losses, refine
+from couplings import UNTILED, Method, losses
 
 import hires_nst.optimizers as optimizers
 from hires_nst.canvas import Canvas
@@ -22,33 +23,35 @@ def main() -> None:
     parser.add_argument("--width", type=int, default=768)
     parser.add_argument("--height", type=int, default=512)
     parser.add_argument("--tile", type=int, default=256)
+    parser.add_argument("--pairs", type=int, default=len(PAIRS))
     options = parser.parse_args()
     width, height = options.width, options.height
     config = Config()
     extract = extractor(config)
     whitening = optimizers.WHITENING_POWER
     rows = []
-    for content_name, style_name in PAIRS:
+    for content_name, style_name in PAIRS[: options.pairs]:
         half_content = picture("contents", content_name, width // 2, height // 2)
         half = objective_for(extract, config, half_content, picture("styles", style_name, width // 2, width // 2))
-        start, _ = refine(half, half_content, half_content, tile=UNTILED, rounds=1, steps=80)
+        start, _ = Method(UNTILED, rounds=1, steps=80).refine(half, half_content, half_content)
         start = Canvas(resize_pixels(start.pixels, width, height))
         content = picture("contents", content_name, width, height)
         objective = objective_for(extract, config, content, picture("styles", style_name, width, width))
         count = len(make_grid(height, width, size=options.tile, stride=16).tiles)
-        methods = [(UNTILED, "adam", 0.0, False, 1, 32)]
-        methods += [(UNTILED, "lbfgs", power, False, 1, 32) for power in (0.0, whitening)]
+        untiled = partial(Method, UNTILED, rounds=1, steps=32, remember=False)
+        methods = [(untiled(optimizer="adam"), 0.0), (untiled(), 0.0), (untiled(), whitening)]
         for rounds, steps in ((4, 8), (8, 4), (16, 2), (32, 1)):
-            methods += [(options.tile, "lbfgs", whitening, pair, rounds, steps) for pair in (False, True)]
-        methods.append((options.tile, "lbfgs", 0.0, True, 16, 2))
-        for tile, optimizer, power, pair, rounds, steps in methods:
+            for pair in (False, True):
+                methods.append((Method(options.tile, rounds=rounds, steps=steps, remember=pair), whitening))
+        methods.append((Method(options.tile), 0.0))
+        for method, power in methods:
             optimizers.WHITENING_POWER = power
-            result, seconds = refine(
-                objective, start, content, tile=tile, optimizer=optimizer, rounds=rounds, steps=steps, remember=pair
-            )
-            cells = losses(config, *scores(objective, result, content))
-            about = ["1" if tile == UNTILED else str(count), optimizer, f"{power:g}", "yes" if pair else "no"]
-            rows.append([f"{content_name}, {style_name}", *about, f"{rounds} x {steps}", *cells, f"{seconds:.0f}"])
+            result, seconds = method.refine(objective, start, content)
+            tiles = "1" if method.tile == UNTILED else str(count)
+            about = [tiles, method.optimizer, f"{power:g}", "yes" if method.remember else "no"]
+            about.append(f"{method.rounds} x {method.steps}")
+            cells = losses(objective, *scores(objective, result, content))
+            rows.append([f"{content_name}, {style_name}", *about, *cells, f"{seconds:.0f}"])
             print(rows[-1], flush=True)
     report(
         "optimizers",

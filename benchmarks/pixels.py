@@ -22,11 +22,11 @@ from torch import Tensor
 from hires_nst.backbones.registry import BACKBONES
 from hires_nst.backbones.weights import load_network
 from hires_nst.canvas import Canvas
-from hires_nst.config import Config, Levels, Loss, Optimizer
+from hires_nst.config import Config, Levels, Loss, Optimizer, OptimizerName
 from hires_nst.images import resize_pixels
 from hires_nst.objective import Extractor
 from hires_nst.optimizers import FIRST_CHANGE, GRADIENT_SCALE, Gradient, minimise
-from hires_nst.pixels import change, coefficients
+from hires_nst.pixels import Parametrisation
 from hires_nst.refine import Memory, refine_round, tile_gradient
 from hires_nst.tiles import make_grid
 
@@ -46,7 +46,8 @@ class Pixels:
 
 def laplacian(height: int, width: int) -> Pixels:
     """The program's pyramid, without the whitening that goes with it there."""
-    return Pixels(coefficients(torch.zeros(1, 3, height, width), "laplacian"), change)
+    pyramid = Parametrisation(height, width, "laplacian")
+    return Pixels([torch.zeros(pyramid.length, requires_grad=True)], lambda z: pyramid.change(z[0]))
 
 
 def fourier(height: int, width: int) -> Pixels:
@@ -91,7 +92,7 @@ def descend(start: Tensor, gradient: Gradient, pixels: Pixels, optimizer: Optimi
         method = torch.optim.LBFGS(z, max_iter=1, history_size=optimizer.history, tolerance_grad=0, tolerance_change=0)
         method.param_groups[0]["lr"] = FIRST_CHANGE / float(change)
         for _ in range(steps - 1):
-            method.step(closure)  # type: ignore[arg-type]
+            method.step(closure)  # type: ignore[no-untyped-call]
             method.param_groups[0]["lr"] = optimizer.rate
     return (start + pixels.decode(z)).detach().clamp(0, 1)
 
@@ -155,7 +156,7 @@ def fine(extract: Extractor, config: Config, names: tuple[str, str], size: int) 
     return rows
 
 
-METHODS: dict[str, tuple[str, str, float | None]] = {
+METHODS: dict[str, tuple[str, OptimizerName, float | None]] = {
     "Adam 0.02": ("plain", "adam", 0.02),
     "Adam 0.05": ("plain", "adam", 0.05),
     "Laplacian, Adam 0.01": ("laplacian", "adam", 0.01),
@@ -189,7 +190,7 @@ def main() -> None:
             start = extract.read(content, tile.window)
             gradient = tile_gradient(objective, tile, start, None)
             for method, (kind, name, rate) in METHODS.items():
-                optimizer = Optimizer(name=name, learning_rate=rate)  # type: ignore[arg-type]
+                optimizer = Optimizer(name=name, learning_rate=rate)
                 trace: list[float] = []
                 told = traced(gradient, trace)
                 if kind in ("plain", "program"):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -14,7 +15,7 @@ from hires_nst.backbones.weights import load_network
 from hires_nst.canvas import BYTES_PER_PIXEL, Canvas, Place
 from hires_nst.config import Config, StyleImage
 from hires_nst.errors import ConfigError, InputError
-from hires_nst.events import OnEvent
+from hires_nst.events import OnEvent, ignore
 from hires_nst.kept import Kept, content_key
 from hires_nst.levels import Level
 from hires_nst.memory import automatic_tile_size, free_memory, tile_bytes_per_pixel
@@ -126,25 +127,14 @@ def open_job(
         ConfigError: the device is not there. WeightsError: see `load_network`.
     """
     device = choose_device(config.runtime.device)
-    backbone = BACKBONES[config.model.name]
-
-    def load() -> VGG:
-        model = config.model
-        pooling = backbone.pooling if model.pooling == "auto" else model.pooling
-        network = load_network(backbone, pooling=pooling, padding=model.padding, file=model.weights, on_event=emit)
-        return network.to(device)
-
+    load = partial(network_of, config, device, emit)
     network_key = (model_key(config), str(device)) if kept is not None else None
     network = kept.network(network_key, load) if kept is not None else load()
-    autocast = None
-    if config.runtime.precision == "bfloat16" or (
-        config.runtime.precision == "auto" and device.type == "cuda" and torch.cuda.is_bf16_supported()
-    ):
-        autocast = torch.bfloat16
+    autocast = autocast_of(config, device)
     on_disk = canvas_on_disk(config, sheet)
     return Job(
         config=config,
-        backbone=backbone,
+        backbone=network.backbone,
         extract=Extractor(network, device, torch.float32, autocast, pause),
         place=lambda height, width: Canvas.empty(height, width, on_disk=on_disk),
         on_disk=on_disk,
@@ -154,6 +144,26 @@ def open_job(
         kept=kept,
         kept_key=(network_key, autocast, paintings_key(config)) if kept is not None else None,
     )
+
+
+def network_of(config: Config, device: torch.device, emit: OnEvent = ignore) -> VGG:
+    """The network that the configuration asks for, with its weights, on a device.
+
+    Raises:
+        WeightsError: see `load_network`.
+    """
+    model, backbone = config.model, BACKBONES[config.model.name]
+    pooling = backbone.pooling if model.pooling == "auto" else model.pooling
+    network = load_network(backbone, pooling=pooling, padding=model.padding, file=model.weights, on_event=emit)
+    return network.to(device)
+
+
+def autocast_of(config: Config, device: torch.device) -> torch.dtype | None:
+    """The type that convolutions are computed in on a device; None for float32."""
+    precision = config.runtime.precision
+    if precision == "auto":
+        precision = "bfloat16" if device.type == "cuda" and torch.cuda.is_bf16_supported() else "float32"
+    return torch.bfloat16 if precision == "bfloat16" else None
 
 
 def model_key(config: Config) -> Hashable:

@@ -174,6 +174,11 @@ def test_other_poolings_keep_the_scale_of_max_pooling(pooling: Pooling) -> None:
     assert 0.5 < scales[pooling] / scales["max"] < 2
 
 
+def test_an_unknown_pooling_is_refused() -> None:
+    with pytest.raises(ValueError, match="no pooling 'auto'"):  # a setting; the network has been told which one
+        pooled(torch.zeros((1, 2, 4, 4)), "auto")  # type: ignore[arg-type]
+
+
 def test_the_gradient_of_l2_pooling_is_finite_where_everything_is_zero() -> None:
     x = torch.zeros((1, 2, 4, 4), dtype=torch.float64, requires_grad=True)
     (gradient,) = torch.autograd.grad(pooled(x, "l2").sum(), x)
@@ -228,4 +233,4 @@ def test_weights_of_another_shape_are_refused() -> None:
     weights = {f"{conv.name}.{part}": torch.zeros(1) for conv in TINY.convolutions for part in ("weight", "bias")}
     for given in (weights, {}):
         with pytest.raises(WeightsError, match="lack conv1_1, or have it in another shape"):
-            VGG(TINY, given)
+            VGG(TINY, given, pooling="max")

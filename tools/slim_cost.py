@@ -30,7 +30,7 @@ def vgg19_shape() -> VGG:
         scale = (2 / (9 * conv.in_channels)) ** 0.5
         weights[f"{conv.name}.weight"] = torch.randn(conv.out_channels, conv.in_channels, 3, 3) * scale
         weights[f"{conv.name}.bias"] = torch.zeros(conv.out_channels)
-    return VGG(backbone, weights)
+    return VGG(backbone, weights, pooling=backbone.pooling)
 
 
 def memory(kind: str) -> int:

@@ -41,7 +41,7 @@ class VGG(nn.Module):
         backbone: Backbone,
         weights: Mapping[str, Tensor],
         *,
-        pooling: Pooling = "max",
+        pooling: Pooling,
         padding: Padding = "replicate",
     ) -> None:
         super().__init__()
@@ -106,11 +106,17 @@ class VGG(nn.Module):
 
 
 def pooled(x: Tensor, pooling: Pooling) -> Tensor:
-    """2 x 2 pooling of (B, C, H, W), times its `POOLING_SCALE`; an odd last row or column is dropped."""
+    """2 x 2 pooling of (B, C, H, W), times its `POOLING_SCALE`; an odd last row or column is dropped.
+
+    Raises:
+        ValueError: there is no such pooling.
+    """
     if pooling == "max":
         return F.max_pool2d(x, 2)
     if pooling == "average":
         return F.avg_pool2d(x, 2) * POOLING_SCALE["average"]
-    # The derivative of a root at 0 is infinite; a tiny term under the root keeps dead units' gradients at 0.
-    mean_square = F.avg_pool2d(x.square(), 2)
-    return (4 * mean_square + 1e-12).sqrt() * POOLING_SCALE["l2"]
+    if pooling == "l2":
+        # The derivative of a root at 0 is infinite; a tiny term under the root keeps dead units' gradients at 0.
+        mean_square = F.avg_pool2d(x.square(), 2)
+        return (4 * mean_square + 1e-12).sqrt() * POOLING_SCALE["l2"]
+    raise ValueError(f"there is no pooling {pooling!r}")
