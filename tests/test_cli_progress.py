@@ -36,11 +36,11 @@ def script() -> list[tuple[Event, float]]:
         done = 400 + 800 * number
         if number == 1:  # memory runs out after the first tile, and the round begins again
             steps += [
-                (events.RoundStarted(1, 1, 2, 4, 0.25), done),
+                (events.RoundStarted(1, 1, 2, 4, 0.2), done),
                 (events.TileFinished(1, 1, 0, 4, 0.3, 1.0, 200.0), done + 200),
                 (events.TilesShrunk(1, 1, 64), done + 200),
             ]
-        steps.append((events.RoundStarted(1, number, 2, 4, 0.25), done))
+        steps.append((events.RoundStarted(1, number, 2, 4, 0.25 - 0.05 * number), done))
         for tile in range(4):
             steps.append((events.StepFinished(1, number, tile, 1, 2, 0.4), done + 200 * tile + 100))
             steps.append((events.TileFinished(1, number, tile, 4, 0.3, 1.0, 200.0), done + 200 * tile + 200))
@@ -129,8 +129,28 @@ def test_lines() -> None:
         "level 2/2: 20 x 20 px, 2 x 2 evaluations, 4 tiles",
         "  round 1/2: style loss 0.25 at its start, loss 0.3, 1 min 5 s",
         "note: memory ran out, so what is left of the round is done in tiles of 64 px",
-        "  round 2/2: style loss 0.25 at its start, loss 0.3, 1 min 5 s",
+        "  round 2/2: style loss 0.2 at its start, loss 0.3, 1 min 5 s",
     ]
+
+
+def test_a_round_that_is_told_to_be_finished_when_the_next_is_under_way() -> None:
+    late = [
+        (RUN, 0.0),
+        (events.LevelStarted(1, 2, 20, 20, 2, 2, 4), 400.0),
+        (events.RoundStarted(1, 0, 2, 4, 0.25), 400.0),
+        *((events.TileFinished(1, 0, tile, 4, 0.3, 1.0, 200.0), 600.0 + 200 * tile) for tile in range(4)),
+        (events.RoundStarted(1, 1, 2, 4, 0.2), 1200.0),
+        (events.StepFinished(1, 1, 0, 1, 2, 0.1), 1300.0),
+        (events.RoundFinished(1, 0, 2, 0.3, 65.0), 1300.0),
+    ]
+    written: list[str] = []
+    lines, tally = Lines(written.append), Tally()
+    for event, done in late:
+        lines.update(event)
+        tally.update(event)
+        assert tally.done == done, event
+    assert tally.loss == 0.1
+    assert written[-1] == "  round 1/2: style loss 0.25 at its start, loss 0.3, 1 min 5 s"
 
 
 def test_json_lines(capsys: pytest.CaptureFixture[str]) -> None:

@@ -71,6 +71,8 @@ class Tally:
                 self.tile, self.loss = event.tile, event.loss
                 self._tiles += event.pixel_evaluations
             case events.RoundFinished():
+                if self.round is not None and self.round.round > event.round:
+                    return  # the next one is under way
                 self.loss = event.loss
                 self._rounds = self._level_work() * (event.round + 1) / event.rounds
                 self._tiles = self._steps = 0.0
@@ -160,7 +162,7 @@ class Lines:
 
     def __init__(self, write: Callable[[str], None]) -> None:
         self.write = write
-        self._style_loss: float | None = None
+        self._style: dict[int, float | None] = {}  # by round: one may be told to be finished when the next has begun
         self._tenth = -1
 
     def update(self, event: Event) -> None:
@@ -172,6 +174,7 @@ class Lines:
                     f"{event.content}: {event.width} x {event.height} px in {levels}, {event.model} on {event.device}"
                 )
             case events.LevelStarted():
+                self._style.clear()
                 self.write(
                     f"level {event.index + 1}/{event.count}: {event.width} x {event.height} px, {event.rounds} x "
                     f"{event.steps} evaluations, {event.tiles} tile{'s' if event.tiles != 1 else ''}"
@@ -179,9 +182,10 @@ class Lines:
             case events.RunResumed():
                 self.write(f"going on at level {event.level + 1}, round {event.round + 1}")
             case events.RoundStarted():
-                self._style_loss = event.style_loss
+                self._style[event.round] = event.style_loss
             case events.RoundFinished():
-                style = "" if self._style_loss is None else f"style loss {self._style_loss:.4g} at its start, "
+                value = self._style.get(event.round)
+                style = "" if value is None else f"style loss {value:.4g} at its start, "
                 self.write(
                     f"  round {event.round + 1}/{event.rounds}: {style}loss {event.loss:.4g}, {duration(event.seconds)}"
                 )
