@@ -253,15 +253,18 @@ class Checkpoints:
         with said_plainly(self.folder):
             shutil.rmtree(self.round_folder(level, number), ignore_errors=True)
 
-    def objective(self, level: int) -> tuple[dict[str, Statistics], dict[str, float]] | None:
-        """The paintings' statistics and the photograph's norms, if they are known."""
+    def objective(self, level: int) -> tuple[dict[str, Statistics], dict[str, float], int] | None:
+        """The paintings' statistics, the photograph's norms and the tile size they were measured with, if known."""
         read = self.read(self.level_folder(level) / "objective.safetensors")
-        return None if read is None else (_statistics(read[0]), read[1]["norms"])
+        return None if read is None else (_statistics(read[0]), read[1]["norms"], read[1]["tile_size"])
 
-    def keep_objective(self, level: int, style: Mapping[str, Statistics], norms: Mapping[str, float]) -> None:
+    def keep_objective(
+        self, level: int, style: Mapping[str, Statistics], norms: Mapping[str, float], tile_size: int
+    ) -> None:
         """They were measured."""
         path = self.level_folder(level) / "objective.safetensors"
-        self.write(path, "objective", (level, -1), _arrays(style), {"norms": dict(norms)})
+        about = {"norms": dict(norms), "tile_size": tile_size}
+        self.write(path, "objective", (level, -1), _arrays(style), about)
 
 
 class RoundFolder(Keeper):

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Collection, Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import suppress
 from pathlib import Path, PurePosixPath
+from typing import TypeVar
 
 import psutil
 import torch
@@ -13,6 +14,8 @@ import torch
 from hires_nst.backbones.registry import Backbone, Conv
 from hires_nst.config import Optimizer
 from hires_nst.tiles import LARGEST_TILE as LARGEST_TILE
+
+Value = TypeVar("Value")
 
 SMALLEST_TILE = 64
 """Below this a tile is nearly all overlap."""
@@ -116,6 +119,16 @@ def is_out_of_memory(error: BaseException) -> bool:
         return True
     text = str(error)
     return isinstance(error, RuntimeError) and any(sign in text for sign in _OUT_OF_MEMORY)
+
+
+def unless_memory_runs_out(work: Callable[[], Value]) -> Value | None:
+    """What `work` returns, or None when memory ran out; by then nobody holds on to the error and its tensors."""
+    try:
+        return work()
+    except (RuntimeError, MemoryError) as error:
+        if not is_out_of_memory(error):
+            raise
+    return None
 
 
 def release(device: torch.device) -> None:

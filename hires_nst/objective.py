@@ -30,7 +30,7 @@ class Extractor:
         device: of the tiles.
         dtype: of images, losses and gradients: float32, or float64 where equality is tested.
         autocast: the convolutions' precision when it is lower (torch.bfloat16), else None.
-        before: called before each evaluation; it may raise to end a run between two of them.
+        before: called before each evaluation, and on its way before each layer; it may raise to end a run there.
     """
 
     network: VGG
@@ -46,7 +46,7 @@ class Extractor:
             return {}
         lower = nullcontext() if self.autocast is None else torch.autocast(self.device.type, self.autocast)
         with lower:
-            features: dict[str, Tensor] = self.network(image, layers)
+            features: dict[str, Tensor] = self.network(image, layers, self.before)
         return features
 
     def read(self, canvas: Canvas, rect: Rect) -> Tensor:

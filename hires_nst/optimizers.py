@@ -117,6 +117,13 @@ def minimise(
     return _adam(start.detach(), gradient, optimizer, steps, state, on_step, on_state, snapshot)
 
 
+def make_ready() -> None:
+    """Have torch import what the first step of an optimiser needs: seconds, which are then not that step's."""
+    parameter = torch.zeros(1, requires_grad=True)
+    parameter.grad = torch.ones(1)
+    torch.optim.LBFGS([parameter], max_iter=1).step(lambda: torch.zeros(()))  # type: ignore[no-untyped-call]
+
+
 def whitening(pull: Tensor) -> Tensor:
     """The diagonal scaling that L-BFGS works in, from the first gradient: (1, 3, h, w) to positive (1, 1, h, w).
 

@@ -18,7 +18,7 @@ from hires_nst.errors import Interrupted, ResourceError
 from hires_nst.events import OnEvent
 from hires_nst.job import Job
 from hires_nst.levels import Level, LevelPlan
-from hires_nst.memory import SMALLEST_TILE, is_out_of_memory, release
+from hires_nst.memory import SMALLEST_TILE, release, unless_memory_runs_out
 from hires_nst.moments import Statistics
 from hires_nst.objective import Objective, content_norms, style_statistics
 from hires_nst.planning import split_coarse
@@ -104,23 +104,39 @@ def paint(
 
 def objective_of(
     job: Job, planned: LevelPlan, content: Canvas, paintings: Sequence[tuple[Canvas, float]], checkpoints: Checkpoints
-) -> Objective:
-    """What a level is measured against; its statistics come from the run directory if they are there."""
-    config, extract, size = job.config, job.extract, planned.tile_size
+) -> tuple[Objective, int]:
+    """What a level is measured against, from the run directory if it is there, and the tile size that memory allowed.
+
+    Raises:
+        ResourceError: it allows no tiles that make sense.
+    """
     known = checkpoints.objective(planned.index)
-    if known is None:
-        style = style_targets(job, planned, paintings)
-        norms = content_norms(
-            extract, content, [name for name in config.layers if name in config.loss.active_content_layers],
-            job.measure_grid(planned.height, planned.width, size),
-        )  # fmt: skip
-        checkpoints.keep_objective(planned.index, style, norms)
-    else:
-        style, norms = known
-        style = {layer: statistics.to(extract.device) for layer, statistics in style.items()}
-    return Objective(
-        extract=extract, loss=config.loss, style=style, content_norms=norms, height=planned.height, width=planned.width
-    )
+    while known is None:
+        measured = unless_memory_runs_out(partial(_measured, job, planned, content, paintings))
+        if measured is None:
+            release(job.extract.device)
+            grid = job.grid(planned.height, planned.width, planned.tile_size)
+            planned = replace(planned, tile_size=smaller_tiles(planned.tile_size, grid, job.stride))
+            job.emit(events.TilesShrunk(planned.index, 0, planned.tile_size))
+            continue
+        known = *measured, planned.tile_size
+        checkpoints.keep_objective(planned.index, *known)
+    style, norms, size = known
+    objective = Objective(
+        extract=job.extract, loss=job.config.loss,
+        style={layer: statistics.to(job.extract.device) for layer, statistics in style.items()},
+        content_norms=norms, height=planned.height, width=planned.width,
+    )  # fmt: skip
+    return objective, size
+
+
+def _measured(
+    job: Job, planned: LevelPlan, content: Canvas, paintings: Sequence[tuple[Canvas, float]]
+) -> tuple[dict[str, Statistics], dict[str, float]]:
+    """The paintings' statistics and the norms of the photograph's activations, by layer."""
+    active = [name for name in job.config.layers if name in job.config.loss.active_content_layers]
+    grid = job.measure_grid(planned.height, planned.width, planned.tile_size)
+    return style_targets(job, planned, paintings), content_norms(job.extract, content, active, grid)
 
 
 def style_targets(job: Job, planned: LevelPlan, paintings: Sequence[tuple[Canvas, float]]) -> dict[str, Statistics]:
@@ -158,9 +174,9 @@ def paint_level(
         begun: where the level stands, if some of its rounds are done; `held` and `memory` are then from there.
     """
     canvas = held.pop()
-    config, extract, emit, size = job.config, job.extract, job.emit, planned.tile_size
-    level: Level = planned
-    objective = objective_of(job, planned, content, paintings, checkpoints)
+    config, extract, emit = job.config, job.extract, job.emit
+    objective, size = objective_of(job, planned, content, paintings, checkpoints)
+    level = split_coarse(planned, job.grid(planned.height, planned.width, size), config)
     number = 0
     if begun is not None:
         number, size = begun.round + 1, begun.size
@@ -176,7 +192,6 @@ def paint_level(
         shifted = config.tiles.shift and number % 2 == 1
         grid = job.grid(level.height, level.width, size, shifted=shifted)
         began = time.monotonic()
-        painted: tuple[Canvas, float] | None = None
         geometry = {
             "size": size, "rounds": level.rounds, "steps": level.steps, "overlap": job.overlap, "stride": job.stride,
             "rows": list(grid.row_cuts), "columns": list(grid.column_cuts),
@@ -184,22 +199,21 @@ def paint_level(
         keeper = RoundFolder(checkpoints, level.index, number, geometry, extract.device)
         try:
             with torch.enable_grad():
-                painted = refine_round(
-                    canvas, content, objective, grid,
-                    measure_grid=job.measure_grid(level.height, level.width, size),
-                    coupling=config.tiles.coupling, optimizer=config.optimizer, steps=level.steps,
-                    memory=memory if number < level.rounds - 1 or memory.canvases else None,
-                    listener=_listener(emit, level, number, grid, exact=config.tiles.coupling == "exact"),
-                    keeper=keeper,
+                painted = unless_memory_runs_out(
+                    partial(
+                        refine_round, canvas, content, objective, grid,
+                        measure_grid=job.measure_grid(level.height, level.width, size),
+                        coupling=config.tiles.coupling, optimizer=config.optimizer, steps=level.steps,
+                        memory=memory if number < level.rounds - 1 or memory.canvases else None,
+                        listener=_listener(emit, level, number, grid, exact=config.tiles.coupling == "exact"),
+                        keeper=keeper,
+                    )
                 )  # fmt: skip
         except Interrupted:
             keeper.save_latest()
             raise
-        except (RuntimeError, MemoryError) as error:
-            if not is_out_of_memory(error):
-                raise
-        if painted is None:  # not inside the `except`, where the error still holds on to the tile's tensors
-            keeper.forget_latest()  # as does this
+        if painted is None:
+            keeper.forget_latest()  # which holds on to the tile's tensors
             keeper.settle()
             release(extract.device)
             smaller = smaller_tiles(keeper.size, grid, job.stride)

@@ -7,6 +7,7 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Literal
 
@@ -24,7 +25,8 @@ from hires_nst.events import Event, OnEvent
 from hires_nst.job import Job, check_painting, open_job, with_styles
 from hires_nst.kept import Kept
 from hires_nst.levels import LevelPlan
-from hires_nst.memory import is_out_of_memory
+from hires_nst.memory import is_out_of_memory, unless_memory_runs_out
+from hires_nst.optimizers import make_ready
 from hires_nst.painter import paint
 from hires_nst.planning import level_plans, run_bytes, seconds_per_megapixel
 from hires_nst.run_folder import RunFolder, opened, resume_command
@@ -275,8 +277,11 @@ class _Run:
         with WriteBehind() as writer:
             checkpoints = Checkpoints(path, config.checkpoint, self.emit, self.pause, writer, resumed=resumed)
             if self.stop.deadline is not None:  # which the first step is to keep as well
+                make_ready()
+                self.pause()
                 side = min(MEASURED_SIDE, *(plan.window for plan in plans))
-                checkpoints.pace.step = seconds_per_megapixel(job, side) / 1e6
+                guess = unless_memory_runs_out(partial(seconds_per_megapixel, job, side))
+                checkpoints.pace.step = (guess or 0.0) / 1e6
             canvas = paint(job, plans, photograph, paintings, checkpoints)
         return self._written(record, sheet, canvas, alpha)
 

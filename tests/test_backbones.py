@@ -229,6 +229,32 @@ def test_layers_beyond_the_deepest_one_are_not_evaluated_and_the_weights_are_fro
     assert not any(parameter.requires_grad for parameter in network.parameters())
 
 
+def test_an_evaluation_can_be_ended_before_each_layer_forwards_and_backwards() -> None:
+    network, image = tiny_network(), smooth_image(32, 32).requires_grad_()
+    calls: list[int] = []
+
+    def between() -> None:
+        if len(calls) == last:
+            raise KeyboardInterrupt
+        calls.append(len(calls))
+
+    def evaluate() -> torch.Tensor:
+        calls.clear()
+        features = network(image, TINY.layer_names, between)
+        (gradient,) = torch.autograd.grad(torch.stack([f.sum() for f in features.values()]).sum(), image)
+        return gradient
+
+    last = -1
+    whole, layers = evaluate(), len(TINY.convolutions)
+    assert len(calls) == 2 * layers
+    for last in range(2 * layers):
+        with pytest.raises(KeyboardInterrupt):
+            evaluate()
+        assert len(calls) == last
+    last = -1
+    assert torch.equal(evaluate(), whole)
+
+
 def test_weights_of_another_shape_are_refused() -> None:
     weights = {f"{conv.name}.{part}": torch.zeros(1) for conv in TINY.convolutions for part in ("weight", "bias")}
     for given in (weights, {}):

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import copy
+import subprocess
+import sys
 from collections.abc import Callable
 from typing import Any
 
@@ -228,3 +230,20 @@ def test_a_step_that_is_broken_off_leaves_the_snapshot_of_the_one_before(optimiz
     snapshot = latest[-1]()
     assert snapshot.step == 4
     assert torch.equal(minimise(image(0), evaluate, optimizer=optimizer, steps=8, snapshot=snapshot), whole)
+
+
+@pytest.mark.parametrize("name", ["lbfgs", "adam"])
+def test_the_first_step_imports_nothing_when_all_is_made_ready(name: str) -> None:
+    code = f"""
+import sys, torch
+from hires_nst.config import Optimizer
+from hires_nst.optimizers import make_ready, minimise
+make_ready()
+before, optimizer = set(sys.modules), Optimizer(name="{name}")
+minimise(torch.rand(1, 3, 8, 8), lambda x: (x.square().sum(), 2 * x.detach()), optimizer=optimizer, steps=3)
+print(len(before), sorted(set(sys.modules) - before))
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=120)
+    count, added = done.stdout.split(" ", 1)
+    assert int(count) > 500
+    assert added.strip() == "[]"

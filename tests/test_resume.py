@@ -748,6 +748,34 @@ def test_a_run_whose_memory_ran_out_goes_on_with_the_tiles_it_had(
         out.unlink()
 
 
+def test_memory_that_runs_out_while_the_paintings_are_measured(
+    inputs: Path, out: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from hires_nst.objective import style_statistics
+
+    def fails(extract: Any, paintings: Any, layers: Any, grid_for: Any) -> Any:
+        if any(tile.window.area > 64 * 64 for painting, _ in paintings for tile in grid_for(painting).tiles):
+            raise RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate 9 bytes")
+        return style_statistics(extract, paintings, layers, grid_for)
+
+    config = settings(tiles={"size": 64})
+    monkeypatch.setattr("hires_nst.painter.SMALLEST_TILE", 16)
+    monkeypatch.setattr("hires_nst.painter.style_statistics", fails)
+    seen = stylize(inputs, tmp_path / "whole.png", config)
+    shrunk = {event.level: event.size for event in of(seen, events.TilesShrunk)}
+    assert max(shrunk) == 1
+    assert all(event.tiles > 1 for event in of(seen, events.RoundStarted) if event.level in shrunk)
+    first = interrupted(inputs, out, events.TileFinished, 1, config)
+    monkeypatch.setattr("hires_nst.painter.style_statistics", style_statistics)  # memory is there again
+    again = resume(run_of(out))
+    tiles = {
+        number: {e.tiles for e in of(told, events.RoundStarted) if e.level == 0}
+        for number, told in enumerate((first, again, seen))
+    }
+    assert tiles[0] == tiles[2]
+    assert tiles[1] <= tiles[2]
+
+
 @pytest.mark.parametrize("optimizer", ["lbfgs", "adam"])
 def test_memory_that_runs_out_in_the_middle_of_a_round_costs_one_tile(
     optimizer: str, inputs: Path, out: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

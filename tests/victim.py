@@ -96,18 +96,14 @@ class Outcome:
 
 
 def serve() -> None:
-    import torch
-
     import hires_nst.cli.signals
+    import hires_nst.optimizers
     import hires_nst.pipeline
 
     assert hires_nst.cli.signals is not None
     assert hires_nst.pipeline is not None
     # The first step of an optimiser imports half of torch. No autograd here: its engine does not survive a fork.
-    parameter = torch.zeros(1, requires_grad=True)
-    parameter.grad = torch.ones(1)
-    torch.optim.LBFGS([parameter], max_iter=1).step(lambda: torch.zeros(()))
-    torch.optim.Adam([parameter]).step()
+    hires_nst.optimizers.make_ready()
     for line in sys.stdin:
         what = json.loads(line)
         told = Path(f"/tmp/victim-{os.getpid()}.told")

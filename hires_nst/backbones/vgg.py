@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from typing import Literal
 
 import torch
@@ -67,12 +67,16 @@ class VGG(nn.Module):
         self.eval()
         self.to(memory_format=torch.channels_last)
 
-    def forward(self, image: Tensor, layers: Collection[str]) -> dict[str, Tensor]:
+    def forward(
+        self, image: Tensor, layers: Collection[str], between: Callable[[], None] = lambda: None
+    ) -> dict[str, Tensor]:
         """Activations after the rectifier.
 
         Args:
             image: (1, 3, H, W), sRGB in [0, 1].
             layers: names such as `conv4_2`, each one of `backbone.layer_names`.
+            between: called before each convolution, and before its backward pass where there is one; what it raises
+                ends the evaluation there.
 
         Returns:
             Layer name to (1, C, H // stride, W // stride).
@@ -92,7 +96,10 @@ class VGG(nn.Module):
             if wanted <= features.keys():
                 break
             if isinstance(step, Conv):
+                between()
                 x = F.relu(self.convolutions[step.name](self._pad(x)))
+                if x.requires_grad:
+                    x.register_hook(lambda _: between())  # type: ignore[no-untyped-call]
                 if step.name in wanted:
                     features[step.name] = x
             else:
