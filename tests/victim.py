@@ -106,7 +106,7 @@ def serve() -> None:
     # The first step of an optimiser imports half of torch. No autograd here: its engine does not survive a fork.
     parameter = torch.zeros(1, requires_grad=True)
     parameter.grad = torch.ones(1)
-    torch.optim.LBFGS([parameter], max_iter=1).step(lambda: torch.zeros(()))
+    torch.optim.LBFGS([parameter], max_iter=1).step(lambda: torch.zeros(()))  # type: ignore[no-untyped-call]
     torch.optim.Adam([parameter]).step()
     for line in sys.stdin:
         what = json.loads(line)
@@ -278,12 +278,12 @@ def lie_in_wait(point: str, number: int) -> Callable[[str, Any], None]:
             here("removal")
         unlink = Path.unlink
 
-        def removed(path: Path, **options: Any) -> None:
+        def removed(path: Path, missing_ok: bool = False) -> None:
             if path == self.record and path.exists():
                 here("removal-record")
-            unlink(path, **options)
+            unlink(path, missing_ok)
 
-        Path.unlink = removed  # type: ignore[method-assign]
+        Path.unlink = removed  # type: ignore[assignment, method-assign]
         clear(self)
         Path.unlink = unlink  # type: ignore[method-assign]
 
