@@ -7,8 +7,8 @@ import pytest
 import torch
 from hypothesis import settings
 
-from hires_nst.backbones.registry import Backbone, Weights
-from hires_nst.backbones.vgg import VGG
+from hires_nst.backbones.registry import Backbone, Pooling, Weights
+from hires_nst.backbones.vgg import VGG, Padding
 from hires_nst.canvas import Canvas
 
 settings.register_profile("repeatable", deadline=None, derandomize=True, max_examples=60)
@@ -27,7 +27,9 @@ TINY = Backbone(
 )
 
 
-def tiny_network(*, pooling: str = "max", padding: str = "replicate", dtype: torch.dtype = torch.float64) -> VGG:
+def tiny_network(
+    *, pooling: Pooling = "max", padding: Padding = "replicate", dtype: torch.dtype = torch.float64
+) -> VGG:
     """A network of random weights whose activations neither vanish nor explode."""
     generator = torch.Generator().manual_seed(1)
     weights = {}

@@ -148,7 +148,7 @@ def test_features_are_those_of_the_same_network_written_down_plainly() -> None:
             x = nn.MaxPool2d(2)(x)
         for index in range(1, len(widths) + 1):
             conv = network.convolutions[f"conv{block}_{index}"]
-            x = nn.functional.conv2d(x, conv.weight, conv.bias, padding=1).relu()
+            x = nn.functional.conv2d(x, conv.get_parameter("weight"), conv.get_parameter("bias"), padding=1).relu()
             expected[f"conv{block}_{index}"] = x
     features = network(image, TINY.layer_names)
     assert list(features) == list(TINY.layer_names)
@@ -197,7 +197,8 @@ def test_padding_changes_the_rim_only(padding: Padding) -> None:
 
 def test_replicate_padding_sees_no_edge_in_an_even_picture() -> None:
     even = torch.full((1, 3, 32, 32), 0.7, dtype=torch.float64)
-    for padding, flat in (("replicate", True), ("reflect", True), ("zeros", False)):
+    paddings: dict[Padding, bool] = {"replicate": True, "reflect": True, "zeros": False}
+    for padding, flat in paddings.items():
         feature = tiny_network(padding=padding)(even, {"conv2_1"})["conv2_1"]
         assert torch.allclose(feature, feature[:, :, 5:6, 5:6].expand_as(feature)) is flat
 

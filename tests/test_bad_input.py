@@ -21,6 +21,9 @@ from PIL import Image
 from test_cli_commands import ROOT, run
 
 from hires_nst.backbones import weights
+from hires_nst.backbones.registry import BACKBONES
+
+Arguments = list[str | Path]
 
 SMALL = ("--size", "32", "--set", "levels.coarse_steps=2", "--set", "levels.min_size=16")
 
@@ -49,7 +52,7 @@ def results(tmp_path: Path) -> Path:
     return folder
 
 
-def refused(code: int, *sentences: str, arguments: list[str | Path], results: Path) -> str:
+def refused(code: int, *sentences: str, arguments: Arguments, results: Path) -> str:
     """Run `stylize`, and check that it ends as it should; what it said."""
     before = {path.name: path.read_bytes() for path in results.iterdir() if path.is_file()}
     result = run("stylize", *arguments, *SMALL)
@@ -110,13 +113,13 @@ def test_a_picture_that_is_none(name: str, role: str, inputs: Path, results: Pat
 @pytest.mark.parametrize("name", ["missing.png", "text.jpg", "cut.png"])
 def test_a_start_that_is_no_picture(name: str, inputs: Path, results: Path) -> None:
     bad = broken_picture(name, inputs)
-    arguments = [inputs / "photo.png", inputs / "painting.jpg", "-o", results / "o.png"]
+    arguments: Arguments = [inputs / "photo.png", inputs / "painting.jpg", "-o", results / "o.png"]
     settings = ["--set", "init.kind=file", "--set", f"init.file={bad}"]
     refused(3, name, BROKEN[name], arguments=[*arguments, *settings], results=results)
 
 
 def test_a_picture_with_more_pixels_than_is_allowed(inputs: Path, results: Path) -> None:
-    arguments = [inputs / "photo.png", inputs / "painting.jpg", "-o", results / "o.png"]
+    arguments: Arguments = [inputs / "photo.png", inputs / "painting.jpg", "-o", results / "o.png"]
     refused(
         3, "photo.png has 64 x 48 pixels", "more than the limit of 0.001 megapixels", "raise images.max_megapixels",
         arguments=[*arguments, "--set", "images.max_megapixels=0.001"], results=results,
@@ -173,7 +176,7 @@ def test_a_painting_with_transparent_pixels(inputs: Path, results: Path) -> None
 def test_settings_that_are_not_possible(arguments: list[str], sentence: str, inputs: Path, results: Path) -> None:
     size = next((pair for pair in ("--size",) if pair in arguments), None)
     small = SMALL[2:] if size or "--print" in arguments or "--scale" in arguments else SMALL
-    files = [inputs / "photo.png", inputs / "painting.jpg", "-o", results / "o.png"]
+    files: Arguments = [inputs / "photo.png", inputs / "painting.jpg", "-o", results / "o.png"]
     result = run("stylize", *files, *small, *arguments)
     assert (result.exit_code, result.stderr.count("\n")) == (2, 1), result.output
     assert sentence in result.stderr
@@ -193,7 +196,7 @@ def test_settings_that_are_not_possible(arguments: list[str], sentence: str, inp
 )
 def test_a_configuration_file_with_a_mistake(text: str, code: int, sentence: str, inputs: Path, results: Path) -> None:
     (inputs / "c.yaml").write_text(text)
-    files: list[str | Path] = [inputs / "photo.png", "-o", results / "o.png", "-c", inputs / "c.yaml"]
+    files: Arguments = [inputs / "photo.png", "-o", results / "o.png", "-c", inputs / "c.yaml"]
     if "styles" not in text:
         files.insert(1, inputs / "painting.jpg")
     refused(code, sentence, arguments=files, results=results)
@@ -201,7 +204,7 @@ def test_a_configuration_file_with_a_mistake(text: str, code: int, sentence: str
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="this machine has CUDA")
 def test_cuda_without_cuda(inputs: Path, results: Path) -> None:
-    files = [inputs / "photo.png", inputs / "painting.jpg", "-o", results / "o.png"]
+    files: Arguments = [inputs / "photo.png", inputs / "painting.jpg", "-o", results / "o.png"]
     refused(2, "torch finds no CUDA device here", arguments=[*files, "--device", "cuda"], results=results)
 
 
@@ -225,7 +228,7 @@ def test_a_result_that_cannot_be_written(
 ) -> None:
     (results / "here.png").write_bytes(b"precious")
     (results / "sub.png").mkdir()
-    arguments = [inputs / "photo.png", inputs / "painting.jpg", "-o", results / name, *options]
+    arguments: Arguments = [inputs / "photo.png", inputs / "painting.jpg", "-o", results / name, *options]
     refused(2, sentence, arguments=arguments, results=results)
 
 
@@ -233,7 +236,7 @@ def test_a_folder_without_permission(inputs: Path, results: Path, monkeypatch: p
     # Not with chmod: nothing is forbidden to root.
     allowed = os.access
     monkeypatch.setattr(os, "access", lambda path, mode: Path(path) != results and allowed(path, mode))
-    arguments = [inputs / "photo.png", inputs / "painting.jpg", "-o", results / "o.png"]
+    arguments: Arguments = [inputs / "photo.png", inputs / "painting.jpg", "-o", results / "o.png"]
     refused(2, f"the folder {results} may not be written to", arguments=arguments, results=results)
 
 
@@ -246,7 +249,7 @@ def test_permission_lost_during_the_run(inputs: Path, results: Path, monkeypatch
         return replaced(self, target)
 
     monkeypatch.setattr(Path, "replace", replace)
-    arguments = [inputs / "photo.png", inputs / "painting.jpg", "-o", results / "o.png"]
+    arguments: Arguments = [inputs / "photo.png", inputs / "painting.jpg", "-o", results / "o.png"]
     refused(2, "o.png may not be written", arguments=arguments, results=results)
 
 
@@ -258,7 +261,7 @@ def test_no_space_left_while_writing(suffix: str, inputs: Path, results: Path, m
     monkeypatch.setattr(os, "fsync", fsync)
     out = results / f"o{suffix}"
     out.write_bytes(b"precious")
-    arguments = [inputs / "photo.png", inputs / "painting.jpg", "-o", out, "--overwrite"]
+    arguments: Arguments = [inputs / "photo.png", inputs / "painting.jpg", "-o", out, "--overwrite"]
     refused(4, "no space left on the disk", arguments=arguments, results=results)
 
 
@@ -273,7 +276,7 @@ def test_weights_that_cannot_be_downloaded(
 
     monkeypatch.setenv("TORCH_HOME", str(tmp_path / "home"))
     monkeypatch.setattr(urllib.request, "urlopen", nobody)
-    arguments = [inputs / "photo.png", inputs / "painting.jpg", "-o", results / "o.png", "--model", "vgg19"]
+    arguments: Arguments = [inputs / "photo.png", inputs / "painting.jpg", "-o", results / "o.png", "--model", "vgg19"]
     refused(
         5, "could not be downloaded", "Name or service not known", "--model vgg19-slim", "models import FILE",
         "TORCH_HOME", arguments=arguments, results=results,
@@ -288,15 +291,15 @@ def test_damaged_weights_in_the_cache(
     file = tmp_path / "home" / "hub" / "checkpoints" / "vgg19-dcbb9e9d.pth"
     file.parent.mkdir(parents=True)
     file.write_bytes(b"half a file")
-    arguments = [inputs / "photo.png", inputs / "painting.jpg", "-o", results / "o.png", "--model", "vgg19"]
+    arguments: Arguments = [inputs / "photo.png", inputs / "painting.jpg", "-o", results / "o.png", "--model", "vgg19"]
     refused(5, file.name, arguments=arguments, results=results)
 
 
 def test_damaged_bundled_weights(inputs: Path, results: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     damaged = tmp_path / "vgg19-slim.safetensors"
-    damaged.write_bytes(weights.bundled_file(weights.BACKBONES["vgg19-slim"]).read_bytes()[:-1000])
+    damaged.write_bytes(weights.bundled_file(BACKBONES["vgg19-slim"]).read_bytes()[:-1000])
     monkeypatch.setattr(weights, "bundled_file", lambda backbone: damaged)
-    arguments = [inputs / "photo.png", inputs / "painting.jpg", "-o", results / "o.png"]
+    arguments: Arguments = [inputs / "photo.png", inputs / "painting.jpg", "-o", results / "o.png"]
     refused(5, "vgg19-slim.safetensors", arguments=arguments, results=results)
 
 

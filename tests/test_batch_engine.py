@@ -17,12 +17,12 @@ from test_pipeline import save
 
 from hires_nst import events
 from hires_nst.batch.engine import PaintingEngine
+from hires_nst.batch.rows import Outcome
 from hires_nst.batch.tasks import (
     EVENTS,
     Busy,
     Failure,
     NoRoom,
-    Outcome,
     Stopped,
     Task,
     perform,

@@ -194,7 +194,7 @@ def test_folders_that_may_not_be_read_are_left_out(
         return plain_scandir(path)
 
     monkeypatch.setattr(Path, "stat", stat)
-    monkeypatch.setattr(batch_jobs.os, "scandir", scandir)
+    monkeypatch.setattr(os, "scandir", scandir)
     found = jobs_of(photos, tmp_path / "out", style, recursive=recursive)
     assert outputs(found) == ["a-style.png", "sub/d-style.png"][: 1 + recursive]
     assert found.left_out == {"folders that may not be read": 1 + recursive}

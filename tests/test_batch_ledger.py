@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import random
+import shutil
 import sqlite3
 import subprocess
 import sys
@@ -21,7 +22,6 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from hires_nst.batch import ledger as ledger_module
-from hires_nst.batch import rows as rows_module
 from hires_nst.batch.ledger import Ledger
 from hires_nst.batch.marks import Mark, mark, unchanged
 from hires_nst.batch.rows import (
@@ -368,7 +368,7 @@ def test_a_full_disk(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(("free", "kind"), [(0, DiskFull), (1 << 30, HiresNstError)])
 def test_an_error_of_the_disk(free: int, kind: type, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(rows_module.shutil, "disk_usage", lambda _: SimpleNamespace(free=free))
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: SimpleNamespace(free=free))
     with pytest.raises(HiresNstError) as error, said_plainly(tmp_path / "ledger.sqlite", "written"):
         raise sqlite3.OperationalError("disk I/O error")
     assert type(error.value) is kind

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import sys
 import threading
@@ -32,7 +33,7 @@ try:
     import ray
     from ray.cluster_utils import Cluster
 except ImportError:
-    ray = None
+    ray = None  # type: ignore[assignment]
 
 needs_ray = pytest.mark.skipif(ray is None, reason="Ray is not installed; pip install 'hires-nst[cluster]' brings it")
 HERE = Path(__file__).parent
@@ -47,12 +48,12 @@ def cluster() -> Iterator[Any]:
     os.environ["PYTHONPATH"] = os.pathsep.join(paths)  # what the workers on the nodes find
     made = Cluster(initialize_head=True, head_node_args={"num_cpus": 0, "include_dashboard": False})
     made.add_node(num_cpus=2, num_gpus=2, include_dashboard=False)  # as far as Ray knows
-    ray.init(address=made.address, log_to_driver=False, logging_level="ERROR")
+    ray.init(address=made.address, log_to_driver=False, logging_level=logging.ERROR)
     try:
         yield made
     finally:
         ray.shutdown()
-        made.shutdown()
+        made.shutdown()  # type: ignore[no-untyped-call]
         if before is None:
             del os.environ["PYTHONPATH"]
         else:

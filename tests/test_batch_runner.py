@@ -23,7 +23,7 @@ import pytest
 from batch_fakes import FakeEngine, Seen, check_agreement, jobs_of, make_inputs, rows, run, run_with, times_done
 from PIL import Image
 
-from hires_nst.batch import room, workers
+from hires_nst.batch import room
 from hires_nst.batch.events import (
     BatchFinished,
     BatchStarted,
@@ -37,9 +37,10 @@ from hires_nst.batch.events import (
 from hires_nst.batch.executor import News
 from hires_nst.batch.ledger import Ledger
 from hires_nst.batch.orders import stored
-from hires_nst.batch.rows import STATES
+from hires_nst.batch.rows import STATES, reading
 from hires_nst.batch.tasks import LOGS, Failure, Painted, Task
 from hires_nst.batch.workers import Pool, cuda_devices, devices
+from hires_nst.config import load_config
 from hires_nst.errors import HiresNstError, OutputError, ResourceError
 from hires_nst.events import Event, OnEvent, json_line
 from hires_nst.report.render import write_report
@@ -128,7 +129,7 @@ def test_a_name_that_is_not_utf8(tmp_path: Path) -> None:
     again = Seen()
     run(photos, out, on_event=again.append)
     assert [type(event) for event in again] == [BatchStarted, BatchFinished]
-    with batch_fakes.reading(out) as database:  # as `hires-nst resume` does
+    with reading(out) as database:  # as `hires-nst resume` does
         jobs, _ = stored(database, out)
     assert run(photos, out, jobs=jobs, retry_failed=True).counts["done"] == 2
 
@@ -220,10 +221,9 @@ def test_another_painting_changes_all(tmp_path: Path) -> None:
 
 def test_other_settings_change_all(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     photos, out = paint_three(tmp_path)
-    plain = batch_fakes.load_config
 
     def load(*, overrides: list[dict[str, Any]]) -> Any:
-        return plain(overrides=[*overrides, {"loss": {"content_weight": 0.5}}])
+        return load_config(overrides=[*overrides, {"loss": {"content_weight": 0.5}}])
 
     monkeypatch.setattr(batch_fakes, "load_config", load)
     seen = Seen()
@@ -317,7 +317,7 @@ def test_a_worker_that_hangs_is_killed(tmp_path: Path) -> None:
     assert rows(out)["p0-style.png"].attempts == 2
 
 
-class Broken:
+class Broken(FakeEngine):
     """An engine that cannot be made."""
 
     def __init__(self) -> None:
@@ -355,13 +355,13 @@ def test_no_room_on_the_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
     assert room.needed(jobs, out, workers=1) == need
     assert room.needed(jobs, out, workers=2) == need + room.run_bytes(jobs[1])
     usage = shutil.disk_usage(tmp_path)
-    monkeypatch.setattr(room.shutil, "disk_usage", lambda _: usage._replace(free=need - 1))
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: usage._replace(free=need - 1))
     with pytest.raises(ResourceError, match="free some, choose another folder") as error:
         run(photos, out)
     assert error.value.exit_code == 4
     assert not list(out.glob("*.png"))
     assert set(states(out).values()) == {"waiting"}
-    monkeypatch.setattr(room.shutil, "disk_usage", lambda _: usage._replace(free=need))
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: usage._replace(free=need))
     room.check_room(jobs, out, workers=1)
 
 
@@ -564,13 +564,18 @@ def done_so_far(out: Path) -> int:
     return sum(path.suffix == ".png" for path in out.glob("*")) if out.exists() else 0
 
 
+def wait_for_another(out: Path) -> None:
+    before = done_so_far(out)
+    wait_until(lambda: done_so_far(out) > before)
+
+
 def test_two_batches_at_once_share_the_work(tmp_path: Path, started: list[subprocess.Popen[bytes]]) -> None:
     photos, out = make_inputs(tmp_path, 150), tmp_path / "out"
     started += [start(photos, out, seconds=0.02, lease=20) for _ in range(2)]
     assert [process.wait(60) for process in started] == [0, 0]
     check_agreement(photos, out, jobs_of(photos, out).jobs)
     assert {row.attempts for row in rows(out).values()} == {1}
-    with batch_fakes.reading(out) as database:
+    with reading(out) as database:
         owners = database.execute("SELECT owner, count(*) FROM changes WHERE state = 'done' GROUP BY owner").fetchall()
     assert len(owners) == 2
 
@@ -608,8 +613,7 @@ def test_deaths_of_workers_and_parents_at_random_moments(
     while kills < 20:
         parent = start(photos, out, workers=2, seconds=0.02, lease=0.6)
         started.append(parent)
-        before = done_so_far(out)
-        wait_until(lambda before=before: done_so_far(out) > before)
+        wait_for_another(out)
         for _ in range(3):  # two workers, then the parent
             time.sleep(moments.uniform(0, 0.25))
             assert parent.poll() is None, "the batch was over too soon"
@@ -657,7 +661,7 @@ def test_cuda_devices_without_torch(
 
 
 def test_devices_without_cuda(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(workers.shutil, "which", lambda _: None)
+    monkeypatch.setattr(shutil, "which", lambda _: None)
     assert devices("auto") == ["auto"]
 
 

@@ -6,6 +6,7 @@ import io
 import json
 import os
 import shlex
+import shutil
 import signal
 import struct
 import subprocess
@@ -156,9 +157,9 @@ def test_a_night_with_good_and_bad_files(tmp_path: Path) -> None:
     result = run(*shlex.split(command_again)[1:])
     assert result.exit_code == 1
     assert "5 pictures failed" in (out / "report.html").read_text()
-    made = {path: path.stat().st_mtime_ns for path in out.glob("*.png")}
-    assert made.keys() - before.keys() == {out / "text-starry.png"}
-    assert {path: made[path] for path in before} == before
+    after = {path: path.stat().st_mtime_ns for path in out.glob("*.png")}
+    assert after.keys() - before.keys() == {out / "text-starry.png"}
+    assert {path: after[path] for path in before} == before
     assert "13 done, 5 failed" in result.stderr
 
     result = run("status", out)
@@ -266,10 +267,8 @@ def test_nothing_to_do(tmp_path: Path) -> None:
 
 
 def test_no_room(inputs: tuple[Path, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from hires_nst.batch import room
-
-    usage = room.shutil.disk_usage(tmp_path)
-    monkeypatch.setattr(room.shutil, "disk_usage", lambda _: usage._replace(free=1000))
+    usage = shutil.disk_usage(tmp_path)
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: usage._replace(free=1000))
     photos, art = inputs
     result = run("batch", photos, art, "-o", tmp_path / "out", *SMALL)
     assert (result.exit_code, "free some, choose" in result.stderr) == (4, True)
@@ -507,7 +506,7 @@ def test_the_plan_of_a_batch(inputs: tuple[Path, Path], tmp_path: Path) -> None:
 
 # How it looks.
 
-STORY = (
+STORY: tuple[events.Event, ...] = (
     BatchStarted(5, 3, 0, 1, 0, 1, {"hidden files": 2}, 3.5, 2),
     JobChanged("x", "x.png", "the settings changed since", "skip"),
     JobSkipped("y", "y.png", "y.png was there before"),

@@ -208,8 +208,7 @@ def test_the_work_of_earlier_processes_counts_as_done_but_not_for_the_rate() -> 
     tally = Tally(clock=lambda: now[0])
     for event in EVENTS:
         tally.update(event)
-    assert tally.done == 200 + 800 + 200
-    assert tally.left is None
+    assert (tally.done, tally.left) == (200 + 800 + 200, None)
     for step in range(1, 5):
         now[0] += 1
         tally.update(events.StepFinished(1, 1, 1, step, 4, 0.4))

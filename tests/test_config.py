@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -263,13 +264,11 @@ SECTIONS: dict[str, dict[str, st.SearchStrategy[object]]] = {
     "tiles": {"size": st.just("auto") | st.integers(16, 100_000), "shift": st.booleans()},
     "runtime": {"device": st.sampled_from(["cpu", "cuda:3"]), "seed": st.integers(0, 2**63 - 1)},
 }
-NESTED = st.fixed_dictionaries(
-    {},
-    optional={
-        **{name: st.fixed_dictionaries({}, optional=keys) for name, keys in SECTIONS.items()},
-        "styles": st.lists(st.fixed_dictionaries({"image": st.text(min_size=1), "scale": st.floats(0.01, 9)})),
-    },
-)
+PARTS: dict[str, st.SearchStrategy[object]] = {
+    **{name: st.fixed_dictionaries({}, optional=keys) for name, keys in SECTIONS.items()},
+    "styles": st.lists(st.fixed_dictionaries({"image": st.text(min_size=1), "scale": st.floats(0.01, 9)})),
+}
+NESTED = st.fixed_dictionaries({}, optional=PARTS)
 
 
 @TINY
@@ -300,7 +299,11 @@ def test_merging(base: dict[str, object], override: dict[str, object]) -> None:
 @TINY
 @given(st.text(max_size=30), st.dictionaries(st.text(max_size=8), st.integers() | st.text(max_size=8), max_size=3))
 def test_whatever_is_typed_is_a_configuration_or_a_config_error(text: str, data: dict[str, object]) -> None:
-    for attempt in (lambda: parse_config(assign(data, text)), lambda: parse_config({"loss": data, "levels": data})):
+    attempts: tuple[Callable[[], Config], ...] = (
+        lambda: parse_config(assign(data, text)),
+        lambda: parse_config({"loss": data, "levels": data}),
+    )
+    for attempt in attempts:
         try:
             attempt()
         except ConfigError as error:

@@ -81,7 +81,7 @@ def test_what_does_not_fit_at_all_is_said_in_one_sentence(inputs: Path, tmp_path
 
 
 def test_an_interrupted_run_ends_in_the_same_bytes(inputs: Path, tmp_path: Path) -> None:
-    sections = {"tiles": {"size": 256}}
+    sections: dict[str, Any] = {"tiles": {"size": 256}}
     stylize(inputs, tmp_path / "whole.png", **sections)
     with pytest.raises(Interrupted):
         stylize(inputs, tmp_path / "out.png", Stop(), **sections)

@@ -10,8 +10,9 @@ import torch
 from conftest import TINY, random_canvas, tiny_network
 from torch import Tensor
 
+from hires_nst.backbones.registry import Pooling
 from hires_nst.canvas import Canvas
-from hires_nst.config import Loss, Optimizer
+from hires_nst.config import Coupling, Loss, Optimizer
 from hires_nst.objective import Extractor, Objective, accumulate, content_norms, style_statistics
 from hires_nst.optimizers import minimise
 from hires_nst.refine import Memory, refine_in_parts, refine_round, refine_tile, tile_gradient
@@ -22,7 +23,7 @@ SIZES = [(96, 112), (101, 131), (97, 160)]
 
 
 def problem(
-    height: int, width: int, *, dtype: torch.dtype = torch.float64, pooling: str = "max", loss: Loss = LOSS
+    height: int, width: int, *, dtype: torch.dtype = torch.float64, pooling: Pooling = "max", loss: Loss = LOSS
 ) -> tuple[Objective, Canvas, Canvas]:
     extract = Extractor(tiny_network(pooling=pooling, dtype=dtype), dtype=dtype)
     content, style = random_canvas(height, width, 1), random_canvas(90, 120, 2)
@@ -69,7 +70,7 @@ def whole_image(canvas: Canvas, dtype: torch.dtype = torch.float64) -> Tensor:
 
 @pytest.mark.parametrize(("height", "width"), SIZES)
 @pytest.mark.parametrize("pooling", ["max", "average", "l2"])
-def test_moments_in_tiles_equal_untiled_moments(height: int, width: int, pooling: str) -> None:
+def test_moments_in_tiles_equal_untiled_moments(height: int, width: int, pooling: Pooling) -> None:
     extract = Extractor(tiny_network(pooling=pooling), dtype=torch.float64)
     canvas = random_canvas(height, width)
     tiled = accumulate(extract, canvas, TINY.layer_names, make_grid(height, width, size=32, stride=16))
@@ -84,7 +85,7 @@ def test_moments_in_tiles_equal_untiled_moments(height: int, width: int, pooling
 @pytest.mark.parametrize("pooling", ["max", "average", "l2"])
 @pytest.mark.parametrize(("height", "width"), SIZES)
 def test_exact_gradient_equals_the_untiled_one(
-    height: int, width: int, pooling: str, dtype: torch.dtype, tolerance: float
+    height: int, width: int, pooling: Pooling, dtype: torch.dtype, tolerance: float
 ) -> None:
     objective, content, canvas = problem(height, width, dtype=dtype, pooling=pooling)
     value, gradient = objective.gradient(canvas, content, make_grid(height, width, size=32, stride=16))
@@ -157,7 +158,7 @@ def test_balanced_with_one_tile_is_the_untiled_optimisation_step_for_step(optimi
     assert relative(result.image - whole_image(canvas), expected - whole_image(canvas)) < 1e-6
 
 
-def rounds(grid: Grid, order: list[int] | None, optimizer: Optimizer, coupling: str = "balanced") -> Canvas:
+def rounds(grid: Grid, order: list[int] | None, optimizer: Optimizer, coupling: Coupling = "balanced") -> Canvas:
     objective, content, canvas = problem(grid.height, grid.width, dtype=torch.float32)
     memory = Memory()
     for _ in range(3):
@@ -170,7 +171,7 @@ def rounds(grid: Grid, order: list[int] | None, optimizer: Optimizer, coupling: 
 
 @pytest.mark.parametrize("optimizer", [Optimizer(name="lbfgs"), Optimizer(name="adam")])
 @pytest.mark.parametrize("coupling", ["balanced", "independent"])
-def test_the_blend_does_not_depend_on_the_order_of_tiles(optimizer: Optimizer, coupling: str) -> None:
+def test_the_blend_does_not_depend_on_the_order_of_tiles(optimizer: Optimizer, coupling: Coupling) -> None:
     grid = make_grid(101, 131, size=48, stride=16, overlap=16)
     order = list(range(len(grid.tiles)))
     random.Random(0).shuffle(order)
@@ -221,7 +222,7 @@ def test_adam_kept_on_canvases_with_one_tile_is_uninterrupted_adam() -> None:
 
 @pytest.mark.parametrize(("coupling", "size", "tolerance"), [("balanced", 9999, 1e-5), ("exact", 32, 1e-5)])
 def test_lbfgs_remembers_where_a_round_started_and_the_untiled_gradient_there(
-    coupling: str, size: int, tolerance: float
+    coupling: Coupling, size: int, tolerance: float
 ) -> None:
     objective, content, canvas = problem(96, 112)
     grid, memory = make_grid(96, 112, size=size, stride=16, overlap=32), Memory()
@@ -258,9 +259,10 @@ def test_a_tile_in_one_part_is_the_tile(name: str) -> None:
         memory=memory,
     )  # fmt: skip
     one = make_grid(tile.window.height, tile.window.width, size=999, stride=16, overlap=16)
-    options = {"start": None, "optimizer": optimizer, "steps": 2, "memory": memory}
-    expected = refine_tile(canvas, content, objective, tile, **options)
-    found = refine_in_parts(canvas, content, objective, tile, one, **options)
+    expected = refine_tile(canvas, content, objective, tile, start=None, optimizer=optimizer, steps=2, memory=memory)
+    found = refine_in_parts(
+        canvas, content, objective, tile, one, start=None, optimizer=optimizer, steps=2, memory=memory
+    )
     torch.testing.assert_close(found.image, expected.image, rtol=0, atol=1e-6)
     assert found.loss == pytest.approx(expected.loss)
     assert found.state is not None

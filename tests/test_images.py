@@ -45,7 +45,8 @@ def adobe_to_srgb(encoded: np.ndarray) -> np.ndarray:
     """The textbook conversion, out-of-gamut colours clipped."""
     to_srgb = np.array([[1.39836, -0.39836, 0], [0, 1, 0], [0, -0.04293, 1.04293]])
     linear = np.clip((encoded**2.19921875) @ to_srgb.T, 0, 1)
-    return np.where(linear <= 0.0031308, 12.92 * linear, 1.055 * linear ** (1 / 2.4) - 0.055)
+    srgb: np.ndarray = np.where(linear <= 0.0031308, 12.92 * linear, 1.055 * linear ** (1 / 2.4) - 0.055)
+    return srgb
 
 
 def chunk(kind: bytes, data: bytes) -> bytes:
@@ -58,7 +59,8 @@ def chunk(kind: bytes, data: bytes) -> bytes:
 @pytest.mark.parametrize("suffix", ["png", "webp", "tif"])
 def test_rgb(tmp_path: Path, suffix: str) -> None:
     path = tmp_path / f"a.{suffix}"
-    Image.fromarray(RGB).save(path, **({"lossless": True} if suffix == "webp" else {}))
+    options: dict[str, Any] = {"lossless": True} if suffix == "webp" else {}
+    Image.fromarray(RGB).save(path, **options)
     picture = read(path)
     assert (picture.height, picture.width) == (HEIGHT, WIDTH)
     assert picture.pixels.dtype == np.float32 and picture.pixels.flags.c_contiguous
@@ -76,7 +78,8 @@ def test_jpeg(tmp_path: Path) -> None:
 @pytest.mark.parametrize("suffix", ["png", "webp", "tif"])
 def test_rgba(tmp_path: Path, suffix: str) -> None:
     path = tmp_path / f"a.{suffix}"
-    Image.fromarray(RGBA).save(path, **({"lossless": True, "exact": True} if suffix == "webp" else {}))
+    options: dict[str, Any] = {"lossless": True, "exact": True} if suffix == "webp" else {}
+    Image.fromarray(RGBA).save(path, **options)
     picture = read(path)
     np.testing.assert_allclose(picture.pixels, RGBA[..., :3] / 255, atol=1e-7)
     assert picture.alpha is not None and picture.alpha.dtype == np.float32
@@ -104,6 +107,7 @@ def test_greyscale(tmp_path: Path, mode: str, suffix: str) -> None:
     if alpha is None:
         assert picture.alpha is None
     else:
+        assert picture.alpha is not None
         np.testing.assert_allclose(picture.alpha, alpha / 255, atol=1e-7)
 
 
@@ -181,6 +185,7 @@ def test_tiff_alpha(tmp_path: Path) -> None:
         tifffile.imwrite(tmp_path / "a.tif", data, photometric="rgb", extrasamples=[kind])
         picture = read(tmp_path / "a.tif")
         np.testing.assert_allclose(picture.pixels, RGB / 255, atol=1e-5)
+        assert picture.alpha is not None
         np.testing.assert_allclose(picture.alpha, alpha[..., 0], atol=1e-6)
     tifffile.imwrite(tmp_path / "a.tif", RGBA, photometric="rgb", extrasamples=["unspecified"])
     assert read(tmp_path / "a.tif").alpha is None
@@ -472,6 +477,7 @@ def test_round_trip(tmp_path: Path, name: str, with_alpha: bool, bit_depth: Any)
     np.testing.assert_allclose(picture.pixels, np.clip(pixels, 0, 1), atol=0.51 / peak)  # rounded, not cut
     assert picture.notes == ()
     if with_alpha:
+        assert picture.alpha is not None
         np.testing.assert_allclose(picture.alpha, alpha, atol=0.51 / peak)
     else:
         assert picture.alpha is None
@@ -483,7 +489,7 @@ def test_round_trip(tmp_path: Path, name: str, with_alpha: bool, bit_depth: Any)
     if path.suffix.lower() != ".png":
         with tifffile.TiffFile(path) as tiff:
             page = tiff.pages[0]
-            assert page.bitspersample == bit_depth and page.rowsperstrip == 64  # type: ignore[union-attr]
+            assert page.bitspersample == bit_depth and page.rowsperstrip == 64
             np.testing.assert_array_equal(page.asarray()[..., :3], quantised)
     else:
         np.testing.assert_array_equal(imagecodecs.png_decode(path.read_bytes())[..., :3], quantised)
@@ -495,7 +501,7 @@ def test_jpeg_is_written_with_full_chroma(tmp_path: Path) -> None:
     with Image.open(tmp_path / "a.jpg") as image:
         assert image.info["icc_profile"] == srgb_profile()
         assert image.info["dpi"] == (300, 300)
-        assert [component[1:3] for component in image.layer] == [(1, 1)] * 3  # type: ignore[attr-defined]
+        assert [component[1:3] for component in image.layer] == [(1, 1)] * 3
     np.testing.assert_allclose(read(tmp_path / "a.jpg").pixels, pixels, atol=0.02)
     write_picture(tmp_path / "noise.jpeg", RNG.random((400, 400, 3), np.float32), dpi=None, quality=100)
     assert read(tmp_path / "noise.jpeg").width == 400
@@ -608,8 +614,12 @@ def test_a_full_disk_while_a_picture_is_written(tmp_path: Path, monkeypatch: pyt
 
 def test_a_file_that_comes_up_meanwhile_is_kept(tmp_path: Path) -> None:
     path = tmp_path / "a.bin"
+
+    def write(_: BinaryIO) -> None:
+        path.write_bytes(b"other")
+
     with pytest.raises(OutputError, match="--overwrite"):
-        atomic_write(path, lambda file: path.write_bytes(b"other") and None, overwrite=False)
+        atomic_write(path, write, overwrite=False)
     assert path.read_bytes() == b"other" and list(tmp_path.iterdir()) == [path]
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -104,10 +105,10 @@ def test_only_what_was_used_last_is_kept() -> None:
         return {}
 
     for key in (*range(MOST_STATISTICS), 0, MOST_STATISTICS, 0, 1):
-        kept.statistics(key, lambda key=key: measure(key))
+        kept.statistics(key, partial(measure, key))
     assert made == [*range(MOST_STATISTICS), MOST_STATISTICS, 1]
     for key in range(MOST_NETWORKS + 1):
-        kept.network(key, lambda key=key: measure(100 + key))
+        kept.network(key, partial(measure, 100 + key))
     kept.network(0, lambda: measure(200))
     assert made[-1] == 200
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections import namedtuple
 from pathlib import Path
+from types import SimpleNamespace
 
 import psutil
 import pytest
@@ -24,7 +24,7 @@ def group(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Control groups without files, on a machine with 8 GB that are free."""
     monkeypatch.setattr(memory, "CGROUP", tmp_path)
     monkeypatch.setattr(memory, "OWN_CGROUP", tmp_path / "own")
-    available = namedtuple("available", "available")(8 * GIGA)
+    available = SimpleNamespace(available=8 * GIGA)
     monkeypatch.setattr(psutil, "virtual_memory", lambda: available)
     return tmp_path
 

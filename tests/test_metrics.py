@@ -18,7 +18,7 @@ def noise(height: int, width: int, seed: int = 0) -> NDArray[np.float32]:
 
 
 def plain(colour: tuple[float, float, float], height: int = 24, width: int = 32) -> NDArray[np.float32]:
-    return np.broadcast_to(np.array(colour, np.float32), (height, width, 3)).copy()
+    return np.full((height, width, 3), colour, np.float32)
 
 
 def checkerboard(height: int, width: int) -> NDArray[np.float32]:
@@ -31,7 +31,8 @@ def checkerboard(height: int, width: int) -> NDArray[np.float32]:
 
 def seams_line_by_line(pixels: NDArray[np.float64], rows: list[int], columns: list[int]) -> float:
     """The definition, one line at a time, without strips."""
-    on, off = [], []
+    on: list[float] = []
+    off: list[float] = []
     for axis, cuts in ((0, rows), (1, columns)):
         lines = np.moveaxis(pixels, axis, 0)
         for at in range(1, len(lines) - 1):

@@ -13,6 +13,7 @@ import subprocess
 import sys
 from collections import Counter
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -270,7 +271,7 @@ def test_a_deadline_is_kept_and_the_next_night_goes_on(
     victim: Victim, inputs: Path, expected: bytes, out: Path, tmp_path: Path
 ) -> None:
     config = {"levels": {"coarse_steps": 120}}
-    ends = []
+    ends: list[Outcome] = []
     while not ends or ends[-1].code:
         ends.append(victim.run(**arguments(inputs, out, **config), until=0.6))
         assert ends[-1].code in (0, 130)
@@ -333,7 +334,7 @@ def test_a_second_process_is_told_who_holds_the_run(inputs: Path, expected: byte
     interrupted(inputs, out, events.TileFinished, 5)
     with run_folder.opened(run_of(out), make=False):
         assert f"process {os.getpid()} on " in str(run_folder.holder(run_of(out)))
-        for run in (lambda: resume(run_of(out)), lambda: stylize(inputs, out)):
+        for run in (partial(resume, run_of(out)), partial(stylize, inputs, out)):
             with pytest.raises(HiresNstError, match=rf"is in use by process {os.getpid()} on .*, since ") as caught:
                 run()
             assert caught.value.exit_code == 1
@@ -363,7 +364,7 @@ def test_what_cannot_fit_is_refused_before_the_work(inputs: Path, out: Path, mon
     plan = hires_nst.plan(
         inputs / "photo.png", style=inputs / "painting.png", config=Config.model_validate(SMALL), measure=False
     )
-    usage = type("Usage", (), {"free": plan.run_bytes})
+    usage = SimpleNamespace(free=plan.run_bytes)
     monkeypatch.setattr(shutil, "disk_usage", lambda path: usage)
     with pytest.raises(
         ResourceError, match=r"the run needs up to .* GB on the disk of .*, and .* GB are free; make room"
@@ -466,7 +467,7 @@ def test_an_edited_input_is_refused_by_name(name: str, inputs: Path, expected: b
     interrupted(mine, out, events.TileFinished, 2)
     before = (mine / name).read_bytes()
     save(mine / name, 64, 80, 7)
-    for run in (lambda: resume(run_of(out)), lambda: stylize(mine, out), lambda: stylize(mine, out, overwrite=True)):
+    for run in (partial(resume, run_of(out)), partial(stylize, mine, out), partial(stylize, mine, out, overwrite=True)):
         with pytest.raises(InputError, match=rf"{name} has changed since the run .* `--resume never --overwrite`"):
             run()
     (mine / name).unlink()
@@ -492,7 +493,12 @@ def test_starting_anew(inputs: Path, expected: bytes, out: Path) -> None:
 
 def test_the_run_of_another_picture_is_never_removed(inputs: Path, expected: bytes, out: Path, tmp_path: Path) -> None:
     interrupted(inputs, out, events.TileFinished, 8, run_dir=tmp_path / "run")
-    for how in ({}, {"resume": "never", "overwrite": True}, {"resume": "require", "overwrite": True}):
+    ways: tuple[dict[str, Any], ...] = (
+        {},
+        {"resume": "never", "overwrite": True},
+        {"resume": "require", "overwrite": True},
+    )
+    for how in ways:
         with pytest.raises(ConfigError, match=r"run paints .*out.png, not .*other.png; give another --run-dir"):
             stylize(inputs, tmp_path / "other.png", run_dir=tmp_path / "run", **how)
     assert of(resume(tmp_path / "run"), events.RunResumed)
@@ -536,7 +542,7 @@ def test_somebody_elses_file_in_the_place_of_the_picture_is_left_alone(
 ) -> None:
     interrupted(inputs, out, events.TileFinished, 8)
     out.write_text("precious")
-    for run in (lambda: resume(run_of(out)), lambda: stylize(inputs, out)):
+    for run in (partial(resume, run_of(out)), partial(stylize, inputs, out)):
         with pytest.raises(OutputError, match="exists already"):
             run()
     assert out.read_text() == "precious"
@@ -547,7 +553,8 @@ def test_somebody_elses_file_in_the_place_of_the_picture_is_left_alone(
 def test_a_folder_of_others_is_no_run_directory(inputs: Path, out: Path, tmp_path: Path) -> None:
     (tmp_path / "mine").mkdir()
     (tmp_path / "mine" / "thesis.txt").write_text("precious")
-    for options in ({}, {"resume": "never", "overwrite": True}):
+    ways: tuple[dict[str, Any], ...] = ({}, {"resume": "never", "overwrite": True})
+    for options in ways:
         with pytest.raises(OutputError, match=r"is no run directory, for it holds thesis.txt"):
             stylize(inputs, out, run_dir=tmp_path / "mine", **options)
     assert [path.name for path in (tmp_path / "mine").iterdir()] == ["thesis.txt"]
@@ -571,7 +578,7 @@ def test_other_programs_and_versions_are_refused(
     data = run_folder.read_json(run_of(out) / "run.json")
     del data["seal"]
     run_folder.write_json(run_of(out) / "run.json", {**data, **change})
-    for run in (lambda: resume(run_of(out)), lambda: stylize(inputs, out)):
+    for run in (partial(resume, run_of(out)), partial(stylize, inputs, out)):
         with pytest.raises(HiresNstError, match=sentence):
             run()
 

@@ -111,7 +111,7 @@ def test_names_are_those_of_torchvision(name: str) -> None:
     theirs = {key: value for key, value in model.state_dict().items() if key.startswith("features.")}
     names = weights.torchvision_names(BACKBONES[name])
     assert list(names) == list(theirs)
-    shapes = {}
+    shapes: dict[str, tuple[int, ...]] = {}
     for conv in BACKBONES[name].convolutions:
         shapes[f"{conv.name}.weight"] = (conv.out_channels, conv.in_channels, 3, 3)
         shapes[f"{conv.name}.bias"] = (conv.out_channels,)

@@ -274,12 +274,12 @@ def lie_in_wait(point: str, number: int) -> Callable[[str, Any], None]:
             here("removal")
         unlink = Path.unlink
 
-        def removed(path: Path, **options: Any) -> None:
+        def removed(path: Path, missing_ok: bool = False) -> None:
             if path == self.record and path.exists():
                 here("removal-record")
-            unlink(path, **options)
+            unlink(path, missing_ok)
 
-        Path.unlink = removed  # type: ignore[method-assign]
+        Path.unlink = removed  # type: ignore[assignment, method-assign]
         clear(self)
         Path.unlink = unlink  # type: ignore[method-assign]
 

@@ -54,7 +54,7 @@ def table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
 def flat(features: Features, images: Tensor) -> dict[str, Tensor]:
     """(positions, channels) of each layer, in float64, with a subset of the positions of the large ones."""
     result: dict[str, list[Tensor]] = {name: [] for name in NAMES}
-    for image in images.split(4):
+    for image in torch.split(images, 4):
         for name, f in features(image).items():
             step = max(1, f.shape[2] // 24)
             result[name].append(f[:, :, ::step, ::step].permute(0, 2, 3, 1).reshape(-1, f.shape[1]).double())
@@ -105,8 +105,8 @@ def transfer(
             rows.append([pair.name, name, *cells(verdict)])
         painting = pair.style_at(size).pixels
         rows.append([pair.name, "the painting itself", "0", "0", "", f"{roughness(painting):.1f}"])
-        photo, _, encoder, mine = pictures.values()
-        sheet.append(np.concatenate([canvas.pixels for canvas in (photo, encoder, mine)], axis=1))
+        unchanged, _, *painted = pictures.values()
+        sheet.append(np.concatenate([canvas.pixels for canvas in (unchanged, *painted)], axis=1))
     means = {
         name: Verdict(*(float(np.mean([getattr(v, part) for v in found])) for part in Verdict.__dataclass_fields__))
         for name, found in verdicts.items()

@@ -33,7 +33,7 @@ class Sample:
 
 def astronaut(_: np.random.Generator) -> Array:
     """NASA's portrait of Eileen Collins, public domain, as shipped with scikit-image."""
-    return np.asarray(data.astronaut(), np.float32) / 255
+    return np.asarray(data.astronaut(), np.float32) / 255  # type: ignore[no-untyped-call]
 
 
 SAMPLES = {

@@ -85,7 +85,8 @@ class Canvas:
         """A random piece of a texture bank, its long streaks along the rows of the result."""
         top = int(self.rng.integers(0, bank.shape[0]))
         left = int(self.rng.integers(0, bank.shape[1]))
-        return bank.T[(left + np.arange(rows)) % bank.shape[1]][:, (top + np.arange(columns)) % bank.shape[0]]
+        piece: Array = bank.T[(left + np.arange(rows)) % bank.shape[1]][:, (top + np.arange(columns)) % bank.shape[0]]
+        return piece
 
 
 def scatter(rng: np.random.Generator, shape: Shape, spacing: float) -> Array:

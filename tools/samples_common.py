@@ -35,7 +35,8 @@ def ramp(position: Array, colours: Array, stops: Sequence[float] | None = None) 
 def smoothstep(low: float, high: float, value: Array) -> Array:
     """0 below low, 1 above high, a smooth cubic between; low may exceed high to turn the step around."""
     t = np.clip((value - np.float32(low)) / np.float32(high - low), 0, 1)
-    return t * t * (3 - 2 * t)
+    step: Array = t * t * (3 - 2 * t)
+    return step
 
 
 def mix(first: Array, second: Array, weight: Array) -> Array:
@@ -59,43 +60,49 @@ def band_noise(rng: np.random.Generator, shape: Shape, scale: float, stretch: fl
     horizontal = fft.rfftfreq(shape[1]).astype(np.float32)[None] * scale * stretch
     squared = vertical**2 + horizontal**2
     noise: Array = fft.irfft2(spectrum * (squared * np.exp(-2 * squared)), s=shape).astype(np.float32)
-    return (noise - noise.mean()) / (noise.std() + 1e-9)
+    noise = (noise - noise.mean()) / (noise.std() + 1e-9)
+    return noise
 
 
 def fractal_noise(
     rng: np.random.Generator, shape: Shape, scale: float, octaves: int = 5, gain: float = 0.5, stretch: float = 1.0
 ) -> Array:
     """A sum of octaves of noise, from `scale` pixels down by factors of two; deviation 1."""
-    total = np.zeros(shape, np.float32)
+    total: Array = np.zeros(shape, np.float32)
     for octave in range(octaves):
         total += band_noise(rng, shape, scale / 2**octave, stretch) * gain**octave
-    return total / total.std()
+    total = total / total.std()
+    return total
 
 
 def sample(image: Array, rows: Array, columns: Array) -> Array:
     """Bilinear samples of a periodic single-channel image at fractional pixel coordinates."""
     coordinates = np.stack([rows, columns])
-    return ndimage.map_coordinates(image, coordinates, order=1, mode="grid-wrap", output=np.float32)
+    found: Array = ndimage.map_coordinates(image, coordinates, order=1, mode="grid-wrap", output=np.float32)
+    return found
 
 
 def blur(image: Array, sigma: float) -> Array:
     """Gaussian blur of the two pixel axes."""
     sigmas = (sigma, sigma) if image.ndim == 2 else (sigma, sigma, 0)
-    return ndimage.gaussian_filter(image, sigmas, mode="nearest")
+    blurred: Array = ndimage.gaussian_filter(image, sigmas, mode="nearest")
+    return blurred
 
 
 def relief(height: Array, strength: float) -> Array:
     """Brightness factors around 1 of a height field lit from the upper left."""
     down, right = np.gradient(height)
     slope = (down + right) * np.float32(strength)
-    return 1 + np.tanh(slope) * np.float32(0.35)
+    brightness: Array = 1 + np.tanh(slope) * np.float32(0.35)
+    return brightness
 
 
 def downscale(image: Array, factor: int) -> Array:
     """Average blocks of factor x factor pixels."""
     rows, columns = image.shape[0] // factor, image.shape[1] // factor
     blocks = image[: rows * factor, : columns * factor].reshape(rows, factor, columns, factor, -1)
-    return blocks.mean(axis=(1, 3))
+    means: Array = blocks.mean(axis=(1, 3))
+    return means
 
 
 def save_jpeg(path: Path, image: Array, quality: int) -> None:

@@ -98,7 +98,7 @@ def tile_seeds(rng: np.random.Generator, regions: Regions) -> Array:
         if not inside.any():
             continue
         for row in range(int(course[inside].max() / TILE) + 1):
-            for line in find_contours(course, (row + 0.5) * TILE, mask=inside):
+            for line in find_contours(course, (row + 0.5) * TILE, mask=inside):  # type: ignore[no-untyped-call]
                 steps = np.concatenate([[0], np.cumsum(np.hypot(*np.diff(line, axis=0).T))]) * coarse
                 if steps[-1] < TILE * 0.4:
                     continue

@@ -83,7 +83,7 @@ def landscape(rng: np.random.Generator) -> Array:
     trees = rng.integers(0, 2**31)
     plant_far(np.random.default_rng(trees), direct, mountains, EYE)
     plant_far(np.random.default_rng(trees), upside, mountains, -EYE)
-    picture = np.concatenate([direct[:horizon], make_lake(rng, upside[::-1][:below])])
+    picture: Array = np.concatenate([direct[:horizon], make_lake(rng, upside[::-1][:below])])
     cover = edge_weight(seen.hit[horizon:])[..., None]
     picture[horizon : horizon + 160] += (direct[horizon:] - picture[horizon : horizon + 160]) * cover
     plant_foreground(rng, picture)

@@ -24,7 +24,7 @@ def night_stars() -> list[tuple[float, float, float]]:
 def night_stream(rng: np.random.Generator, shape: Shape) -> Array:
     """A stream function: its level lines are the swirls of the sky and the circles around the lights."""
     rows, columns = grid(shape)
-    stream = rows * 1.1 + band_noise(rng, shape, 900) * 0.055 + band_noise(rng, shape, 420) * 0.012
+    stream: Array = rows * 1.1 + band_noise(rng, shape, 900) * 0.055 + band_noise(rng, shape, 420) * 0.012
     vortices = [
         (0.34, 0.42, 0.13, 0.33),
         (0.50, 0.80, 0.09, -0.20),

@@ -11,8 +11,8 @@ import torch.nn.functional as F
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
-from hires_nst.backbones.registry import BACKBONES
-from hires_nst.backbones.vgg import VGG, Pooling, pooled
+from hires_nst.backbones.registry import BACKBONES, Pooling
+from hires_nst.backbones.vgg import VGG, pooled
 
 Blocks = tuple[tuple[int, ...], ...]
 
@@ -104,7 +104,8 @@ def unexplained(inputs: Tensor, goal: Tensor) -> Tensor:
     """
     inputs, goal = (inputs - inputs.mean(0)).double(), (goal - goal.mean(0)).double()
     square, cross = ridged(inputs.T @ inputs, 1e-5), inputs.T @ goal
-    return 1 - (cross * torch.linalg.solve(square, cross)).sum() / goal.square().sum()
+    left: Tensor = 1 - (cross * torch.linalg.solve(square, cross)).sum() / goal.square().sum()
+    return left
 
 
 def fit_first(
@@ -234,7 +235,7 @@ class Student(nn.Module):
                 name = f"conv{block}_{index}"
                 conv = nn.Conv2d(channels, width, 3)
                 nn.init.kaiming_normal_(conv.weight, nonlinearity="relu")
-                nn.init.zeros_(conv.bias)
+                nn.init.zeros_(conv.get_parameter("bias"))
                 self.convolutions[name] = conv
                 if block > 1:
                     self.norms[name] = nn.BatchNorm2d(width, momentum=0.02)
@@ -269,17 +270,20 @@ class Student(nn.Module):
         for name, conv in self.convolutions.items():
             weight, bias = weights[f"{name}.weight"].float(), weights[f"{name}.bias"].float()
             outputs, inputs = weight.shape[:2]
-            conv.weight[:outputs, inputs:] = 0
-            conv.weight[:outputs, :inputs], conv.bias[:outputs] = weight, bias
+            my_weight, my_bias = (conv.get_parameter(part) for part in PARTS)
+            my_weight[:outputs, inputs:] = 0
+            my_weight[:outputs, :inputs], my_bias[:outputs] = weight, bias
             if name.endswith("_1") and name != "conv1_1":
                 x = pooled(x, self.pooling)
             x = conv(F.pad(x, (1, 1, 1, 1), mode="replicate"))
             if name in self.norms:
                 norm = self.norms[name]
-                norm.running_mean.copy_(x.mean((0, 2, 3)))
-                norm.running_var.copy_(x.var((0, 2, 3), correction=0))
-                norm.weight.copy_((norm.running_var + norm.eps).sqrt())
-                norm.bias.copy_(norm.running_mean)
+                assert isinstance(norm, nn.BatchNorm2d)
+                mean, variance = norm.get_buffer("running_mean"), norm.get_buffer("running_var")
+                mean.copy_(x.mean((0, 2, 3)))
+                variance.copy_(x.var((0, 2, 3), correction=0))
+                norm.weight.copy_((variance + norm.eps).sqrt())
+                norm.bias.copy_(mean)
             x = F.relu(x)
 
     @property
@@ -298,14 +302,16 @@ class Student(nn.Module):
         padded = F.pad((images - MEAN) / STD, (1, 1, 1, 1), mode="replicate")
         with torch.no_grad():
             before = F.relu(first(padded)).permute(0, 2, 3, 1).flatten(0, 2)
-        weight, bias = fit_first(first.weight.detach(), first.bias.detach(), images, target)
+        weight, bias = (first.get_parameter(part) for part in PARTS)
+        next_weight, next_bias = (second.get_parameter(part) for part in PARTS)
+        fitted_weight, fitted_bias = fit_first(weight.detach(), bias.detach(), images, target)
         with torch.no_grad():
-            first.weight.copy_(weight)
-            first.bias.copy_(bias)
+            weight.copy_(fitted_weight)
+            bias.copy_(fitted_bias)
             matrix, constant = regression(F.relu(first(padded)).permute(0, 2, 3, 1).flatten(0, 2), before)
-            old = second.weight.double()
-            second.weight.copy_(torch.einsum("oihw,ki->okhw", old, matrix))
-            second.bias.add_(old.sum((2, 3)) @ constant)
+            old = next_weight.double()
+            next_weight.copy_(torch.einsum("oihw,ki->okhw", old, matrix))
+            next_bias.add_(old.sum((2, 3)) @ constant)
 
     @torch.no_grad()
     def fit_maps(self, images: Tensor, target: Mapping[str, Tensor]) -> None:
@@ -314,8 +320,8 @@ class Student(nn.Module):
         for name, f in self(images).items():
             theirs = target[name].permute(0, 2, 3, 1).flatten(0, 2)
             matrix, constant = regression(f.permute(0, 2, 3, 1).flatten(0, 2), theirs, ridge=1e-3)
-            self.maps[name].weight.copy_(matrix.T)
-            self.maps[name].bias.copy_(constant)
+            self.maps[name].get_parameter("weight").copy_(matrix.T)
+            self.maps[name].get_parameter("bias").copy_(constant)
         self.train()
 
     @torch.no_grad()
@@ -323,10 +329,12 @@ class Student(nn.Module):
         """Plain weights and biases with the batch normalisation folded in, `convN_M.weight` and `convN_M.bias`."""
         weights = {}
         for name, conv in self.convolutions.items():
-            weight, bias = conv.weight.clone(), conv.bias.clone()
+            weight, bias = (conv.get_parameter(part).clone() for part in PARTS)
             if name in self.norms:
                 norm = self.norms[name]
-                gain = norm.weight / (norm.running_var + norm.eps).sqrt()
-                weight, bias = weight * gain.view(-1, 1, 1, 1), (bias - norm.running_mean) * gain + norm.bias
+                assert isinstance(norm, nn.BatchNorm2d)
+                mean, variance = norm.get_buffer("running_mean"), norm.get_buffer("running_var")
+                gain = norm.weight / (variance + norm.eps).sqrt()
+                weight, bias = weight * gain.view(-1, 1, 1, 1), (bias - mean) * gain + norm.bias
             weights[f"{name}.weight"], weights[f"{name}.bias"] = weight.contiguous(), bias
         return weights

@@ -1,14 +1,16 @@
 """Procedural textures for the training of the bundled network: dead leaves, noise, gradients, stripes.
 
-Each function draws one image from a random generator: float32 (3, size, size) in [0, 1].
+Each function draws one image from a random generator: (3, size, size) in [0, 1], by `texture` in float32.
 """
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 from numpy.typing import NDArray
 
-Image = NDArray[np.float32]
+Image = NDArray[np.floating[Any]]
 
 
 def colour(rng: np.random.Generator) -> NDArray[np.float32]:
@@ -51,8 +53,8 @@ def spectral_noise(rng: np.random.Generator, size: int) -> Image:
     noise = np.fft.irfft2(np.fft.rfft2(rng.normal(size=(3, size, size))) / frequency**exponent, s=(size, size))
     noise /= noise.std() + 1e-6
     mixing = np.eye(3) * rng.uniform(0.3, 1) + rng.uniform(0, 1, (3, 1))
-    noise = np.einsum("ij,jhw->ihw", mixing, noise)
-    return np.clip(colour(rng)[:, None, None] + noise * rng.uniform(0.03, 0.25), 0, 1).astype(np.float32)
+    mixed: Image = np.einsum("ij,jhw->ihw", mixing, noise)
+    return np.clip(colour(rng)[:, None, None] + mixed * rng.uniform(0.03, 0.25), 0, 1).astype(np.float32)
 
 
 def gradient(rng: np.random.Generator, size: int) -> Image:
@@ -60,10 +62,10 @@ def gradient(rng: np.random.Generator, size: int) -> Image:
     rows, columns = grid(size)
     if rng.uniform() < 0.5:
         angle = rng.uniform(0, 2 * np.pi)
-        ramp = rows * np.cos(angle) + columns * np.sin(angle)
+        distance = rows * np.cos(angle) + columns * np.sin(angle)
     else:
-        ramp = np.hypot(rows - rng.uniform(0, size), columns - rng.uniform(0, size))
-    ramp = (ramp - ramp.min()) / (np.ptp(ramp) + 1e-6)
+        distance = np.hypot(rows - rng.uniform(0, size), columns - rng.uniform(0, size))
+    ramp: Image = (distance - distance.min()) / (np.ptp(distance) + 1e-6)
     return colour(rng)[:, None, None] * (1 - ramp) + colour(rng)[:, None, None] * ramp
 
 
@@ -73,11 +75,11 @@ def stripes(rng: np.random.Generator, size: int) -> Image:
     angle, period = rng.uniform(0, np.pi), 2.0 * 2 ** rng.uniform(0, 5)
     bend = rng.uniform(0, 6) * np.sin(2 * np.pi * columns / rng.uniform(20, 200))
     phase = 2 * np.pi * ((rows + bend) * np.cos(angle) + columns * np.sin(angle)) / period
-    wave = 0.5 + 0.5 * np.tanh(np.sin(phase) * rng.uniform(0.5, 6))
+    wave: Image = 0.5 + 0.5 * np.tanh(np.sin(phase) * rng.uniform(0.5, 6))
     return colour(rng)[:, None, None] * (1 - wave) + colour(rng)[:, None, None] * wave
 
 
-def texture(rng: np.random.Generator, size: int) -> Image:
+def texture(rng: np.random.Generator, size: int) -> NDArray[np.float32]:
     """One of the above, or a mixture of two of them along a third."""
     kinds = (dead_leaves, dead_leaves, spectral_noise, gradient, stripes)
     image = kinds[rng.integers(len(kinds))](rng, size)

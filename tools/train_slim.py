@@ -103,7 +103,8 @@ def alignment(student: Tensor, teacher: Tensor) -> Tensor:
     """Centred kernel alignment of two sets of features, (n, C) and (n, D): a scalar in [0, 1]."""
     student, teacher = student - student.mean(0), teacher - teacher.mean(0)
     cross = (student.T @ teacher).square().sum()
-    return cross / ((student.T @ student).norm() * (teacher.T @ teacher).norm() + 1e-8)
+    aligned: Tensor = cross / ((student.T @ student).norm() * (teacher.T @ teacher).norm() + 1e-8)
+    return aligned
 
 
 def distillation(
@@ -210,7 +211,7 @@ class Run:
         images, positions, target = self.bank.draw(rng, options.batch, self.generator)
         loss, scores = distillation(self.student, images, positions, target, self.teachers.aux, self.generator)
         self.student.zero_grad()
-        loss.backward()
+        loss.backward()  # type: ignore[no-untyped-call]
         nn.utils.clip_grad_norm_(self.student.trained, 5.0)
         self.optimizer.step()
         self.step += 1
