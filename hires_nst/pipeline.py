@@ -440,6 +440,6 @@ def _readable_memory_errors() -> Iterator[None]:
         if not is_out_of_memory(error):
             raise
         raise ResourceError(
-            "memory ran out; ask for a smaller size, smaller tiles (--tile-size), or canvases on disk "
+            "memory ran out; close other programs, or give the command again with canvases on disk "
             "(--set runtime.canvas=disk)"
         ) from None

@@ -500,8 +500,8 @@ def test_memory_that_runs_out_elsewhere_is_one_sentence(
     def fail(*_: Any) -> None:
         raise RuntimeError("DefaultCPUAllocator: can't allocate memory")
 
-    monkeypatch.setattr(painter, "content_norms", fail)
-    with pytest.raises(ResourceError, match="memory ran out; ask for a smaller size"):
+    monkeypatch.setattr(painter, "resized", fail)
+    with pytest.raises(ResourceError, match="memory ran out; close other programs"):
         paint(photo, out, painting)
 
 
