@@ -11,12 +11,13 @@ import math
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, Any, Literal, get_args, get_origin
+from typing import Annotated, Any, Literal
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, ValidationInfo, field_validator, model_validator
 
 from hires_nst.backbones.registry import BACKBONES
+from hires_nst.config_errors import sentence
 from hires_nst.errors import ConfigError, InputError, nearest
 from hires_nst.prints import parse_paper
 
@@ -37,6 +38,17 @@ class Section(BaseModel):
     """A part of the configuration: frozen, typed, no unknown keys."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, validate_default=True)
+
+    @field_validator("*", mode="before")
+    @classmethod
+    def _no_truth_for_a_number(cls, value: Any, info: ValidationInfo) -> Any:
+        """To Python `true` is 1, and in YAML so many words are true that it rather is a mistake."""
+        name = str(info.field_name)
+        values = value.values() if name in LAYERS and isinstance(value, Mapping) else (value,)
+        truths = [item for item in values if isinstance(item, bool)]
+        if truths and cls.model_fields[name].annotation is not bool:
+            raise ValueError(f"{str(truths[0]).lower()} (or yes, no, on, off) is no value for it")
+        return value
 
 
 class StyleImage(Section):
@@ -399,7 +411,22 @@ def parse_config(data: Mapping[str, Any]) -> Config:
     try:
         return Config.model_validate(data)
     except ValidationError as error:
-        raise ConfigError(_sentence(error)) from None
+        raise ConfigError(sentence(error, Config)) from None
+
+
+class _Loader(yaml.SafeLoader):
+    """Refuses a mapping with the same key twice, of which PyYAML would take the last."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        seen = set[str]()
+        for key, _ in node.value:
+            if isinstance(key, yaml.ScalarNode):
+                if key.value in seen:
+                    raise yaml.constructor.ConstructorError(
+                        None, None, f"the key {key.value!r} is there twice", key.start_mark
+                    )
+                seen.add(key.value)
+        return super().construct_mapping(node, deep)
 
 
 def read_yaml(path: Path) -> dict[str, Any]:
@@ -415,7 +442,7 @@ def read_yaml(path: Path) -> dict[str, Any]:
     except UnicodeDecodeError:
         raise ConfigError(f"{path} is no text file; a configuration is YAML") from None
     try:
-        data = yaml.safe_load(text)
+        data = yaml.load(text, _Loader)  # a safe one
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
         where = f" in line {mark.line + 1}" if mark else ""
@@ -581,81 +608,3 @@ def _dump(value: object, *, flow: bool = False) -> str:
         if not set(text) & set("\x85\u2028\u2029"):  # line breaks to YAML, which PyYAML does not escape
             break
     return text
-
-
-def _sentence(error: ValidationError) -> str:
-    """The first problem of a validation as one sentence."""
-    problems = error.errors(include_url=False)
-    places: dict[str, list[Any]] = {}
-    for problem in problems:
-        places.setdefault(_place(problem["loc"]), []).append(problem)
-    # An unknown key first: it often is why another one is missing.
-    unknown = [place for place, found in places.items() if found[0]["type"] == "extra_forbidden"]
-    place = (unknown or list(places))[0]
-    more = f" (and {len(places) - 1} more)" if len(places) > 1 else ""
-    return _problem(place, places[place]) + more
-
-
-def _problem(place: str, branches: Sequence[Any]) -> str:
-    """One key's problem; `branches` has several entries where each kind of value that is allowed has its own."""
-    first = branches[0]
-    if first["type"] == "extra_forbidden":
-        parent, _, key = place.rpartition(".")
-        elsewhere = [f"{section}.{key}" for section in Config.model_fields if key in _known_keys((section,))]
-        hint = nearest(key, _known_keys(first["loc"][:-1]))
-        if elsewhere and not parent:
-            hint = f"; did you mean {' or '.join(map(repr, elsewhere))}?"
-        return f"unknown key {key!r}{f' in {parent}' if parent else ''}{hint}"
-    if first["type"] == "missing":
-        return f"{place} is missing"
-    if first["type"] == "value_error":
-        message = str(first["ctx"]["error"])
-        return f"{place}: {message}" if place else message
-    wishes = [_MESSAGES.get(branch["type"], branch["msg"]).removeprefix("Input should be ") for branch in branches]
-    given = first["input"]
-    value = f", not {given!r}" if given is None or isinstance(given, (str, int, float)) else ""
-    return f"{place or 'the configuration'} should be {' or '.join(wishes)}{value}"
-
-
-_MESSAGES = {
-    "model_type": "a mapping of keys to values",
-    "dict_type": "a mapping of keys to values",
-    "tuple_type": "a list",
-    "invalid_key": "a mapping whose keys are words",
-    "int_parsing": "a whole number",
-    "int_type": "a whole number",
-    "int_from_float": "a whole number",
-    "float_parsing": "a number",
-    "float_type": "a number",
-    "string_type": "text",
-    "path_type": "the path of a file",
-    "bool_parsing": "true or false",
-    "bool_type": "true or false",
-}
-
-
-def _place(location: tuple[int | str, ...]) -> str:
-    """The dotted key of a problem, without the parts that name a branch of a union rather than a key."""
-    branches = ("int", "float", "str", "constrained-int", "constrained-float", "[key]")
-    return ".".join(
-        str(part) for part in location if str(part) not in branches and not str(part).startswith("literal[")
-    )
-
-
-def _known_keys(location: tuple[int | str, ...]) -> list[str]:
-    """The keys of the section at `location`; none where there is no section."""
-    model: type[BaseModel] | None = Config
-    for part in location:
-        if isinstance(part, int):
-            continue
-        field = model.model_fields.get(part) if model else None
-        if field is None:
-            return []
-        candidates = [field.annotation, *get_args(field.annotation)]
-        model = next((c for c in candidates if _is_section(c)), None)
-    return list(model.model_fields) if model else []
-
-
-def _is_section(annotation: Any) -> bool:
-    # On Python 3.10, `tuple[X, ...]` passes for a class.
-    return get_origin(annotation) is None and isinstance(annotation, type) and issubclass(annotation, BaseModel)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Sequence
 from dataclasses import replace
@@ -227,6 +228,13 @@ def paint_level(
             checkpoints.forget_round(level.index, number)
             continue
         canvas, loss = painted
+        if not math.isfinite(loss):
+            emit(
+                events.Notice(
+                    f"the loss of round {number + 1} of level {level.index + 1} is no finite number, so tiles were "
+                    "left as they were; smaller weights under loss: may help"
+                )
+            )
         size = keeper.size
         last = number == level.rounds - 1
         standing = Standing(level.index, number, level.rounds, level.steps, size, last)

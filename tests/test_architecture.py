@@ -17,8 +17,8 @@ PACKAGE = Path(__file__).parent.parent / "hires_nst"
 # From the ground up: a module may import from its own layer and from those below, and never in a circle.
 # fmt: off
 LAYERS = (
-    ("errors", "events", "prints", "tiles", "moments", "backbones", "backbones.registry", "config", "levels",
-     "stopping", "version", "quantities", "sheets", "run_size", "write_behind"),
+    ("errors", "events", "prints", "tiles", "moments", "backbones", "backbones.registry", "config_errors", "config",
+     "levels", "stopping", "version", "quantities", "sheets", "run_size", "write_behind"),
     ("images", "image_files", "run_folder", "run_record", "tensor_files", "canvas", "losses", "memory", "metrics",
      "backbones.vgg", "backbones.weights"),
     ("objective", "kept"),
@@ -35,8 +35,8 @@ LAYERS = (
      "cli.evaluate", "cli.__main__"),
 )
 WITHOUT_TORCH = (
-    "errors", "events", "config", "prints", "tiles", "levels", "stopping", "version", "quantities", "sheets",
-    "run_size", "backbones.registry", "images", "image_files", "run_folder", "run_record",
+    "errors", "events", "config_errors", "config", "prints", "tiles", "levels", "stopping", "version", "quantities",
+    "sheets", "run_size", "backbones.registry", "images", "image_files", "run_folder", "run_record",
     "batch", "batch.names", "batch.marks", "batch.events", "batch.jobs", "batch.rows", "batch.ledger",
     "batch.tasks", "batch.comparison", "batch.executor", "batch.orders", "batch.room", "batch.engine", "batch.workers",
     "batch.runner",

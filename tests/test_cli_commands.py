@@ -448,6 +448,9 @@ def test_config_validate(tmp_path: Path) -> None:
     file.write_text("levels: {rounds: 0}\n")
     result = run("config", "validate", file)
     assert (result.exit_code, result.stdout) == (2, "")
+    file.write_text("jobs: [{content: a.jpg, style: b.jpg}, {content: a.jpg, set: {levels: {round: 3}}}]\n")
+    result = run("config", "validate", file)
+    assert "jobs.1.set: unknown key 'round' in levels; did you mean 'rounds'?" in result.stderr
     assert run("config", "validate", tmp_path / "none.yaml").exit_code == 3
 
 

@@ -51,6 +51,9 @@ def write(folder: Path, text: str, name: str = "c.yaml") -> Path:
         ({"styles": "a.jpg"}, "styles should be a list, not 'a.jpg'"),
         ({"levels": {"rounds": 0}}, "levels.rounds should be greater than or equal to 1, not 0"),
         ({"levels": {"rounds": "x"}}, "levels.rounds should be a whole number, not 'x'"),
+        ({"levels": {"rounds": True}}, "levels.rounds: true (or yes, no, on, off) is no value for it"),
+        ({"output": {"scale": False}}, "output.scale: false (or yes, no, on, off) is no value for it"),
+        ({"loss": {"style_layers": {"conv1_1": True}}}, "loss.style_layers: true (or yes, no, on, off) is no value"),
         ({"levels": 3}, "levels should be a mapping of keys to values, not 3"),
         ({"tiles": {"size": 3}}, "tiles.size should be 'auto' or greater than or equal to 16, not 3"),
         ({"tiles": {"size": "abc"}}, "tiles.size should be 'auto' or a whole number, not 'abc'"),
@@ -104,7 +107,12 @@ def test_an_empty_file_is_the_default(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("text", "sentence"),
-    [("- a\n", "must hold a mapping"), ("a: [\n", "is not valid YAML in line 2"), ("\tx: 1", "not valid YAML")],
+    [
+        ("- a\n", "must hold a mapping"),
+        ("a: [\n", "is not valid YAML in line 2"),
+        ("\tx: 1", "not valid YAML"),
+        ("levels:\n  rounds: 3\n  rounds: 4\n", "in line 3: the key 'rounds' is there twice"),
+    ],
 )
 def test_files_that_are_no_configuration(tmp_path: Path, text: str, sentence: str) -> None:
     with pytest.raises(ConfigError, match=sentence):

@@ -483,6 +483,12 @@ def test_a_later_round_begins_again_where_it_was(
     assert [(e.level, e.round) for e in of(seen, events.RoundFinished)] == [(0, 0), (1, 0), (1, 1)]
 
 
+def test_a_loss_that_is_no_number_is_told(photo: Path, painting: Path, out: Path) -> None:
+    seen = paint(photo, out, painting, config(loss={"content_weight": 1e308}))
+    notices = [event.message for event in of(seen, events.Notice)]
+    assert any("the loss of round 1 of level 1 is no finite number" in message for message in notices)
+
+
 def test_tiles_never_shrink_below_the_smallest(
     photo: Path, painting: Path, out: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

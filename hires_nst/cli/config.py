@@ -7,8 +7,8 @@ from typing import Annotated, BinaryIO
 import typer
 
 from hires_nst.cli.options import ConfigOptions, takes_config_options
-from hires_nst.config import PRESETS, Config, commented_yaml, load_config, to_yaml
-from hires_nst.errors import OutputError
+from hires_nst.config import PRESETS, Config, commented_yaml, gather, load_config, merge, parse_config, to_yaml
+from hires_nst.errors import ConfigError, OutputError
 
 app = typer.Typer(no_args_is_help=True, help="Write, show and check configurations.")
 
@@ -45,8 +45,14 @@ def show(options: ConfigOptions) -> None:
 
 @app.command("validate")
 def validate(file: Annotated[Path, typer.Argument(metavar="FILE", help="The YAML file to check.")]) -> None:
-    """Check a configuration file: every key, value and layer."""
-    load_config(file)
+    """Check a configuration file: every key, value and layer, also of the jobs' own settings."""
+    data = gather(file)
+    common = {key: value for key, value in data.items() if key != "jobs"}
+    for number, job in enumerate(parse_config(data).jobs):
+        try:
+            parse_config(merge(common, job.set))
+        except ConfigError as error:
+            raise ConfigError(f"jobs.{number}.set: {error}") from None
     typer.echo(f"{file} is valid")
 
 

@@ -1,0 +1,88 @@
+"""What is wrong with a configuration, in one sentence: pydantic's findings in the words of its users."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, get_args, get_origin
+
+from pydantic import BaseModel, ValidationError
+
+from hires_nst.errors import nearest
+
+
+def sentence(error: ValidationError, schema: type[BaseModel]) -> str:
+    """The first problem of a validation against `schema` as one sentence."""
+    problems = error.errors(include_url=False)
+    places: dict[str, list[Any]] = {}
+    for problem in problems:
+        places.setdefault(_place(problem["loc"]), []).append(problem)
+    # An unknown key first: it often is why another one is missing.
+    unknown = [place for place, found in places.items() if found[0]["type"] == "extra_forbidden"]
+    place = (unknown or list(places))[0]
+    more = f" (and {len(places) - 1} more)" if len(places) > 1 else ""
+    return _problem(place, places[place], schema) + more
+
+
+def _problem(place: str, branches: Sequence[Any], schema: type[BaseModel]) -> str:
+    """One key's problem; `branches` has several entries where each kind of value that is allowed has its own."""
+    first = branches[0]
+    if first["type"] == "extra_forbidden":
+        parent, _, key = place.rpartition(".")
+        elsewhere = [f"{section}.{key}" for section in schema.model_fields if key in _known_keys((section,), schema)]
+        hint = nearest(key, _known_keys(first["loc"][:-1], schema))
+        if elsewhere and not parent:
+            hint = f"; did you mean {' or '.join(map(repr, elsewhere))}?"
+        return f"unknown key {key!r}{f' in {parent}' if parent else ''}{hint}"
+    if first["type"] == "missing":
+        return f"{place} is missing"
+    if first["type"] == "value_error":
+        message = str(first["ctx"]["error"])
+        return f"{place}: {message}" if place else message
+    wishes = [_MESSAGES.get(branch["type"], branch["msg"]).removeprefix("Input should be ") for branch in branches]
+    given = first["input"]
+    value = f", not {given!r}" if given is None or isinstance(given, (str, int, float)) else ""
+    return f"{place or 'the configuration'} should be {' or '.join(wishes)}{value}"
+
+
+_MESSAGES = {
+    "model_type": "a mapping of keys to values",
+    "dict_type": "a mapping of keys to values",
+    "tuple_type": "a list",
+    "invalid_key": "a mapping whose keys are words",
+    "int_parsing": "a whole number",
+    "int_type": "a whole number",
+    "int_from_float": "a whole number",
+    "float_parsing": "a number",
+    "float_type": "a number",
+    "string_type": "text",
+    "path_type": "the path of a file",
+    "bool_parsing": "true or false",
+    "bool_type": "true or false",
+}
+
+
+def _place(location: tuple[int | str, ...]) -> str:
+    """The dotted key of a problem, without the parts that name a branch of a union rather than a key."""
+    branches = ("int", "float", "str", "constrained-int", "constrained-float", "[key]")
+    return ".".join(
+        str(part) for part in location if str(part) not in branches and not str(part).startswith("literal[")
+    )
+
+
+def _known_keys(location: tuple[int | str, ...], schema: type[BaseModel]) -> list[str]:
+    """The keys of the section at `location`; none where there is no section."""
+    model: type[BaseModel] | None = schema
+    for part in location:
+        if isinstance(part, int):
+            continue
+        field = model.model_fields.get(part) if model else None
+        if field is None:
+            return []
+        candidates = [field.annotation, *get_args(field.annotation)]
+        model = next((c for c in candidates if _is_section(c)), None)
+    return list(model.model_fields) if model else []
+
+
+def _is_section(annotation: Any) -> bool:
+    # On Python 3.10, `tuple[X, ...]` passes for a class.
+    return get_origin(annotation) is None and isinstance(annotation, type) and issubclass(annotation, BaseModel)
