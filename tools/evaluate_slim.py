@@ -40,6 +40,7 @@ from hires_nst.config import Levels, Loss, Optimizer
 Features = Callable[[Tensor], dict[str, Tensor]]
 
 SHEET_BYTES = 1_450_000
+PARTS = ("features", "transfer", "gradient", "cost")
 COARSE = 256
 """Pixels of the side of a coarse level, where gradients are compared."""
 
@@ -175,7 +176,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--shared", type=Path, default=Path("../shared"))
     parser.add_argument("--weights", type=Path, default=bundled_file(BACKBONES["vgg19-slim"]), help="of the student")
-    parser.add_argument("--parts", nargs="+", default=["features", "transfer", "gradient", "cost"])
+    parser.add_argument("--parts", nargs="+", choices=PARTS, default=PARTS)
     parser.add_argument("--crops", type=int, default=240)
     parser.add_argument("--size", type=int, default=512)
     parser.add_argument("--coarse-steps", type=int, default=100, help="evaluations at half the size")
@@ -193,6 +194,11 @@ def main() -> None:
     parser.add_argument("--training", type=Path, help="training.json of `train_slim.py`")
     parser.add_argument("--png", type=Path, help="the contact sheet without loss")
     options = parser.parse_args()
+    if options.card and (options.training is None or set(options.parts) != set(PARTS)):
+        parser.error("--card needs --training, and all parts")
+    for file in (options.out, options.card, options.png):
+        if file is not None and not file.absolute().parent.is_dir():
+            parser.error(f"the folder of {file} does not exist")
     slim = student("student", options.weights, pooling=options.pooling)
     teachers = Teachers(options.shared / "teachers")
     pairs = [Pair.read(options.shared, *names) for names in PAIRS[: options.pairs]]

@@ -18,17 +18,20 @@ convolution but those of the first block, and is folded into the weights at the 
 features is renewed slowly (`--fresh` crops a step of `--batch`). Part of what enters the bank is half-stylized by the
 student itself, so that it meets the noise that optimisation finds in it.
 
-A run that is started again with the same options goes on from its checkpoint with the crops that it had. Beside the
-network stand log.jsonl, with the losses, and training.json, from which `evaluate_slim.py --card` writes the model card.
+A run that is started again goes on from its checkpoint with the crops that it had; with other options it is refused.
+Beside the network stand log.jsonl, with the losses, and training.json, from which `evaluate_slim.py --card` writes the
+model card.
 """
 
 from __future__ import annotations
 
 import argparse
 import datetime
+import hashlib
 import json
 import math
 import platform
+import sys
 import time
 from collections.abc import Mapping
 from pathlib import Path
@@ -114,12 +117,15 @@ def distillation(
     target: Mapping[str, Tensor],
     aux: Mapping[str, Tensor],
     generator: torch.Generator,
+    *,
+    similarity: float = 1.0,
 ) -> tuple[Tensor, dict[str, float]]:
     """The loss of a batch, and of each layer the unexplained share of variance and the lack of similarity.
 
     Args:
         positions: indices of the positions of each layer that count.
         target: the teachers' features there, (B, positions, channels).
+        similarity: weight of the similarities.
     """
     features = student(images)
     loss, scores = images.new_zeros(()), {}
@@ -136,7 +142,7 @@ def distillation(
             chosen = torch.randperm(len(mine), generator=generator)[:SIMILAR]
             seen = theirs[chosen] @ aux[name].T if name in aux else theirs[chosen]
             similar = alignment(mine[chosen], seen)
-            loss = loss + 1 - similar
+            loss = loss + similarity * (1 - similar)
             scores[f"{name}/similar"] = 1 - similar.item()
     return loss, scores
 
@@ -209,7 +215,9 @@ class Run:
         else:
             self.bank.add(self.new_crops(options.fresh))
         images, positions, target = self.bank.draw(rng, options.batch, self.generator)
-        loss, scores = distillation(self.student, images, positions, target, self.teachers.aux, self.generator)
+        loss, scores = distillation(
+            self.student, images, positions, target, self.teachers.aux, self.generator, similarity=options.similarity
+        )
         self.student.zero_grad()
         loss.backward()  # type: ignore[no-untyped-call]
         nn.utils.clip_grad_norm_(self.student.trained, 5.0)
@@ -221,6 +229,7 @@ class Run:
     def save(self) -> None:
         """Write the checkpoint and the network as it is now."""
         state = {
+            "options": self.told_options(),
             "step": self.step,
             "seconds": self.seconds,
             "student": self.student.state_dict(),
@@ -239,17 +248,26 @@ class Run:
 
     def about(self, r2: Mapping[str, float]) -> dict[str, Any]:
         """What the model card says of the training."""
-        options = {name: value for name, value in vars(self.options).items() if name not in ("shared", "out", "every")}
-        options["grow"] = self.options.grow and self.options.grow.name
         kind = torch.cuda.get_device_name(self.device) if self.device.type == "cuda" else platform.machine()
         threads = "" if self.device.type == "cuda" else f", CPU threads: {torch.get_num_threads()}"
         return {
             "date": datetime.date.today().isoformat(), "machine": kind + threads, "steps": self.step,
-            "minutes": round(self.seconds / 60), "options": options, "r2": dict(r2),
+            "minutes": round(self.seconds / 60), "options": self.told_options(), "r2": dict(r2),
+            "grown_from": self.options.grow and hashlib.sha256(self.options.grow.read_bytes()).hexdigest(),
         }  # fmt: skip
+
+    def told_options(self) -> dict[str, Any]:
+        """The options on which the result depends, as JSON has them."""
+        options = {name: value for name, value in vars(self.options).items() if name not in ("shared", "out", "every")}
+        options["grow"] = self.options.grow and self.options.grow.name
+        return dict(json.loads(json.dumps(options)))
 
     def load(self, state: dict[str, Any]) -> None:
         """Go on from a checkpoint; the teachers' features of the bank are computed again."""
+        told, before = self.told_options(), state["options"]
+        if changed := sorted(name for name in told if told[name] != before.get(name)):
+            was = ", ".join(f"--{name} {before.get(name)}" for name in changed)
+            sys.exit(f"{self.checkpoint} was begun with {was}; give the same options, or another --out")
         self.step, self.seconds = state["step"], state["seconds"]
         self.student.load_state_dict(state["student"])
         self.optimizer.load_state_dict(state["optimizer"])
@@ -266,7 +284,7 @@ def main() -> None:
     parser.add_argument("--shared", type=Path, default=Path("../shared"))
     parser.add_argument("--out", type=Path, default=Path("build/slim"))
     parser.add_argument(
-        "--widths", type=blocks, default=SLIM_BLOCKS, help="16,16/32,32/64,64,64,64/128,128,128,128/128"
+        "--widths", type=blocks, default=SLIM_BLOCKS, metavar="N,N/N,N/N,N,N,N/N,N,N,N/N", help="channels by block"
     )
     parser.add_argument("--pooling", choices=["max", "average", "l2"], default=BACKBONES["vgg19-slim"].pooling)
     parser.add_argument("--grow", type=Path, help="a trained network to start from, of any widths")
@@ -275,6 +293,7 @@ def main() -> None:
     parser.add_argument("--fresh", type=int, default=4, help="new crops a step")
     parser.add_argument("--bank", type=int, default=512)
     parser.add_argument("--rate", type=float, default=3e-3)
+    parser.add_argument("--similarity", type=float, default=1.0, help="weight of the similarities")
     parser.add_argument("--device", default="cpu", help="such as cuda")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--every", type=int, default=500, help="steps between validations and checkpoints")
