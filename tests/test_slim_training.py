@@ -194,7 +194,9 @@ def test_a_student_is_judged_by_pictures_made_as_the_pipeline_makes_them(tmp_pat
     numbers = {cells[1]: cells[2:] for cells in table_cells(rows) if cells[0] == "a, b"}
     assert float(numbers["photograph unchanged"][2]) == 0
     assert float(numbers["student"][2]) > 0
-    assert table_cells(criteria)[2][0] == "shallow style loss over the encoder's"
+    shallow = table_cells(criteria)[2]
+    assert shallow[0] == "shallow style loss over the encoder's"
+    assert shallow[2] == shallow[3] == shallow[4]  # there is one pair
     coarse = stylized(slim, Loss(), pair, 32, levels, Optimizer())
     assert coarse.pixels.shape == (32, 32, 3)
     assert not np.array_equal(coarse.pixels, pair.content_at(32).pixels)
@@ -208,7 +210,7 @@ def table_cells(text: str) -> list[list[str]]:
 def test_the_model_card_says_what_the_network_and_its_training_are() -> None:
     slim, file = BACKBONES["vgg19-slim"], bundled_file(BACKBONES["vgg19-slim"])
     training = {
-        "date": "2026-11-21", "machine": "x86_64", "steps": 10, "minutes": 1, "r2": {},
+        "date": "2026-11-21", "machine": "x86_64", "steps": 10, "minutes": 1, "r2": {}, "grown_from": None,
         "options": {"batch": 12, "bank": 512, "fresh": 4, "grow": None, "widths": [[1, 2], [3]]},
     }  # fmt: skip
     tables = {part: f"table of {part}" for part in ("features", "gradient", "cost", "criteria")}

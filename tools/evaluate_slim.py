@@ -113,20 +113,34 @@ def transfer(
         for name, found in verdicts.items()
     }
     rows += [["mean", name, *cells(mean)] for name, mean in means.items()]
-    photo, _, encoder, mine = means.values()
-    criteria = [
-        ["shallow style loss over the encoder's", "at most 1.25", f"{mine.shallow / encoder.shallow:.2f}"],
-        ["deep style loss taken away, student", "at least 85 %", f"{100 * (1 - mine.deep / photo.deep):.1f} %"],
-        ["deep style loss taken away, encoder", "", f"{100 * (1 - encoder.deep / photo.deep):.1f} %"],
-        ["content loss over the encoder's", "at most 1.15", f"{mine.content / encoder.content:.2f}"],
-        ["high-frequency power over the encoder's", "at most 1.3", f"{mine.roughness / encoder.roughness:.2f}"],
-    ]
+    names = "photograph unchanged", teachers.encoder.backbone.name, slim.backbone.name
+    of_means = criteria(*(means[name] for name in names))
+    of_pairs = [criteria(*found) for found in zip(*(verdicts[name] for name in names), strict=True)]
+    scores = []
+    for number, (what, wanted, value) in enumerate(of_means):
+        each = [found[number][2] for found in of_pairs]
+        share = "taken away" in what
+        scores.append(
+            [what, wanted, *(f"{100 * v:.1f} %" if share else f"{v:.2f}" for v in (value, min(each), max(each)))]
+        )
     header = [
         *("content, style", "picture", "VGG-19 conv1_1 to conv3_1", "encoder conv4_1, conv5_1"),
         *("content, encoder conv4_2", "power above 3/4 Nyquist"),
     ]
     pixels = (np.concatenate(sheet) * 255 + 0.5).clip(0, 255).astype(np.uint8)
-    return table(header, rows), table(["of the means", "wanted", "measured"], criteria), Image.fromarray(pixels)
+    summary = table(["what", "wanted", "of the means", "least of a pair", "most of a pair"], scores)
+    return table(header, rows), summary, Image.fromarray(pixels)
+
+
+def criteria(photo: Verdict, encoder: Verdict, mine: Verdict) -> list[tuple[str, str, float]]:
+    """What is asked of the student's picture beside the encoder's: what, how much, and what it is."""
+    return [
+        ("shallow style loss over the encoder's", "at most 1.25", mine.shallow / encoder.shallow),
+        ("deep style loss taken away, student", "at least 85 %", 1 - mine.deep / photo.deep),
+        ("deep style loss taken away, encoder", "", 1 - encoder.deep / photo.deep),
+        ("content loss over the encoder's", "at most 1.15", mine.content / encoder.content),
+        ("high-frequency power over the encoder's", "at most 1.3", mine.roughness / encoder.roughness),
+    ]
 
 
 def cells(verdict: Verdict) -> list[str]:
