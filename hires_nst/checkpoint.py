@@ -65,6 +65,10 @@ class Standing:
     size: int
     finished: bool
 
+    def is_past(self, level: int) -> bool:
+        """Whether nothing is left to do at a level."""
+        return level < self.level or (level == self.level and self.finished)
+
 
 @dataclass
 class Pace:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections import OrderedDict
 from collections.abc import Callable, Hashable
 from pathlib import Path
 from typing import TypeVar
 
 from hires_nst.backbones.vgg import VGG
+from hires_nst.digests import file_digest
 from hires_nst.moments import Statistics
 
 MOST_NETWORKS = 2
@@ -41,14 +41,10 @@ def content_key(path: Path | None) -> Hashable:
     """A key that changes with a file's content; None for no file, and for one that cannot be read."""
     if path is None:
         return None
-    digest = hashlib.sha256()
     try:
-        with path.open("rb") as file:
-            while block := file.read(1 << 20):
-                digest.update(block)
+        return file_digest(path)
     except OSError:
         return None
-    return digest.hexdigest()
 
 
 def _recent(entries: OrderedDict[Hashable, Value], key: Hashable, make: Callable[[], Value], most: int) -> Value:

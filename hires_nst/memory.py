@@ -20,7 +20,7 @@ Value = TypeVar("Value")
 SMALLEST_TILE = 64
 """Below this a tile is nearly all overlap."""
 
-SAFETY = 1.3
+SAFETY = 1.4
 """Factor on the estimate for what the allocator and the libraries take besides."""
 
 CGROUP = Path("/sys/fs/cgroup")
@@ -78,8 +78,9 @@ def _free_in_group(folder: Path) -> int:
 def tile_bytes_per_pixel(backbone: Backbone, layers: Collection[str], optimizer: Optimizer, *, half: bool) -> float:
     """An estimate of the bytes that one pixel of a tile's window needs during an optimisation.
 
-    What autograd keeps: the rectified activations and the poolings' indices (the weights are frozen, so the
-    convolutions keep no inputs). On top, the few largest activations in passing, and the optimiser's vectors.
+    What autograd keeps: the convolutions' padded inputs (though the weights are frozen), the rectified activations,
+    those of the layers in the losses once more around their mean, and the indices that max pooling has. On top, the few
+    largest activations in passing, and the optimiser's vectors: L-BFGS's pairs, and about 14 others.
     """
     size = 2 if half else 4
     kept, largest, stride = 0.0, 0.0, 1
@@ -89,14 +90,15 @@ def tile_bytes_per_pixel(backbone: Backbone, layers: Collection[str], optimizer:
         if not needed:
             break
         if isinstance(step, Conv):
+            kept += size * (channels + step.out_channels) / stride**2
             channels = step.out_channels
-            kept += size * channels / stride**2
             largest = max(largest, size * channels / stride**2)
+            kept += 4 * channels / stride**2 if step.name in needed else 0
             needed.discard(step.name)
         else:
             stride *= 2
-            kept += (8 + size) * channels / stride**2
-    vectors = 2 * optimizer.history + 6 if optimizer.name == "lbfgs" else 6
+            kept += 8 * channels / stride**2
+    vectors = 14 + (2 * optimizer.history if optimizer.name == "lbfgs" else 0)
     pyramid = 4 / 3 if optimizer.pixels == "laplacian" else 1.0
     return SAFETY * (kept + 4 * largest + 12 * vectors * pyramid)
 

@@ -75,7 +75,7 @@ def paint(
         job.emit(events.RunResumed(str(checkpoints.folder), next_level, next_round))
     finest_told = False
     for level in plans:
-        if standing is not None and (level.index, not standing.finished) <= (standing.level, False):
+        if standing is not None and standing.is_past(level.index):
             continue
         begun = standing if standing is not None and standing.level == level.index else None
         began = time.monotonic()

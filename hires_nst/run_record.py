@@ -14,6 +14,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from hires_nst import run_folder
 from hires_nst.config import Config, parse_config
+from hires_nst.digests import file_digest
 from hires_nst.errors import ConfigError, DamagedFile, HiresNstError, InputError, WeightsError
 from hires_nst.image_files import atomic_write
 from hires_nst.levels import LevelPlan
@@ -29,7 +30,6 @@ They leave the pixels as they are; device and precision are recorded as they tur
 """
 
 ANEW = "`--resume never --overwrite` starts anew"
-CHUNK = 1 << 22
 
 Role = Literal["photograph", "painting", "start", "weights"]
 
@@ -140,14 +140,10 @@ def digest(path: Path) -> str:
     Raises:
         InputError: it cannot be read.
     """
-    result = hashlib.sha256()
     try:
-        with path.open("rb") as file:
-            while chunk := file.read(CHUNK):
-                result.update(chunk)
+        return file_digest(path)
     except OSError as error:
         raise InputError(f"{path} cannot be read ({error.strerror}); check the name and the permissions") from None
-    return result.hexdigest()
 
 
 def source(role: Role, path: Path, folder: Path) -> Source:

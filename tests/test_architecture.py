@@ -18,7 +18,7 @@ PACKAGE = Path(__file__).parent.parent / "hires_nst"
 # fmt: off
 LAYERS = (
     ("errors", "events", "prints", "tiles", "moments", "backbones", "backbones.registry", "config_errors", "config",
-     "levels", "stopping", "version", "quantities", "sheets", "run_size", "write_behind"),
+     "levels", "stopping", "digests", "version", "quantities", "sheets", "run_size", "write_behind"),
     ("images", "image_files", "run_folder", "run_record", "tensor_files", "canvas", "losses", "memory", "metrics",
      "backbones.vgg", "backbones.weights"),
     ("objective", "kept"),
@@ -36,7 +36,7 @@ LAYERS = (
 )
 WITHOUT_TORCH = (
     "errors", "events", "config_errors", "config", "prints", "tiles", "levels", "stopping", "version", "quantities",
-    "sheets", "run_size", "backbones.registry", "images", "image_files", "run_folder", "run_record",
+    "digests", "sheets", "run_size", "backbones.registry", "images", "image_files", "run_folder", "run_record",
     "batch", "batch.names", "batch.marks", "batch.events", "batch.jobs", "batch.rows", "batch.ledger",
     "batch.tasks", "batch.comparison", "batch.executor", "batch.orders", "batch.room", "batch.engine", "batch.workers",
     "batch.runner",

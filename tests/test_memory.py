@@ -144,10 +144,10 @@ def test_the_estimate_covers_what_autograd_really_keeps() -> None:
 
     x = torch.rand(1, 3, side, side, requires_grad=True)
     with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
-        features = network(x, layers)
-    assert features
+        powers = [(f - f.mean((2, 3), keepdim=True)).square().sum() for f in network(x, layers).values()]
+    assert len(powers) == len(layers)
     estimate = tile_bytes_per_pixel(TINY, layers, Optimizer(name="adam"), half=False) * side * side
-    assert 0.3 * estimate < sum(kept.values()) < estimate
+    assert 0.25 * estimate < sum(kept.values()) < estimate  # the vectors of the optimiser are most of the rest
 
 
 @pytest.mark.parametrize("free", [0, GIGA // 100, GIGA, 10 * GIGA, 10**15])

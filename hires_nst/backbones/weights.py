@@ -21,6 +21,7 @@ from torch import Tensor
 
 from hires_nst.backbones.registry import BACKBONES, Backbone, Pooling
 from hires_nst.backbones.vgg import VGG, Padding
+from hires_nst.digests import file_digest
 from hires_nst.errors import OutputError, WeightsError
 from hires_nst.events import DownloadProgress, OnEvent, ignore
 from hires_nst.image_files import atomic_write
@@ -236,20 +237,16 @@ def _checked(backbone: Backbone, content: Mapping[str, Any], file: Path) -> dict
 
 
 def _matches(backbone: Backbone, digest: str) -> bool:
-    """Whether a digest begins as the published one, which may be shortened, or empty where there is none yet."""
+    """Whether a digest begins as the published one, which may be shortened."""
     return digest.startswith(backbone.weights.sha256.lower())
 
 
 def _digest(file: Path) -> str:
     """A file's SHA-256."""
-    result = hashlib.sha256()
     try:
-        with file.open("rb") as source:
-            while chunk := source.read(CHUNK):
-                result.update(chunk)
+        return file_digest(file)
     except OSError as error:
         raise WeightsError(f"cannot read the weight file {file}: {error.strerror}") from None
-    return result.hexdigest()
 
 
 def _into_cache(backbone: Backbone, write: Callable[[BinaryIO], None]) -> Path:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 from dataclasses import dataclass
 from pathlib import Path
+
+from hires_nst.digests import digest_of
 
 
 @dataclass(frozen=True)
@@ -23,12 +24,9 @@ def mark(path: Path) -> Mark:
     Raises:
         OSError: it cannot be read.
     """
-    digest = hashlib.sha256()
     with path.open("rb") as file:
         state = os.fstat(file.fileno())
-        while block := file.read(1 << 20):
-            digest.update(block)
-    return Mark(state.st_size, state.st_mtime_ns, digest.hexdigest())
+        return Mark(state.st_size, state.st_mtime_ns, digest_of(file))
 
 
 def unchanged(path: Path, before: Mark) -> bool:
