@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import subprocess
 import sys
 import threading
 import time
@@ -244,6 +245,43 @@ def test_a_stop_cancels_what_is_in_work(cluster: Any, tmp_path: Path) -> None:
     summary = run_with(photos, out, executor, stop=stop, on_event=listen)
     assert time.monotonic() - began < 40
     assert (summary.exit_code, summary.counts["waiting"], summary.counts["done"]) == (143, 3, 1)
+
+
+SIGNALLED = """
+import os, signal, sys
+from functools import partial
+from pathlib import Path
+from batch_fakes import FakeEngine, run_with
+from hires_nst.batch.events import JobTold
+from hires_nst.batch.ray_executor import RayExecutor
+from hires_nst.cli.signals import stopping
+from hires_nst.config import Batch
+
+def listen(event):
+    if isinstance(event, JobTold) and stop.reason is None:
+        os.kill(os.getpid(), signal.SIGTERM)
+
+photos, out, address = sys.argv[1:]
+with stopping(until=None, max_hours=None, quiet=True) as stop:
+    made = partial(RayExecutor, Batch(cluster_gpus=0), address=address, make_engine=partial(FakeEngine, 0.0))
+    summary = run_with(Path(photos), Path(out), made, stop=stop, on_event=listen)
+assert signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
+print(summary.stopped)
+sys.exit(summary.exit_code)
+"""
+
+
+@needs_ray
+def test_sigterm_ends_a_driver_in_an_orderly_way(cluster: Any, tmp_path: Path) -> None:
+    photos, out = make_inputs(tmp_path, 2, text=lambda _: "wait"), tmp_path / "out"
+    paths = os.pathsep.join([str(HERE), str(HERE.parent)])
+    ended = subprocess.run(
+        [sys.executable, "-c", SIGNALLED, photos, out, cluster.address],
+        capture_output=True, text=True, timeout=300, env={**os.environ, "PYTHONPATH": paths},
+    )  # fmt: skip
+    assert (ended.returncode, ended.stdout) == (143, "SIGTERM\n"), ended.stderr
+    assert {row.state for row in rows(out).values()} == {"waiting"}
+    assert {row.failures for row in rows(out).values()} == {0}
 
 
 @needs_ray
