@@ -29,10 +29,12 @@ from hires_nst.batch.rows import (
     Entry,
     Outcome,
     ledger_file,
+    read_asked_since,
     read_changes,
     read_orders,
     read_rows,
     read_settings,
+    read_standing,
     reading,
     said_plainly,
 )
@@ -201,6 +203,41 @@ def test_jobs_are_entered_once_and_what_others_did_meanwhile_holds(tmp_path: Pat
         assert ledger.rows()["id0"].picture == MARK
 
 
+def test_what_nobody_asks_for_any_more_is_set_apart(tmp_path: Path) -> None:
+    clock = Clock()
+
+    def told(after: float = 0) -> tuple[list[str], int]:
+        with reading(tmp_path) as database:
+            rows, others = read_standing(database, tmp_path, now=clock.now + after)
+        return [row.id for row in rows], others
+
+    with opened(tmp_path, clock, 5) as first, opened(tmp_path, clock, 5) as second:
+        assert told() == ([f"id{n}" for n in range(5)], 0)  # before any run
+        first.note_run({}, entries(5)[:3])
+        assert told() == (["id0", "id1", "id2"], 2)
+        clock.now += 1
+        second.note_run({}, entries(5)[3:])
+        assert told() == (["id3", "id4"], 3)
+        clock.now += 1
+        job = claimed(first)  # it is at work, with three jobs
+        assert told() == ([f"id{n}" for n in range(5)], 0)
+        first.finish(job, OUTCOME, publish=(tmp_path / "0.png").touch)
+        assert told(1000) == ([f"id{n}" for n in range(5)], 0)  # it was, while the last one was
+        clock.now += 1
+        second.note_run({}, entries(5)[4:])
+        assert told() == (["id0", "id4"], 3)
+        (tmp_path / "0.png").unlink()
+        assert told() == (["id4"], 4)
+        second.plan(entries(5)[3:])
+        assert claimed(second) == "id3"  # by a run that is at work since before the last one
+        clock.now += 1
+        first.note_run({}, entries(5)[4:])
+        assert told() == (["id3", "id4"], 3)
+        assert told(11) == (["id4"], 4)  # or was, until it was killed
+    with reading(tmp_path) as database:
+        assert read_asked_since(database) == 1003
+
+
 def test_only_what_is_planned_is_claimed_in_the_plans_order(tmp_path: Path) -> None:
     with opened(tmp_path, Clock(), 5) as ledger:
         ledger.plan([entries(5)[n] for n in (3, 1, 4)])
@@ -248,7 +285,7 @@ def test_ledgers_that_are_none(tmp_path: Path) -> None:
 def finished(folder: Path) -> bytes:
     """The bytes of a closed ledger with jobs in every state."""
     with opened(folder, Clock(), 5) as ledger:
-        ledger.note_run({"seed": 0}, [])
+        ledger.note_run({"seed": 0}, entries(5))
         ledger.finish(claimed(ledger), OUTCOME, publish=nothing)
         ledger.fail(claimed(ledger), "broken", retries=0, wait=0)
         ledger.set_aside(claimed(ledger), "there already")
@@ -262,6 +299,8 @@ def read_all(folder: Path) -> None:
         read_settings(database)
         read_orders(database)
         read_changes(database)
+        read_standing(database, folder, now=0)
+        read_asked_since(database)
 
 
 def write_some(folder: Path) -> None:
@@ -269,8 +308,12 @@ def write_some(folder: Path) -> None:
         ledger.rows()
         ledger.enter(entries(6), {"key": {"version": 1}})
         ledger.plan(entries(6))
-        ledger.finish(claimed(ledger), OUTCOME, publish=nothing)
-        ledger.fail(claimed(ledger), "broken", retries=0, wait=0)
+        for number in range(2):
+            row = ledger.claim()  # none, where what was altered makes sense
+            if row is not None and number == 0:
+                ledger.finish(row.id, OUTCOME, publish=nothing)
+            elif row is not None:
+                ledger.fail(row.id, "broken", retries=0, wait=0)
         ledger.counts(), ledger.pending(), ledger.next_time()
 
 

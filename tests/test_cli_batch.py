@@ -12,14 +12,16 @@ import subprocess
 import sys
 import time
 import zlib
+from collections import Counter
 from html import unescape
 from pathlib import Path
 from typing import Any
 
+import batch_fakes
 import numpy as np
 import pytest
 import tifffile
-from batch_fakes import rows
+from batch_fakes import make_inputs, rows
 from conftest import random_canvas
 from PIL import Image
 from rich.console import Console
@@ -37,8 +39,10 @@ from hires_nst.batch.events import (
     JobTold,
 )
 from hires_nst.cli.batch_progress import BatchDisplay, BatchErrors, BatchLines, BatchTally
+from hires_nst.cli.report import report_of_batch
 from hires_nst.images import read_picture
 from hires_nst.report.sources import gather
+from hires_nst.stopping import Stop
 
 SMALL = (
     *("--size", "32", "--set", "levels.coarse_steps=2", "--set", "levels.min_size=16", "--device", "cpu"),
@@ -392,6 +396,40 @@ def test_resume_paints_what_the_last_command_had(inputs: tuple[Path, Path], tmp_
     assert {name: row.state for name, row in rows(out).items()} == {
         "old-a.png": "waiting", "old-b.png": "waiting", "a.png": "done", "b.png": "done"
     }  # fmt: skip
+
+
+def test_what_is_not_asked_for_any_more_is_told_apart(tmp_path: Path) -> None:
+    photos, out = make_inputs(tmp_path, 3, text=["ok", "bad", "bad"].__getitem__), tmp_path / "out"
+
+    def told(expected: dict[str, int], others: int) -> str:
+        """What `status` says, which is what the report says."""
+        report_of_batch(out, Stop(), quiet=True, as_json=False)
+        standing, page = json.loads(run("status", out, "--json").stdout), (out / "report.html").read_text()
+        assert {state: count for state, count in standing["counts"].items() if count} == expected
+        assert standing["not_asked_for"] == others
+        assert (" of an earlier command is not asked for any more" in page) == (others == 1)
+        assert (" of earlier commands are not asked for any more" in page) == (others > 1)
+        assert ("--retry-failed" in page) == ("failed" in expected)
+        assert Counter(job.state for job in gather(out).jobs) == expected
+        return run("status", out).stdout
+
+    batch_fakes.run(photos, out, retries=0)
+    assert "any more" not in told({"done": 1, "failed": 2}, 0)
+    (photos / "p2.jpg").unlink()
+    assert batch_fakes.run(photos, out).counts["failed"] == 1
+    told({"done": 1, "failed": 1}, 1)
+    (photos / "p1.jpg").unlink()
+    assert batch_fakes.run(photos, out).exit_code == 0
+    assert "besides   2 jobs of earlier commands are not asked for any more" in told({"done": 1}, 2)
+    again = Stop()
+    again.request("the test")
+    batch_fakes.run(photos, out, template="{content}.png", stop=again)
+    told({"done": 1, "waiting": 1}, 2)
+    batch_fakes.run(photos, out, template="another-{content}.png")
+    told({"done": 2}, 3)
+    (photos / "p1.jpg").write_text("ok")
+    batch_fakes.run(photos, out)  # asked for again
+    assert "failed    p1-style.png: p1.jpg is no good" in told({"done": 2, "failed": 1}, 2)
 
 
 # The report, and what is told before.

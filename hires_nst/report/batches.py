@@ -13,7 +13,7 @@ from typing import Any
 
 from hires_nst import __version__
 from hires_nst.batch.names import BOOKS
-from hires_nst.batch.rows import Row, read_changes, read_rows, read_settings, reading
+from hires_nst.batch.rows import Row, read_changes, read_settings, read_standing, reading
 from hires_nst.batch.tasks import RUN, log_file
 from hires_nst.report.log import RunLog, last_moment, read_log
 from hires_nst.report.model import Report, ReportedJob, State, style_paths
@@ -31,7 +31,8 @@ def of_batch(folder: Path) -> Report:
     """
     folder = folder.absolute()
     with reading(folder) as database:
-        rows, settings = list(read_rows(database).values()), read_settings(database)
+        rows, others = read_standing(database, folder, now=time.time())
+        settings = read_settings(database)
         changes: dict[str, list[Change]] = defaultdict(list)
         for job, moment, state, _ in read_changes(database):
             changes[job].append((moment, state))
@@ -47,6 +48,7 @@ def of_batch(folder: Path) -> Report:
         finished=_moment(max((end for _, end in spans), default=None)),
         working_seconds=together(spans) if spans else None,
         machine=f"{told[-1].model} on {told[-1].device}" if told else "",
+        not_asked_for=others,
     )
 
 

@@ -125,6 +125,7 @@ class Report:
             (a batch that was interrupted and went on the next day).
         version: of hires-nst.
         machine: where it ran, in one line.
+        not_asked_for: how many jobs of earlier commands are not among `jobs`, since the last one does not have them.
     """
 
     title: str
@@ -134,6 +135,7 @@ class Report:
     finished: datetime | None = None
     working_seconds: float | None = None
     machine: str = ""
+    not_asked_for: int = 0
 
     def in_state(self, *states: State) -> tuple[ReportedJob, ...]:
         """The jobs in any of these states."""
