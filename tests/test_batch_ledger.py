@@ -165,6 +165,34 @@ def test_a_late_owner_still_finishes_what_nobody_took_over(tmp_path: Path) -> No
         assert ledger.finish(job, OUTCOME, publish=nothing)
 
 
+@pytest.mark.parametrize("how", ["at once", "renew", "finish"])
+def test_a_job_that_was_lost_meanwhile_and_let_go_is_taken_back(how: str, tmp_path: Path) -> None:
+    clock = Clock()
+    with opened(tmp_path, clock, 1) as first, opened(tmp_path, clock, 1) as second:
+        job = claimed(first)
+        clock.now += 1000  # the first one sleeps
+        assert claimed(second) == job
+        assert first.renew([job]) == frozenset()
+        assert not first.finish(job, OUTCOME, publish=pytest.fail)
+        second.postpone(job, "the first one is still at it", wait=2.5)
+        assert first.renew() == frozenset()
+        if how == "renew":
+            assert first.renew([job]) == {job}
+            clock.now += 5
+            assert second.claim() is None
+            row = first.rows()[job]
+            assert (row.state, row.owner, row.error, row.ended) == ("running", first.owner, None, None)
+        elif how == "finish":
+            clock.now += 5
+            assert claimed(second) == job
+            second.release(job)
+        assert first.finish(job, OUTCOME, publish=nothing)
+        assert first.renew([job]) == frozenset()
+        assert not second.finish(job, OUTCOME, publish=pytest.fail)
+        assert second.renew([job]) == frozenset()
+        assert (first.rows()[job].state, first.rows()[job].failures) == ("done", 0)
+
+
 def test_the_picture_is_in_its_place_before_the_row_says_so(tmp_path: Path) -> None:
     with opened(tmp_path, Clock(), 1) as ledger:
         seen = []
@@ -457,7 +485,7 @@ class Leases(RuleBasedStateMachine):
 
     @rule(who=st.integers(0, 1))
     def renew(self, who: int) -> None:
-        assert self.ledgers[who].renew() <= self.held[who]
+        assert self.ledgers[who].renew(self.held[who]) <= self.held[who]
 
     @invariant()
     def agreement(self) -> None:

@@ -12,9 +12,10 @@ import sqlite3
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import batch_fakes
@@ -24,6 +25,7 @@ from batch_fakes import FakeEngine, Seen, check_agreement, jobs_of, make_inputs,
 from PIL import Image
 
 from hires_nst.batch import room, workers
+from hires_nst.batch.comparison import settings_key
 from hires_nst.batch.events import (
     BatchFinished,
     BatchStarted,
@@ -37,8 +39,8 @@ from hires_nst.batch.events import (
 from hires_nst.batch.executor import News
 from hires_nst.batch.ledger import Ledger
 from hires_nst.batch.orders import stored
-from hires_nst.batch.rows import STATES
-from hires_nst.batch.tasks import LOGS, Failure, Painted, Task
+from hires_nst.batch.rows import STATES, Entry, Outcome
+from hires_nst.batch.tasks import LOGS, Failure, Painted, Task, perform
 from hires_nst.batch.workers import Pool, cuda_devices, devices
 from hires_nst.errors import HiresNstError, OutputError, ResourceError
 from hires_nst.events import Event, OnEvent, json_line
@@ -315,6 +317,105 @@ def test_a_worker_that_hangs_is_killed(tmp_path: Path) -> None:
     assert summary.exit_code == 0
     assert "gave no sign of life" in seen.of(JobFailed)[0].reason
     assert rows(out)["p0-style.png"].attempts == 2
+
+
+def test_workers_of_a_batch_that_slept_are_not_killed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With Ctrl-Z, or in a container that is paused; those that hang still are."""
+    slept, seen = [0.0], Seen()
+    clock = SimpleNamespace(monotonic=lambda: time.monotonic() + slept[0], sleep=time.sleep)
+    monkeypatch.setattr(workers, "time", clock)
+    photos, out = make_inputs(tmp_path, 2, text=["ok", "hang"].__getitem__), tmp_path / "out"
+    hung = jobs_of(photos, out).jobs[1].id
+
+    class Sleeping(Pool):
+        """Sleeps while the worker hangs, twice for an hour, and then a little at a time."""
+
+        def wait(self, seconds: float) -> Sequence[News]:
+            if any(event.job == hung for event in seen.of(JobTold)) and not seen.of(JobFailed):
+                slept[0] += 3600.0 if slept[0] < 7200 else 20.0
+            news = super().wait(seconds)
+            if slept[0] <= 7200 + 60:  # so many seconds without a sign of life are all right
+                assert not any(isinstance(item.what, Failure) for item in news)
+                assert not any(worker is not None and worker.silent for worker in self._workers)
+            return news
+
+    made = partial(Sleeping, [FakeEngine], lease_seconds=100.0)
+    assert run_with(photos, out, made, lease_seconds=100.0, on_event=seen.append).exit_code == 0
+    assert slept[0] > 7200 + 100
+    assert [event.reason for event in seen.of(JobFailed)] == [
+        "the worker process gave no sign of life any more and was killed"
+    ]
+
+
+class SleepyExecutor:
+    """Paints in this process, and lets something happen before it tells of that."""
+
+    workers = free = 1
+
+    def __init__(self, meanwhile: Callable[[str], None]) -> None:
+        self.meanwhile = meanwhile
+
+    def start(self, task: Task) -> int:
+        self.task, self.free = task, 0
+        return 0
+
+    def wait(self, seconds: float) -> list[News]:
+        if self.free:
+            time.sleep(seconds)
+            return []
+        report = perform(self.task, FakeEngine(), stop=Stop(), on_event=lambda event: None)
+        self.meanwhile(self.task.id)
+        self.free = 1
+        return [News(self.task.id, 0, report)]
+
+    def stop(self, reason: str) -> None:
+        pass
+
+    def close(self) -> None:
+        pass
+
+
+@pytest.mark.parametrize("theirs", ["finish", "postpone", "finish later", "fail"])
+def test_a_batch_that_slept_asks_whose_its_jobs_are(theirs: str, tmp_path: Path) -> None:
+    """Another process took them over when their leases had run out."""
+    photos, out, seen = make_inputs(tmp_path, 2), tmp_path / "out", Seen()
+    jobs = jobs_of(photos, out).jobs
+    entries = [Entry(job.id, job.output, str(job.content), settings_key(job)) for job in jobs]
+
+    def meanwhile(job: str) -> None:
+        if len(seen.of(JobStarted)) > 1:
+            return
+        row = other.claim()
+        assert row is not None
+        assert row.id == job
+        if theirs == "postpone":
+            other.postpone(job, "in use by another process", wait=0)
+        elif theirs == "fail":
+            other.fail(job, "no good", retries=5, wait=0)
+        elif theirs == "finish":
+            finish(job)
+
+    def finish(job: str) -> None:
+        task = Task(job, jobs[0].content, jobs[0].config, jobs[0].inputs, jobs[0].fingerprint, folder, ".png", 2)
+        outcome = perform(task, FakeEngine(), stop=Stop(), on_event=lambda event: None)
+        assert isinstance(outcome, Outcome)
+        assert other.finish(job, outcome, publish=partial(task.picture.replace, out / jobs[0].output))
+
+    def listen(event: Event) -> None:
+        seen.append(event)
+        if isinstance(event, JobStarted) and event.job == jobs[1].id and theirs == "finish later":
+            finish(jobs[0].id)
+
+    folder = tmp_path / "elsewhere"
+    with Ledger(out, lease_seconds=60, clock=lambda: time.time() + 1000) as other:  # for which this one sleeps
+        other.plan(entries)
+        ours = run_with(photos, out, lambda: SleepyExecutor(meanwhile), on_event=listen)
+    assert ours.exit_code == 0
+    assert [event.job for event in seen.of(JobStarted)] == [job.id for job in jobs]
+    taken = theirs in ("finish", "finish later")
+    assert [event.job for event in seen.of(JobDone)] == [job.id for job in jobs[taken:]]
+    assert not seen.of(JobFailed)
+    check_agreement(photos, out, jobs)
 
 
 class Broken:

@@ -204,6 +204,8 @@ class _Run:
         row = self.ledger.claim()
         if row is None:
             return False
+        if row.id in self.working:  # it was lost to another while this process slept, and let go by that one
+            return True
         job, place = self.by_id[row.id], self.folder / row.output
         if place.exists() and not (row.owned or self.orders.overwrite):
             self.skip(job)
@@ -313,7 +315,7 @@ class _Run:
     def look_after_ledger(self) -> None:
         """Show the other processes that this one lives, and see to it that what is done is on the disk."""
         if time.monotonic() - self.renewed > self.ledger.lease_seconds / 4:
-            self.ledger.renew()
+            self.ledger.renew(self.working)
             self.renewed = time.monotonic()
         if self.written and time.monotonic() - self.flushed > FLUSH_SECONDS:
             self.flush()
