@@ -38,12 +38,14 @@ from hires_nst.batch.events import (
 )
 from hires_nst.batch.executor import News
 from hires_nst.batch.ledger import Ledger
+from hires_nst.batch.marks import mark
 from hires_nst.batch.orders import stored
 from hires_nst.batch.rows import STATES, Entry, Outcome
 from hires_nst.batch.tasks import LOGS, Failure, Painted, Task, perform
 from hires_nst.batch.workers import Pool, cuda_devices, devices
 from hires_nst.errors import HiresNstError, OutputError, ResourceError
 from hires_nst.events import Event, OnEvent, json_line
+from hires_nst.report.batches import paintings_before
 from hires_nst.report.render import write_report
 from hires_nst.report.sources import gather
 from hires_nst.stopping import Stop
@@ -109,6 +111,82 @@ def test_what_is_told(tmp_path: Path) -> None:
     assert log.count("attempt") == 2
     assert log.count("p1.jpg is no good; give a better one") == 2
     assert "Traceback" not in log
+
+
+def test_the_time_left_is_that_of_pictures_whose_size_is_known(tmp_path: Path) -> None:
+    photos, out, seen = make_inputs(tmp_path, 0), tmp_path / "out", Seen()
+    for name in "abc":
+        Image.new("RGB", (100, 50)).save(photos / f"{name}.png")
+    (photos / "d.png").write_text("unknown")
+    jobs = jobs_of(photos, out)
+    assert [job.pixels > 0 for job in jobs.jobs] == [True, True, True, False]
+    run_with(photos, out, Drawing, jobs=jobs, on_event=seen.append, retries=0)
+    assert [event.left_seconds is not None for event in seen.of(JobDone)] == [True, True, False, False]
+    first, second = (event.left_seconds for event in seen.of(JobDone)[:2])
+    assert first == 2 * second == pytest.approx(2 * 5000 / 200 * 1.5)
+
+
+class Drawing:
+    """An executor that has every picture at once, of 200 pixels in a second and a half."""
+
+    workers = free = 1
+
+    def start(self, task: Task) -> int:
+        self.task, self.free = task, 0
+        return 0
+
+    def wait(self, seconds: float) -> list[News]:
+        self.free = 1
+        self.task.folder.mkdir(parents=True)
+        self.task.picture.touch()
+        outcome = Outcome(20, 10, 1.5, {}, self.task.fingerprint, (), mark(self.task.picture))
+        return [News(self.task.id, 0, outcome)]
+
+    def stop(self, reason: str) -> None:
+        pass
+
+    def close(self) -> None:
+        pass
+
+
+def test_the_report_tells_the_time_of_the_present_pictures(tmp_path: Path) -> None:
+    photos, out = paint_three(tmp_path)
+    (tmp_path / "style.jpg").write_text("another")
+    assert run(photos, out, changed="redo", seconds=0.3).painted == 3
+    report, table = gather(out), rows(out)
+    for job in report.jobs:
+        assert job.seconds == table[job.output.name].seconds
+    seconds = sum(row.seconds or 0 for row in table.values())
+    assert report.working_seconds is not None
+    with batch_fakes.reading(out) as database:
+        first, second = (changes_of(database, state)[:3] for state in ("running", "done"))
+        again, end = (changes_of(database, state)[3:] for state in ("running", "done"))
+    assert report.working_seconds == pytest.approx(sum(end) - sum(again))
+    assert 0.8 < seconds <= report.working_seconds
+    assert report.started is not None
+    assert report.started.timestamp() == pytest.approx(first[0])  # of the whole
+    assert second[-1] < again[0]
+
+
+def changes_of(database: sqlite3.Connection, state: str) -> list[float]:
+    return [moment for _, moment, now, _ in batch_fakes.read_changes(database) if now == state]
+
+
+@pytest.mark.parametrize(
+    ("states", "before"),
+    [
+        ("", 0),
+        ("waiting running done", 0),
+        ("waiting running waiting running done", 0),
+        ("waiting running done failed", 0),
+        ("waiting running done waiting running done", 1),
+        ("waiting running running done waiting running failed", 2),
+        ("waiting running done waiting running done waiting running waiting running done", 2),
+        ("waiting running done waiting", 0),
+    ],
+)
+def test_attempts_of_pictures_that_were_painted_again(states: str, before: int) -> None:
+    assert paintings_before([(float(moment), state) for moment, state in enumerate(states.split())]) == before
 
 
 def test_a_name_that_is_not_utf8(tmp_path: Path) -> None:

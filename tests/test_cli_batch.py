@@ -606,6 +606,8 @@ def test_the_display() -> None:
     (line,) = shown(tally).splitlines()
     for part in ("4 of 5 pictures", "1 min 20 s", "1 failed", "about 3 min 0 s left", "90 MP/h"):
         assert part in line
+    now[0] = 300.0
+    assert "left" not in shown(tally)
 
 
 def test_a_live_batch_tells_failures_above_the_display() -> None:
