@@ -13,6 +13,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
@@ -24,7 +25,7 @@ import pytest
 from batch_fakes import FakeEngine, Seen, check_agreement, jobs_of, make_inputs, rows, run, run_with, times_done
 from PIL import Image
 
-from hires_nst.batch import room, workers
+from hires_nst.batch import room, runner, workers
 from hires_nst.batch.comparison import settings_key
 from hires_nst.batch.events import (
     BatchFinished,
@@ -76,9 +77,9 @@ def test_two_thousand_jobs(tmp_path: Path) -> None:
     assert set(times_done(out).values()) == {0, 1}
 
     again = Seen()
-    began = time.monotonic()
+    began = time.process_time()  # what else the machine does is no matter
     assert run(photos, out, workers=2, on_event=again.append).painted == 0
-    assert time.monotonic() - began < 3
+    assert time.process_time() - began < 3
     assert [type(event) for event in again] == [BatchStarted, BatchFinished]
     (started,) = again.of(BatchStarted)
     assert (started.done, started.failed, started.waiting, started.workers) == (1997, 3, 0, 0)
@@ -373,9 +374,12 @@ def test_retries_wait(tmp_path: Path) -> None:
     assert rows(out)["p0-style.png"].attempts == 3
 
 
-def test_the_others_go_first_while_a_job_waits_for_its_retry(tmp_path: Path) -> None:
+def test_the_others_go_first_while_a_job_waits_for_its_retry(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     photos, seen = make_inputs(tmp_path, 4, text=lambda number: "once" if number == 0 else "ok"), Seen()
-    run(photos, tmp_path / "out", retry_wait=0.5, on_event=seen.append)
+    monkeypatch.setattr(  # an hour passes when the last of the others has begun
+        runner, "Ledger", partial(Ledger, clock=lambda: time.time() + 3600 * (len(seen.of(JobStarted)) > 3))
+    )
+    run(photos, tmp_path / "out", retry_wait=3000, on_event=seen.append)
     assert [event.output[1] for event in seen.of(JobStarted)] == ["0", "1", "2", "3", "0"]
 
 
@@ -391,10 +395,10 @@ def test_fail_fast(tmp_path: Path) -> None:
 
 def test_a_worker_that_hangs_is_killed(tmp_path: Path) -> None:
     photos, out, seen = make_inputs(tmp_path, 1, text=lambda _: "hang"), tmp_path / "out", Seen()
-    summary = run(photos, out, lease=1.0, on_event=seen.append)
+    summary = run(photos, out, lease=1.0, retries=1000, on_event=seen.append)  # a busy machine may seem to hang, too
     assert summary.exit_code == 0
     assert "gave no sign of life" in seen.of(JobFailed)[0].reason
-    assert rows(out)["p0-style.png"].attempts == 2
+    assert rows(out)["p0-style.png"].attempts >= 2
 
 
 def test_workers_of_a_batch_that_slept_are_not_killed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -682,7 +686,13 @@ def test_a_worker_that_dies_of_ctrl_c_for_no_reason_failed(tmp_path: Path) -> No
 
 def test_a_deadline(tmp_path: Path) -> None:
     photos = make_inputs(tmp_path, 3, text=lambda number: "wait" if number else "ok")
-    summary = run(photos, tmp_path / "out", stop=Stop(deadline=time.time() + 2))
+    stop = Stop()
+
+    def listen(event: Event) -> None:
+        if isinstance(event, JobDone):
+            stop.deadline = time.time()
+
+    summary = run(photos, tmp_path / "out", stop=stop, on_event=listen)
     assert summary.exit_code == 130
     assert summary.stopped is not None and summary.stopped.startswith("the deadline")
     assert summary.counts["done"] == 1
@@ -691,9 +701,9 @@ def test_a_deadline(tmp_path: Path) -> None:
 
 def test_nothing_is_begun_that_would_miss_the_deadline(tmp_path: Path) -> None:
     photos = make_inputs(tmp_path, 3, text=lambda number: "long" if number == 1 else "ok")
-    began = time.monotonic()
-    summary = run(photos, tmp_path / "out", stop=Stop(deadline=time.time() + 60))
-    assert time.monotonic() - began < 30
+    deadline = time.time() + 3000
+    summary = run(photos, tmp_path / "out", stop=Stop(deadline=deadline))
+    assert time.time() < deadline - 1000
     assert summary.exit_code == 130
     assert summary.stopped is not None and summary.stopped.startswith("the deadline")
     assert states(tmp_path / "out") == {"p0-style.png": "done", "p1-style.png": "waiting", "p2-style.png": "waiting"}
@@ -702,7 +712,8 @@ def test_nothing_is_begun_that_would_miss_the_deadline(tmp_path: Path) -> None:
 
 def test_a_job_whose_last_owner_is_still_at_it_is_tried_later(tmp_path: Path) -> None:
     photos, out, seen = make_inputs(tmp_path, 2, text=["busy", "ok"].__getitem__), tmp_path / "out", Seen()
-    summary = run(photos, out, retries=0, lease=1.0, on_event=seen.append)
+    here = SleepyExecutor(lambda job: None)
+    summary = run_with(photos, out, lambda: here, retries=0, lease_seconds=1.0, on_event=seen.append)
     assert summary.exit_code == 0
     (postponed,) = seen.of(JobFailed)
     assert (postponed.output, postponed.final, postponed.wait) == ("p0-style.png", False, 0.25)
@@ -723,16 +734,23 @@ def started() -> Iterator[list[subprocess.Popen[bytes]]]:
         process.wait()
 
 
-def start(photos: Path, out: Path, *, workers: int = 1, seconds: float = 0.0, lease: float = 1.0) -> Any:
+def start(
+    photos: Path, out: Path, *, workers: int = 1, seconds: float = 0.0, lease: float = 1.0, meeting: Path | None = None
+) -> Any:
+    """A process with a batch; with a folder for a `meeting`, it waits there for another one before it begins."""
     root = Path(__file__).parent
     paths = os.pathsep.join([str(root.parent), os.environ.get("PYTHONPATH", "")])
-    arguments = [photos, out, workers, seconds, lease]
+    arguments = [photos, out, workers, seconds, lease, *filter(None, [meeting])]
     return subprocess.Popen(
         [sys.executable, root / "batch_fakes.py", *map(str, arguments)], env={**os.environ, "PYTHONPATH": paths}
     )
 
 
-def wait_until(true: Callable[[], Any], seconds: float = 30) -> None:
+GUARD = 300.0
+"""Seconds after which something hangs for certain."""
+
+
+def wait_until(true: Callable[[], Any], seconds: float = GUARD) -> None:
     until = time.monotonic() + seconds
     while not true():
         assert time.monotonic() < until, "it took too long"
@@ -744,9 +762,10 @@ def done_so_far(out: Path) -> int:
 
 
 def test_two_batches_at_once_share_the_work(tmp_path: Path, started: list[subprocess.Popen[bytes]]) -> None:
-    photos, out = make_inputs(tmp_path, 150), tmp_path / "out"
-    started += [start(photos, out, seconds=0.02, lease=20) for _ in range(2)]
-    assert [process.wait(60) for process in started] == [0, 0]
+    photos, out, meeting = make_inputs(tmp_path, 2000), tmp_path / "out", tmp_path / "meeting"
+    meeting.mkdir()
+    started += [start(photos, out, lease=600, meeting=meeting) for _ in range(2)]
+    assert [process.wait(GUARD) for process in started] == [0, 0]
     check_agreement(photos, out, jobs_of(photos, out).jobs)
     assert {row.attempts for row in rows(out).values()} == {1}
     with batch_fakes.reading(out) as database:
@@ -759,28 +778,44 @@ def test_one_of_two_batches_is_killed(tmp_path: Path, started: list[subprocess.P
     started += [start(photos, out, seconds=0.03, lease=1.0) for _ in range(2)]
     wait_until(lambda: done_so_far(out) > 10)
     started[0].kill()
-    assert started[1].wait(60) == 0
+    assert started[1].wait(GUARD) == 0
     check_agreement(photos, out, jobs_of(photos, out).jobs)
 
 
 def test_what_a_killed_process_had_is_free_at_once(tmp_path: Path, started: list[subprocess.Popen[bytes]]) -> None:
     photos, out = make_inputs(tmp_path, 1, text=lambda _: "wait"), tmp_path / "out"
-    started.append(start(photos, out, lease=60))
+    started.append(start(photos, out, lease=3600))
     wait_until((out / ".hires-nst" / "jobs").exists)
     assert states(out) == {"p0-style.png": "running"}
     started[0].kill()
     started[0].wait()
     (photos / "p0.jpg").write_text("ok")
     began = time.monotonic()
-    assert run(photos, out, lease=60).exit_code == 0
-    assert time.monotonic() - began < 30
+    assert run(photos, out, lease=3600).exit_code == 0
+    assert time.monotonic() - began < 1800
     check_agreement(photos, out, jobs_of(photos, out).jobs)
+
+
+def workers_of(parent: int) -> list[psutil.Process]:
+    found = []
+    for child in psutil.Process(parent).children():
+        with suppress(psutil.Error):  # it has just ended
+            if "spawn_main" in " ".join(child.cmdline()):
+                found.append(child)
+    return found
+
+
+def is_alive(process: psutil.Process) -> bool:
+    try:
+        return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
+    except psutil.Error:
+        return False
 
 
 def test_deaths_of_workers_and_parents_at_random_moments(
     tmp_path: Path, started: list[subprocess.Popen[bytes]]
 ) -> None:
-    photos, out = make_inputs(tmp_path, 500), tmp_path / "out"
+    photos, out = make_inputs(tmp_path, 2000), tmp_path / "out"
     moments = random.Random(5)
     orphans: list[psutil.Process] = []
     kills = 0
@@ -792,9 +827,10 @@ def test_deaths_of_workers_and_parents_at_random_moments(
         for _ in range(3):  # two workers, then the parent
             time.sleep(moments.uniform(0, 0.25))
             assert parent.poll() is None, "the batch was over too soon"
-            children = [c for c in psutil.Process(parent.pid).children() if "spawn_main" in " ".join(c.cmdline())]
+            children = workers_of(parent.pid)
             if children and kills % 3 != 2:
-                moments.choice(children).kill()
+                with suppress(psutil.Error):  # it may have ended by itself: its parent takes one that is late for dead
+                    moments.choice(children).kill()
             else:
                 orphans += children
                 parent.kill()
@@ -803,13 +839,13 @@ def test_deaths_of_workers_and_parents_at_random_moments(
             if parent.poll() is not None:
                 break
     if started[-1].poll() is None:
-        assert started[-1].wait(120) == 0
+        assert started[-1].wait(GUARD) == 0
     else:
         started.append(start(photos, out, workers=2, lease=0.6))
-        assert started[-1].wait(120) == 0
+        assert started[-1].wait(GUARD) == 0
     assert kills >= 20
     check_agreement(photos, out, jobs_of(photos, out).jobs)
-    wait_until(lambda: not any(orphan.is_running() and orphan.status() != "zombie" for orphan in orphans), 10)
+    wait_until(lambda: not any(map(is_alive, orphans)))
 
 
 # Devices.
