@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from hires_nst import events
+from hires_nst.batch.events import BatchStarted
 from hires_nst.batch.executor import MakeExecutor
 from hires_nst.batch.jobs import Job, Jobs, expand
 from hires_nst.batch.orders import Orders
@@ -106,7 +107,7 @@ def run_with(
 
 def run(
     photos: Path, out: Path, *, workers: int = 1, engine: MakeEngine | None = None, seconds: float = 0.0,
-    lease: float = 10.0, stop: Stop | None = None, **rest: Any,
+    lease: float = 60.0, stop: Stop | None = None, **rest: Any,
 ) -> Summary:  # fmt: skip
     """Run a batch with worker processes and the fake engine."""
     stop = stop or Stop()
@@ -152,9 +153,18 @@ class Seen(list[Event]):
         return [event for event in self if isinstance(event, kind)]
 
 
+def meet(folder: Path, event: Event) -> None:
+    """When the batch of this process begins, wait in a folder until that of another one does."""
+    if isinstance(event, BatchStarted):
+        (folder / str(os.getpid())).touch()
+        while len(list(folder.iterdir())) < 2:
+            time.sleep(0.01)
+
+
 if __name__ == "__main__":
-    source, target, number, pace, lease_seconds = sys.argv[1:]
+    source, target, number, pace, lease_seconds, *meeting = sys.argv[1:]
     ended = run(
-        Path(source), Path(target), workers=int(number), seconds=float(pace), lease=float(lease_seconds), retries=1000
-    )
+        Path(source), Path(target), workers=int(number), seconds=float(pace), lease=float(lease_seconds), retries=1000,
+        on_event=partial(meet, Path(meeting[0])) if meeting else events.ignore,
+    )  # fmt: skip
     sys.exit(ended.exit_code)

@@ -27,7 +27,7 @@ class Waiting(FakeEngine):
         for step in range(1, 1001):  # quicker than anybody wants to know
             on_event(StepFinished(0, 0, 0, step, 1000, 1 / step))
         on_event(TileFinished(0, 0, 0, 1, 0.001, 1.0, 800.0))
-        until = time.monotonic() + 20
+        until = time.monotonic() + 300
         while not (self.gates / task.id).exists():
             assert time.monotonic() < until, "nobody heard"
             time.sleep(0.05)

@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -16,6 +17,7 @@ from test_pipeline import config as small
 from test_pipeline import save
 
 from hires_nst import events
+from hires_nst.batch import tasks
 from hires_nst.batch.engine import PaintingEngine
 from hires_nst.batch.rows import Outcome
 from hires_nst.batch.tasks import (
@@ -189,10 +191,15 @@ def test_the_seconds_of_earlier_attempts(told: list[tuple[float, str]], seconds:
     assert seconds_before(tmp_path / "none", 1000) == 0
 
 
-def test_steps_are_spaced_and_nothing_else_is() -> None:
+def test_steps_are_spaced_and_nothing_else_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    now = [1000.0]
+    monkeypatch.setattr(tasks, "time", SimpleNamespace(monotonic=lambda: now[0]))
     step, tile = events.StepFinished(0, 0, 0, 1, 9, 0.5), events.TileFinished(0, 0, 0, 1, 0.5, 1.0, 1.0)
     heard: list[Event] = []
     tell = spaced(heard.append)
     for event in (step, step, tile, tile, step):
         tell(event)
     assert heard == [step, tile, tile]
+    now[0] += 1
+    tell(step)
+    assert heard == [step, tile, tile, step]

@@ -29,10 +29,12 @@ from hires_nst.batch.rows import (
     Entry,
     Outcome,
     ledger_file,
+    read_asked_since,
     read_changes,
     read_orders,
     read_rows,
     read_settings,
+    read_standing,
     reading,
     said_plainly,
 )
@@ -163,6 +165,34 @@ def test_a_late_owner_still_finishes_what_nobody_took_over(tmp_path: Path) -> No
         assert ledger.finish(job, OUTCOME, publish=nothing)
 
 
+@pytest.mark.parametrize("how", ["at once", "renew", "finish"])
+def test_a_job_that_was_lost_meanwhile_and_let_go_is_taken_back(how: str, tmp_path: Path) -> None:
+    clock = Clock()
+    with opened(tmp_path, clock, 1) as first, opened(tmp_path, clock, 1) as second:
+        job = claimed(first)
+        clock.now += 1000  # the first one sleeps
+        assert claimed(second) == job
+        assert first.renew([job]) == frozenset()
+        assert not first.finish(job, OUTCOME, publish=pytest.fail)
+        second.postpone(job, "the first one is still at it", wait=2.5)
+        assert first.renew() == frozenset()
+        if how == "renew":
+            assert first.renew([job]) == {job}
+            clock.now += 5
+            assert second.claim() is None
+            row = first.rows()[job]
+            assert (row.state, row.owner, row.error, row.ended) == ("running", first.owner, None, None)
+        elif how == "finish":
+            clock.now += 5
+            assert claimed(second) == job
+            second.release(job)
+        assert first.finish(job, OUTCOME, publish=nothing)
+        assert first.renew([job]) == frozenset()
+        assert not second.finish(job, OUTCOME, publish=pytest.fail)
+        assert second.renew([job]) == frozenset()
+        assert (first.rows()[job].state, first.rows()[job].failures) == ("done", 0)
+
+
 def test_the_picture_is_in_its_place_before_the_row_says_so(tmp_path: Path) -> None:
     with opened(tmp_path, Clock(), 1) as ledger:
         seen = []
@@ -199,6 +229,41 @@ def test_jobs_are_entered_once_and_what_others_did_meanwhile_holds(tmp_path: Pat
         ledger.enter([Entry("id0", "0.png", "0.jpg", "key", "skipped", "changed", "done")], {})
         assert (ledger.rows()["id0"].state, ledger.rows()["id0"].error) == ("skipped", "changed")
         assert ledger.rows()["id0"].picture == MARK
+
+
+def test_what_nobody_asks_for_any_more_is_set_apart(tmp_path: Path) -> None:
+    clock = Clock()
+
+    def told(after: float = 0) -> tuple[list[str], int]:
+        with reading(tmp_path) as database:
+            rows, others = read_standing(database, tmp_path, now=clock.now + after)
+        return [row.id for row in rows], others
+
+    with opened(tmp_path, clock, 5) as first, opened(tmp_path, clock, 5) as second:
+        assert told() == ([f"id{n}" for n in range(5)], 0)  # before any run
+        first.note_run({}, entries(5)[:3])
+        assert told() == (["id0", "id1", "id2"], 2)
+        clock.now += 1
+        second.note_run({}, entries(5)[3:])
+        assert told() == (["id3", "id4"], 3)
+        clock.now += 1
+        job = claimed(first)  # it is at work, with three jobs
+        assert told() == ([f"id{n}" for n in range(5)], 0)
+        first.finish(job, OUTCOME, publish=(tmp_path / "0.png").touch)
+        assert told(1000) == ([f"id{n}" for n in range(5)], 0)  # it was, while the last one was
+        clock.now += 1
+        second.note_run({}, entries(5)[4:])
+        assert told() == (["id0", "id4"], 3)
+        (tmp_path / "0.png").unlink()
+        assert told() == (["id4"], 4)
+        second.plan(entries(5)[3:])
+        assert claimed(second) == "id3"  # by a run that is at work since before the last one
+        clock.now += 1
+        first.note_run({}, entries(5)[4:])
+        assert told() == (["id3", "id4"], 3)
+        assert told(11) == (["id4"], 4)  # or was, until it was killed
+    with reading(tmp_path) as database:
+        assert read_asked_since(database) == 1003
 
 
 def test_only_what_is_planned_is_claimed_in_the_plans_order(tmp_path: Path) -> None:
@@ -248,7 +313,7 @@ def test_ledgers_that_are_none(tmp_path: Path) -> None:
 def finished(folder: Path) -> bytes:
     """The bytes of a closed ledger with jobs in every state."""
     with opened(folder, Clock(), 5) as ledger:
-        ledger.note_run({"seed": 0}, [])
+        ledger.note_run({"seed": 0}, entries(5))
         ledger.finish(claimed(ledger), OUTCOME, publish=nothing)
         ledger.fail(claimed(ledger), "broken", retries=0, wait=0)
         ledger.set_aside(claimed(ledger), "there already")
@@ -262,6 +327,8 @@ def read_all(folder: Path) -> None:
         read_settings(database)
         read_orders(database)
         read_changes(database)
+        read_standing(database, folder, now=0)
+        read_asked_since(database)
 
 
 def write_some(folder: Path) -> None:
@@ -269,8 +336,12 @@ def write_some(folder: Path) -> None:
         ledger.rows()
         ledger.enter(entries(6), {"key": {"version": 1}})
         ledger.plan(entries(6))
-        ledger.finish(claimed(ledger), OUTCOME, publish=nothing)
-        ledger.fail(claimed(ledger), "broken", retries=0, wait=0)
+        for number in range(2):
+            row = ledger.claim()  # none, where what was altered makes sense
+            if row is not None and number == 0:
+                ledger.finish(row.id, OUTCOME, publish=nothing)
+            elif row is not None:
+                ledger.fail(row.id, "broken", retries=0, wait=0)
         ledger.counts(), ledger.pending(), ledger.next_time()
 
 
@@ -414,7 +485,7 @@ class Leases(RuleBasedStateMachine):
 
     @rule(who=st.integers(0, 1))
     def renew(self, who: int) -> None:
-        assert self.ledgers[who].renew() <= self.held[who]
+        assert self.ledgers[who].renew(self.held[who]) <= self.held[who]
 
     @invariant()
     def agreement(self) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import subprocess
 import sys
 import threading
 import time
@@ -38,6 +39,8 @@ except ImportError:
 needs_ray = pytest.mark.skipif(ray is None, reason="Ray is not installed; pip install 'hires-nst[cluster]' brings it")
 HERE = Path(__file__).parent
 BATCH = Batch(cluster_gpus=0)
+GUARD = 300.0
+"""Seconds after which something hangs for certain: Ray takes its time to start processes on a busy machine."""
 
 
 @pytest.fixture(scope="module")
@@ -116,7 +119,7 @@ def test_progress_and_logs_are_told_while_a_job_works(ship: bool, cluster: Any, 
         kinds = [type(event.told).__name__ for event in found]
         assert kinds[0] == "LevelStarted"
         assert kinds[-3:] == ["TileFinished", "RunStarted", "RoundFinished"]
-        assert 0 <= kinds.count("StepFinished") == len(kinds) - 4 < 20
+        assert 0 <= kinds.count("StepFinished") == len(kinds) - 4 < 500
         assert {event.worker for event in found} == {found[0].worker}
     for job, (lines, text) in logs.items():  # and at the end, everything is there once
         assert " attempt 1: " in text
@@ -144,7 +147,7 @@ def test_a_lost_mailbox_costs_no_job(cluster: Any, tmp_path: Path) -> None:
 
     began = time.monotonic()
     assert run_with(photos, out, make, on_event=listen).exit_code == 0
-    assert time.monotonic() - began < 15
+    assert time.monotonic() - began < GUARD
     assert not seen.of(JobFailed)
     check_agreement(photos, out, jobs_of(photos, out).jobs)
 
@@ -243,8 +246,45 @@ def test_a_stop_cancels_what_is_in_work(cluster: Any, tmp_path: Path) -> None:
 
     began = time.monotonic()
     summary = run_with(photos, out, executor, stop=stop, on_event=listen)
-    assert time.monotonic() - began < 40
+    assert time.monotonic() - began < GUARD
     assert (summary.exit_code, summary.counts["waiting"], summary.counts["done"]) == (143, 3, 1)
+
+
+SIGNALLED = """
+import os, signal, sys
+from functools import partial
+from pathlib import Path
+from batch_fakes import FakeEngine, run_with
+from hires_nst.batch.events import JobTold
+from hires_nst.batch.ray_executor import RayExecutor
+from hires_nst.cli.signals import stopping
+from hires_nst.config import Batch
+
+def listen(event):
+    if isinstance(event, JobTold) and stop.reason is None:
+        os.kill(os.getpid(), signal.SIGTERM)
+
+photos, out, address = sys.argv[1:]
+with stopping(until=None, max_hours=None, quiet=True) as stop:
+    made = partial(RayExecutor, Batch(cluster_gpus=0), address=address, make_engine=partial(FakeEngine, 0.0))
+    summary = run_with(Path(photos), Path(out), made, stop=stop, on_event=listen)
+assert signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
+print(summary.stopped)
+sys.exit(summary.exit_code)
+"""
+
+
+@needs_ray
+def test_sigterm_ends_a_driver_in_an_orderly_way(cluster: Any, tmp_path: Path) -> None:
+    photos, out = make_inputs(tmp_path, 2, text=lambda _: "wait"), tmp_path / "out"
+    paths = os.pathsep.join([str(HERE), str(HERE.parent)])
+    ended = subprocess.run(
+        [sys.executable, "-c", SIGNALLED, photos, out, cluster.address],
+        capture_output=True, text=True, timeout=GUARD, env={**os.environ, "PYTHONPATH": paths},
+    )  # fmt: skip
+    assert (ended.returncode, ended.stdout) == (143, "SIGTERM\n"), ended.stderr
+    assert {row.state for row in rows(out).values()} == {"waiting"}
+    assert {row.failures for row in rows(out).values()} == {0}
 
 
 @needs_ray
@@ -268,8 +308,8 @@ def test_a_node_is_lost(cluster: Any, tmp_path: Path) -> None:
     made = partial(RayExecutor, BATCH, make_engine=partial(Noting))
     summary = run_with(photos, out, made, on_event=seen.append)
     assert summary.exit_code == 0
-    watcher.join(10)
-    assert time.monotonic() - began < 60
+    watcher.join(GUARD)
+    assert time.monotonic() - began < GUARD
     assert max(event.worker for event in seen.of(JobStarted)) == 3
     for folder in lost:  # and Ray began them anew
         assert (folder / "log.txt").read_text().count(" attempt 1: ") == 2

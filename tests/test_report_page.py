@@ -396,11 +396,11 @@ def test_failures_are_put_together_by_their_command() -> None:
 
 def test_a_thousand_jobs_make_a_page_of_moderate_size(report: Report, tmp_path: Path) -> None:
     many = replace(report, jobs=tuple(replace(report.jobs[0], name=f"picture {n}") for n in range(1000)))
-    began = time.monotonic()
+    began = time.process_time()
     made = make_pictures(report.jobs[0], tmp_path)
     html = page_of(many, [made] * 1000, tmp_path)
     assert len(html) < 10e6
-    assert time.monotonic() - began < 20
+    assert time.process_time() - began < 20
 
 
 # From a run

@@ -183,9 +183,14 @@ class Ledger:
             self._note(found[0], "running", None, now)
             return self._row(found[0])
 
-    def renew(self) -> frozenset[str]:
-        """Prolong every lease of this process; the ids of the jobs that it still has."""
+    def renew(self, working: Iterable[str] = ()) -> frozenset[str]:
+        """Prolong every lease of this process; the ids of the jobs that it still has.
+
+        Of those that it is `working` at, it takes back what it lost while it slept and nobody is at now.
+        """
         with self._transaction() as database:
+            for id in working:
+                self._take_back(id)
             database.execute(
                 "UPDATE jobs SET lease = ? WHERE owner = ? AND state = 'running'",
                 (self._clock() + self.lease_seconds, self.owner),
@@ -197,12 +202,13 @@ class Ledger:
         """Bring the picture to its place with `publish`, and enter the job as done, unless another has it by now.
 
         The place is marked as this batch's own first, so that a crash between the two leaves nothing that a later
-        attempt may not replace.
+        attempt may not replace. A job that another took over and let go again is taken back: its picture is here.
 
         Returns:
             Whether it was this process's to finish.
         """
         with self._transaction() as database:
+            self._take_back(id)
             if not self._holds(id):
                 return False
             database.execute("UPDATE jobs SET owned = 1 WHERE id = ?", (id,))
@@ -292,6 +298,19 @@ class Ledger:
         """Whether the job is this process's; a lease that ran out is still good while nobody took the job over."""
         found = self._database.execute("SELECT owner, state FROM jobs WHERE id = ?", (id,)).fetchone()
         return found is not None and (found[0], found[1]) == (self.owner, "running")
+
+    def _take_back(self, id: str) -> None:
+        """Have the job again, in the attempt that is under way here, if it is waiting for somebody."""
+        now = self._clock()
+        taken = self._database.execute(
+            "UPDATE jobs SET state = 'running', owner = :owner, lease = :lease, error = NULL, ended = NULL, "
+            "content = (SELECT content FROM plan WHERE plan.id = :id), "
+            "config = (SELECT config FROM plan WHERE plan.id = :id) "
+            "WHERE id = :id AND state = 'waiting' AND id IN (SELECT id FROM plan)",
+            {"owner": self.owner, "lease": now + self.lease_seconds, "id": id},
+        )
+        if taken.rowcount:
+            self._note(id, "running", None, now)
 
     def _let_go(
         self, id: str, state: State, note: str | None, now: float, *, failures: int = 0, not_before: float = 0

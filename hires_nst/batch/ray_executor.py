@@ -8,10 +8,12 @@ from __future__ import annotations
 import importlib
 import re
 import secrets
+import signal
 import socket
+import threading
 import time
-from collections.abc import Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -78,7 +80,8 @@ class RayExecutor:
         if self._started:
             check_reachable(address)
             try:
-                self._ray.init(address=address, log_to_driver=False, logging_level="ERROR")
+                with _own_signals():
+                    self._ray.init(address=address, log_to_driver=False, logging_level="ERROR")
             except (ConnectionError, ValueError, RuntimeError) as error:
                 raise ConfigError(f"there is no Ray cluster at {address}: {error}") from None
         self._ship = ship
@@ -201,6 +204,19 @@ class RayExecutor:
             with suppress(OSError):  # at the end of the task, it will be said
                 _write(given.task.folder, letter.logs)
         return news
+
+
+@contextmanager
+def _own_signals() -> Iterator[None]:
+    """What this process does on signals that ask for an end stays as it is, whatever Ray sets in the block."""
+    before = {kind: signal.getsignal(kind) for kind in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield
+    finally:
+        if threading.current_thread() is threading.main_thread():  # Ray sets none elsewhere, and none may be set
+            for kind, handler in before.items():
+                if handler is not None:
+                    signal.signal(kind, handler)
 
 
 def _received(result: tuple[Report, dict[str, bytes]], given: _Given) -> Report:

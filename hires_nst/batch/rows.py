@@ -188,6 +188,49 @@ def read_orders(database: sqlite3.Connection) -> dict[str, Any] | None:
     return None if found is None else _mapping(found[0])
 
 
+def read_standing(database: sqlite3.Connection, folder: Path, *, now: float) -> tuple[list[Row], int]:
+    """The jobs of a batch that are to be told of, in the order of entry, and how many others there are.
+
+    Those are the jobs of the last run, of the runs that were at work when it began, and of those that are at work `now`
+    (seconds since the epoch); and what earlier ones have painted, where the picture is there. Nobody asks for the
+    others any more: their photograph was taken away, or the last command gives other names.
+    """
+    rows = read_rows(database)
+    asked = _read_asked(database, now)
+    told = [
+        row
+        for row in rows.values()
+        if asked is None or row.id in asked or (row.state == "done" and (folder / row.output).exists())
+    ]
+    return told, len(rows) - len(told)
+
+
+def _read_asked(database: sqlite3.Connection, now: float) -> frozenset[str] | None:
+    """The ids of the jobs that are asked for; None when no run has begun yet."""
+    last = database.execute("SELECT rowid, time FROM runs ORDER BY rowid DESC LIMIT 1").fetchone()
+    if last is None:
+        return None
+    runs = database.execute(
+        "SELECT orders FROM runs WHERE rowid = :last OR owner IN (SELECT owner FROM changes WHERE time > :began) "
+        "OR owner IN (SELECT owner FROM jobs WHERE state = 'running' AND lease > :now)",
+        {"last": last[0], "began": last[1], "now": now},
+    )
+    return frozenset(id for (orders,) in runs for id in _job_ids(orders))
+
+
+def read_asked_since(database: sqlite3.Connection) -> float:
+    """When the first run began of those, up to the last one, that have the same jobs; 0 when there was none."""
+    since, jobs = 0.0, None
+    for moment, orders in database.execute("SELECT time, orders FROM runs ORDER BY rowid DESC"):
+        ids = _job_ids(orders)
+        if jobs is not None and ids != jobs:
+            break
+        if not _is_sound(moment):
+            raise sqlite3.DatabaseError("the time of a run is malformed")
+        since, jobs = float(moment), ids
+    return since
+
+
 def read_changes(database: sqlite3.Connection) -> list[tuple[str, float, State, str | None]]:
     """Every change of a state in its order: the job's id, the time, the state and the reason."""
     changes = []
@@ -318,6 +361,14 @@ def _mapping(text: object) -> dict[str, Any]:
     if not isinstance(found, dict):
         raise sqlite3.DatabaseError("the settings of a job are malformed")
     return found
+
+
+def _job_ids(orders: object) -> frozenset[str]:
+    """The ids of the jobs of a run, from its orders as they are stored."""
+    jobs = _mapping(orders).get("jobs")
+    if not isinstance(jobs, list) or not all(isinstance(job, list) and job and isinstance(job[0], str) for job in jobs):
+        raise sqlite3.DatabaseError("the jobs of a run are malformed")
+    return frozenset(job[0] for job in jobs)
 
 
 def _is_sound(number: object) -> bool:

@@ -89,7 +89,8 @@ class _Pace:
             self.pixels += width * height
 
     def left(self, pixels: int, workers: int) -> float | None:
-        return self.seconds / self.pixels * pixels / max(1, workers) if self.pixels else None
+        """Seconds for so many pixels; None where there are none of them, or where the pace is not known."""
+        return self.seconds / self.pixels * pixels / max(1, workers) if self.pixels and pixels else None
 
 
 @dataclass
@@ -204,6 +205,8 @@ class _Run:
         row = self.ledger.claim()
         if row is None:
             return False
+        if row.id in self.working:  # it was lost to another while this process slept, and let go by that one
+            return True
         job, place = self.by_id[row.id], self.folder / row.output
         if place.exists() and not (row.owned or self.orders.overwrite):
             self.skip(job)
@@ -277,11 +280,13 @@ class _Run:
         self.painted += 1
         self.painted_pixels += outcome.width * outcome.height
         self.pace.add(outcome.seconds, outcome.width, outcome.height)
-        left = self.pace.left(self.pixels_left(), len(self.working) + 1)
+        left = self.pace.left(self.pixels_left(job), len(self.working) + 1)
         self.emit(JobDone(job.id, worker, job.output, outcome.width, outcome.height, outcome.seconds, left))
 
-    def pixels_left(self) -> int:
-        """The pixels of all pictures that are not done, by this process or another; counted anew now and then."""
+    def pixels_left(self, done: Job) -> int:
+        """The pixels of all pictures that are left after one that is `done` now, for this process or another; counted
+        anew now and then."""
+        self.left = max(0, self.left - done.pixels)
         if time.monotonic() - self.counted > COUNT_SECONDS:
             self.left = sum(self.by_id[id].pixels for id in self.ledger.pending())
             self.counted = time.monotonic()
@@ -293,6 +298,7 @@ class _Run:
         state = self.ledger.fail(job.id, reason, retries=batch.retries, wait=batch.retry_wait)
         if state is None:
             return
+        self.counted = -math.inf
         final = state == "failed"
         if final and self.orders.fail_fast:
             self.failed_fast = f"{job.output} failed"
@@ -313,7 +319,7 @@ class _Run:
     def look_after_ledger(self) -> None:
         """Show the other processes that this one lives, and see to it that what is done is on the disk."""
         if time.monotonic() - self.renewed > self.ledger.lease_seconds / 4:
-            self.ledger.renew()
+            self.ledger.renew(self.working)
             self.renewed = time.monotonic()
         if self.written and time.monotonic() - self.flushed > FLUSH_SECONDS:
             self.flush()

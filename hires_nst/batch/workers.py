@@ -105,6 +105,7 @@ class Pool:
         self._workers: list[_Worker | None] = [None] * len(engines)
         self._stillborn = 0
         self._stopping: str | None = None
+        self._looked = time.monotonic()  # for signs of life
 
     @property
     def workers(self) -> int:
@@ -136,6 +137,7 @@ class Pool:
             time.sleep(seconds)
             return ()
         ready = set(connection.wait(places, min(seconds, self._silence / 4)))
+        self._forgive(alive)
         news: list[News] = []
         for worker in alive:
             dead = worker.process.sentinel in ready
@@ -173,6 +175,14 @@ class Pool:
             if not isinstance(message, Event):
                 worker.task = None
         return news
+
+    def _forgive(self, alive: Sequence[_Worker]) -> None:
+        """When this process has not looked for long, silence says nothing: the machine or the batch may have slept."""
+        now = time.monotonic()
+        if now - self._looked > self._silence / 2:
+            for worker in alive:
+                worker.heard = now
+        self._looked = now
 
     def _bury(self, worker: _Worker) -> list[News]:
         """Make room for another worker, and report what the dead one was at."""

@@ -69,11 +69,12 @@ class BatchTally:
 
     @property
     def left(self) -> float | None:
-        """Seconds to go; None while no job is done."""
+        """Seconds to go; None while no job is done, and when they are over."""
         if self._left is None:
             return None
         then, seconds = self._left
-        return max(0.0, seconds - (self._clock() - then))
+        left = seconds - (self._clock() - then)
+        return left if left > 0 else None
 
     @property
     def megapixels_per_hour(self) -> float | None:

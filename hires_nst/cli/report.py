@@ -76,13 +76,13 @@ def _tell(message: str, *, as_json: bool) -> None:
 
 
 def _is_fresh(folder: Path) -> bool:
-    """Whether the report is complete, and younger than the last change in the ledger."""
-    from hires_nst.batch.rows import read_changes, reading
+    """Whether the report is complete, and younger than the last change in the ledger and of what is asked for."""
+    from hires_nst.batch.rows import read_asked_since, read_changes, reading
     from hires_nst.report.render import PAGE, is_complete
 
     page = folder / PAGE
     if not is_complete(page):
         return False
     with reading(folder) as database:
-        last = max((moment for _, moment, _, _ in read_changes(database)), default=0.0)
+        last = max([read_asked_since(database), *(moment for _, moment, _, _ in read_changes(database))])
     return page.stat().st_mtime > last

@@ -170,11 +170,12 @@ def batch_status(folder: Path, *, as_json: bool) -> None:
     Raises:
         InputError: it is no batch's. ConfigError: its ledger is of another version.
     """
-    from hires_nst.batch.rows import read_rows, reading
+    from hires_nst.batch.rows import read_standing, reading
 
+    now = time.time()
     with reading(folder) as database:
-        rows = list(read_rows(database).values())
-    data = batch_standing(rows, time.time(), folder)
+        rows, others = read_standing(database, folder, now=now)
+    data = {**batch_standing(rows, now, folder), "not_asked_for": others}
     if as_json:
         typer.echo(json_line(data))
         return
@@ -190,6 +191,9 @@ def batch_status(folder: Path, *, as_json: bool) -> None:
                 typer.echo(f"log       {job['log']}")
     if data["megapixels_per_hour"] is not None:
         typer.echo(f"speed     {data['megapixels_per_hour']:.3g} megapixels an hour for each worker")
+    if others:
+        which = "job of an earlier command is" if others == 1 else "jobs of earlier commands are"
+        typer.echo(f"besides   {others} {which} not asked for any more")
 
 
 def batch_standing(rows: "list[Row]", now: float, folder: Path) -> dict[str, Any]:

@@ -13,7 +13,7 @@ from typing import Any
 
 from hires_nst import __version__
 from hires_nst.batch.names import BOOKS
-from hires_nst.batch.rows import Row, read_changes, read_rows, read_settings, reading
+from hires_nst.batch.rows import Row, read_changes, read_settings, read_standing, reading
 from hires_nst.batch.tasks import RUN, log_file
 from hires_nst.report.log import RunLog, last_moment, read_log
 from hires_nst.report.model import Report, ReportedJob, State, style_paths
@@ -31,13 +31,16 @@ def of_batch(folder: Path) -> Report:
     """
     folder = folder.absolute()
     with reading(folder) as database:
-        rows, settings = list(read_rows(database).values()), read_settings(database)
+        rows, others = read_standing(database, folder, now=time.time())
+        settings = read_settings(database)
         changes: dict[str, list[Change]] = defaultdict(list)
         for job, moment, state, _ in read_changes(database):
             changes[job].append((moment, state))
     logs = {row.id: _log(folder, row) for row in rows}
-    work = {row.id: attempts(changes[row.id], folder / BOOKS / "jobs" / row.id / LOG) for row in rows}
-    spans = [span for found in work.values() for span in found]
+    all_work = {row.id: attempts(changes[row.id], folder / BOOKS / "jobs" / row.id / LOG) for row in rows}
+    work = {row.id: all_work[row.id][paintings_before(changes[row.id]) :] for row in rows}
+    spans = [span for found in all_work.values() for span in found]
+    last_spans = [span for found in work.values() for span in found]
     told = [log for log in logs.values() if log.device]
     return Report(
         title=folder.name,
@@ -45,8 +48,9 @@ def of_batch(folder: Path) -> Report:
         version=__version__,
         started=_moment(min((begin for begin, _ in spans), default=None)),
         finished=_moment(max((end for _, end in spans), default=None)),
-        working_seconds=together(spans) if spans else None,
+        working_seconds=together(last_spans) if last_spans else None,
         machine=f"{told[-1].model} on {told[-1].device}" if told else "",
+        not_asked_for=others,
     )
 
 
@@ -70,6 +74,13 @@ def attempts(changes: Sequence[Change], log: Path) -> list[tuple[float, float]]:
     return spans
 
 
+def paintings_before(changes: Sequence[Change]) -> int:
+    """How many attempts belong to pictures that were painted again since."""
+    states = [state for _, state in changes]
+    ends = [place for place, state in enumerate(states) if state == "done" and "running" in states[place:]]
+    return states[: ends[-1]].count("running") if ends else 0
+
+
 def together(spans: Iterable[tuple[float, float]]) -> float:
     """The time that the spans take, where they overlap only once."""
     total, until = 0.0, 0.0
@@ -91,7 +102,7 @@ def _job(
         output=folder / row.output,
         width=row.width or log.width,
         height=row.height or log.height,
-        seconds=sum(end - begin for begin, end in work) if work else None,
+        seconds=row.seconds if state == "done" else sum(end - begin for begin, end in work) if work else None,
         attempts=row.attempts,
         error=row.error,
         retry_command=retry_command(folder) if state == "failed" else None,

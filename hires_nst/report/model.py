@@ -58,7 +58,7 @@ class ReportedJob:
         name: as the customer knows it.
         output: the picture's file; it need not be there.
         width, height: of the output in pixels, 0 where unknown.
-        seconds: of work, all attempts together; None where unknown.
+        seconds: of work: what is in the picture where it is done, or else of all attempts; None where unknown.
         error: why it failed or was skipped.
         retry_command: the command line that tries a failed job again.
         settings: the effective configuration, as nested mappings.
@@ -121,10 +121,11 @@ class Report:
     Attributes:
         jobs: in the order in which they are shown.
         started, finished: of the whole; None where unknown or not yet.
-        working_seconds: the time during which work was done, where that is not all the time from start to finish
-            (a batch that was interrupted and went on the next day).
+        working_seconds: the time during which the present pictures were worked on, where that is not all the time from
+            start to finish (a batch that went on the next day, or pictures that were painted again).
         version: of hires-nst.
         machine: where it ran, in one line.
+        not_asked_for: how many jobs of earlier commands are not among `jobs`, since the last one does not have them.
     """
 
     title: str
@@ -134,6 +135,7 @@ class Report:
     finished: datetime | None = None
     working_seconds: float | None = None
     machine: str = ""
+    not_asked_for: int = 0
 
     def in_state(self, *states: State) -> tuple[ReportedJob, ...]:
         """The jobs in any of these states."""
