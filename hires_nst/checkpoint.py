@@ -15,6 +15,7 @@ that it belongs to by its checksum. What is damaged counts as not there, with a 
 
 from __future__ import annotations
 
+import re
 import shutil
 import time
 from collections.abc import Callable, Mapping
@@ -42,6 +43,9 @@ from hires_nst.write_behind import WriteBehind
 
 WRITE_RATE = 50e6
 """Bytes a second that are assumed before a write was measured."""
+
+_NUMBER = re.compile(r"\d\d+", re.ASCII).fullmatch
+"""The name of a level's folder, or of a round's."""
 
 Pause = Callable[[float], None]
 """Raises `Interrupted` when the run is to stop before a piece of work that takes so many seconds."""
@@ -109,6 +113,12 @@ class Checkpoints:
         """Of one round."""
         return self.level_folder(level) / "rounds" / f"{number:02d}"
 
+    def _rounds(self) -> list[tuple[int, int]]:
+        """Levels and numbers of the rounds that have a folder; what else lies there (.DS_Store, @eaDir) is not ours."""
+        folders = self.folder.glob(f"{run_folder.LEVELS}/*/rounds/*")
+        found = [(p.parts[-3], p.name) for p in folders if p.is_dir()]
+        return [(int(level), int(number)) for level, number in found if _NUMBER(level) and _NUMBER(number)]
+
     def write(self, path: Path, kind: str, at: tuple[int, int], arrays: Mapping[str, Array], about: Any) -> None:
         """Write one file, and say so; `at` is level and round.
 
@@ -174,8 +184,8 @@ class Checkpoints:
             sizes: height and width of each level.
         """
         for level in sorted(sizes, reverse=True):
-            numbers = sorted(int(p.name) for p in self.level_folder(level).glob("rounds/*") if p.name.isdigit())
-            files = [self.round_folder(level, number) / "canvas.safetensors" for number in reversed(numbers)]
+            numbers = sorted((number for at, number in self._rounds() if at == level), reverse=True)
+            files = [self.round_folder(level, number) / "canvas.safetensors" for number in numbers]
             for file in (self.level_folder(level) / "canvas.safetensors", *files):
                 read = self.read(file)
                 if read is None:
@@ -222,8 +232,8 @@ class Checkpoints:
         self.write_behind(folder / "canvas.safetensors", kind, at, arrays, about, finished)
 
     def _prune(self, standing: Standing) -> None:
-        for folder in self.folder.glob(f"{run_folder.LEVELS}/*/rounds/*"):
-            level, number = int(folder.parts[-3]), int(folder.name)
+        for level, number in self._rounds():
+            folder = self.round_folder(level, number)
             old = level < standing.level or (level == standing.level and number <= standing.round - self.settings.keep)
             if old:
                 shutil.rmtree(folder)

@@ -555,6 +555,20 @@ def test_a_folder_of_others_is_no_run_directory(inputs: Path, out: Path, tmp_pat
         resume(tmp_path / "none")
 
 
+def test_files_of_the_system_in_a_run_directory_are_left_alone(inputs: Path, expected: bytes, out: Path) -> None:
+    interrupted(inputs, out, events.TileFinished, 5)
+    levels = run_of(out) / "levels"
+    for folder in (levels, levels / "01", levels / "01" / "rounds"):
+        (folder / ".DS_Store").touch()
+        (folder / "@eaDir" / "rounds" / "00").mkdir(parents=True)
+        (folder / "²").mkdir()
+    (levels / "00" / "rounds").mkdir(exist_ok=True)
+    (levels / "00" / "rounds" / "05").touch()
+    assert of(resume(run_of(out)), events.TileRestored)
+    assert out.read_bytes() == expected
+    assert [path.name for path in out.parent.iterdir()] == ["out.png"]
+
+
 @pytest.mark.parametrize(
     ("change", "sentence"),
     [
