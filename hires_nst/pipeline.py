@@ -42,6 +42,7 @@ from hires_nst.run_record import (
     relative,
     source,
     stored_config,
+    with_free_settings,
 )
 from hires_nst.sheets import Sheet, sheet_for
 from hires_nst.stopping import Stop
@@ -258,7 +259,7 @@ class _Run:
             machine=_machine(job), width=sheet.width, height=sheet.height,
             levels=plans,
         )  # fmt: skip
-        record = record.model_copy(update={"overwrite": self.overwrite})
+        record = with_free_settings(record, config).model_copy(update={"overwrite": self.overwrite})
         if record != self.record:
             record.save(self.folder)
         if keep_config(path, to_yaml(config)) and resumed:

@@ -443,7 +443,7 @@ def test_everything_may_move_together(inputs: Path, expected: bytes, tmp_path: P
     interrupted(here, here / "out.png", events.TileFinished, 4)
     there.parent.mkdir()
     here.rename(there)
-    resume(there / "out.png.run")
+    assert not of(resume(there / "out.png.run"), events.Notice)
     assert (there / "out.png").read_bytes() == expected
     assert not here.exists()
 
@@ -529,6 +529,17 @@ def test_settings_of_the_checkpoints_may_change(inputs: Path, expected: bytes, o
     changed = settings(checkpoint={"every": "level"}, runtime={"memory_fraction": 0.5, "canvas": "disk"})
     assert not [e for e in of(stylize(inputs, out, changed), events.RoundStarted) if e.level == 0]
     assert out.read_bytes() == expected
+
+
+def test_changed_settings_of_the_checkpoints_hold_for_later_parts(inputs: Path, expected: bytes, out: Path) -> None:
+    interrupted(inputs, out, events.TileFinished, 3)
+    changed = settings(checkpoint={"every": "round", "keep_run": True})
+    seen = interrupted(inputs, out, events.RoundFinished, 1, changed)
+    seen += resume(run_of(out))
+    assert not of(seen, events.Notice)
+    assert {e.kind for e in of(seen, events.CheckpointWritten)} == {"round", "level"}
+    assert out.read_bytes() == expected
+    assert run_of(out).is_dir()
 
 
 def test_somebody_elses_file_in_the_place_of_the_picture_is_left_alone(
