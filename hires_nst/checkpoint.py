@@ -94,14 +94,23 @@ class Checkpoints:
     Args:
         folder: the run directory, which this process holds.
         pause: called at every point where the run may end.
+        is_late: whether work that takes so many seconds would pass the deadline.
         writer: of tiles and canvases.
         resumed: whether there may be something from an earlier process.
     """
 
     def __init__(
-        self, folder: Path, settings: Checkpoint, emit: OnEvent, pause: Pause, writer: WriteBehind, *, resumed: bool
+        self,
+        folder: Path,
+        settings: Checkpoint,
+        emit: OnEvent,
+        pause: Pause,
+        is_late: Callable[[float], bool],
+        writer: WriteBehind,
+        *,
+        resumed: bool,
     ) -> None:
-        self.resumed, self.writer = resumed, writer
+        self.resumed, self.writer, self.is_late = resumed, writer, is_late
         self.folder, self.settings, self.emit, self.pause = folder, settings, emit, pause
         self.pace = Pace()
 
@@ -209,7 +218,11 @@ class Checkpoints:
     def keep_canvas(
         self, standing: Standing, canvas: Canvas, memory: Memory, told: Callable[[], None] = lambda: None
     ) -> None:
-        """A round is finished, or a level: write its canvas, then remove what nobody needs any more, then tell."""
+        """A round is finished, or a level: write its canvas, then remove what nobody needs any more, then tell.
+
+        The run may end here before the write only if that would miss the deadline: with `checkpoint.every` other than
+        `tile`, and with exact coupling, nothing else on the disk knows of the round.
+        """
         every, at = self.settings.every, (standing.level, standing.round)
 
         def finished() -> None:
@@ -226,10 +239,13 @@ class Checkpoints:
         about = {name: getattr(standing, name) for name in Standing.__dataclass_fields__}
         about["optimizer_steps"] = memory.steps
         self.writer.settle()  # so that no older canvases are kept in memory
-        self.pause(sum(array.nbytes for array in arrays.values()) / self.pace.write_rate)
+        seconds = sum(array.nbytes for array in arrays.values()) / self.pace.write_rate
+        if self.is_late(seconds):
+            self.pause(seconds)
         folder = self.level_folder(standing.level) if standing.finished else self.round_folder(*at)
         kind = "level" if standing.finished else "round"
         self.write_behind(folder / "canvas.safetensors", kind, at, arrays, about, finished)
+        self.pause(0.0)
 
     def _prune(self, standing: Standing) -> None:
         for level, number in self._rounds():

@@ -274,7 +274,9 @@ class _Run:
             )
         )  # fmt: skip
         with WriteBehind() as writer:
-            checkpoints = Checkpoints(path, config.checkpoint, self.emit, self.pause, writer, resumed=resumed)
+            checkpoints = Checkpoints(
+                path, config.checkpoint, self.emit, self.pause, self.stop.is_late, writer, resumed=resumed
+            )
             if self.stop.deadline is not None:  # which the first step is to keep as well
                 side = min(MEASURED_SIDE, *(plan.window for plan in plans))
                 checkpoints.pace.step = seconds_per_megapixel(job, side) / 1e6

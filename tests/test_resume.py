@@ -228,8 +228,7 @@ def test_stopped_between_any_two_steps(
     for number in (1, 4, 6, 7, steps):
         seen = interrupted(inputs, out, events.StepFinished, number, config) + resume(run_of(out))
         told = [(e.level, e.round, e.tile, e.step) for e in of(seen, events.StepFinished)]
-        if coupling != "exact":  # whose last step of a round is not on the disk before its canvas is
-            assert len(told) == len(set(told)) == steps
+        assert len(told) == len(set(told)) == steps
         assert out.read_bytes() == (tmp_path / "whole.png").read_bytes()
         out.unlink()
 
@@ -242,6 +241,17 @@ def test_less_is_kept_when_less_is_asked_for(every: str, inputs: Path, expected:
     assert kept == ["00/canvas.safetensors", "01/rounds/00/canvas.safetensors"][: 2 if every == "round" else 1]
     assert not list(run_of(out).rglob("tiles/*"))
     assert [e.round for e in of(resume(run_of(out)), events.RoundStarted)] == ([1] if every == "round" else [0, 1])
+    assert out.read_bytes() == expected
+
+
+@pytest.mark.parametrize("every", ["round", "level"])
+def test_a_stop_throws_no_finished_round_away(every: str, inputs: Path, expected: bytes, out: Path) -> None:
+    config = settings(checkpoint={"every": every})
+    number = 1 + 6 if every == "round" else TILES  # the last tile of a round
+    seen = interrupted(inputs, out, events.TileFinished, number, config)
+    assert of(seen, events.CheckpointWritten)[-1].kind == every
+    resumed = of(resume(run_of(out)), events.RoundStarted)
+    assert [(e.level, e.round) for e in resumed] == ([(1, 1)] if every == "round" else [])
     assert out.read_bytes() == expected
 
 
