@@ -11,6 +11,8 @@ import shutil
 import signal
 import subprocess
 import sys
+import tempfile
+import weakref
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
@@ -25,7 +27,7 @@ from victim import FULL_DISK, POINTS, Outcome, Victim, in_order
 
 import hires_nst
 from hires_nst import Config, events, pipeline, run_folder
-from hires_nst.errors import ConfigError, HiresNstError, InputError, Interrupted, OutputError, ResourceError
+from hires_nst.errors import ConfigError, DiskFull, HiresNstError, InputError, Interrupted, OutputError, ResourceError
 from hires_nst.run_record import Machine
 from hires_nst.stopping import Stop
 
@@ -40,7 +42,8 @@ TILES = 1 + 6 + 12
 
 
 def settings(**sections: Any) -> dict[str, Any]:
-    return {**SMALL, **{name: {**SMALL.get(name, {}), **values} for name, values in sections.items()}}
+    merged = {n: {**SMALL.get(n, {}), **v} if isinstance(v, dict) else v for n, v in sections.items()}
+    return {**SMALL, **merged}
 
 
 def save(path: Path, height: int, width: int, seed: int) -> Path:
@@ -376,12 +379,78 @@ def test_what_cannot_fit_is_refused_before_the_work(inputs: Path, out: Path, mon
     usage = type("Usage", (), {"free": plan.run_bytes})
     monkeypatch.setattr(shutil, "disk_usage", lambda path: usage)
     with pytest.raises(
-        ResourceError, match=r"the run needs up to .* GB on the disk of .*, and .* GB are free; make room"
+        ResourceError, match=r"the run needs up to 21\.\d MB on the disk of .*, and 21\.\d MB are free; make room"
     ):
         stylize(inputs, out)
     assert not list(out.parent.iterdir())
     usage.free += plan.output_bytes
     stylize(inputs, out)
+
+
+def test_canvases_on_disk_need_room_too(
+    inputs: Path, expected: bytes, out: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = settings(runtime={"canvas": "disk"})
+    plan = hires_nst.plan(
+        inputs / "photo.png", style=inputs / "painting.png", config=Config.model_validate(config), measure=False
+    )
+    assert plan.canvas_folder == tempfile.gettempdir()
+    assert plan.canvas_bytes == (6 * 64 * 80 + 75 * 80) * 12  # and a smaller painting
+    for temporary in (tempfile.gettempdir(), "/dev/shm"):
+        if not Path(temporary).is_dir():
+            continue
+        together = Path(temporary).stat().st_dev == out.parent.stat().st_dev
+        monkeypatch.setattr(tempfile, "tempdir", temporary)
+        free = {temporary: plan.canvas_bytes - 64 * 80 * 12, str(run_of(out)): plan.run_bytes + plan.output_bytes}
+        if together:
+            free = dict.fromkeys(free, sum(free.values()))
+        enough = free[temporary]
+        for room in (enough - 200, enough):  # the lock, which is there already, has some bytes
+            free = dict.fromkeys(free, room) if together else {**free, temporary: room}
+            monkeypatch.setattr(shutil, "disk_usage", lambda path, free=free: SimpleNamespace(free=free[str(path)]))
+            if room < enough:
+                with pytest.raises(DiskFull, match=r"the run needs up to .* (kB|MB) on .*set TMPDIR to a folder"):
+                    stylize(inputs, out, config)
+                assert not list(out.parent.iterdir())
+            else:
+                stylize(inputs, out, config)
+                assert out.read_bytes() == expected
+                out.unlink()
+
+
+@pytest.mark.parametrize("optimizer", ["lbfgs", "adam"])
+@pytest.mark.parametrize("coupling", ["balanced", "exact"])
+@pytest.mark.parametrize(("painting", "scale"), [("painting.png", 1.0), ("painting.png", 3.0), ("large.png", 2.0)])
+def test_the_estimate_of_canvases_on_disk_is_the_most_that_they_take(
+    painting: str, scale: float, coupling: str, optimizer: str, inputs: Path, out: Path, tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    most = now = 0
+
+    class Counted(np.memmap):  # type: ignore[type-arg]
+        def __new__(cls, *arguments: Any, **options: Any) -> Any:
+            nonlocal most, now
+            made = super().__new__(cls, *arguments, **options)
+            now += made.nbytes
+            most = max(most, now)
+            weakref.finalize(made._mmap, gone, made.nbytes)
+            return made
+
+    def gone(size: int) -> None:
+        nonlocal now
+        now -= size
+
+    shutil.copy(inputs / "painting.png", tmp_path)
+    save(tmp_path / "large.png", 300, 400, 4)
+    config = settings(
+        runtime={"canvas": "disk"}, optimizer={"name": optimizer}, tiles={"coupling": coupling},
+        levels={"rounds": 3, "detail": 0.5}, styles=[{"image": str(tmp_path / painting), "scale": scale}],
+    )  # fmt: skip
+    plan = hires_nst.plan(inputs / "photo.png", config=Config.model_validate(config), measure=False)
+    monkeypatch.setattr("hires_nst.canvas.np", SimpleNamespace(**{**vars(np), "memmap": Counted}))
+    hires_nst.stylize(inputs / "photo.png", out, config=Config.model_validate(config))
+    assert most == plan.canvas_bytes
+    assert now == 0
 
 
 @pytest.mark.parametrize("optimizer", ["lbfgs", "adam"])

@@ -108,11 +108,3 @@ def physical_size(width: int, height: int, config: Config) -> str:
     dpi = config.output.print.dpi
     across, down = (pixels / dpi * MM_PER_INCH / 10 for pixels in (width, height))
     return f"{across:.1f} x {down:.1f} cm at {dpi:g} dpi"
-
-
-def amount(size: float) -> str:
-    """Bytes for people."""
-    for unit, factor in (("GB", 1e9), ("MB", 1e6), ("kB", 1e3)):
-        if size >= factor:
-            return f"{size / factor:.1f} {unit}"
-    return f"{size:.0f} bytes"
