@@ -139,7 +139,13 @@ def check_run(path: Path) -> None:
 
 def resume_command(path: Path | str) -> str:
     """The command that goes on with the run in a directory."""
-    return f"hires-nst resume {shlex.quote(str(path))}"
+    return command("resume", path)
+
+
+def command(name: str, path: Path | str) -> str:
+    """A command line of this program about a path, which is no option even where it begins with a dash."""
+    text = str(path)
+    return f"hires-nst {name} {shlex.quote(f'./{text}' if text.startswith('-') else text)}"
 
 
 def holder(path: Path) -> str | None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import shlex
 import shutil
 import signal
 import sys
@@ -144,6 +145,17 @@ def test_options_of_the_run_directory(inputs: Path, out: Path, tmp_path: Path) -
     assert result.exit_code == 0, result.output
     assert "RunResumed" in [json.loads(line)["event"] for line in result.stdout.splitlines()]
     assert [path.name for path in tmp_path.iterdir()] == ["out.png"]
+
+
+def test_a_name_that_begins_with_a_dash(inputs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    out = Path("-x.png")
+    interrupted(inputs, out, events.TileFinished, 4)
+    told = re.search(r"go on     hires-nst (.*)", run("status", "./-x.png.run").stdout)
+    assert told is not None
+    result = run(*shlex.split(told[1]))
+    assert result.exit_code == 0, result.output
+    assert [path.name for path in tmp_path.iterdir()] == ["-x.png"]
 
 
 def test_what_is_no_run_directory(tmp_path: Path) -> None:
