@@ -106,7 +106,7 @@ def stylize(
     content, output = Path(content), Path(output)
     config = with_styles(config or Config(), [style] if isinstance(style, (str, Path)) else style)
     path = run_directory(output, config, run_dir)
-    there = (path / run_folder.RECORD).exists()
+    there = run_folder.is_run(path)
     if resume == "require" and not there:
         raise ConfigError(f"there is no run in {path} to go on with; leave out --resume require to begin one")
     if resume == "never" and there and not overwrite:

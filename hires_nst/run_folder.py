@@ -31,6 +31,7 @@ SEAL = "0" * 64
 """Stands for a file's own SHA-256 while it is taken."""
 
 RECORD, CONFIG, LOG, LEVELS = "run.json", "config.yaml", "events.jsonl", "levels"
+OTHER = "give another run directory with --run-dir"
 _LOCK = "lock"
 _PATIENCE = 0.2
 """Seconds for which a lock is asked for again: `holder` takes it for a moment."""
@@ -119,6 +120,16 @@ def opened(path: Path, *, make: bool) -> Iterator[RunFolder]:
                 if made:
                     path.rmdir()
         os.close(lock)
+
+
+def is_run(path: Path) -> bool:
+    """Whether a folder is a run directory.
+
+    Raises:
+        OutputError: there can be no such folder, for its name is too long.
+    """
+    with said_plainly(path, other=OTHER):
+        return (path / RECORD).exists()
 
 
 def check_run(path: Path) -> None:

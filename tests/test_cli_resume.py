@@ -147,6 +147,19 @@ def test_options_of_the_run_directory(inputs: Path, out: Path, tmp_path: Path) -
     assert [path.name for path in tmp_path.iterdir()] == ["out.png"]
 
 
+def test_a_name_that_is_too_long_for_a_run_directory(inputs: Path, tmp_path: Path) -> None:
+    out = tmp_path / f"{'x' * 248}.png"
+    result = run(*command(inputs, out))
+    assert result.exit_code == 2
+    assert result.stderr == (
+        f"error: {out}.run cannot be written (File name too long); give another run directory with --run-dir\n"
+    )
+    assert not list(tmp_path.iterdir())
+    result = run(*command(inputs, out), "--run-dir", tmp_path / "run")
+    assert result.exit_code == 0, result.output
+    assert [path.name for path in tmp_path.iterdir()] == [out.name]
+
+
 def test_a_name_that_begins_with_a_dash(inputs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     out = Path("-x.png")

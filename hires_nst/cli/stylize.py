@@ -62,10 +62,11 @@ def stylize(
     Without a size, the result is as large as the photograph. See the cost first: `hires-nst plan`.
     """
     from hires_nst.image_files import check_output
+    from hires_nst.run_folder import is_run
 
     config = options.effective(styles or ())
     folder = run_dir or config.checkpoint.directory or output.with_name(f"{output.name}.run")
-    check_output(output, overwrite=overwrite or folder.is_dir())  # which it may be that made it
+    check_output(output, overwrite=overwrite or is_run(folder))  # which it may be that made it
     check_inputs(content, config)
     with (
         stopping(until=until, max_hours=max_hours, quiet=quiet or json) as stop,
