@@ -97,11 +97,14 @@ def opened(path: Path, *, make: bool) -> Iterator[RunFolder]:
         OutputError: it cannot be made or written, or it is somebody else's folder; or as `check_run`.
         RunBusy: another process holds it.
     """
-    if not make:
-        check_run(path)
-    made = not path.exists()
-    with said_plainly(path, other="give another one with --run-dir"):
+    other = OTHER if make else "go on with a copy of it in another place"
+    with said_plainly(path, other=other):
+        if not make:
+            check_run(path)
+        made = not path.exists()
         path.mkdir(parents=True, exist_ok=True)
+        if not os.access(path, os.W_OK | os.X_OK):  # a lock that is there could be taken all the same
+            raise OutputError(f"the run directory {path} may not be written to; change its permissions, or {other}")
         strangers = sorted(entry.name for entry in path.iterdir() if not _known(entry.name))
         if strangers and not (path / RECORD).exists():
             raise OutputError(f"{path} is no run directory, for it holds {strangers[0]}; choose another one")

@@ -502,6 +502,16 @@ def test_a_folder_that_may_not_be_written(
     with pytest.raises(OutputError, match=r"may not be written.*--run-dir"):
         stylize(inputs, tmp_path / "out.png", run_dir=closed / "run")
     monkeypatch.undo()
+    made = closed / "made"
+    made.mkdir()
+    monkeypatch.setattr(os, "access", lambda path, mode: Path(path) != made)
+    with pytest.raises(OutputError, match=r"made may not be written to; .* another run directory with --run-dir"):
+        stylize(inputs, tmp_path / "out.png", run_dir=made)
+    (made / "run.json").touch()
+    with pytest.raises(OutputError, match=r"made may not be written to; .*, or go on with a copy of it in another"):
+        resume(made)
+    assert [path.name for path in made.iterdir()] == ["run.json"]
+    monkeypatch.undo()
     run = closed / "run"  # and one that is closed while the run goes on
     interrupted(inputs, tmp_path / "out.png", events.TileFinished, 3, run_dir=run)
     monkeypatch.setattr(Path, "open", lambda self, mode="r", *a, **o: no_open(self, mode, *a, **o)
