@@ -18,7 +18,7 @@ from hires_nst.backbones.registry import BACKBONES
 from hires_nst.backbones.weights import own_file
 from hires_nst.canvas import Canvas, temporary_folder
 from hires_nst.checkpoint import Checkpoints
-from hires_nst.config import Config, StyleImage, to_yaml
+from hires_nst.config import Config, StyleImage, parse_config, to_yaml
 from hires_nst.errors import ConfigError, DamagedFile, DiskFull, InputError, Interrupted, OutputError, ResourceError
 from hires_nst.events import Event, OnEvent
 from hires_nst.job import Job, canvas_bytes, check_painting, open_job, with_styles
@@ -106,6 +106,7 @@ def stylize(
     content, output = Path(content), Path(output)
     config = with_styles(config or Config(), [style] if isinstance(style, (str, Path)) else style)
     path = run_directory(output, config, run_dir)
+    image_files.check_apart(output, (content, *config.pictures))
     there = run_folder.is_run(path)
     if resume == "require" and not there:
         raise ConfigError(f"there is no run in {path} to go on with; leave out --resume require to begin one")
@@ -152,6 +153,9 @@ def resume(
     path = Path(run_dir)
     with opened(path, make=False) as folder:
         record = read_record(path)
+        if record.is_written(path):  # whatever became of the inputs since
+            told = parse_config(record.config)
+            return _Run(folder, told, Path(), record.output_at(path), False, Stop(), on_event, record).finished(record)
         config = stored_config(record, path)
         photograph = found(next(known for known in record.sources if known.role == "photograph"), path)
         check_same(record, path, config, _sources(photograph, config, path), VERSION)
@@ -198,7 +202,7 @@ class _Run:
     def result(self, sheet: Sheet) -> Result:
         """Do it, from wherever it stands."""
         if self.record is not None and self.record.is_written(self.folder.path):
-            return self._finished(self.record)
+            return self.finished(self.record)
         image_files.check_output(self.output, overwrite=self.overwrite)
         try:
             with torch.no_grad(), _readable_memory_errors():
@@ -211,7 +215,7 @@ class _Run:
             if self.record is None:
                 raise
             raise ResourceError(f"{error}; then go on with `{self.command}`") from None
-        return self._finished(record)
+        return self.finished(record)
 
     def emit(self, event: Event) -> None:
         """Tell an event, and log it as soon as there is a run to log."""
@@ -306,7 +310,7 @@ class _Run:
         )  # fmt: skip
         return written
 
-    def _finished(self, record: RunRecord) -> Result:
+    def finished(self, record: RunRecord) -> Result:
         """The picture is written: say so, and remove the run directory."""
         self.record = record
         seconds = time.monotonic() - self.began

@@ -17,11 +17,12 @@ import yaml
 from test_cli_commands import program, run
 from test_resume import SMALL, interrupted, save, stylize
 
+import hires_nst
 from hires_nst import events, run_folder
 from hires_nst.cli.progress import Lines, Tally
 from hires_nst.cli.signals import ending_at_once, stopping
 from hires_nst.cli.status import run_status, status_lines
-from hires_nst.errors import Interrupted
+from hires_nst.errors import Interrupted, OutputError
 
 
 @pytest.fixture(scope="module")
@@ -78,8 +79,6 @@ def test_the_status_of_a_run_under_way(inputs: Path, out: Path) -> None:
     def on_event(event: events.Event) -> None:
         if isinstance(event, events.TileFinished) and (event.round, event.tile) == (1, 4):
             found.append(run_status(folder))
-
-    import hires_nst
 
     hires_nst.stylize(
         inputs / "photo.png", out, style=inputs / "painting.png", config=hires_nst.load_config(inputs / "small.yaml"),
@@ -145,6 +144,27 @@ def test_options_of_the_run_directory(inputs: Path, out: Path, tmp_path: Path) -
     assert result.exit_code == 0, result.output
     assert "RunResumed" in [json.loads(line)["event"] for line in result.stdout.splitlines()]
     assert [path.name for path in tmp_path.iterdir()] == ["out.png"]
+
+
+@pytest.mark.parametrize("name", ["photo.png", "painting.png", "start.png", "link.png"])
+def test_the_result_is_none_of_the_inputs(name: str, inputs: Path, tmp_path: Path) -> None:
+    mine = tmp_path / "mine"
+    shutil.copytree(inputs, mine)
+    shutil.copy(inputs / "photo.png", mine / "start.png")
+    (mine / "link.png").symlink_to("photo.png")
+    before = (mine / name).read_bytes()
+    start = ["--set", "init.kind=file", "--set", f"init.file={mine / 'start.png'}"]
+    for how in ("stylize", "plan"):
+        for options in ([], ["--overwrite"]):
+            result = run(how, *command(mine, mine / name)[1:], *start, *options)
+            assert result.exit_code == 2
+            assert result.stderr == (
+                f"error: {mine / name} is one of the pictures that the run reads; choose another name for the result\n"
+            )
+    with pytest.raises(OutputError, match="is one of the pictures that the run reads"):
+        hires_nst.stylize(mine / "photo.png", mine / "photo.png", style=mine / "painting.png", overwrite=True)
+    assert (mine / name).read_bytes() == before
+    assert not list(mine.glob("*.run"))
 
 
 def test_a_name_that_is_too_long_for_a_run_directory(inputs: Path, tmp_path: Path) -> None:

@@ -175,10 +175,19 @@ def test_killed_again_and_again_at_random_moments(
     check_end(ends, out, expected)
 
 
-def test_killed_when_the_picture_has_its_name_already(victim: Victim, inputs: Path, expected: bytes, out: Path) -> None:
-    end = victim.run(**arguments(inputs, out), point="picture:after-rename")
+@pytest.mark.parametrize("edited", [False, True])
+def test_killed_when_the_picture_has_its_name_already(
+    edited: bool, victim: Victim, inputs: Path, expected: bytes, tmp_path: Path
+) -> None:
+    mine, out = tmp_path / "mine", tmp_path / "results" / "out.png"
+    shutil.copytree(inputs, mine)
+    out.parent.mkdir()
+    end = victim.run(**arguments(mine, out), point="picture:after-rename")
     assert end.code == -signal.SIGKILL
     assert out.read_bytes() == expected
+    if edited:  # nobody reads it any more
+        save(mine / "photo.png", 64, 80, 7)
+        (mine / "painting.png").unlink()
     seen = resume(run_of(out))
     assert [type(event) for event in seen] == [events.RunFinished]
     assert [path.name for path in out.parent.iterdir()] == ["out.png"]

@@ -55,11 +55,11 @@ def plan(
         return
     refuse_options_of(batch, others, but=stylize, why=f"a batch, and {content} is one photograph")
     config = options.effective(styles or ())
+    check_inputs(content, config, output)
     if output is not None:
         from hires_nst.image_files import check_output
 
         check_output(output, overwrite=overwrite)
-    check_inputs(content, config)
     with showing(quiet=quiet or json, as_json=False) as on_event:
         from hires_nst import planning
 
