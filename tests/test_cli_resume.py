@@ -9,6 +9,7 @@ import shlex
 import shutil
 import signal
 import sys
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -45,20 +46,22 @@ def command(inputs: Path, out: Path) -> list[str | Path]:
 
 def test_a_run_that_was_stopped_tells_where_it_stands_and_goes_on(inputs: Path, out: Path) -> None:
     seen = interrupted(inputs, out, events.TileFinished, 4)
+    done = len([e for e in seen if isinstance(e, events.TileFinished) and e.level == 1])  # more where writing is slow
+    assert done >= 3
     folder = out.with_name("out.png.run")
     result = run("status", folder)
     assert result.exit_code == 0, result.output
     for part in (
         f"result    {out}, 80 x 64 px",
         "state     stopped by the test",
-        "place     level 2/2, round 1/2, 3 of 6 tiles done",
+        f"place     level 2/2, round 1/2, {done} of 6 tiles done",
         "style loss",
         f"go on     hires-nst resume {folder}",
     ):
         assert part in result.stdout
     told = json.loads(run("status", folder, "--json").stdout)
     assert (told["level"], told["levels"], told["round"], told["rounds"]) == (2, 2, 1, 2)
-    assert (told["tiles_done"], told["tiles"], told["state"], told["holder"]) == (3, 6, "stopped", None)
+    assert (told["tiles_done"], told["tiles"], told["state"], told["holder"]) == (done, 6, "stopped", None)
     assert told["loss"] == [e for e in seen if isinstance(e, events.StepFinished)][-1].loss
     assert told["bytes"] == run_folder.size(folder)
     work = [e.pixel_evaluations for e in seen if isinstance(e, events.TileFinished)]
@@ -107,7 +110,8 @@ def test_a_deadline_on_the_command_line(inputs: Path, out: Path) -> None:
     result = run(*command(inputs, out), "--max-hours", "0.0000001")
     assert result.exit_code == 130
     assert "stopped by the deadline" in result.stderr
-    result = run(*command(inputs, out), "--max-hours", "5", "--until", "12:00")
+    until = f"{datetime.now() + timedelta(hours=12):%H:%M}"
+    result = run(*command(inputs, out), "--max-hours", "5", "--until", until)
     assert result.exit_code == 0, result.output
     assert "--max-hours must be above 0" in run("resume", out, "--max-hours", "0").stderr
     assert "is no time of day" in run(*command(inputs, out), "--overwrite", "--until", "noon").stderr

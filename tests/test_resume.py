@@ -223,6 +223,8 @@ def test_sigterm_in_every_phase(victim: Victim, inputs: Path, expected: bytes, o
             ends = [victim.run(**arguments(inputs, out), point=point, signal=signal.SIGTERM)]
         assert ends[-1].code == 143, f"{point}: {ends[-1].message}"
         assert ends[-1].message == f"stopped by SIGTERM; `hires-nst resume {run_of(out)}` goes on"
+        assert ends[-1].stopped_in is not None
+        assert ends[-1].stopped_in < 10, point
     ends.append(victim.run(resume_dir=run_of(out)))
     check_end(ends, out, expected)
 
@@ -292,12 +294,13 @@ def test_a_deadline_is_kept_and_the_next_night_goes_on(
     victim: Victim, inputs: Path, expected: bytes, out: Path, tmp_path: Path
 ) -> None:
     config = {"levels": {"coarse_steps": 120}}
-    ends = []
+    ends = list[Outcome]()
+    until = 0.1  # too little for anything, and from night to night more, until it suffices on this machine
     while not ends or ends[-1].code:
-        ends.append(victim.run(**arguments(inputs, out, **config), until=0.6))
-        assert ends[-1].code in (0, 130)
+        ends.append(victim.run(**arguments(inputs, out, **config), until=until))
+        assert ends[-1].code in (0, 130), ends[-1].message
         assert ends[-1].code == 0 or "stopped by the deadline" in ends[-1].message
-        assert len(ends) < 40
+        until *= 1.5
     assert len(ends) > 1
     assert max(Counter((e["level"], e["round"], e["tile"], e["step"]) for end in ends for e in end.events
                        if e["event"] == "StepFinished").values()) == 1  # fmt: skip
@@ -575,6 +578,22 @@ def test_an_edited_input_is_refused_by_name(name: str, inputs: Path, expected: b
     assert out.read_bytes() == expected
 
 
+@pytest.mark.parametrize("name", ["photo.png", "painting.png"])
+def test_starting_anew_with_an_edited_input(name: str, inputs: Path, expected: bytes, tmp_path: Path) -> None:
+    mine = tmp_path / "mine"
+    shutil.copytree(inputs, mine)
+    out, whole = tmp_path / "out.png", tmp_path / "whole.png"
+    interrupted(mine, out, events.TileFinished, 5)
+    save(mine / name, 64, 80, 7)
+    with pytest.raises(InputError, match=rf"{name} has changed since the run .* `--resume never --overwrite` starts"):
+        stylize(mine, out)
+    seen = stylize(mine, out, resume="never", overwrite=True)
+    assert len(of(seen, events.TileFinished)) == TILES
+    stylize(mine, whole)
+    assert out.read_bytes() == whole.read_bytes() != expected
+    assert not run_of(out).exists()
+
+
 def test_starting_anew(inputs: Path, expected: bytes, out: Path) -> None:
     interrupted(inputs, out, events.TileFinished, 2, settings(levels={"coarse_steps": 3}))
     with pytest.raises(ConfigError, match=r"other settings: levels.coarse_steps \(3, now 6\); go on as it began with"):
@@ -665,7 +684,7 @@ def test_a_folder_of_others_is_no_run_directory(inputs: Path, out: Path, tmp_pat
 
 
 def test_files_of_the_system_in_a_run_directory_are_left_alone(inputs: Path, expected: bytes, out: Path) -> None:
-    interrupted(inputs, out, events.TileFinished, 5)
+    interrupted(inputs, out, events.TileFinished, 2)
     levels = run_of(out) / "levels"
     for folder in (levels, levels / "01", levels / "01" / "rounds"):
         (folder / ".DS_Store").touch()
@@ -828,13 +847,14 @@ def test_damage_in_a_round_under_way(
 
 
 def test_a_damaged_canvas_falls_back_to_the_one_before(inputs: Path, expected: bytes, out: Path) -> None:
-    interrupted(inputs, out, events.TileFinished, 9, settings(checkpoint={"keep": 2}))
+    first = interrupted(inputs, out, events.TileFinished, 9, settings(checkpoint={"keep": 2}))
     newest = run_of(out) / "levels" / "01" / "rounds" / "00" / "canvas.safetensors"
     newest.write_bytes(newest.read_bytes()[:-1])
     seen = resume(run_of(out))
     assert "canvas.safetensors is damaged" in of(seen, events.Notice)[0].message
     assert [(e.level, e.round) for e in of(seen, events.RoundStarted)] == [(1, 0), (1, 1)]
-    assert len(of(seen, events.TileRestored)) == 2  # of the round that was under way
+    under_way = [e for e in of(first, events.TileFinished) if (e.level, e.round) == (1, 1)]
+    assert len(of(seen, events.TileRestored)) == len(under_way) >= 2
     assert out.read_bytes() == expected
 
 
@@ -909,14 +929,14 @@ def test_memory_that_runs_out_in_the_middle_of_a_round_costs_one_tile(
 
 
 def test_the_log_survives_torn_lines(inputs: Path, out: Path) -> None:
-    interrupted(inputs, out, events.TileFinished, 3)
+    seen = interrupted(inputs, out, events.TileFinished, 3)
     log = run_of(out) / "events.jsonl"
     lines = log.read_bytes().splitlines()
     log.write_bytes(b"\n".join(lines)[:-20])
     resume_events = run_folder.read_log(run_of(out))
     told = [data["event"] for data in resume_events]
     assert told == [json.loads(line)["event"] for line in lines[:-1]]
-    assert told.count("TileFinished") == 3
+    assert told.count("TileFinished") == len(of(seen, events.TileFinished))
     with run_folder.opened(run_of(out), make=False) as folder:
         folder.log(events.Notice("after the torn one"))
     assert list(run_folder.read_log(run_of(out)))[-1]["message"] == "after the torn one"
