@@ -7,13 +7,15 @@ import os
 import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from hires_nst.errors import ResourceError
+from hires_nst.errors import DiskFull, ResourceError, disk_is_full
+from hires_nst.quantities import amount
 from hires_nst.run_size import BYTES_PER_PIXEL as BYTES_PER_PIXEL
 from hires_nst.tiles import Rect
 
@@ -43,11 +45,16 @@ class Canvas:
                 _reserve(file.fileno(), height * width * BYTES_PER_PIXEL)
                 return Canvas(np.memmap(file, np.float32, "w+", shape=shape))
         except (MemoryError, OSError) as error:
-            place = f"the folder for temporary files, {tempfile.gettempdir()}," if on_disk else "memory"
-            raise ResourceError(
-                f"a canvas of {width} x {height} px needs {height * width * BYTES_PER_PIXEL / 1e9:.1f} GB and {place} "
-                f"has no room for it ({error}); make room, or ask for a smaller size"
-            ) from None
+            folder = temporary_folder() if on_disk else None
+            place = "memory" if folder is None else f"the folder for temporary files, {folder},"
+            need = amount(height * width * BYTES_PER_PIXEL)
+            message = (
+                f"a canvas of {width} x {height} px needs {need} and {place} has no room for it ({error}); make room, "
+                "or ask for a smaller size"
+            )
+            if folder is not None and isinstance(error, OSError) and disk_is_full(error):
+                raise DiskFull(message, folder) from None
+            raise ResourceError(message) from None
 
     @property
     def height(self) -> int:
@@ -94,6 +101,21 @@ class Canvas:
 
 Place = Callable[[int, int], Canvas]
 """Where new canvases of a run go: (height, width) to a canvas of zeros."""
+
+
+def temporary_folder() -> Path:
+    """The folder for temporary files, where canvases on disk are.
+
+    Raises:
+        ResourceError: there is none.
+    """
+    try:
+        return Path(tempfile.gettempdir())
+    except FileNotFoundError:
+        raise ResourceError(
+            "there is no folder for temporary files that can be written to, and canvases on disk are kept there; make "
+            "room, set TMPDIR to another folder, or keep canvases in memory with --set runtime.canvas=memory"
+        ) from None
 
 
 def _reserve(file: int, size: int) -> None:

@@ -15,6 +15,7 @@ that it belongs to by its checksum. What is damaged counts as not there, with a 
 
 from __future__ import annotations
 
+import re
 import shutil
 import time
 from collections.abc import Callable, Mapping
@@ -42,6 +43,9 @@ from hires_nst.write_behind import WriteBehind
 
 WRITE_RATE = 50e6
 """Bytes a second that are assumed before a write was measured."""
+
+_NUMBER = re.compile(r"\d\d+", re.ASCII).fullmatch
+"""The name of a level's folder, or of a round's."""
 
 Pause = Callable[[float], None]
 """Raises `Interrupted` when the run is to stop before a piece of work that takes so many seconds."""
@@ -94,14 +98,23 @@ class Checkpoints:
     Args:
         folder: the run directory, which this process holds.
         pause: called at every point where the run may end.
+        is_late: whether work that takes so many seconds would pass the deadline.
         writer: of tiles and canvases.
         resumed: whether there may be something from an earlier process.
     """
 
     def __init__(
-        self, folder: Path, settings: Checkpoint, emit: OnEvent, pause: Pause, writer: WriteBehind, *, resumed: bool
+        self,
+        folder: Path,
+        settings: Checkpoint,
+        emit: OnEvent,
+        pause: Pause,
+        is_late: Callable[[float], bool],
+        writer: WriteBehind,
+        *,
+        resumed: bool,
     ) -> None:
-        self.resumed, self.writer = resumed, writer
+        self.resumed, self.writer, self.is_late = resumed, writer, is_late
         self.folder, self.settings, self.emit, self.pause = folder, settings, emit, pause
         self.pace = Pace()
 
@@ -112,6 +125,12 @@ class Checkpoints:
     def round_folder(self, level: int, number: int) -> Path:
         """Of one round."""
         return self.level_folder(level) / "rounds" / f"{number:02d}"
+
+    def _rounds(self) -> list[tuple[int, int]]:
+        """Levels and numbers of the rounds that have a folder; what else lies there (.DS_Store, @eaDir) is not ours."""
+        folders = self.folder.glob(f"{run_folder.LEVELS}/*/rounds/*")
+        found = [(p.parts[-3], p.name) for p in folders if p.is_dir()]
+        return [(int(level), int(number)) for level, number in found if _NUMBER(level) and _NUMBER(number)]
 
     def write(self, path: Path, kind: str, at: tuple[int, int], arrays: Mapping[str, Array], about: Any) -> None:
         """Write one file, and say so; `at` is level and round.
@@ -178,8 +197,8 @@ class Checkpoints:
             sizes: height and width of each level.
         """
         for level in sorted(sizes, reverse=True):
-            numbers = sorted(int(p.name) for p in self.level_folder(level).glob("rounds/*") if p.name.isdigit())
-            files = [self.round_folder(level, number) / "canvas.safetensors" for number in reversed(numbers)]
+            numbers = sorted((number for at, number in self._rounds() if at == level), reverse=True)
+            files = [self.round_folder(level, number) / "canvas.safetensors" for number in numbers]
             for file in (self.level_folder(level) / "canvas.safetensors", *files):
                 read = self.read(file)
                 if read is None:
@@ -203,7 +222,11 @@ class Checkpoints:
     def keep_canvas(
         self, standing: Standing, canvas: Canvas, memory: Memory, told: Callable[[], None] = lambda: None
     ) -> None:
-        """A round is finished, or a level: write its canvas, then remove what nobody needs any more, then tell."""
+        """A round is finished, or a level: write its canvas, then remove what nobody needs any more, then tell.
+
+        The run may end here before the write only if that would miss the deadline: with `checkpoint.every` other than
+        `tile`, and with exact coupling, nothing else on the disk knows of the round.
+        """
         every, at = self.settings.every, (standing.level, standing.round)
 
         def finished() -> None:
@@ -220,14 +243,17 @@ class Checkpoints:
         about = {name: getattr(standing, name) for name in Standing.__dataclass_fields__}
         about["optimizer_steps"] = memory.steps
         self.writer.settle()  # so that no older canvases are kept in memory
-        self.pause(sum(array.nbytes for array in arrays.values()) / self.pace.write_rate)
+        seconds = sum(array.nbytes for array in arrays.values()) / self.pace.write_rate
+        if self.is_late(seconds):
+            self.pause(seconds)
         folder = self.level_folder(standing.level) if standing.finished else self.round_folder(*at)
         kind = "level" if standing.finished else "round"
         self.write_behind(folder / "canvas.safetensors", kind, at, arrays, about, finished)
+        self.pause(0.0)
 
     def _prune(self, standing: Standing) -> None:
-        for folder in self.folder.glob(f"{run_folder.LEVELS}/*/rounds/*"):
-            level, number = int(folder.parts[-3]), int(folder.name)
+        for level, number in self._rounds():
+            folder = self.round_folder(level, number)
             old = level < standing.level or (level == standing.level and number <= standing.round - self.settings.keep)
             if old:
                 shutil.rmtree(folder)

@@ -355,6 +355,12 @@ class Config(Section):
         used = self.loss.active_style_layers.keys() | self.loss.active_content_layers.keys()
         return tuple(name for name in BACKBONES[self.model.name].layer_names if name in used)
 
+    @property
+    def pictures(self) -> tuple[Path, ...]:
+        """The pictures that are named here: the paintings, and the start if that is a file."""
+        start = () if self.init.file is None else (self.init.file,)
+        return *(style.image for style in self.styles), *start
+
     def fingerprint(self) -> str:
         """A digest that changes when any setting changes."""
         return hashlib.sha256(json.dumps(self.model_dump(mode="json"), sort_keys=True).encode()).hexdigest()

@@ -6,7 +6,7 @@ import os
 import secrets
 import struct
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from io import BytesIO
 from pathlib import Path
@@ -49,6 +49,16 @@ def check_output(path: Path, *, overwrite: bool) -> None:
         if not os.access(folder, os.W_OK | os.X_OK):
             raise OutputError(f"the folder {folder} may not be written to; change its permissions or choose another")
         _check_free(path, overwrite)
+
+
+def check_apart(path: Path, inputs: Iterable[Path]) -> None:
+    """Raise OutputError where the picture would take the place of one of its own inputs, which would be lost."""
+    for given in inputs:
+        with suppress(OSError):  # one of them is not there
+            if path.samefile(given):
+                raise OutputError(
+                    f"{path} is one of the pictures that the run reads; choose another name for the result"
+                )
 
 
 def check_format(path: Path, width: int, height: int, *, bit_depth: int) -> None:

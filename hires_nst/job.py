@@ -118,6 +118,31 @@ def check_painting(style: StyleImage, size: tuple[int, int], config: Config) -> 
         )
 
 
+def painting_size(own: tuple[int, int], style: StyleImage, height: int, width: int, config: Config) -> tuple[int, int]:
+    """Height and width of a painting at a level of that height and width, from its `own`.
+
+    Its long edge is `style.scale` times the level's. It is never enlarged beyond its own pixels, nor made smaller on a
+    side than the deepest layer needs.
+    """
+    least = minimum_side(config)
+    factor = min(1.0, max(style.scale * max(height, width) / max(own), least / min(own)))
+    return max(least, round(own[0] * factor)), max(least, round(own[1] * factor))
+
+
+def canvas_bytes(config: Config, height: int, width: int, paintings: Sequence[tuple[int, int]]) -> int:
+    """The most that the canvases of a run take together: those of its size, and the paintings made smaller.
+
+    Args:
+        height, width: of the result.
+        paintings: heights and widths.
+    """
+    pixels = height * width * CANVASES[config.optimizer.name]
+    for own, style in zip(paintings, config.styles, strict=True):
+        scaled = painting_size(own, style, height, width, config)
+        pixels += 0 if scaled == own else scaled[0] * scaled[1]
+    return pixels * BYTES_PER_PIXEL
+
+
 def open_job(
     config: Config, sheet: Sheet, emit: OnEvent, pause: Callable[[], None] = lambda: None, *, kept: Kept | None = None
 ) -> Job:

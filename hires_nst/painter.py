@@ -17,14 +17,13 @@ from hires_nst.checkpoint import Checkpoints, RoundFolder, Standing
 from hires_nst.config import Init, StyleImage
 from hires_nst.errors import Interrupted, ResourceError
 from hires_nst.events import OnEvent
-from hires_nst.job import Job
+from hires_nst.job import Job, painting_size
 from hires_nst.levels import Level, LevelPlan
 from hires_nst.memory import SMALLEST_TILE, release, unless_memory_runs_out
 from hires_nst.moments import Statistics
 from hires_nst.objective import Objective, content_norms, style_statistics
 from hires_nst.planning import split_coarse
 from hires_nst.refine import Listener, Memory, refine_round
-from hires_nst.sheets import minimum_side
 from hires_nst.tiles import Grid
 
 
@@ -38,20 +37,14 @@ def resized(source: Canvas, height: int, width: int, job: Job) -> Canvas:
 
 
 def painting_at(painting: Canvas, style: StyleImage, level: Level, job: Job) -> tuple[Canvas, bool]:
-    """The painting at the size that goes with a level: its long edge is `style.scale` times the level's.
-
-    It is never enlarged beyond its own pixels, nor made smaller on a side than the deepest layer needs.
+    """The painting at the size that goes with a level, see `painting_size`.
 
     Returns:
         The canvas, and whether the painting's own pixels were too few.
     """
-    least = minimum_side(job.config)
-    own_long, own_short = max(painting.height, painting.width), min(painting.height, painting.width)
-    factor = style.scale * max(level.height, level.width) / own_long
-    enlarged = factor > 1
-    factor = min(1.0, max(factor, least / own_short))
-    height, width = (max(least, round(edge * factor)) for edge in (painting.height, painting.width))
-    return resized(painting, height, width, job), enlarged
+    own = painting.height, painting.width
+    height, width = painting_size(own, style, level.height, level.width, job.config)
+    return resized(painting, height, width, job), style.scale * max(level.height, level.width) > max(own)
 
 
 def paint(

@@ -17,18 +17,19 @@ import torch
 from hires_nst import events, image_files, images, run_folder
 from hires_nst.backbones.registry import BACKBONES
 from hires_nst.backbones.weights import own_file
-from hires_nst.canvas import Canvas
+from hires_nst.canvas import Canvas, temporary_folder
 from hires_nst.checkpoint import Checkpoints
-from hires_nst.config import Config, StyleImage, to_yaml
+from hires_nst.config import Config, StyleImage, parse_config, to_yaml
 from hires_nst.errors import ConfigError, DamagedFile, DiskFull, InputError, Interrupted, OutputError, ResourceError
 from hires_nst.events import Event, OnEvent
-from hires_nst.job import Job, check_painting, open_job, with_styles
+from hires_nst.job import Job, canvas_bytes, check_painting, open_job, with_styles
 from hires_nst.kept import Kept
 from hires_nst.levels import LevelPlan
 from hires_nst.memory import is_out_of_memory, unless_memory_runs_out
 from hires_nst.optimizers import make_ready
 from hires_nst.painter import paint
 from hires_nst.planning import level_plans, run_bytes, seconds_per_megapixel
+from hires_nst.quantities import amount
 from hires_nst.run_folder import RunFolder, opened, resume_command
 from hires_nst.run_record import (
     ANEW,
@@ -44,6 +45,7 @@ from hires_nst.run_record import (
     relative,
     source,
     stored_config,
+    with_free_settings,
 )
 from hires_nst.sheets import Sheet, sheet_for
 from hires_nst.stopping import Stop
@@ -106,7 +108,8 @@ def stylize(
     content, output = Path(content), Path(output)
     config = with_styles(config or Config(), [style] if isinstance(style, (str, Path)) else style)
     path = run_directory(output, config, run_dir)
-    there = (path / run_folder.RECORD).exists()
+    image_files.check_apart(output, (content, *config.pictures))
+    there = run_folder.is_run(path)
     if resume == "require" and not there:
         raise ConfigError(f"there is no run in {path} to go on with; leave out --resume require to begin one")
     if resume == "never" and there and not overwrite:
@@ -152,6 +155,9 @@ def resume(
     path = Path(run_dir)
     with opened(path, make=False) as folder:
         record = read_record(path)
+        if record.is_written(path):  # whatever became of the inputs since
+            told = parse_config(record.config)
+            return _Run(folder, told, Path(), record.output_at(path), False, Stop(), on_event, record).finished(record)
         config = stored_config(record, path)
         photograph = found(next(known for known in record.sources if known.role == "photograph"), path)
         check_same(record, path, config, _sources(photograph, config, path), VERSION)
@@ -198,7 +204,7 @@ class _Run:
     def result(self, sheet: Sheet) -> Result:
         """Do it, from wherever it stands."""
         if self.record is not None and self.record.is_written(self.folder.path):
-            return self._finished(self.record)
+            return self.finished(self.record)
         image_files.check_output(self.output, overwrite=self.overwrite)
         try:
             with torch.no_grad(), _readable_memory_errors():
@@ -211,7 +217,7 @@ class _Run:
             if self.record is None:
                 raise
             raise ResourceError(f"{error}; then go on with `{self.command}`") from None
-        return self._finished(record)
+        return self.finished(record)
 
     def emit(self, event: Event) -> None:
         """Tell an event, and log it as soon as there is a run to log."""
@@ -251,16 +257,22 @@ class _Run:
         else:
             check_machine(self.record, _machine(job), path, self.emit)
             plans = self.record.levels
-        check_disk(
-            run_bytes(config, plans), sheet.width * sheet.height * 3 * config.output.bit_depth // 8, path, self.output
-        )
+        needs = [
+            Need(path, run_bytes(config, plans) - run_folder.size(path), RUN_ROOM),
+            Need(self.output.parent, sheet.width * sheet.height * 3 * config.output.bit_depth // 8, PICTURE_ROOM),
+        ]
+        if job.on_disk:
+            sizes = [(painting.height, painting.width) for painting, _ in paintings]
+            canvases = canvas_bytes(config, sheet.height, sheet.width, sizes) - photograph.pixels.nbytes  # it is there
+            needs.append(Need(temporary_folder(), canvases, CANVAS_ROOM))
+        check_disk(needs)
         record = self.record or new_record(
             version=VERSION, config=config.model_dump(mode="json"), sources=_sources(self.content, config, path),
             output=self.output.resolve(), output_relative=relative(self.output, path), overwrite=self.overwrite,
             machine=_machine(job), width=sheet.width, height=sheet.height,
             levels=plans,
         )  # fmt: skip
-        record = record.model_copy(update={"overwrite": self.overwrite})
+        record = with_free_settings(record, config).model_copy(update={"overwrite": self.overwrite})
         if record != self.record:
             record.save(self.folder)
         if keep_config(path, to_yaml(config)) and resumed:
@@ -275,7 +287,9 @@ class _Run:
             )
         )  # fmt: skip
         with WriteBehind() as writer:
-            checkpoints = Checkpoints(path, config.checkpoint, self.emit, self.pause, writer, resumed=resumed)
+            checkpoints = Checkpoints(
+                path, config.checkpoint, self.emit, self.pause, self.stop.is_late, writer, resumed=resumed
+            )
             if self.stop.deadline is not None:  # which the first step is to keep as well
                 make_ready()
                 self.pause()
@@ -301,7 +315,7 @@ class _Run:
         )  # fmt: skip
         return written
 
-    def _finished(self, record: RunRecord) -> Result:
+    def finished(self, record: RunRecord) -> Result:
         """The picture is written: say so, and remove the run directory."""
         self.record = record
         seconds = time.monotonic() - self.began
@@ -351,26 +365,42 @@ def check_machine(record: RunRecord, now: Machine, path: Path, emit: OnEvent) ->
             )
 
 
-def check_disk(run: int, output: int, path: Path, picture: Path) -> None:
-    """Refuse to begin what will not fit on the disks.
+@dataclass(frozen=True)
+class Need:
+    """So many bytes in a folder at most, and what to do when there is no room for them."""
 
-    Args:
-        run, output: bytes of the run directory and of the picture, at most.
+    folder: Path
+    size: int
+    remedies: tuple[str, ...]
+
+
+RUN_ROOM = ("choose another disk with --run-dir", "keep less with --set checkpoint.every=level")
+PICTURE_ROOM = ("write the picture to another disk",)
+CANVAS_ROOM = (
+    "set TMPDIR to a folder on another disk",
+    "keep canvases in memory with --set runtime.canvas=memory",
+)
+
+
+def check_disk(needs: Sequence[Need]) -> None:
+    """Refuse to begin what will not fit on the disks.
 
     Raises:
         DiskFull: there is too little room.
     """
-    needs: dict[int, tuple[Path, int]] = {}
-    for folder, need in ((path, run - run_folder.size(path)), (picture.parent, output)):
-        device = folder.stat().st_dev
-        needs[device] = (folder, needs.get(device, (folder, 0))[1] + max(0, need))
-    for folder, need in needs.values():
-        free = shutil.disk_usage(folder).free
-        if need > free:
+    disks: dict[int, list[Need]] = {}
+    for need in needs:
+        if need.size > 0:
+            disks.setdefault(need.folder.stat().st_dev, []).append(need)
+    for there in disks.values():
+        most, size = max(there, key=lambda need: need.size), sum(need.size for need in there)
+        free = shutil.disk_usage(most.folder).free
+        if size > free:
+            *others, last = (remedy for need in there for remedy in need.remedies)
             raise DiskFull(
-                f"the run needs up to {need / 1e9:.2f} GB on the disk of {folder}, and {free / 1e9:.2f} GB are free; "
-                "make room, choose another disk with --run-dir, or keep less with --set checkpoint.every=level",
-                folder,
+                f"the run needs up to {amount(size)} on the disk of {most.folder}, and {amount(free)} are free; "
+                f"{', '.join(['make room', *others])}, or {last}",
+                most.folder,
             )
 
 

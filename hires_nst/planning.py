@@ -10,10 +10,10 @@ from pathlib import Path
 import torch
 
 from hires_nst import events, images, run_size
-from hires_nst.canvas import BYTES_PER_PIXEL
+from hires_nst.canvas import temporary_folder
 from hires_nst.config import Config
 from hires_nst.events import OnEvent
-from hires_nst.job import CANVASES, Job, check_painting, open_job, with_styles
+from hires_nst.job import Job, canvas_bytes, check_painting, open_job, with_styles
 from hires_nst.levels import Level, LevelPlan, schedule
 from hires_nst.memory import free_memory
 from hires_nst.sheets import Sheet, sheet_for
@@ -26,7 +26,8 @@ class Plan:
 
     Attributes:
         width, height: pixels of the result.
-        canvas_bytes: of the full-size canvases together; `canvas_place` says where they are (`memory` or `disk`).
+        canvas_bytes: of all canvases together, at most; `canvas_place` says where they are (`memory` or `disk`).
+        canvas_folder: the folder for temporary files that they are in, if they are on disk.
         tile_bytes: an estimate for one tile's optimisation.
         available_bytes: free memory where tiles are optimised.
         run_bytes: what the run directory takes at most.
@@ -43,6 +44,7 @@ class Plan:
     precision: str
     canvas_bytes: int
     canvas_place: str
+    canvas_folder: str | None
     tile_bytes: int
     available_bytes: int
     run_bytes: int
@@ -76,10 +78,11 @@ def plan(
         notes.extend([event.message] if isinstance(event, events.Notice) else [])
         on_event(event)
 
+    paintings = []
     for painting in config.styles:
-        check_painting(
-            painting, images.picture_size(painting.image, max_megapixels=config.images.max_megapixels), config
-        )
+        size = images.picture_size(painting.image, max_megapixels=config.images.max_megapixels)
+        check_painting(painting, size, config)
+        paintings.append((size[1], size[0]))
     job = open_job(config, sheet, note)
     plans = level_plans(job, sheet)
     largest = max(plans, key=lambda p: p.window)
@@ -95,8 +98,9 @@ def plan(
         model=config.model.name,
         device=str(job.extract.device),
         precision=str(job.extract.autocast or job.extract.dtype).removeprefix("torch."),
-        canvas_bytes=pixels * BYTES_PER_PIXEL * CANVASES[config.optimizer.name],
+        canvas_bytes=canvas_bytes(config, sheet.height, sheet.width, paintings),
         canvas_place="disk" if job.on_disk else "memory",
+        canvas_folder=str(temporary_folder()) if job.on_disk else None,
         tile_bytes=int(largest.window**2 * job.bytes_per_pixel),
         available_bytes=free_memory(job.extract.device),
         run_bytes=run_bytes(config, plans),

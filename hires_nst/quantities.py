@@ -18,6 +18,14 @@ def duration(seconds: float) -> str:
     return f"{minutes // 60} h {minutes % 60} min"
 
 
+def amount(size: float) -> str:
+    """Bytes for people: `1.2 GB`, `20.0 MB`, `3.4 kB`, `12 bytes`."""
+    for unit, factor in (("GB", 1e9), ("MB", 1e6), ("kB", 1e3)):
+        if size >= factor:
+            return f"{size / factor:.1f} {unit}"
+    return f"{size:.0f} bytes"
+
+
 def number(value: float) -> str:
     """About three digits that count, never in powers of ten: `0.012`, `3.45`, `12 345`, with narrow spaces."""
     if math.isinf(value):

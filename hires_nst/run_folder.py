@@ -31,6 +31,7 @@ SEAL = "0" * 64
 """Stands for a file's own SHA-256 while it is taken."""
 
 RECORD, CONFIG, LOG, LEVELS = "run.json", "config.yaml", "events.jsonl", "levels"
+OTHER = "give another run directory with --run-dir"
 _LOCK = "lock"
 _PATIENCE = 0.2
 """Seconds for which a lock is asked for again: `holder` takes it for a moment."""
@@ -96,11 +97,14 @@ def opened(path: Path, *, make: bool) -> Iterator[RunFolder]:
         OutputError: it cannot be made or written, or it is somebody else's folder; or as `check_run`.
         RunBusy: another process holds it.
     """
-    if not make:
-        check_run(path)
-    made = not path.exists()
-    with said_plainly(path, other="give another one with --run-dir"):
+    other = OTHER if make else "go on with a copy of it in another place"
+    with said_plainly(path, other=other):
+        if not make:
+            check_run(path)
+        made = not path.exists()
         path.mkdir(parents=True, exist_ok=True)
+        if not os.access(path, os.W_OK | os.X_OK):  # a lock that is there could be taken all the same
+            raise OutputError(f"the run directory {path} may not be written to; change its permissions, or {other}")
         strangers = sorted(entry.name for entry in path.iterdir() if not _known(entry.name))
         if strangers and not (path / RECORD).exists():
             raise OutputError(f"{path} is no run directory, for it holds {strangers[0]}; choose another one")
@@ -121,6 +125,16 @@ def opened(path: Path, *, make: bool) -> Iterator[RunFolder]:
         os.close(lock)
 
 
+def is_run(path: Path) -> bool:
+    """Whether a folder is a run directory.
+
+    Raises:
+        OutputError: there can be no such folder, for its name is too long.
+    """
+    with said_plainly(path, other=OTHER):
+        return (path / RECORD).exists()
+
+
 def check_run(path: Path) -> None:
     """Refuse what is no run directory.
 
@@ -139,7 +153,13 @@ def check_run(path: Path) -> None:
 
 def resume_command(path: Path | str) -> str:
     """The command that goes on with the run in a directory."""
-    return f"hires-nst resume {shlex.quote(str(path))}"
+    return command("resume", path)
+
+
+def command(name: str, path: Path | str) -> str:
+    """A command line of this program about a path, which is no option even where it begins with a dash."""
+    text = str(path)
+    return f"hires-nst {name} {shlex.quote(f'./{text}' if text.startswith('-') else text)}"
 
 
 def holder(path: Path) -> str | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import hashlib
 import os
 import secrets
@@ -226,17 +227,33 @@ def check_same(record: RunRecord, folder: Path, config: Config, sources: Sequenc
             raise kind(f"the {known.role} {given.path} {what} in {folder} began; put that file back, or {ANEW}")
 
 
+def with_free_settings(record: RunRecord, config: Config) -> RunRecord:
+    """The record with the settings that may change as they are in `config`, for the parts of the run to come."""
+    told, now = copy.deepcopy(record.config), config.model_dump(mode="json")
+    for key in FREE:
+        *sections, name = key.split(".")
+        old, new = told, now
+        for section in sections:
+            old, new = old[section], new[section]
+        old[name] = new[name]
+    return record.model_copy(update={"config": told})
+
+
 def keep_config(folder: Path, text: str) -> bool:
-    """Have config.yaml say what the run uses; whether it was damaged.
+    """Have config.yaml say what the run uses; whether it was edited or damaged since a run wrote it.
 
     Its first line is a comment with the SHA-256 of the rest.
     """
-    sealed = f"# sha256 of what follows: {hashlib.sha256(text.encode()).hexdigest()}\n{text}".encode()
+    sealed = _sealed(text.encode())
     path = folder / run_folder.CONFIG
     there = path.read_bytes() if path.is_file() else None
     if there != sealed:
         atomic_write(path, lambda file: _write(file, sealed), overwrite=True)
-    return there is not None and there != sealed
+    return there is not None and there != _sealed(there.partition(b"\n")[2])
+
+
+def _sealed(data: bytes) -> bytes:
+    return f"# sha256 of what follows: {hashlib.sha256(data).hexdigest()}\n".encode() + data
 
 
 def _write(file: Any, data: bytes) -> None:

@@ -32,9 +32,13 @@ class Stop:
 
     def due(self, seconds: float = 0.0) -> bool:
         """Whether to stop now: asked to, or the next piece of work, which takes `seconds`, would pass the deadline."""
-        if self.reason is None and self.deadline is not None and time.time() + seconds > self.deadline:
+        if self.reason is None and self.deadline is not None and self.is_late(seconds):
             self.request(f"the deadline {datetime.fromtimestamp(self.deadline):%H:%M}")
         return self.reason is not None
+
+    def is_late(self, seconds: float) -> bool:
+        """Whether work that takes `seconds` would pass the deadline, if there is one."""
+        return self.deadline is not None and time.time() + seconds > self.deadline
 
 
 def deadline(*, until: str | None = None, max_hours: float | None = None, now: datetime | None = None) -> float | None:

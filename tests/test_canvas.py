@@ -13,7 +13,7 @@ import torch
 from conftest import random_canvas
 
 from hires_nst.canvas import BYTES_PER_PIXEL, Canvas
-from hires_nst.errors import ResourceError
+from hires_nst.errors import DiskFull, ResourceError
 from hires_nst.tiles import Rect
 
 CPU = torch.device("cpu")
@@ -94,6 +94,15 @@ def test_no_memory_for_a_canvas_is_one_sentence(monkeypatch: pytest.MonkeyPatch)
         Canvas.empty(20_000, 30_000)
 
 
+def test_no_folder_for_temporary_files_is_one_sentence(monkeypatch: pytest.MonkeyPatch) -> None:
+    def none() -> str:
+        raise FileNotFoundError(errno.ENOENT, "No usable temporary directory found")
+
+    monkeypatch.setattr(tempfile, "gettempdir", none)
+    with pytest.raises(ResourceError, match=r"there is no folder for temporary files .* set TMPDIR"):
+        Canvas.empty(20, 30, on_disk=True)
+
+
 @pytest.mark.skipif(not hasattr(os, "posix_fallocate"), reason="this system cannot reserve room in a file")
 def test_no_room_on_the_disk_is_found_before_it_is_written_to(monkeypatch: pytest.MonkeyPatch) -> None:
     asked: list[int] = []
@@ -103,8 +112,9 @@ def test_no_room_on_the_disk_is_found_before_it_is_written_to(monkeypatch: pytes
         raise OSError(errno.ENOSPC, "No space left on device")
 
     monkeypatch.setattr(os, "posix_fallocate", fallocate)
-    with pytest.raises(ResourceError, match=r"folder for temporary files.*No space left"):
+    with pytest.raises(DiskFull, match=r"needs 7\.2 kB and the folder for temporary files.*No space left") as caught:
         Canvas.empty(20, 30, on_disk=True)
+    assert caught.value.path == Path(tempfile.gettempdir())
     assert asked == [20 * 30 * BYTES_PER_PIXEL]
 
 

@@ -93,6 +93,7 @@ class PlanStandIn:
     precision: str = "float32"
     canvas_bytes: int = 626_000_000
     canvas_place: str = "disk"
+    canvas_folder: str | None = "/var/tmp"
     tile_bytes: int = 1_500_000_000
     available_bytes: int = 8_000_000_000
     run_bytes: int = 900_000_000

@@ -80,12 +80,15 @@ class Outcome:
         code: the exit code, or minus the signal that killed it.
         message: of the error, if one was raised.
         events: what it told, also when it was killed.
+        seconds: that it took.
+        stopped_in: seconds from the signal that it sent itself to its end, if it did and ended in an orderly way.
     """
 
     code: int
     message: str
     events: list[dict[str, Any]]
     seconds: float
+    stopped_in: float | None
 
     def tiles(self) -> Counter[tuple[int, int, int]]:
         """How often each tile was computed."""
@@ -119,18 +122,20 @@ def serve() -> None:
                 ended = os.waitpid(pid, 0)[1]
         else:
             ended = os.waitpid(pid, 0)[1]
-        events, message = [], ""
+        events, message, stopped_in = [], "", None
         for entry in told.read_text().splitlines() if told.exists() else []:
             data = json.loads(entry)
             if "message!" in data:
                 message = data["message!"]
+            elif "stopped_in!" in data:
+                stopped_in = data["stopped_in!"]
             else:
                 events.append(data)
         told.unlink(missing_ok=True)
         code = os.waitstatus_to_exitcode(ended)
         seconds = time.monotonic() - began
-        answer = json.dumps({"code": code, "message": message, "events": events, "seconds": seconds})
-        sys.stdout.write(answer + "\n")
+        answer = {"code": code, "message": message, "events": events, "seconds": seconds, "stopped_in": stopped_in}
+        sys.stdout.write(json.dumps(answer) + "\n")
         sys.stdout.flush()
 
 
@@ -167,7 +172,7 @@ def child(
         arguments: of `stylize`.
     """
     del after
-    code = 0
+    code, sent = 0, list[float]()
     with told.open("ab", buffering=0) as file:
         try:
             import torch
@@ -181,7 +186,7 @@ def child(
                 file.write((json.dumps(event.as_dict(), default=str) + "\n").encode())
                 happened(type(event).__name__, event)
 
-            happened = lie_in_wait(point, signal)
+            happened, sent = lie_in_wait(point, signal)
             with stopping(until=None, max_hours=None, quiet=True) as stop:
                 stop.deadline = time.time() + until if until else None
                 try:
@@ -196,13 +201,19 @@ def child(
         except BaseException:
             code = 99
             file.write((json.dumps({"message!": traceback.format_exc()}) + "\n").encode())
+        for moment in sent:
+            file.write((json.dumps({"stopped_in!": time.monotonic() - moment}) + "\n").encode())
     os._exit(code)
 
 
-def lie_in_wait(point: str, number: int) -> Callable[[str, Any], None]:
-    """Send this process a signal when it comes to a point; returns what has to be told of events."""
+def lie_in_wait(point: str, number: int) -> tuple[Callable[[str, Any], None], list[float]]:
+    """Send this process a signal when it comes to a point.
+
+    Returns:
+        What has to be told of events, and a list that gets the moment of the signal.
+    """
     name, _, times = point.partition("@")
-    left = [int(times or 1)]
+    left, sent = [int(times or 1)], list[float]()
 
     def here(place: str) -> None:
         if place == name:
@@ -210,6 +221,7 @@ def lie_in_wait(point: str, number: int) -> Callable[[str, Any], None]:
             if left[0] == 0 and number == FULL_DISK:
                 raise OSError(errno.ENOSPC, "No space left on device")
             if left[0] == 0:
+                sent.append(time.monotonic())
                 os.kill(os.getpid(), number)
 
     from hires_nst import image_files, refine, run_folder, run_record, tensor_files
@@ -293,7 +305,7 @@ def lie_in_wait(point: str, number: int) -> Callable[[str, Any], None]:
         if kind == "RoundFinished":
             here("round-finished")
 
-    return happened
+    return happened, sent
 
 
 def in_order(points: Sequence[str]) -> list[str]:

@@ -1,7 +1,6 @@
 """`hires-nst batch`."""
 
 import os
-import shlex
 from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
@@ -176,13 +175,14 @@ def carried_out(
         As `run_batch`; Interrupted: a second signal ended it at once.
     """
     from hires_nst.batch.runner import run_batch
+    from hires_nst.run_folder import resume_command
 
     make_executor = partial(executor_for, orders, stop)
     with following(output, quiet=quiet, as_json=as_json) as on_event:
         try:
             summary = run_batch(jobs, output, orders=orders, make_executor=make_executor, stop=stop, on_event=on_event)
         except KeyboardInterrupt:
-            again = f"`hires-nst resume {shlex.quote(str(output))}` goes on"
+            again = f"`{resume_command(output)}` goes on"
             raise Interrupted(f"ended at once; {again}", exit_code=stop.exit_code) from None
     if page:
         report_of_batch(output, stop, quiet=quiet, as_json=as_json)

@@ -12,9 +12,9 @@ import typer
 from hires_nst.cli.batch import jobs_of, worker_devices
 from hires_nst.cli.options import ConfigOptions
 from hires_nst.cli.progress import duration, showing
-from hires_nst.cli.stylize import amount
 from hires_nst.config import Batch
 from hires_nst.events import json_line
+from hires_nst.quantities import amount
 
 
 @dataclass(frozen=True)

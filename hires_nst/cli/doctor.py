@@ -11,8 +11,8 @@ import psutil
 import typer
 
 from hires_nst.backbones.registry import BACKBONES
-from hires_nst.cli.stylize import amount
 from hires_nst.config import Config
+from hires_nst.quantities import amount
 
 PACKAGES = (
     "hires-nst",

@@ -14,10 +14,11 @@ from hires_nst.cli.batch import batch
 from hires_nst.cli.batch_plan import is_batch, show_batch_plan
 from hires_nst.cli.options import ConfigOptions, option_name, takes_config_options, takes_options_of
 from hires_nst.cli.progress import duration, showing
-from hires_nst.cli.stylize import Json, Styles, amount, check_inputs, physical_size, stylize
+from hires_nst.cli.stylize import Json, Styles, check_inputs, physical_size, stylize
 from hires_nst.config import Config
 from hires_nst.errors import ConfigError
 from hires_nst.events import json_line
+from hires_nst.quantities import amount
 
 if TYPE_CHECKING:
     from hires_nst.planning import Plan
@@ -54,11 +55,11 @@ def plan(
         return
     refuse_options_of(batch, others, but=stylize, why=f"a batch, and {content} is one photograph")
     config = options.effective(styles or ())
+    check_inputs(content, config, output)
     if output is not None:
         from hires_nst.image_files import check_output
 
         check_output(output, overwrite=overwrite)
-    check_inputs(content, config)
     with showing(quiet=quiet or json, as_json=False) as on_event:
         from hires_nst import planning
 
@@ -113,13 +114,13 @@ def show_plan(plan: "Plan", config: Config) -> None:
 
 def plan_lines(plan: "Plan", config: Config) -> list[str]:
     """What is said about the plan besides its levels."""
-    size = physical_size(plan.width, plan.height, config)
+    size, folder = physical_size(plan.width, plan.height, config), plan.canvas_folder
     memory = f"{amount(plan.tile_bytes)} for a tile, {amount(plan.available_bytes)} are free"
     lines = [
         f"result    {plan.width} x {plan.height} px{f', {size}' if size else ''}, up to {amount(plan.output_bytes)}",
         f"runs on   {plan.device} with {plan.model} in {plan.precision}",
         f"memory    {memory}",
-        f"canvases  {amount(plan.canvas_bytes)} {'on disk' if plan.canvas_place == 'disk' else 'in memory'}",
+        f"canvases  {amount(plan.canvas_bytes)} {f'on disk, in {folder}' if folder else 'in memory'}",
         f"to go on  up to {amount(plan.run_bytes)} on disk, until the result is written",
     ]
     if plan.seconds is not None:

@@ -1,6 +1,5 @@
 """`hires-nst report`, and the report at the end of a batch."""
 
-import shlex
 from pathlib import Path
 from typing import Annotated
 
@@ -50,6 +49,7 @@ def report_of_batch(folder: Path, stop: Stop, *, quiet: bool, as_json: bool) -> 
     When it is time to stop, it is written at once, with the pictures that are ready.
     """
     from hires_nst.report.render import is_complete
+    from hires_nst.run_folder import command
 
     try:
         if _is_fresh(folder):
@@ -59,10 +59,8 @@ def report_of_batch(folder: Path, stop: Stop, *, quiet: bool, as_json: bool) -> 
         _tell(f"the report was not written: {error}; `hires-nst report` makes it", as_json=as_json)
         return
     if not is_complete(page) and (as_json or not quiet):
-        command = f"hires-nst report {shlex.quote(str(folder))}"
-        _tell(
-            f"the report does not show all pictures yet, for {stop.reason}; `{command}` does the rest", as_json=as_json
-        )
+        again = f"`{command('report', folder)}` does the rest"
+        _tell(f"the report does not show all pictures yet, for {stop.reason}; {again}", as_json=as_json)
     if not quiet and not as_json:
         typer.echo(str(page))
 

@@ -9,8 +9,9 @@ import typer
 
 from hires_nst import events
 from hires_nst.cli.progress import Tally, duration
-from hires_nst.cli.stylize import Json, amount
+from hires_nst.cli.stylize import Json
 from hires_nst.events import json_line
+from hires_nst.quantities import amount
 
 if TYPE_CHECKING:
     from hires_nst.batch.rows import Row

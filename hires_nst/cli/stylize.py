@@ -61,12 +61,14 @@ def stylize(
 
     Without a size, the result is as large as the photograph. See the cost first: `hires-nst plan`.
     """
-    from hires_nst.image_files import check_output
-
     config = options.effective(styles or ())
     folder = run_dir or config.checkpoint.directory or output.with_name(f"{output.name}.run")
-    check_output(output, overwrite=overwrite or folder.is_dir())  # which it may be that made it
-    check_inputs(content, config)
+    check_inputs(content, config, output)
+
+    from hires_nst.image_files import check_output
+    from hires_nst.run_folder import is_run
+
+    check_output(output, overwrite=overwrite or is_run(folder))  # which it may be that made it
     with (
         stopping(until=until, max_hours=max_hours, quiet=quiet or json) as stop,
         ending_at_once(folder, stop),
@@ -84,21 +86,25 @@ def stylize(
         typer.echo(f"{result.output}: {size} in {duration(result.seconds)}")
 
 
-def check_inputs(content: Path, config: Config) -> None:
+def check_inputs(content: Path, config: Config, output: Path | None) -> None:
     """Find what is missing at once, before torch is loaded.
 
     Raises:
         ConfigError: there is no painting.
         InputError: a picture is not there.
+        OutputError: the result would take the place of one.
     """
     if not config.styles and (config.loss.active_style_layers or config.init.kind == "style"):
         raise ConfigError("there is no painting: name one after the photograph, or under styles: in a configuration")
-    starts = [config.init.file] if config.init.file is not None else []
-    for path in (content, *(style.image for style in config.styles), *starts):
+    for path in (content, *config.pictures):
         if not path.exists():
             raise InputError(f"{path} does not exist; check the name and the folder")
         if path.is_dir():
             raise InputError(f"{path} is a folder; give the picture file itself")
+    if output is not None:
+        from hires_nst.image_files import check_apart
+
+        check_apart(output, (content, *config.pictures))
 
 
 def physical_size(width: int, height: int, config: Config) -> str:
@@ -108,11 +114,3 @@ def physical_size(width: int, height: int, config: Config) -> str:
     dpi = config.output.print.dpi
     across, down = (pixels / dpi * MM_PER_INCH / 10 for pixels in (width, height))
     return f"{across:.1f} x {down:.1f} cm at {dpi:g} dpi"
-
-
-def amount(size: float) -> str:
-    """Bytes for people."""
-    for unit, factor in (("GB", 1e9), ("MB", 1e6), ("kB", 1e3)):
-        if size >= factor:
-            return f"{size / factor:.1f} {unit}"
-    return f"{size:.0f} bytes"

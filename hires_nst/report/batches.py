@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 import time
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
@@ -17,7 +16,7 @@ from hires_nst.batch.rows import Row, read_changes, read_settings, read_standing
 from hires_nst.batch.tasks import RUN, log_file
 from hires_nst.report.log import RunLog, last_moment, read_log
 from hires_nst.report.model import Report, ReportedJob, State, style_paths
-from hires_nst.run_folder import LOG, RECORD
+from hires_nst.run_folder import LOG, RECORD, resume_command
 
 Change = tuple[float, str]
 """When a job came into which state."""
@@ -56,7 +55,7 @@ def of_batch(folder: Path) -> Report:
 
 def retry_command(folder: Path) -> str:
     """The command that tries the failures of a batch again, with the settings that it was begun with."""
-    return f"hires-nst resume {shlex.quote(str(folder))} --retry-failed"
+    return f"{resume_command(folder)} --retry-failed"
 
 
 def attempts(changes: Sequence[Change], log: Path) -> list[tuple[float, float]]:

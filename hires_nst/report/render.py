@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import base64
 import hashlib
-import shlex
 import statistics
 import time
 from collections import Counter
@@ -24,6 +23,7 @@ from hires_nst.quantities import duration, number
 from hires_nst.report.charts import Chart, chart
 from hires_nst.report.model import Report, ReportedJob
 from hires_nst.report.pictures import FOLDER, JobPictures, address, make_pictures
+from hires_nst.run_folder import command
 
 PAGE = "report.html"
 MARK = b'<meta name="generator" content="hires-nst '
@@ -129,7 +129,7 @@ def page_of(report: Report, pictures: Sequence[JobPictures], folder: Path) -> st
         shared=tuple(shared.items()),
         mat=mat_proportions([made for made in pictures if made.after]),
         pending=sum(made.pending for made in pictures),
-        report_command=f"hires-nst report {shlex.quote(str(folder))}",
+        report_command=command("report", folder),
         address_of=lambda path: address(path, folder),
         files=FOLDER,
         css=css,
