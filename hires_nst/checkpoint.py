@@ -88,6 +88,23 @@ class Pace:
             self.write_rate = size / seconds
 
 
+@dataclass(frozen=True)
+class File:
+    """A file to write.
+
+    Attributes:
+        kind: tile, round, level, objective, moments or step.
+        at: level and round.
+        about: JSON-ready data that goes with the arrays.
+    """
+
+    path: Path
+    kind: str
+    at: tuple[int, int]
+    arrays: Mapping[str, Array]
+    about: Mapping[str, Any]
+
+
 class Checkpoints:
     """The checkpoints of one run.
 
@@ -132,23 +149,15 @@ class Checkpoints:
         found = [(p.parts[-3], p.name) for p in folders if p.is_dir()]
         return [(int(level), int(number)) for level, number in found if _NUMBER(level) and _NUMBER(number)]
 
-    def write(self, path: Path, kind: str, at: tuple[int, int], arrays: Mapping[str, Array], about: Any) -> None:
-        """Write one file, and say so; `at` is level and round.
+    def write(self, file: File) -> None:
+        """Write one file, and say so.
 
         Raises:
             ResourceError: the disk is full. OutputError: it cannot be written.
         """
-        self.emit(self._written(path, kind, at, arrays, about, lambda: None))
+        self.emit(self._written(file, lambda: None))
 
-    def write_behind(
-        self,
-        path: Path,
-        kind: str,
-        at: tuple[int, int],
-        arrays: Mapping[str, Array],
-        about: Any,
-        told: Callable[[], None],
-    ) -> None:
+    def write_behind(self, file: File, told: Callable[[], None]) -> None:
         """The same while the work goes on, which must leave the arrays alone; `told` is called when the file is there.
 
         Raises:
@@ -160,23 +169,15 @@ class Checkpoints:
             self.emit(done[0])
             told()
 
-        self.writer.put(lambda pause: done.append(self._written(path, kind, at, arrays, about, pause)), tell)
+        self.writer.put(lambda pause: done.append(self._written(file, pause)), tell)
 
-    def _written(
-        self,
-        path: Path,
-        kind: str,
-        at: tuple[int, int],
-        arrays: Mapping[str, Array],
-        about: Any,
-        pause: Callable[[], None],
-    ) -> events.CheckpointWritten:
+    def _written(self, file: File, pause: Callable[[], None]) -> events.CheckpointWritten:
         began = time.monotonic()
-        _make(path.parent)
-        size = write_tensors(path, arrays, about, pause=pause)
+        _make(file.path.parent)
+        size = write_tensors(file.path, file.arrays, file.about, pause=pause)
         seconds = time.monotonic() - began
         self.pace.wrote(size, seconds)
-        return events.CheckpointWritten(kind, *at, size, seconds)
+        return events.CheckpointWritten(file.kind, *file.at, size, seconds)
 
     def read(self, path: Path) -> tuple[dict[str, Array], dict[str, Any]] | None:
         """Read one file; None where there is none, or a damaged one, which is removed and told."""
@@ -248,7 +249,7 @@ class Checkpoints:
             self.pause(seconds)
         folder = self.level_folder(standing.level) if standing.finished else self.round_folder(*at)
         kind = "level" if standing.finished else "round"
-        self.write_behind(folder / "canvas.safetensors", kind, at, arrays, about, finished)
+        self.write_behind(File(folder / "canvas.safetensors", kind, at, arrays, about), finished)
         self.pause(0.0)
 
     def _prune(self, standing: Standing) -> None:
@@ -294,7 +295,7 @@ class Checkpoints:
         """They were measured."""
         path = self.level_folder(level) / "objective.safetensors"
         about = {"norms": dict(norms), "tile_size": tile_size}
-        self.write(path, "objective", (level, -1), _arrays(style), about)
+        self.write(File(path, "objective", (level, -1), _arrays(style), about))
 
 
 class RoundFolder(Keeper):
@@ -397,7 +398,7 @@ class RoundFolder(Keeper):
 
         self._saved = time.monotonic()
         path = self.folder / _tile_name(tile)
-        self.checkpoints.write_behind(path, "tile", self.at, _numpy(tensors), about, finished)
+        self.checkpoints.write_behind(File(path, "tile", self.at, _numpy(tensors), about), finished)
 
     def settle(self) -> None:
         """See `Keeper`."""
@@ -446,7 +447,7 @@ class RoundFolder(Keeper):
         return read if read is not None and read[1]["round"] == self.seal else None
 
     def _write(self, name: str, kind: str, arrays: Mapping[str, Array], about: Mapping[str, Any]) -> None:
-        self.checkpoints.write(self.folder / name, kind, self.at, arrays, {"round": self.seal, **about})
+        self.checkpoints.write(File(self.folder / name, kind, self.at, arrays, {"round": self.seal, **about}))
 
 
 def _tile_name(tile: Tile) -> str:
