@@ -28,6 +28,7 @@ from victim import FULL_DISK, POINTS, Outcome, Victim, in_order
 
 import hires_nst
 from hires_nst import Config, events, pipeline, run_folder
+from hires_nst.checkpoint import Checkpoints, Standing
 from hires_nst.errors import ConfigError, DiskFull, HiresNstError, InputError, Interrupted, OutputError, ResourceError
 from hires_nst.run_record import Machine
 from hires_nst.stopping import Stop
@@ -753,7 +754,9 @@ def test_a_device_of_the_same_kind_is_told_and_another_kind_refused() -> None:
 # Damage.
 
 
-def test_damage_is_repaired_or_told_and_never_painted(inputs: Path, tmp_path: Path) -> None:
+def test_damage_is_repaired_or_told_and_never_painted(
+    inputs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """One byte of one file, 200 times, in a run of one level whose last round is computed but not blended yet."""
     photo = save(tmp_path / "photo.png", 32, 40, 3)
     levels = {"min_size": 32, "overrides": [{"level": 0, "rounds": 2, "steps": 2}]}
@@ -766,10 +769,17 @@ def test_damage_is_repaired_or_told_and_never_painted(inputs: Path, tmp_path: Pa
     run()
     expected = out.read_bytes()
     out.unlink()
-    stop = Stop()
-    with pytest.raises(Interrupted):
-        run(stop=stop, on_event=lambda event: stop.request("t") if getattr(event, "round", 0) == 1
-            and isinstance(event, events.TileFinished) else None)  # fmt: skip
+    keep_canvas = Checkpoints.keep_canvas
+
+    def interrupted_before(self: Checkpoints, standing: Standing, *rest: Any) -> None:
+        if standing.round == 1:
+            raise Interrupted("in the test", exit_code=130)
+        keep_canvas(self, standing, *rest)
+
+    with monkeypatch.context() as patched, pytest.raises(Interrupted):
+        patched.setattr(Checkpoints, "keep_canvas", interrupted_before)
+        run()
+    assert (run_of(out) / "levels/00/rounds/01/tiles/0000.safetensors").exists()
     run_of(out).rename(kept)
     rng, ends = random.Random(0), Counter[str]()
     names = ["run.json", "config.yaml", "events.jsonl", "levels/00/objective.safetensors",
