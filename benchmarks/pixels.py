@@ -216,12 +216,16 @@ def main() -> None:
             *("style loss", "content loss", "power above 3/4 Nyquist"),
         ],
         rows,
-        ["Power above three quarters of the Nyquist frequency is the mean per pixel, times 1e6."],
+        [
+            "Power above three quarters of the Nyquist frequency is the mean per pixel, times 1e6. `Laplacian, L-BFGS,",
+            "whitened` is the option `optimizer.pixels: laplacian`; pixels_in_rounds.md has it in a finer level.",
+        ],
     )
     extract, config = networks["vgg19-slim"]
+    rounds = Levels()
     report(
         "pixels_in_rounds",
-        f"The same in 8 rounds of 4 evaluations, {2 * size} x {2 * size} px, vgg19-slim",
+        f"Parametrisations in {rounds.rounds} x {rounds.steps} evaluations, {2 * size} x {2 * size} px, vgg19-slim",
         ["content, style", "method", "objective", "style loss", "content loss", "power above 3/4 Nyquist"],
         [row for names in PAIRS[: options.pairs] for row in fine(extract, config, names, size)],
         ["From a coarse level of half the size (80 evaluations of L-BFGS on plain pixels), enlarged; one tile."],
