@@ -170,8 +170,9 @@ class Run:
     """Everything that a training run consists of, so that it can be saved and gone on with."""
 
     def __init__(self, options: argparse.Namespace) -> None:
+        self.options, self.checkpoint = options, options.out / "checkpoint.pt"
+        saved = self.saved()
         torch.manual_seed(options.seed)
-        self.options = options
         self.device = torch.device(options.device)
         self.generator = torch.Generator().manual_seed(options.seed)
         self.crops = Crops(options.shared / "images/training", options.seed)
@@ -192,9 +193,8 @@ class Run:
         self.test_images = held_out(options.shared).to(self.device)
         self.test_targets = self.teachers(self.test_images)
         self.step, self.seconds = 0, 0.0
-        self.checkpoint = options.out / "checkpoint.pt"
-        if self.checkpoint.exists():
-            self.load(torch.load(self.checkpoint, map_location="cpu", weights_only=True))
+        if saved is not None:
+            self.load(saved)
         else:
             while len(self.bank.images) < options.bank // 2:
                 self.bank.add(self.new_crops(8))
@@ -262,12 +262,19 @@ class Run:
         options["grow"] = self.options.grow and self.options.grow.name
         return dict(json.loads(json.dumps(options)))
 
-    def load(self, state: dict[str, Any]) -> None:
-        """Go on from a checkpoint; the teachers' features of the bank are computed again."""
+    def saved(self) -> dict[str, Any] | None:
+        """The checkpoint of the same options, if there is one; the program ends where it is of others."""
+        if not self.checkpoint.exists():
+            return None
+        state: dict[str, Any] = torch.load(self.checkpoint, map_location="cpu", weights_only=True)
         told, before = self.told_options(), state["options"]
         if changed := sorted(name for name in told if told[name] != before.get(name)):
             was = ", ".join(f"--{name} {before.get(name)}" for name in changed)
             sys.exit(f"{self.checkpoint} was begun with {was}; give the same options, or another --out")
+        return state
+
+    def load(self, state: dict[str, Any]) -> None:
+        """Go on from a checkpoint; the teachers' features of the bank are computed again."""
         self.step, self.seconds = state["step"], state["seconds"]
         self.student.load_state_dict(state["student"])
         self.optimizer.load_state_dict(state["optimizer"])
