@@ -10,6 +10,7 @@ from hires_nst.batch.jobs import Job
 from hires_nst.batch.names import BOOKS
 from hires_nst.batch.tasks import RUN
 from hires_nst.errors import ResourceError
+from hires_nst.quantities import amount
 from hires_nst.run_folder import size
 from hires_nst.run_size import expected_run_bytes
 
@@ -23,8 +24,8 @@ def check_room(jobs: Sequence[Job], folder: Path, *, workers: int) -> None:
     free = shutil.disk_usage(folder).free
     if need > free:
         raise ResourceError(
-            f"the pictures and what is kept while they are painted need up to {need / 1e9:.2f} GB, and {folder} has "
-            f"{free / 1e9:.2f} GB free; free some, choose another folder or smaller pictures, or keep less with "
+            f"the pictures and what is kept while they are painted need up to {amount(need)}, and {folder} has "
+            f"{amount(free)} free; free some, choose another folder or smaller pictures, or keep less with "
             "--set checkpoint.every=level"
         )
 
