@@ -39,6 +39,8 @@ from hires_nst.batch.events import (
     JobStarted,
     JobTold,
 )
+from hires_nst.batch.orders import stored
+from hires_nst.batch.rows import reading
 from hires_nst.cli.batch_progress import BatchDisplay, BatchErrors, BatchLines, BatchTally
 from hires_nst.cli.report import report_of_batch
 from hires_nst.images import read_picture
@@ -429,6 +431,25 @@ def test_what_is_not_asked_for_any_more_is_told_apart(tmp_path: Path) -> None:
     (photos / "p1.jpg").write_text("ok")
     batch_fakes.run(photos, out)  # asked for again
     assert "failed    p1-style.png: p1.jpg is no good" in told({"done": 2, "failed": 1}, 2)
+
+
+def test_failures_of_another_folder_stay_until_they_are_painted(tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    photos = [make_inputs(tmp_path / name, 2, text=lambda number: "bad" if number else "ok") for name in ("a", "b")]
+    for number, folder in enumerate(photos):
+        for file in sorted(folder.glob("*.jpg")):
+            file.rename(folder / f"{'ab'[number]}{file.name}")
+        assert batch_fakes.run(folder, out, retries=0).exit_code == 1
+
+    def counts() -> dict[str, int]:
+        standing = json.loads(run("status", out, "--json").stdout)
+        assert standing["not_asked_for"] == 0
+        return {state: count for state, count in standing["counts"].items() if count}
+
+    assert counts() == {"done": 2, "failed": 2}
+    with reading(out) as database:
+        jobs, _ = stored(database, out)
+    assert sorted(job.content.name for job in jobs.jobs) == ["ap1.jpg", "bp0.jpg", "bp1.jpg"]
 
 
 # The report, and what is told before.

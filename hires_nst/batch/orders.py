@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import sqlite3
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from hires_nst.batch.jobs import Job, Jobs
-from hires_nst.batch.rows import read_orders, read_rows, read_settings
+from hires_nst.batch.rows import read_asked, read_orders, read_rows, read_settings
 from hires_nst.config import Batch, parse_config
 from hires_nst.errors import ConfigError
 
@@ -47,8 +48,8 @@ class Orders:
 
 
 def stored(database: sqlite3.Connection, folder: Path) -> tuple[Jobs, Orders]:
-    """The jobs of the last run with the settings that it had for them, and its orders; jobs of earlier ones that it did
-    not have are left alone.
+    """The jobs that are asked for (see `read_asked`), with the settings that they were last to have, and the orders of
+    the last run; others are left alone.
 
     Raises:
         ConfigError: there are none, or the schema does not know them.
@@ -58,9 +59,10 @@ def stored(database: sqlite3.Connection, folder: Path) -> tuple[Jobs, Orders]:
         raise ConfigError(f"the batch in {folder} was never begun; give its command again")
     configs = {key: parse_config(settings) for key, settings in read_settings(database).items()}
     rows = read_rows(database)
+    asked = read_asked(database, rows, now=time.time()) or {}
     jobs = tuple(
         Job(index, Path(content), rows[id].output, configs[config])
-        for index, (id, content, config) in enumerate(orders["jobs"], start=1)
+        for index, (id, (content, config)) in enumerate(asked.items(), start=1)
     )
     return Jobs(jobs, {}), _orders(orders)
 

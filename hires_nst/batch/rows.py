@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import sqlite3
 from collections.abc import Iterator, Mapping
@@ -191,12 +192,10 @@ def read_orders(database: sqlite3.Connection) -> dict[str, Any] | None:
 def read_standing(database: sqlite3.Connection, folder: Path, *, now: float) -> tuple[list[Row], int]:
     """The jobs of a batch that are to be told of, in the order of entry, and how many others there are.
 
-    Those are the jobs of the last run, of the runs that were at work when it began, and of those that are at work `now`
-    (seconds since the epoch); and what earlier ones have painted, where the picture is there. Nobody asks for the
-    others any more: their photograph was taken away, or the last command gives other names.
+    Those are the ones that are asked for, and what earlier commands have painted, where the picture is there.
     """
     rows = read_rows(database)
-    asked = _read_asked(database, now)
+    asked = read_asked(database, rows, now=now)
     told = [
         row
         for row in rows.values()
@@ -205,24 +204,38 @@ def read_standing(database: sqlite3.Connection, folder: Path, *, now: float) -> 
     return told, len(rows) - len(told)
 
 
-def _read_asked(database: sqlite3.Connection, now: float) -> frozenset[str] | None:
-    """The ids of the jobs that are asked for; None when no run has begun yet."""
+def read_asked(
+    database: sqlite3.Connection, rows: Mapping[str, Row], *, now: float
+) -> dict[str, tuple[str, str]] | None:
+    """The jobs that are asked for, the last run's first: content and key of the settings, by id; None before any run.
+
+    Those are the jobs of the last run, of the runs that were at work when it began, and of those that are at work `now`
+    (seconds since the epoch); and failures of earlier ones whose photograph is there and none of these jobs'. Nobody
+    asks for the others any more: their photograph was taken away, or the last command gives other names.
+    """
     last = database.execute("SELECT rowid, time FROM runs ORDER BY rowid DESC LIMIT 1").fetchone()
     if last is None:
         return None
     runs = database.execute(
         "SELECT orders FROM runs WHERE rowid = :last OR owner IN (SELECT owner FROM changes WHERE time > :began) "
-        "OR owner IN (SELECT owner FROM jobs WHERE state = 'running' AND lease > :now)",
+        "OR owner IN (SELECT owner FROM jobs WHERE state = 'running' AND lease > :now) ORDER BY rowid DESC",
         {"last": last[0], "began": last[1], "now": now},
     )
-    return frozenset(id for (orders,) in runs for id in _job_ids(orders))
+    asked: dict[str, tuple[str, str]] = {}
+    for (orders,) in runs:
+        asked |= {id: job for id, job in _jobs(orders).items() if id not in asked}
+    contents = {content for content, _ in asked.values()}
+    for row in rows.values():
+        if row.state == "failed" and row.content not in contents and os.path.lexists(row.content):
+            asked.setdefault(row.id, (row.content, row.config))
+    return asked
 
 
 def read_asked_since(database: sqlite3.Connection) -> float:
     """When the first run began of those, up to the last one, that have the same jobs; 0 when there was none."""
     since, jobs = 0.0, None
     for moment, orders in database.execute("SELECT time, orders FROM runs ORDER BY rowid DESC"):
-        ids = _job_ids(orders)
+        ids = _jobs(orders).keys()
         if jobs is not None and ids != jobs:
             break
         if not _is_sound(moment):
@@ -363,12 +376,14 @@ def _mapping(text: object) -> dict[str, Any]:
     return found
 
 
-def _job_ids(orders: object) -> frozenset[str]:
-    """The ids of the jobs of a run, from its orders as they are stored."""
+def _jobs(orders: object) -> dict[str, tuple[str, str]]:
+    """The content and the key of the settings of each job of a run, by id, from its orders as they are stored."""
     jobs = _mapping(orders).get("jobs")
-    if not isinstance(jobs, list) or not all(isinstance(job, list) and job and isinstance(job[0], str) for job in jobs):
+    if not isinstance(jobs, list) or not all(
+        isinstance(job, list) and list(map(type, job)) == [str] * 3 for job in jobs
+    ):
         raise sqlite3.DatabaseError("the jobs of a run are malformed")
-    return frozenset(job[0] for job in jobs)
+    return {id: (content, config) for id, content, config in jobs}
 
 
 def _is_sound(number: object) -> bool:
