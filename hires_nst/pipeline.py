@@ -398,8 +398,8 @@ def check_disk(needs: Sequence[Need]) -> None:
         if size > free:
             *others, last = (remedy for need in there for remedy in need.remedies)
             raise DiskFull(
-                f"the run needs up to {amount(size)} on the disk of {most.folder}, and {amount(free)} are free; "
-                f"{', '.join(['make room', *others])}, or {last}",
+                f"the run needs up to {amount(size)} on the disk of {most.folder.absolute()}, and {amount(free)} are "
+                f"free; {', '.join(['make room', *others])}, or {last}",
                 most.folder,
             )
 

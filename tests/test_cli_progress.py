@@ -133,6 +133,14 @@ def test_lines() -> None:
     ]
 
 
+def test_a_run_that_goes_on_with_what() -> None:
+    written: list[str] = []
+    lines = Lines(written.append)
+    for event in (RUN, events.RunResumed("run", 1, 0), events.RunResumed("run", 2, 0)):
+        lines.update(event)
+    assert written[1:] == ["going on at level 2, round 1", "going on at the picture's file"]
+
+
 def test_a_round_that_is_told_to_be_finished_when_the_next_is_under_way() -> None:
     late = [
         (RUN, 0.0),

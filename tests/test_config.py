@@ -105,6 +105,16 @@ def test_an_empty_file_is_the_default(tmp_path: Path) -> None:
     assert load_config(write(tmp_path, "# nothing\nlevels:\nstyles:\n")) == Config()
 
 
+def test_a_mapping_may_be_merged_into_another(tmp_path: Path) -> None:
+    text = """
+jobs:
+- {content: photo.png, set: {levels: &b {<<: &root {steps: 4, rounds: 2}, steps: 6}}}
+levels: {<<: *b}
+"""
+    config = load_config(write(tmp_path, text))
+    assert (config.levels.steps, config.levels.rounds) == (6, 2)
+
+
 @pytest.mark.parametrize(
     ("text", "sentence"),
     [

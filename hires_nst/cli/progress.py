@@ -163,13 +163,15 @@ class Lines:
     def __init__(self, write: Callable[[str], None]) -> None:
         self.write = write
         self._style: dict[int, float | None] = {}  # by round: one may be told to be finished when the next has begun
+        self._levels = 0
         self._tenth = -1
 
     def update(self, event: Event) -> None:
         """Write what an event has to say, if anything."""
         match event:
             case events.RunStarted():
-                levels = f"{len(event.levels)} level{'s' if len(event.levels) != 1 else ''}"
+                self._levels = len(event.levels)
+                levels = f"{self._levels} level{'s' if self._levels != 1 else ''}"
                 self.write(
                     f"{event.content}: {event.width} x {event.height} px in {levels}, {event.model} on {event.device}"
                 )
@@ -180,7 +182,9 @@ class Lines:
                     f"{event.steps} evaluations, {event.tiles} tile{'s' if event.tiles != 1 else ''}"
                 )
             case events.RunResumed():
-                self.write(f"going on at level {event.level + 1}, round {event.round + 1}")
+                done = event.level >= self._levels
+                place = "the picture's file" if done else f"level {event.level + 1}, round {event.round + 1}"
+                self.write(f"going on at {place}")
             case events.RoundStarted():
                 self._style[event.round] = event.style_loss
             case events.RoundFinished():
