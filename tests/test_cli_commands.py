@@ -19,6 +19,7 @@ from typer.testing import CliRunner, Result
 from hires_nst import cli, events
 from hires_nst.config import Config, load_config
 from hires_nst.errors import InputError, ResourceError, WeightsError
+from hires_nst.version import VERSION
 
 ROOT = Path(__file__).parent.parent
 
@@ -207,7 +208,7 @@ def test_the_program_as_a_process(tmp_path: Path) -> None:
 def test_version() -> None:
     result = run("--version")
     assert result.exit_code == 0
-    assert result.stdout.startswith("hires-nst 0.")
+    assert result.stdout == f"hires-nst {VERSION}\n"
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,6 @@ import os
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from importlib import metadata
 from io import TextIOWrapper
 from typing import Annotated, Any
 
@@ -17,6 +16,7 @@ from typer.core import TyperGroup
 
 from hires_nst.cli import batch, config, doctor, evaluate, models, plan, report, resume, status, stylize
 from hires_nst.errors import HiresNstError, ResourceError
+from hires_nst.version import VERSION
 
 INTERRUPTED = 130
 
@@ -131,11 +131,7 @@ def _debug() -> bool:
 
 def _print_version(wanted: bool) -> None:
     if wanted:
-        try:
-            version = metadata.version("hires-nst")
-        except metadata.PackageNotFoundError:  # run from the source tree
-            from hires_nst import __version__ as version
-        typer.echo(f"hires-nst {version}")
+        typer.echo(f"hires-nst {VERSION}")
         raise typer.Exit
 
 

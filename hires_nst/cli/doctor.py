@@ -13,9 +13,9 @@ import typer
 from hires_nst.backbones.registry import BACKBONES
 from hires_nst.config import Config
 from hires_nst.quantities import amount
+from hires_nst.version import VERSION
 
 PACKAGES = (
-    "hires-nst",
     "torch",
     "torchvision",
     "numpy",
@@ -34,7 +34,7 @@ def doctor() -> None:
     """Tell versions, devices, memory, weights and disk space, and what would stop a run here."""
     stops: list[str] = []
     _line("system", f"{platform.platform()}, Python {platform.python_version()}")
-    _line("versions", ", ".join(f"{name} {_version(name)}" for name in PACKAGES))
+    _line("versions", ", ".join([f"hires-nst {VERSION}", *(f"{name} {_version(name)}" for name in PACKAGES)]))
     try:
         import torch
 
@@ -80,7 +80,7 @@ def _version(name: str) -> str:
     try:
         return metadata.version(name)
     except metadata.PackageNotFoundError:
-        return "(from its source)" if name == "hires-nst" else "missing"
+        return "missing"
 
 
 def _devices() -> list[str]:
