@@ -163,7 +163,7 @@ class Lines:
     def __init__(self, write: Callable[[str], None]) -> None:
         self.write = write
         self._style: dict[int, float | None] = {}  # by round: one may be told to be finished when the next has begun
-        self._levels = 0
+        self._levels: int | None = None
         self._tenth = -1
 
     def update(self, event: Event) -> None:
@@ -171,7 +171,7 @@ class Lines:
         match event:
             case events.RunStarted():
                 self._levels = len(event.levels)
-                levels = f"{self._levels} level{'s' if self._levels != 1 else ''}"
+                levels = f"{len(event.levels)} level{'s' if len(event.levels) != 1 else ''}"
                 self.write(
                     f"{event.content}: {event.width} x {event.height} px in {levels}, {event.model} on {event.device}"
                 )
@@ -182,7 +182,7 @@ class Lines:
                     f"{event.steps} evaluations, {event.tiles} tile{'s' if event.tiles != 1 else ''}"
                 )
             case events.RunResumed():
-                done = event.level >= self._levels
+                done = self._levels is not None and event.level >= self._levels
                 place = "the picture's file" if done else f"level {event.level + 1}, round {event.round + 1}"
                 self.write(f"going on at {place}")
             case events.RoundStarted():
