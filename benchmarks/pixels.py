@@ -24,6 +24,7 @@ from hires_nst.backbones.weights import load_network
 from hires_nst.canvas import Canvas
 from hires_nst.config import Config, Levels, Loss, Optimizer, OptimizerName
 from hires_nst.images import resize_pixels
+from hires_nst.metrics import roughness
 from hires_nst.objective import Extractor
 from hires_nst.optimizers import FIRST_CHANGE, GRADIENT_SCALE, Gradient, minimise
 from hires_nst.pixels import Parametrisation
@@ -106,14 +107,6 @@ def traced(gradient: Gradient, trace: list[float]) -> Gradient:
         return value, pull
 
     return told
-
-
-def roughness(pixels: np.ndarray) -> float:
-    """Mean power at frequencies above three quarters of the Nyquist frequency, times 1e6, without the edges."""
-    window = np.hanning(pixels.shape[0])[:, None] * np.hanning(pixels.shape[1])
-    power = np.abs(np.fft.fft2((pixels - pixels.mean((0, 1))) * window[:, :, None], axes=(0, 1))) ** 2
-    frequency = np.hypot(np.fft.fftfreq(pixels.shape[0])[:, None], np.fft.fftfreq(pixels.shape[1]))
-    return float(1e6 * power[frequency > 0.375].sum() / (3 * np.square(window).sum() * window.size))
 
 
 def vgg19(file: Path) -> tuple[Extractor, Config]:

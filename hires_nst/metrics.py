@@ -1,4 +1,4 @@
-"""Scores of a finished picture: seams, palette, outlines, texture. Numpy and scikit-image; no network.
+"""Scores of a finished picture: seams, palette, outlines, texture, noise. Numpy and scikit-image; no network.
 
 Pictures are (H, W, 3), sRGB: uint8, or floating point in [0, 1]; memory maps will do. Prints of any size are fine: the
 seams are measured in strips, and everything else on a reduced copy.
@@ -226,3 +226,17 @@ def _patterns(pixels: Floats, radius: int) -> NDArray[np.float64]:
     counts: NDArray[np.int64] = np.bincount(inner.ravel(), minlength=PATTERN_POINTS + 2)
     shares: NDArray[np.float64] = counts / max(1, counts.sum())
     return shares
+
+
+def roughness(pixels: Floats) -> float:
+    """Mean power per pixel at spatial frequencies above three quarters of the Nyquist frequency, times 1e6.
+
+    Args:
+        pixels: (H, W, 3) in [0, 1]; a Hann window keeps the image's edges out.
+    """
+    height, width = pixels.shape[:2]
+    window = np.hanning(height)[:, None] * np.hanning(width)
+    centred = (pixels - pixels.mean((0, 1))) * window[:, :, None]
+    power = np.abs(np.fft.fft2(centred, axes=(0, 1))) ** 2 / (height * width)
+    frequency = np.hypot(np.fft.fftfreq(height)[:, None], np.fft.fftfreq(width))
+    return float(1e6 * power[frequency > 0.375].sum() / (3 * np.square(window).sum()))

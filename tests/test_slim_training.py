@@ -15,13 +15,14 @@ from safetensors.torch import load_file, save_file
 from slim_card import model_card
 from slim_images import CROP, Crops
 from slim_networks import MEAN, NAMES, STD, Student, Teachers, encoder_16x, most_telling, narrowed, network, unexplained
-from slim_transfer import Pair, roughness, stylized
+from slim_transfer import Pair, stylized
 from torch.nn.functional import conv2d, pad, relu
 from train_slim import Run, alignment, blocks
 
 from hires_nst.backbones.registry import BACKBONES
 from hires_nst.backbones.weights import bundled_file
 from hires_nst.config import Levels, Loss, Optimizer
+from hires_nst.metrics import roughness
 
 TEACHERS = Path(__file__).parents[2] / "shared" / "teachers"
 NARROW = ((2, 3), (3, 2), (3, 2, 2, 3), (2, 3, 2, 3), (4,))

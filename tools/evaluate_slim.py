@@ -29,13 +29,14 @@ from slim_card import model_card, read_training
 from slim_cost import measured
 from slim_images import Crops, held_out
 from slim_networks import NAMES, Teachers, regression, student
-from slim_transfer import PAIRS, Judges, Pair, Verdict, colour_noise, cosine, roughness, style_gradient, stylized
+from slim_transfer import PAIRS, Judges, Pair, Verdict, colour_noise, cosine, style_gradient, stylized
 from torch import Tensor
 
 from hires_nst.backbones.registry import BACKBONES
 from hires_nst.backbones.vgg import VGG
 from hires_nst.backbones.weights import bundled_file
 from hires_nst.config import Levels, Loss, Optimizer
+from hires_nst.metrics import roughness
 
 Features = Callable[[Tensor], dict[str, Tensor]]
 

@@ -7,13 +7,13 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 
 from hires_nst.backbones.vgg import VGG
 from hires_nst.canvas import Canvas
 from hires_nst.config import Levels, Loss, Optimizer
 from hires_nst.images import read_picture, resize_pixels
 from hires_nst.levels import schedule
+from hires_nst.metrics import roughness
 from hires_nst.objective import Extractor, Objective, content_norms, style_statistics
 from hires_nst.refine import Memory, refine_round
 from hires_nst.tiles import Grid, make_grid
@@ -138,20 +138,6 @@ class Judges:
             float(deep.content),
             roughness(canvas.pixels),
         )
-
-
-def roughness(pixels: NDArray[np.float32]) -> float:
-    """Mean power per pixel at spatial frequencies above three quarters of the Nyquist frequency, times 1e6.
-
-    Args:
-        pixels: (H, W, 3) in [0, 1]; a Hann window keeps the image's edges out.
-    """
-    height, width = pixels.shape[:2]
-    window = np.hanning(height)[:, None] * np.hanning(width)
-    centred = (pixels - pixels.mean((0, 1))) * window[:, :, None]
-    power = np.abs(np.fft.fft2(centred, axes=(0, 1))) ** 2 / (height * width)
-    frequency = np.hypot(np.fft.fftfreq(height)[:, None], np.fft.fftfreq(width))
-    return float(1e6 * power[frequency > 0.375].sum() / (3 * np.square(window).sum()))
 
 
 def style_gradient(network: VGG, pair: Pair, size: int) -> torch.Tensor:
