@@ -20,14 +20,14 @@ import numpy as np
 from common import SAMPLES, picture, report
 from PIL import Image
 
+from hires_nst.batch.fingerprints import FileFingerprint
 from hires_nst.batch.jobs import expand
 from hires_nst.batch.ledger import Ledger
-from hires_nst.batch.marks import Mark
-from hires_nst.batch.orders import Orders
+from hires_nst.batch.options import BatchOptions
 from hires_nst.batch.rows import Entry, Outcome
 from hires_nst.batch.runner import run_batch
 from hires_nst.batch.tasks import Painted, Task
-from hires_nst.batch.workers import Pool
+from hires_nst.batch.workers import WorkerPool
 from hires_nst.config import Batch, StyleImage, load_config
 from hires_nst.events import OnEvent
 from hires_nst.stopping import Stop
@@ -78,7 +78,7 @@ def pictures(folder: Path, count: int, megapixels: float, settings: list[str]) -
 def ledger_alone(folder: Path, count: int) -> float:
     """Seconds of claiming and finishing jobs, with nothing in between."""
     entries = [Entry(f"id{n}", f"{n}.png", f"{n}.jpg", "key") for n in range(count)]
-    mark = Mark(1, 1, "digest")
+    mark = FileFingerprint(1, 1, "digest")
     outcome = Outcome(1, 1, 1.0, {"loss": 0.5}, "settings", (mark, mark), mark)
     with Ledger(folder, lease_seconds=60) as ledger:
         began = time.monotonic()
@@ -100,7 +100,8 @@ def whole_batch(folder: Path, count: int) -> float:
     began = time.monotonic()
     jobs = expand(photos, [StyleImage(image=STYLE)], out, config_for=lambda own: config)
     summary = run_batch(
-        jobs, out, orders=Orders(Batch()), stop=Stop(), make_executor=partial(Pool, [Nothing], lease_seconds=60)
+        jobs, out, orders=BatchOptions(Batch()), stop=Stop(),
+        make_executor=partial(WorkerPool, [Nothing], lease_seconds=60),
     )  # fmt: skip
     assert summary.counts["done"] == count
     return time.monotonic() - began

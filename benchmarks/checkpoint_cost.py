@@ -20,13 +20,14 @@ from pathlib import Path
 import torch
 from common import ROOT, SAMPLES, report
 
-from hires_nst import Config, events, pipeline, resume, stylize
+from hires_nst import Config, events, resume, stylize
 from hires_nst.config import gather, parse_config
 from hires_nst.errors import Interrupted
-from hires_nst.job import open_job
-from hires_nst.sheets import Sheet
+from hires_nst.run import pipeline
+from hires_nst.run.context import open_context
+from hires_nst.run.output_size import OutputSize
+from hires_nst.run.write_behind import Write, WriteBehind
 from hires_nst.stopping import Stop
-from hires_nst.write_behind import Write, WriteBehind
 
 CONTENT, STYLE = SAMPLES / "contents" / "landscape.jpg", SAMPLES / "styles" / "flow_strokes.jpg"
 
@@ -40,9 +41,9 @@ class Timed(WriteBehind):
     """Seconds of the processor that the writing thread took."""
 
     def put(self, write: Write, told: Callable[[], None]) -> None:
-        def timed(pause: Callable[[], None]) -> None:
+        def timed(check_stop: Callable[[], None]) -> None:
             began = time.thread_time()
-            write(pause)
+            write(check_stop)
             Timed.worked += time.thread_time() - began
 
         super().put(timed, told)
@@ -119,7 +120,7 @@ def main() -> None:
         except Interrupted as error:
             print(error)
         began_loading = time.monotonic()
-        open_job(config("tile"), Sheet(options.size, options.size, (0, 0, 1, 1), None), events.ignore)
+        open_context(config("tile"), OutputSize(options.size, options.size, (0, 0, 1, 1), None), events.ignore)
         loading = time.monotonic() - began_loading
         resumed = first[0] - loading
     plain, threads = statistics.median(result[0] for result in times["level"]), torch.get_num_threads()
@@ -130,7 +131,7 @@ def main() -> None:
         rows.append([every, *cells, f"{100 * share:.1f} %"])
     report(
         "checkpoint_cost",
-        f"Checkpoints of a picture of {options.size} px in tiles of 512 px, median of {options.repeat} runs",
+        f"CheckpointStore of a picture of {options.size} px in tiles of 512 px, median of {options.repeat} runs",
         ["every", "seconds", "against level", "waited, s", "writing thread's CPU, s", "cost"],
         rows,
         [

@@ -9,13 +9,15 @@ from pathlib import Path
 
 import torch
 
-from hires_nst.canvas import Canvas
 from hires_nst.config import Config
-from hires_nst.images import read_picture, resize_pixels
-from hires_nst.job import autocast_of, choose_device, network_of
-from hires_nst.metrics import seam_visibility
-from hires_nst.objective import Extractor, Objective, content_norms, style_statistics
-from hires_nst.tiles import Grid, make_grid
+from hires_nst.evaluation.metrics import seam_visibility
+from hires_nst.imageio.reading import read_picture
+from hires_nst.imageio.resize import resize_pixels
+from hires_nst.transfer.canvas import Canvas
+from hires_nst.transfer.device import autocast_of, choose_device
+from hires_nst.transfer.extractor import Extractor, network_of
+from hires_nst.transfer.objective import Objective, content_norms, style_statistics
+from hires_nst.transfer.tiles import Grid, make_grid
 
 ROOT = Path(__file__).resolve().parents[1]
 SAMPLES, RESULTS = ROOT / "samples", ROOT / "benchmarks" / "results"

@@ -13,13 +13,13 @@ from dataclasses import dataclass
 from common import PAIRS, extractor, objective_for, picture, report, scores, seams
 
 from hires_nst.backbones.registry import BACKBONES
-from hires_nst.canvas import Canvas
 from hires_nst.config import Config, Coupling, Loss, Optimizer, OptimizerName
-from hires_nst.images import resize_pixels
-from hires_nst.objective import Objective
-from hires_nst.refine import Memory, refine_round
-from hires_nst.run_size import AUTO_OVERLAP
-from hires_nst.tiles import make_grid
+from hires_nst.imageio.resize import resize_pixels
+from hires_nst.run.disk_space import AUTO_OVERLAP
+from hires_nst.transfer.canvas import Canvas
+from hires_nst.transfer.objective import Objective
+from hires_nst.transfer.refine import OptimizerCanvases, refine_round
+from hires_nst.transfer.tiles import make_grid
 
 UNTILED = 1 << 20
 SCALE = BACKBONES[Config().model.name].content_scale
@@ -47,7 +47,7 @@ class Method:
         """Refine as a level of the pipeline does; the image and the seconds."""
         height, width = canvas.height, canvas.width
         measure_grid = make_grid(height, width, size=2 * self.tile, stride=16)
-        memory = Memory() if self.remember else None
+        memory = OptimizerCanvases() if self.remember else None
         began = time.monotonic()
         for number in range(self.rounds):
             grid = make_grid(

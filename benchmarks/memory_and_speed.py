@@ -19,12 +19,12 @@ from pathlib import Path
 from common import SAMPLES, extractor, objective_for, picture, report
 from PIL import Image
 
-from hires_nst.canvas import BYTES_PER_PIXEL
 from hires_nst.config import Config, Optimizer
-from hires_nst.job import CANVASES
-from hires_nst.refine import Memory, refine_round
-from hires_nst.run_size import AUTO_OVERLAP
-from hires_nst.tiles import make_grid
+from hires_nst.run.context import CANVASES
+from hires_nst.run.disk_space import AUTO_OVERLAP
+from hires_nst.transfer.canvas import BYTES_PER_PIXEL
+from hires_nst.transfer.refine import OptimizerCanvases, refine_round
+from hires_nst.transfer.tiles import make_grid
 
 
 def peak(side: int, tile: int) -> float:
@@ -55,7 +55,7 @@ def seconds_per_evaluation(width: int, height: int, tile: int, *, rounds: int, s
     extract = extractor(config)
     content = picture("contents", "landscape", width, height)
     objective = objective_for(extract, config, content, picture("styles", "flow_strokes", 1024, 1024))
-    canvas, memory = content, Memory()
+    canvas, memory = content, OptimizerCanvases()
     seconds = 0.0
     for number in range(rounds + 1):  # the first one warms up
         grid = make_grid(height, width, size=tile, stride=16, overlap=AUTO_OVERLAP, shifted=number % 2 == 1)

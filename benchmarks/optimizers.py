@@ -1,4 +1,4 @@
-"""L-BFGS with and without whitening and the last round's pair, 32 evaluations in rounds of different lengths.
+"""L-BFGS with and without preconditioner and the last round's pair, 32 evaluations in rounds of different lengths.
 
 python benchmarks/optimizers.py [--width 768 --height 512 --tile 128]
 """
@@ -11,11 +11,11 @@ from functools import partial
 from common import PAIRS, extractor, objective_for, picture, report, scores
 from couplings import UNTILED, Method, losses
 
-import hires_nst.optimizers as optimizers
-from hires_nst.canvas import Canvas
+import hires_nst.transfer.optimizers as optimizers
 from hires_nst.config import Config
-from hires_nst.images import resize_pixels
-from hires_nst.tiles import make_grid
+from hires_nst.imageio.resize import resize_pixels
+from hires_nst.transfer.canvas import Canvas
+from hires_nst.transfer.tiles import make_grid
 
 
 def main() -> None:
@@ -28,7 +28,7 @@ def main() -> None:
     width, height = options.width, options.height
     config = Config()
     extract = extractor(config)
-    whitening = optimizers.WHITENING_POWER
+    preconditioner = optimizers.PRECONDITIONER_POWER
     rows = []
     for content_name, style_name in PAIRS[: options.pairs]:
         half_content = picture("contents", content_name, width // 2, height // 2)
@@ -39,13 +39,13 @@ def main() -> None:
         objective = objective_for(extract, config, content, picture("styles", style_name, width, width))
         count = len(make_grid(height, width, size=options.tile, stride=16).tiles)
         untiled = partial(Method, UNTILED, rounds=1, steps=32, remember=False)
-        methods = [(untiled(optimizer="adam"), 0.0), (untiled(), 0.0), (untiled(), whitening)]
+        methods = [(untiled(optimizer="adam"), 0.0), (untiled(), 0.0), (untiled(), preconditioner)]
         for rounds, steps in ((4, 8), (8, 4), (16, 2), (32, 1)):
             for pair in (False, True):
-                methods.append((Method(options.tile, rounds=rounds, steps=steps, remember=pair), whitening))
+                methods.append((Method(options.tile, rounds=rounds, steps=steps, remember=pair), preconditioner))
         methods.append((Method(options.tile), 0.0))
         for method, power in methods:
-            optimizers.WHITENING_POWER = power
+            optimizers.PRECONDITIONER_POWER = power
             result, seconds = method.refine(objective, start, content)
             tiles = "1" if method.tile == UNTILED else str(count)
             about = [tiles, method.optimizer, f"{power:g}", "yes" if method.remember else "no"]
@@ -57,7 +57,7 @@ def main() -> None:
         "optimizers",
         f"Rounds of L-BFGS, {width} x {height} px, tiles of {options.tile} px, 32 evaluations",
         [
-            "content, style", "tiles", "optimiser", "whitening", "pair of the last round", "rounds x steps",
+            "content, style", "tiles", "optimiser", "preconditioner", "pair of the last round", "rounds x steps",
             "style loss", "content loss", "objective", "seconds",
         ],
         rows,

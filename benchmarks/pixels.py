@@ -2,7 +2,7 @@
 
 python benchmarks/pixels.py [--size 256 --evaluations 100] [--vgg19 vgg19_caffe_conv1_to_conv3.safetensors]
 
-An image is written as start + P z. The parametrisation preconditions the optimiser: with P P^T the gradient gets the
+An image is written as start + P z. The parametrization preconditions the optimiser: with P P^T the gradient gets the
 spectrum of pictures. VGG-19 stands for a large network; a file of its first three blocks is enough.
 """
 
@@ -21,15 +21,15 @@ from torch import Tensor
 
 from hires_nst.backbones.registry import BACKBONES
 from hires_nst.backbones.weights import load_network
-from hires_nst.canvas import Canvas
 from hires_nst.config import Config, Levels, Loss, Optimizer, OptimizerName
-from hires_nst.images import resize_pixels
-from hires_nst.metrics import roughness
-from hires_nst.objective import Extractor
-from hires_nst.optimizers import FIRST_CHANGE, GRADIENT_SCALE, Gradient, minimise
-from hires_nst.pixels import Parametrisation
-from hires_nst.refine import Memory, refine_round, tile_gradient
-from hires_nst.tiles import make_grid
+from hires_nst.evaluation.metrics import roughness
+from hires_nst.imageio.resize import resize_pixels
+from hires_nst.transfer.canvas import Canvas
+from hires_nst.transfer.extractor import Extractor
+from hires_nst.transfer.optimizers import FIRST_CHANGE, GRADIENT_SCALE, Gradient, minimise
+from hires_nst.transfer.parametrization import Parametrization
+from hires_nst.transfer.refine import OptimizerCanvases, refine_round, tile_gradient
+from hires_nst.transfer.tiles import make_grid
 
 COLOURS = torch.tensor([[0.26, 0.09, 0.02], [0.27, 0.00, -0.05], [0.27, -0.09, 0.03]]) / 0.4619
 """From decorrelated channels to RGB (the square root of the colours' covariance in ImageNet, as in Lucid)."""
@@ -39,15 +39,15 @@ Decode = Callable[[list[Tensor]], Tensor]
 
 @dataclass(frozen=True)
 class Pixels:
-    """A parametrisation: its coefficients, all zero at the start, and their (1, 3, h, w) change of the image."""
+    """A parametrization: its coefficients, all zero at the start, and their (1, 3, h, w) change of the image."""
 
     coefficients: list[Tensor]
     decode: Decode
 
 
 def laplacian(height: int, width: int) -> Pixels:
-    """The program's pyramid, without the whitening that goes with it there."""
-    pyramid = Parametrisation(height, width, "laplacian")
+    """The program's pyramid, without the preconditioner that goes with it there."""
+    pyramid = Parametrization(height, width, "laplacian")
     return Pixels([torch.zeros(pyramid.length, requires_grad=True)], lambda z: pyramid.change(z[0]))
 
 
@@ -66,7 +66,7 @@ def fourier(height: int, width: int) -> Pixels:
 
 
 def descend(start: Tensor, gradient: Gradient, pixels: Pixels, optimizer: Optimizer, steps: int) -> Tensor:
-    """As `minimise`, in the coefficients of a parametrisation; evaluated at the pixels clamped to [0, 1]."""
+    """As `minimise`, in the coefficients of a parametrization; evaluated at the pixels clamped to [0, 1]."""
     z = pixels.coefficients
     state = {"scale": 1.0}
 
@@ -132,7 +132,7 @@ def fine(extract: Extractor, config: Config, names: tuple[str, str], size: int) 
             start = Canvas(resize_pixels(canvas.pixels, side, side))
             start.clip()
         for pixels in ("plain",) if canvas is None else ("plain", "laplacian"):
-            result, memory, levels = start, Memory(), Levels()
+            result, memory, levels = start, OptimizerCanvases(), Levels()
             for _ in range(1 if canvas is None else levels.rounds):
                 result, _ = refine_round(
                     result, content, objective, grid, measure_grid=grid, coupling="balanced",
@@ -156,8 +156,8 @@ METHODS: dict[str, tuple[str, OptimizerName, float | None]] = {
     "Laplacian, Adam 0.02": ("laplacian", "adam", 0.02),
     "Fourier, Adam 0.02": ("fourier", "adam", 0.02),
     "Fourier, Adam 0.05": ("fourier", "adam", 0.05),
-    "**L-BFGS, whitened** (default)": ("plain", "lbfgs", None),
-    "Laplacian, L-BFGS, whitened": ("program", "lbfgs", None),
+    "**L-BFGS, preconditioned** (default)": ("plain", "lbfgs", None),
+    "Laplacian, L-BFGS, preconditioned": ("program", "lbfgs", None),
     "Laplacian, L-BFGS": ("laplacian", "lbfgs", None),
     "Fourier, L-BFGS": ("fourier", "lbfgs", None),
 }
@@ -211,7 +211,7 @@ def main() -> None:
         rows,
         [
             "Power above three quarters of the Nyquist frequency is the mean per pixel, times 1e6. `Laplacian, L-BFGS,",
-            "whitened` is the option `optimizer.pixels: laplacian`; pixels_in_rounds.md has it in a finer level.",
+            "preconditioned` is the option `optimizer.pixels: laplacian`; pixels_in_rounds.md has it in a finer level.",
         ],
     )
     extract, config = networks["vgg19-slim"]

@@ -15,8 +15,8 @@ from hires_nst.errors import HiresNstError
 from hires_nst.version import VERSION
 
 if TYPE_CHECKING:
-    from hires_nst.pipeline import Result, resume, stylize
-    from hires_nst.planning import Plan, plan
+    from hires_nst.run.pipeline import Result, resume, stylize
+    from hires_nst.run.plan import Plan, plan
 
 __version__ = VERSION
 __all__ = ["Config", "HiresNstError", "Plan", "Result", "__version__", "load_config", "plan", "resume", "stylize"]
@@ -25,7 +25,7 @@ __all__ = ["Config", "HiresNstError", "Plan", "Result", "__version__", "load_con
 def __getattr__(name: str) -> Any:
     """Import the engine, and torch with it, when it is first asked for."""
     if name in ("Result", "resume", "stylize"):
-        return getattr(import_module("hires_nst.pipeline"), name)
+        return getattr(import_module("hires_nst.run.pipeline"), name)
     if name in ("Plan", "plan"):
-        return getattr(import_module("hires_nst.planning"), name)
+        return getattr(import_module("hires_nst.run.plan"), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

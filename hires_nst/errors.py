@@ -6,7 +6,6 @@ A message is one clear sentence that says what is wrong and what to do.
 from __future__ import annotations
 
 import difflib
-import errno
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -71,11 +70,6 @@ class Interrupted(HiresNstError):
     def __init__(self, message: str, *, exit_code: int = 130) -> None:
         super().__init__(message)
         self.exit_code = exit_code
-
-
-def disk_is_full(error: OSError) -> bool:
-    """Whether the system refused to write for want of room."""
-    return error.errno in (errno.ENOSPC, errno.EDQUOT)
 
 
 def nearest(word: str, known: Iterable[str]) -> str:

@@ -1,3 +1,3 @@
 """The program's version."""
 
-VERSION = "0.2.0.dev0"
+VERSION = "0.3.0.dev0"

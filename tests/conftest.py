@@ -9,7 +9,7 @@ from hypothesis import settings
 
 from hires_nst.backbones.registry import Backbone, Pooling, Weights
 from hires_nst.backbones.vgg import VGG, Padding
-from hires_nst.canvas import Canvas
+from hires_nst.transfer.canvas import Canvas
 
 settings.register_profile("repeatable", deadline=None, derandomize=True, max_examples=60)
 settings.load_profile("repeatable")

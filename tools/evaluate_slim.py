@@ -36,7 +36,7 @@ from hires_nst.backbones.registry import BACKBONES
 from hires_nst.backbones.vgg import VGG
 from hires_nst.backbones.weights import bundled_file
 from hires_nst.config import Levels, Loss, Optimizer
-from hires_nst.metrics import roughness
+from hires_nst.evaluation.metrics import roughness
 
 Features = Callable[[Tensor], dict[str, Tensor]]
 

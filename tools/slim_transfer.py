@@ -9,14 +9,16 @@ import numpy as np
 import torch
 
 from hires_nst.backbones.vgg import VGG
-from hires_nst.canvas import Canvas
 from hires_nst.config import Levels, Loss, Optimizer
-from hires_nst.images import read_picture, resize_pixels
-from hires_nst.levels import schedule
-from hires_nst.metrics import roughness
-from hires_nst.objective import Extractor, Objective, content_norms, style_statistics
-from hires_nst.refine import Memory, refine_round
-from hires_nst.tiles import Grid, make_grid
+from hires_nst.evaluation.metrics import roughness
+from hires_nst.imageio.reading import read_picture
+from hires_nst.imageio.resize import resize_pixels
+from hires_nst.transfer.canvas import Canvas
+from hires_nst.transfer.extractor import Extractor
+from hires_nst.transfer.levels import schedule
+from hires_nst.transfer.objective import Objective, content_norms, style_statistics
+from hires_nst.transfer.refine import OptimizerCanvases, refine_round
+from hires_nst.transfer.tiles import Grid, make_grid
 
 SHALLOW = ("conv1_1", "conv2_1", "conv3_1")
 DEEP = ("conv4_1", "conv5_1")
@@ -83,7 +85,7 @@ def stylized(network: VGG, loss: Loss, pair: Pair, size: int, levels: Levels, op
         canvas = content if canvas is None else Canvas(resize_pixels(canvas.pixels, level.width, level.height))
         canvas.clip()
         objective = objective_at(network, loss, pair, level.width)
-        memory = Memory()
+        memory = OptimizerCanvases()
         for _ in range(level.rounds):
             grid = whole(canvas)
             canvas, _ = refine_round(

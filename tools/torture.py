@@ -16,10 +16,10 @@ import tempfile
 from collections import Counter
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tests"))
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from test_resume import SMALL, save
-from victim import POINTS, Victim
+from tests.run.test_resume import SMALL, save
+from tests.run.victim import POINTS, Victim
 
 
 def main() -> None:

@@ -19,7 +19,7 @@ Pooling = Literal["max", "average", "l2"]
 
 
 @dataclass(frozen=True)
-class Conv:
+class ConvLayer:
     """A 3 x 3 convolution of stride 1 followed by a rectifier, named as in the papers (`conv4_2`)."""
 
     name: str
@@ -28,7 +28,7 @@ class Conv:
 
 
 @dataclass(frozen=True)
-class Pool:
+class PoolLayer:
     """A 2 x 2 pooling of stride 2; an odd last row or column is dropped."""
 
 
@@ -80,22 +80,22 @@ class Backbone:
     content_scale: float = 1.0
 
     @cached_property
-    def steps(self) -> tuple[Conv | Pool, ...]:
+    def steps(self) -> tuple[ConvLayer | PoolLayer, ...]:
         """Convolutions and poolings in the order of evaluation."""
-        steps: list[Conv | Pool] = []
+        steps: list[ConvLayer | PoolLayer] = []
         channels = 3
         for block, widths in enumerate(self.blocks, start=1):
             if block > 1:
-                steps.append(Pool())
+                steps.append(PoolLayer())
             for index, width in enumerate(widths, start=1):
-                steps.append(Conv(f"conv{block}_{index}", channels, width))
+                steps.append(ConvLayer(f"conv{block}_{index}", channels, width))
                 channels = width
         return tuple(steps)
 
     @cached_property
-    def convolutions(self) -> tuple[Conv, ...]:
+    def convolutions(self) -> tuple[ConvLayer, ...]:
         """The convolutions in the order of evaluation."""
-        return tuple(step for step in self.steps if isinstance(step, Conv))
+        return tuple(step for step in self.steps if isinstance(step, ConvLayer))
 
     @cached_property
     def layer_names(self) -> tuple[str, ...]:
@@ -124,7 +124,7 @@ class Backbone:
         self.check_layer(layer)
         radius, stride = 0, 1
         for step in self.steps:
-            if isinstance(step, Pool):
+            if isinstance(step, PoolLayer):
                 stride *= 2
                 continue
             radius += stride

@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from hires_nst.backbones.registry import Backbone, Conv, Pooling
+from hires_nst.backbones.registry import Backbone, ConvLayer, Pooling
 from hires_nst.errors import WeightsError
 
 Padding = Literal["replicate", "zeros", "reflect"]
@@ -95,7 +95,7 @@ class VGG(nn.Module):
         for step in self.backbone.steps:
             if wanted <= features.keys():
                 break
-            if isinstance(step, Conv):
+            if isinstance(step, ConvLayer):
                 between()
                 x = F.relu(self.convolutions[step.name](self._pad(x)))
                 if x.requires_grad:

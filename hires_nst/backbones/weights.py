@@ -21,12 +21,11 @@ from torch import Tensor
 
 from hires_nst.backbones.registry import BACKBONES, Backbone, Pooling
 from hires_nst.backbones.vgg import VGG, Padding
-from hires_nst.digests import file_digest
 from hires_nst.errors import OutputError, WeightsError
 from hires_nst.events import DownloadProgress, OnEvent, ignore
-from hires_nst.image_files import atomic_write
+from hires_nst.files import atomic_write, file_digest
 
-State = Literal["ok", "missing", "damaged"]
+WeightsState = Literal["ok", "missing", "damaged"]
 
 CHUNK = 1 << 20
 TIMEOUT = 30.0
@@ -158,7 +157,7 @@ def identify(file: Path, known: Mapping[str, Backbone] = BACKBONES) -> Backbone:
     raise WeightsError(f"{file} holds none of the networks that the program knows ({', '.join(known)})")
 
 
-def verify(backbone: Backbone) -> tuple[State, str]:
+def verify(backbone: Backbone) -> tuple[WeightsState, str]:
     """Compare a network's file with its published SHA-256: the state, and a sentence that says what to do."""
     file = own_file(backbone)
     bundled = backbone.weights.provider == "bundled"

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from hires_nst.batch.events import JobChanged
+from hires_nst.batch.fingerprints import FileFingerprint, unchanged
 from hires_nst.batch.jobs import Job
-from hires_nst.batch.marks import Mark, unchanged
-from hires_nst.batch.rows import Entry, Row, State
+from hires_nst.batch.rows import Entry, JobState, Row
 
 GONE = "the picture is gone"
 
@@ -31,7 +31,7 @@ class Comparison:
     overwrite: bool
 
     def __post_init__(self) -> None:
-        self._compared: dict[tuple[Path, Mark], str | None] = {}
+        self._compared: dict[tuple[Path, FileFingerprint], str | None] = {}
 
     def entries(self, jobs: Iterable[Job], rows: Mapping[str, Row]) -> tuple[list[Entry], list[JobChanged]]:
         """The entry of each job, and what changed since it was done."""
@@ -47,7 +47,7 @@ class Comparison:
             entries.append(Entry(job.id, job.output, str(job.content), settings_key(job), state, note, seen))
         return entries, changes
 
-    def _state(self, job: Job, row: Row | None, what: str | None) -> tuple[State, str | None]:
+    def _state(self, job: Job, row: Row | None, what: str | None) -> tuple[JobState, str | None]:
         if row is not None and row.state == "running":
             return "running", row.error
         if row is not None and row.picture is not None:  # it was done once
@@ -83,7 +83,7 @@ class Comparison:
                 return f"{path.name} {what}"
         return "the picture was changed by others" if self._difference(picture, row.picture) else None
 
-    def _difference(self, path: Path, before: Mark) -> str | None:
+    def _difference(self, path: Path, before: FileFingerprint) -> str | None:
         """What became of a file, if anything. Paintings are the same for many jobs: each is looked at once."""
         key = path, before
         if key not in self._compared:

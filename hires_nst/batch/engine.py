@@ -1,4 +1,4 @@
-"""The engine of a batch: `hires_nst.pipeline.stylize`, one picture after another."""
+"""The engine of a batch: `hires_nst.run.pipeline.stylize`, one picture after another."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from hires_nst.batch.tasks import Painted, Task
 from hires_nst.config import Config
 from hires_nst.errors import ConfigError, InputError, WeightsError
 from hires_nst.events import Event, OnEvent
-from hires_nst.run_folder import RECORD
+from hires_nst.run.directory import RECORD
 from hires_nst.stopping import Stop
 
 
@@ -35,9 +35,9 @@ class PaintingEngine:
         """Take a device, for jobs that leave it open, and the number of torch's threads (None: as torch likes)."""
         import torch
 
-        from hires_nst.kept import Kept
+        from hires_nst.run.cache import Cache
 
-        self.kept = Kept()
+        self.kept = Cache()
         self.device = device
         if threads is not None:
             torch.set_num_threads(threads)
@@ -50,7 +50,7 @@ class PaintingEngine:
         """
         import torch
 
-        from hires_nst.pipeline import stylize
+        from hires_nst.run.pipeline import stylize
 
         losses, config = _Losses(), self.on_device(task.config)
 

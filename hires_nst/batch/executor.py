@@ -6,17 +6,17 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-from hires_nst.batch.tasks import Report, Task
+from hires_nst.batch.tasks import Task, TaskResult
 from hires_nst.events import Event
 
 
 @dataclass(frozen=True)
-class News:
+class WorkerMessage:
     """Something about a task in work: an event of its engine, or the report that ends it."""
 
     job: str
     worker: int
-    what: Event | Report
+    what: Event | TaskResult
 
 
 class Executor(Protocol):
@@ -33,8 +33,8 @@ class Executor(Protocol):
     def start(self, task: Task) -> int:
         """Take a task, where `free` is above 0; the number of the worker that has it."""
 
-    def wait(self, seconds: float) -> Sequence[News]:
-        """News as soon as there are any; none after that many seconds without.
+    def wait(self, seconds: float) -> Sequence[WorkerMessage]:
+        """WorkerMessage as soon as there are any; none after that many seconds without.
 
         Each task started ends with exactly one report, also when its worker dies.
 

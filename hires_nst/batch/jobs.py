@@ -14,12 +14,12 @@ from functools import cached_property
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from hires_nst.batch.names import BOOKS, REPORT_FILES, check_collisions, fields_of, natural, output_name
+from hires_nst.batch.names import REPORT_FILES, STATE_FOLDER, check_collisions, fields_of, natural, output_name
 from hires_nst.config import Batch, Config, StyleImage
 from hires_nst.errors import ConfigError, HiresNstError, InputError
-from hires_nst.levels import schedule
-from hires_nst.run_folder import RECORD
-from hires_nst.sheets import sheet_for
+from hires_nst.run.directory import RECORD
+from hires_nst.run.output_size import output_size_of
+from hires_nst.transfer.levels import schedule
 
 PICTURES = frozenset({".png", ".jpg", ".jpeg", ".tif", ".tiff", ".webp"})
 
@@ -172,10 +172,10 @@ def in_order(jobs: Iterable[Job], order: str, *, seed: int) -> list[Job]:
 
 def result_size(content: Path, config: Config) -> tuple[int, int] | None:
     """Width and height that the picture will have, from the photograph's header; None where that cannot be read."""
-    from hires_nst.images import picture_size
+    from hires_nst.imageio.reading import picture_size
 
     try:
-        sheet = sheet_for(picture_size(content, max_megapixels=config.images.max_megapixels), config, content)
+        sheet = output_size_of(picture_size(content, max_megapixels=config.images.max_megapixels), config, content)
     except HiresNstError:
         return None
     return sheet.width, sheet.height
@@ -333,7 +333,7 @@ def _walk(top: Path, output: Path, batch: Batch, left_out: Counter[str]) -> list
 def _no_photographs_in(folder: Path, output: Path) -> str | None:
     """Why a folder is left out, if it is."""
     try:
-        if (folder / BOOKS).exists() or (output.exists() and folder.samefile(output)):
+        if (folder / STATE_FOLDER).exists() or (output.exists() and folder.samefile(output)):
             return OUTPUTS
         return RUNS if folder.name == REPORT_FILES or (folder / RECORD).exists() else None
     except OSError:

@@ -24,17 +24,17 @@ from hires_nst.batch.rows import (
     SCHEMA,
     STATES,
     Entry,
+    JobState,
     Outcome,
     Row,
-    State,
     as_row,
     as_stored,
     as_text,
     check_version,
     connect,
     ledger_file,
+    plain_sqlite_errors,
     read_rows,
-    said_plainly,
 )
 
 
@@ -50,8 +50,8 @@ class Ledger:
         """Open the ledger of `folder`, and make it if there is none.
 
         Raises:
-            ConfigError: the ledger is of another version of this program, or is none. HiresNstError: as `said_plainly`,
-                as all that this class does.
+            ConfigError: the ledger is of another version of this program, or is none. HiresNstError: as
+                `plain_sqlite_errors`, as all that this class does.
         """
         self.owner = f"{socket.gethostname()}:{os.getpid()}:{_here()}:{secrets.token_hex(4)}"
         self.lease_seconds = lease_seconds
@@ -59,7 +59,7 @@ class Ledger:
         file = ledger_file(folder)
         file.parent.mkdir(parents=True, exist_ok=True)
         self._file = file
-        with said_plainly(file, "written"):
+        with plain_sqlite_errors(file, "written"):
             self._database = connect(file)
             try:
                 check_version(self._database, file, new=True)
@@ -102,7 +102,7 @@ class Ledger:
 
     def rows(self) -> dict[str, Row]:
         """Every job, by its id, in the order of entry."""
-        with said_plainly(self._file, "read"):
+        with plain_sqlite_errors(self._file, "read"):
             return read_rows(self._database)
 
     def enter(self, entries: Sequence[Entry], settings: Mapping[str, Any]) -> None:
@@ -229,7 +229,7 @@ class Ledger:
             self._note(id, "done", None, now)
         return True
 
-    def fail(self, id: str, reason: str, *, retries: int, wait: float) -> State | None:
+    def fail(self, id: str, reason: str, *, retries: int, wait: float) -> JobState | None:
         """Enter a failed attempt: the job waits for another one after `wait` seconds, or is failed for good.
 
         Returns:
@@ -240,7 +240,7 @@ class Ledger:
                 return None
             now = self._clock()
             failures = database.execute("SELECT failures FROM jobs WHERE id = ?", (id,)).fetchone()[0] + 1
-            state: State = "failed" if failures > retries else "waiting"
+            state: JobState = "failed" if failures > retries else "waiting"
             self._let_go(id, state, reason, now, failures=failures, not_before=now + wait)
         return state
 
@@ -265,21 +265,21 @@ class Ledger:
                 now = self._clock()
                 self._let_go(id, "waiting", reason, now, not_before=now + wait)
 
-    def counts(self) -> dict[State, int]:
+    def counts(self) -> dict[JobState, int]:
         """How many jobs of the plan are in which state; all states are there."""
-        with said_plainly(self._file, "read"):
+        with plain_sqlite_errors(self._file, "read"):
             found = self._database.execute("SELECT state, count(*) FROM plan JOIN jobs USING (id) GROUP BY state")
             return {**dict.fromkeys(STATES, 0), **dict(found.fetchall())}
 
     def pending(self) -> frozenset[str]:
         """The ids of the plan's jobs that are waiting or running."""
         which = "SELECT id FROM plan JOIN jobs USING (id) WHERE state IN ('waiting', 'running')"
-        with said_plainly(self._file, "read"):
+        with plain_sqlite_errors(self._file, "read"):
             return frozenset(row[0] for row in self._database.execute(which))
 
     def next_time(self) -> float | None:
         """When the next job of the plan may become free, in seconds since the epoch; None when none is pending."""
-        with said_plainly(self._file, "read"):
+        with plain_sqlite_errors(self._file, "read"):
             found = self._database.execute(
                 "SELECT min(CASE state WHEN 'waiting' THEN not_before ELSE lease END) FROM plan JOIN jobs USING (id) "
                 "WHERE state IN ('waiting', 'running')"
@@ -313,7 +313,7 @@ class Ledger:
             self._note(id, "running", None, now)
 
     def _let_go(
-        self, id: str, state: State, note: str | None, now: float, *, failures: int = 0, not_before: float = 0
+        self, id: str, state: JobState, note: str | None, now: float, *, failures: int = 0, not_before: float = 0
     ) -> None:
         self._database.execute(
             "UPDATE jobs SET state = ?, owner = NULL, lease = NULL, ended = ?, error = ?, failures = max(failures, ?), "
@@ -322,14 +322,14 @@ class Ledger:
         )
         self._note(id, state, note, now)
 
-    def _note(self, id: str, state: State, note: str | None, now: float) -> None:
+    def _note(self, id: str, state: JobState, note: str | None, now: float) -> None:
         self._database.execute(
             "INSERT INTO changes VALUES (?, ?, ?, ?, ?)", (id, now, state, self.owner, as_stored(note))
         )
 
     @contextmanager
     def _transaction(self) -> Iterator[sqlite3.Connection]:
-        with said_plainly(self._file, "written"):
+        with plain_sqlite_errors(self._file, "written"):
             self._database.execute("BEGIN IMMEDIATE")
             try:
                 yield self._database

@@ -12,7 +12,7 @@ from hires_nst.errors import ConfigError, nearest
 
 FIELDS = ("content", "style", "index", "parent", "width", "height", "preset")
 SUFFIXES = (".png", ".jpg", ".jpeg", ".tif", ".tiff")
-BOOKS = ".hires-nst"
+STATE_FOLDER = ".hires-nst"
 """The folder inside the output folder where the batch keeps its ledger, logs and unfinished work."""
 
 REPORT_FILES = "report-files"
@@ -75,7 +75,7 @@ def output_name(template: str, values: Mapping[str, str | int], *, folder: str =
     if rendered.startswith("/") or "\0" in rendered or "\\" in template or ".." in path.parts:
         raise ConfigError(f"the name {rendered!r} leaves the output folder; write a template without .. in it")
     hidden = [part for part in PurePosixPath(rendered).parts if part.startswith(".")]
-    if hidden or BOOKS in path.parts or rendered.endswith("/"):
+    if hidden or STATE_FOLDER in path.parts or rendered.endswith("/"):
         raise ConfigError(f"the name {rendered!r} is that of a hidden file; write a template that begins otherwise")
     for part in path.parts:
         if len(part.encode("utf-8", "surrogateescape")) > LONGEST_NAME:

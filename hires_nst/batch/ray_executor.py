@@ -21,9 +21,9 @@ from typing import Any
 
 from hires_nst.batch import ray_worker
 from hires_nst.batch.engine import PaintingEngine
-from hires_nst.batch.executor import News
-from hires_nst.batch.ray_mail import Letter, new_mailbox
-from hires_nst.batch.tasks import LOGS, Failure, MakeEngine, Report, Stopped, Task, report_of
+from hires_nst.batch.executor import WorkerMessage
+from hires_nst.batch.ray_messages import TaskMessage, new_mailbox
+from hires_nst.batch.tasks import LOGS, Failure, MakeEngine, Stopped, Task, TaskResult, report_of
 from hires_nst.config import Batch
 from hires_nst.errors import ConfigError
 
@@ -97,7 +97,7 @@ class RayExecutor:
         make_engine = make_engine or partial(PaintingEngine, device=device, threads=max(1, int(batch.cluster_cpus)))
         self._mailbox: Any = new_mailbox(self._ray)
         self._letters: Any = None  # the reference of those asked for
-        self._terms = ray_worker.Terms(secrets.token_hex(8), make_engine, gpus > 0, deadline, self._mailbox)
+        self._terms = ray_worker.RayBatch(secrets.token_hex(8), make_engine, gpus > 0, deadline, self._mailbox)
         # Without max_calls=0, a process that was given a GPU ends after one task, and its engine with it.
         remote = self._ray.remote(num_cpus=batch.cluster_cpus, num_gpus=gpus, max_retries=LOST_NODES, max_calls=0)
         self._paint = remote(ray_worker.paint_shipped if ship else ray_worker.paint)
@@ -123,8 +123,8 @@ class RayExecutor:
         self._tasks[self._paint.remote(task, self._terms, *files)] = _Given(task, number, logs)
         return number
 
-    def wait(self, seconds: float) -> Sequence[News]:
-        """News as soon as there are any."""
+    def wait(self, seconds: float) -> Sequence[WorkerMessage]:
+        """WorkerMessage as soon as there are any."""
         if not self._tasks:
             time.sleep(seconds)
             return ()
@@ -140,7 +140,7 @@ class RayExecutor:
                 report = Stopped()
             except self._ray.exceptions.RayError as error:
                 report = Stopped() if self._stopping else Failure(f"lost in the cluster: {str(error).splitlines()[0]}")
-            news.append(News(given.task.id, given.number, report))
+            news.append(WorkerMessage(given.task.id, given.number, report))
         return news
 
     def stop(self, reason: str) -> None:
@@ -180,7 +180,7 @@ class RayExecutor:
             self._shipped[path] = reference
         return self._shipped[path]
 
-    def _mail(self) -> list[News]:
+    def _mail(self) -> list[WorkerMessage]:
         """What tasks in work have told since the last time; the logs that they sent with it go where they belong."""
         if self._mailbox is None:
             return []
@@ -189,7 +189,7 @@ class RayExecutor:
             self._letters = self._letters if late else self._mailbox.take.remote()
             if not self._ray.wait([self._letters], timeout=0 if late else MAIL_SECONDS)[0]:
                 return []
-            letters: list[Letter] = self._ray.get(self._letters)
+            letters: list[TaskMessage] = self._ray.get(self._letters)
         except self._ray.exceptions.RayError:  # the mailbox is lost: the batch goes on without
             self._mailbox = None
             return []
@@ -200,7 +200,7 @@ class RayExecutor:
             given = working.get((letter.job, letter.attempt))
             if given is None:
                 continue
-            news += [News(letter.job, given.number, event) for event in letter.told]
+            news += [WorkerMessage(letter.job, given.number, event) for event in letter.told]
             with suppress(OSError):  # at the end of the task, it will be said
                 _write(given.task.folder, letter.logs)
         return news
@@ -219,7 +219,7 @@ def _own_signals() -> Iterator[None]:
                     signal.signal(kind, handler)
 
 
-def _received(result: tuple[Report, dict[str, bytes]], given: _Given) -> Report:
+def _received(result: tuple[TaskResult, dict[str, bytes]], given: _Given) -> TaskResult:
     """The report of a task, with the files that it sent back in their places, where logs may have come in part."""
     report, files = result
     try:

@@ -9,9 +9,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from hires_nst.batch.ray_mail import Sender
+from hires_nst.batch.ray_messages import Sender
 from hires_nst.batch.rows import Outcome
-from hires_nst.batch.tasks import LOGS, Engine, MakeEngine, Report, Stopped, Task, perform, report_of, spaced
+from hires_nst.batch.tasks import LOGS, Engine, MakeEngine, Stopped, Task, TaskResult, perform, report_of, spaced
 from hires_nst.config import Config
 from hires_nst.stopping import Stop
 
@@ -21,7 +21,7 @@ but the module outlives them."""
 
 
 @dataclass(frozen=True)
-class Terms:
+class RayBatch:
     """What is the same for all tasks of a batch.
 
     Attributes:
@@ -38,12 +38,12 @@ class Terms:
     mailbox: Any
 
 
-def paint(task: Task, terms: Terms) -> tuple[Report, dict[str, bytes]]:
+def paint(task: Task, terms: RayBatch) -> tuple[TaskResult, dict[str, bytes]]:
     """Do a task on a node that sees the same folders."""
     return _performed(task, terms, logs=False), {}
 
 
-def paint_shipped(task: Task, terms: Terms, *files: bytes | None) -> tuple[Report, dict[str, bytes]]:
+def paint_shipped(task: Task, terms: RayBatch, *files: bytes | None) -> tuple[TaskResult, dict[str, bytes]]:
     """Do a task on a node of its own: the files that it needs come along, and what it makes goes back."""
     folder = Path(tempfile.mkdtemp(prefix="hires-nst-"))
     try:
@@ -67,7 +67,7 @@ def paint_shipped(task: Task, terms: Terms, *files: bytes | None) -> tuple[Repor
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def _performed(task: Task, terms: Terms, *, logs: bool) -> Report:
+def _performed(task: Task, terms: RayBatch, *, logs: bool) -> TaskResult:
     if terms.on_gpu:
         task = replace(task, config=_on_given_gpu(task.config))
     try:
@@ -82,7 +82,7 @@ def _performed(task: Task, terms: Terms, *, logs: bool) -> Report:
         return Stopped()
 
 
-def _engine(terms: Terms) -> Engine:
+def _engine(terms: RayBatch) -> Engine:
     """The engine that this process keeps for the batch."""
     if terms.batch not in _ENGINES:
         _ENGINES.clear()  # first: there is room for one

@@ -12,12 +12,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, get_args
 
-from hires_nst.batch.marks import Mark
-from hires_nst.batch.names import BOOKS
+from hires_nst.batch.fingerprints import FileFingerprint
+from hires_nst.batch.names import STATE_FOLDER
 from hires_nst.errors import ConfigError, DiskFull, HiresNstError, InputError
 
-State = Literal["waiting", "running", "done", "failed", "skipped"]
-STATES: tuple[State, ...] = get_args(State)
+JobState = Literal["waiting", "running", "done", "failed", "skipped"]
+STATES: tuple[JobState, ...] = get_args(JobState)
 VERSION = 1
 
 INDEX_BYTES = 1 << 16
@@ -92,7 +92,7 @@ class Row:
     output: str
     content: str
     config: str
-    state: State
+    state: JobState
     attempts: int
     failures: int
     not_before: float
@@ -108,8 +108,8 @@ class Row:
     losses: Mapping[str, float]
     error: str | None
     fingerprint: str | None
-    inputs: tuple[Mark, ...] | None
-    picture: Mark | None
+    inputs: tuple[FileFingerprint, ...] | None
+    picture: FileFingerprint | None
 
 
 @dataclass(frozen=True)
@@ -124,9 +124,9 @@ class Entry:
     output: str
     content: str
     config: str
-    state: State = "waiting"
+    state: JobState = "waiting"
     note: str | None = None
-    seen: State | None = None
+    seen: JobState | None = None
 
 
 @dataclass(frozen=True)
@@ -138,13 +138,13 @@ class Outcome:
     seconds: float
     losses: Mapping[str, float]
     fingerprint: str
-    inputs: tuple[Mark, ...]
-    picture: Mark
+    inputs: tuple[FileFingerprint, ...]
+    picture: FileFingerprint
 
 
 def ledger_file(folder: Path) -> Path:
     """Where the ledger of a batch folder is."""
-    return folder / BOOKS / "ledger.sqlite"
+    return folder / STATE_FOLDER / "ledger.sqlite"
 
 
 @contextmanager
@@ -157,8 +157,8 @@ def reading(folder: Path) -> Iterator[sqlite3.Connection]:
     """
     file = ledger_file(folder)
     if not file.is_file():
-        raise InputError(f"{folder} is not the folder of a batch: it has no {BOOKS}/{file.name}")
-    with said_plainly(file, "read"):
+        raise InputError(f"{folder} is not the folder of a batch: it has no {STATE_FOLDER}/{file.name}")
+    with plain_sqlite_errors(file, "read"):
         database = _readable(file)
         try:
             database.execute("PRAGMA query_only = 1")
@@ -189,7 +189,7 @@ def read_orders(database: sqlite3.Connection) -> dict[str, Any] | None:
     return None if found is None else _mapping(found[0])
 
 
-def read_standing(database: sqlite3.Connection, folder: Path, *, now: float) -> tuple[list[Row], int]:
+def read_progress(database: sqlite3.Connection, folder: Path, *, now: float) -> tuple[list[Row], int]:
     """The jobs of a batch that are to be told of, in the order of entry, and how many others there are.
 
     Those are the ones that are asked for, and what earlier commands have painted, where the picture is there.
@@ -244,7 +244,7 @@ def read_asked_since(database: sqlite3.Connection) -> float:
     return since
 
 
-def read_changes(database: sqlite3.Connection) -> list[tuple[str, float, State, str | None]]:
+def read_changes(database: sqlite3.Connection) -> list[tuple[str, float, JobState, str | None]]:
     """Every change of a state in its order: the job's id, the time, the state and the reason."""
     changes = []
     for job, moment, state, note in database.execute("SELECT job, time, state, note FROM changes ORDER BY rowid"):
@@ -281,7 +281,7 @@ def _readable(file: Path) -> sqlite3.Connection:
 
 
 @contextmanager
-def said_plainly(file: Path, done: str) -> Iterator[None]:
+def plain_sqlite_errors(file: Path, done: str) -> Iterator[None]:
     """What SQLite says of a ledger, as a sentence that tells what to do; `done` is `read` or `written`.
 
     Raises:
@@ -331,9 +331,9 @@ def as_row(row: sqlite3.Row | None) -> Row:
         values["owned"] = bool(values["owned"])
         values["losses"] = {str(name): float(loss) for name, loss in json.loads(values["losses"]).items()}
         if values["inputs"] is not None:
-            values["inputs"] = tuple(Mark(**mark) for mark in json.loads(values["inputs"]))
+            values["inputs"] = tuple(FileFingerprint(**mark) for mark in json.loads(values["inputs"]))
         if values["picture"] is not None:
-            values["picture"] = Mark(**json.loads(values["picture"]))
+            values["picture"] = FileFingerprint(**json.loads(values["picture"]))
         numbers = [values[key] for key in (*NUMBERS, *(key for key in OPTIONAL_NUMBERS if values[key] is not None))]
         paths = values["id"] + values["output"] + values["content"]
         sound = all(map(_is_sound, numbers)) and values["state"] in STATES and "\0" not in paths

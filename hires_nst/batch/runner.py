@@ -12,18 +12,18 @@ from pathlib import Path, PurePosixPath
 
 from hires_nst import events
 from hires_nst.batch.comparison import Comparison, settings_key, there_already
+from hires_nst.batch.disk_space import check_room
 from hires_nst.batch.events import BatchFinished, BatchStarted, JobDone, JobFailed, JobSkipped, JobStarted, JobTold
-from hires_nst.batch.executor import Executor, MakeExecutor, News
+from hires_nst.batch.executor import Executor, MakeExecutor, WorkerMessage
 from hires_nst.batch.jobs import Job, Jobs, in_order
 from hires_nst.batch.ledger import Ledger
-from hires_nst.batch.names import BOOKS
-from hires_nst.batch.orders import Orders
-from hires_nst.batch.room import check_room
-from hires_nst.batch.rows import Entry, Outcome, State
+from hires_nst.batch.names import STATE_FOLDER
+from hires_nst.batch.options import BatchOptions
+from hires_nst.batch.rows import Entry, JobState, Outcome
 from hires_nst.batch.tasks import Busy, Failure, NoRoom, Task
-from hires_nst.errors import DiskFull, OutputError, ResourceError, disk_is_full
+from hires_nst.errors import DiskFull, OutputError, ResourceError
 from hires_nst.events import Event, OnEvent
-from hires_nst.image_files import sync_folder
+from hires_nst.files import is_disk_full, sync_folder
 from hires_nst.stopping import Stop
 
 FLUSH_SECONDS = 1.0
@@ -40,7 +40,7 @@ IDLE_SECONDS = 0.2
 class Summary:
     """How a batch ended: the number of jobs in each state, and why it stopped before its end if it did."""
 
-    counts: Mapping[State, int]
+    counts: Mapping[JobState, int]
     painted: int
     seconds: float
     stopped: str | None
@@ -51,7 +51,7 @@ def run_batch(
     jobs: Jobs,
     folder: Path,
     *,
-    orders: Orders,
+    orders: BatchOptions,
     make_executor: MakeExecutor,
     stop: Stop,
     on_event: OnEvent = events.ignore,
@@ -72,7 +72,7 @@ def run_batch(
     """
     _make_folder(folder)
     with Ledger(folder, lease_seconds=orders.batch.lease_seconds) as ledger:
-        run = _Run(jobs, folder, orders, ledger, stop, on_event)
+        run = _BatchRun(jobs, folder, orders, ledger, stop, on_event)
         return run.run(make_executor)
 
 
@@ -94,12 +94,12 @@ class _Pace:
 
 
 @dataclass
-class _Run:
+class _BatchRun:
     """One run of a batch, in this process."""
 
     jobs: Jobs
     folder: Path
-    orders: Orders
+    orders: BatchOptions
     ledger: Ledger
     stop: Stop
     emit: OnEvent
@@ -219,7 +219,7 @@ class _Run:
             config=job.config,
             inputs=job.inputs,
             fingerprint=job.fingerprint,
-            folder=self.folder / BOOKS / "jobs" / job.id,
+            folder=self.folder / STATE_FOLDER / "jobs" / job.id,
             suffix=PurePosixPath(job.output).suffix.lower(),
             attempt=row.attempts,
         )
@@ -234,7 +234,7 @@ class _Run:
         if self.ledger.set_aside(job.id, reason):
             self.emit(JobSkipped(job.id, job.output, reason))
 
-    def hear(self, news: Sequence[News]) -> None:
+    def hear(self, news: Sequence[WorkerMessage]) -> None:
         """Take in what the executor has to say."""
         for item in news:
             if item.job not in self.working:
@@ -258,7 +258,9 @@ class _Run:
     def done(self, job: Job, worker: int, outcome: Outcome) -> None:
         """Publish a picture and enter it."""
         place = self.folder / job.output
-        unpublished = self.folder / BOOKS / "jobs" / job.id / f"picture{PurePosixPath(job.output).suffix.lower()}"
+        unpublished = (
+            self.folder / STATE_FOLDER / "jobs" / job.id / f"picture{PurePosixPath(job.output).suffix.lower()}"
+        )
         if place.exists() and job.id not in self.owned:
             self.skip(job)
             return
@@ -272,7 +274,7 @@ class _Run:
             if not self.ledger.finish(job.id, outcome, publish=publish):
                 return  # it was taken over by another process, which will publish its own
         except OSError as error:
-            if disk_is_full(error):
+            if is_disk_full(error):
                 self.no_room(job, place)
                 return
             self.failed(job, worker, f"{place} cannot be written ({error.strerror or error})")
@@ -357,7 +359,7 @@ def _make_folder(folder: Path) -> None:
         OutputError: that is not possible.
     """
     try:
-        (folder / BOOKS).mkdir(parents=True, exist_ok=True)
+        (folder / STATE_FOLDER).mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise OutputError(f"the folder {folder} cannot be made ({error.strerror}); choose another") from None
     if not os.access(folder, os.W_OK | os.X_OK):

@@ -12,12 +12,13 @@ from pathlib import Path
 from typing import Protocol, TextIO
 
 from hires_nst import events
-from hires_nst.batch.marks import Mark, mark
-from hires_nst.batch.names import BOOKS
+from hires_nst.batch.fingerprints import FileFingerprint, mark
+from hires_nst.batch.names import STATE_FOLDER
 from hires_nst.batch.rows import Outcome
 from hires_nst.config import Config
-from hires_nst.errors import DiskFull, HiresNstError, Interrupted, ResourceError, RunBusy, disk_is_full
+from hires_nst.errors import DiskFull, HiresNstError, Interrupted, ResourceError, RunBusy
 from hires_nst.events import Event, OnEvent
+from hires_nst.files import is_disk_full
 from hires_nst.stopping import Stop
 
 RUN = "run"
@@ -32,7 +33,7 @@ STEPS_APART = 0.2
 
 def log_file(folder: Path, job: str) -> Path | None:
     """The log for people of a job in a batch folder, where it was begun."""
-    file = folder / BOOKS / "jobs" / job / TEXT
+    file = folder / STATE_FOLDER / "jobs" / job / TEXT
     return file if file.is_file() else None
 
 
@@ -127,10 +128,10 @@ class NoRoom:
     place: Path
 
 
-Report = Outcome | Failure | Stopped | Busy | NoRoom
+TaskResult = Outcome | Failure | Stopped | Busy | NoRoom
 
 
-def perform(task: Task, engine: Engine, *, stop: Stop, on_event: OnEvent) -> Report:
+def perform(task: Task, engine: Engine, *, stop: Stop, on_event: OnEvent) -> TaskResult:
     """Do a task, whatever comes of it, with its logs."""
     began = time.time()
     try:
@@ -175,7 +176,7 @@ def perform(task: Task, engine: Engine, *, stop: Stop, on_event: OnEvent) -> Rep
 
 def report_of(error: Exception, folder: Path) -> Failure | NoRoom:
     """What an error makes of an attempt; a full disk is that of `folder` where the error does not say which."""
-    if isinstance(error, OSError) and disk_is_full(error):
+    if isinstance(error, OSError) and is_disk_full(error):
         return NoRoom(Path(error.filename) if isinstance(error.filename, str) else folder)
     link: BaseException | None = error
     while isinstance(link, ResourceError):  # one may add to what another one says
@@ -252,7 +253,7 @@ def _close(file: TextIO) -> None:
         file.close()
 
 
-def _marks(task: Task) -> tuple[Mark, ...]:
+def _marks(task: Task) -> tuple[FileFingerprint, ...]:
     """The marks of the inputs; none when one cannot be read, which the engine will say better."""
     try:
         return tuple(mark(path) for path in task.inputs)

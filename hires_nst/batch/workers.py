@@ -17,7 +17,7 @@ from multiprocessing.connection import Connection
 from multiprocessing.context import SpawnProcess
 from typing import Any
 
-from hires_nst.batch.executor import News
+from hires_nst.batch.executor import WorkerMessage
 from hires_nst.batch.tasks import Engine, Failure, MakeEngine, Stopped, Task, perform, report_of, spaced
 from hires_nst.errors import HiresNstError
 from hires_nst.events import Event
@@ -89,7 +89,7 @@ class _Worker:
         self.process.close()
 
 
-class Pool:
+class WorkerPool:
     """As many worker processes as engines, each started when first needed and again when it died."""
 
     def __init__(self, engines: Sequence[MakeEngine], *, lease_seconds: float, deadline: float | None = None) -> None:
@@ -129,8 +129,8 @@ class Pool:
         worker.send(task)
         return number
 
-    def wait(self, seconds: float) -> Sequence[News]:
-        """News as soon as there are any."""
+    def wait(self, seconds: float) -> Sequence[WorkerMessage]:
+        """WorkerMessage as soon as there are any."""
         alive = [worker for worker in self._workers if worker is not None]
         places = [place for worker in alive for place in (worker.connection, worker.process.sentinel)]
         if not places:
@@ -138,7 +138,7 @@ class Pool:
             return ()
         ready = set(connection.wait(places, min(seconds, self._silence / 4)))
         self._forgive(alive)
-        news: list[News] = []
+        news: list[WorkerMessage] = []
         for worker in alive:
             dead = worker.process.sentinel in ready
             if dead or worker.connection in ready:
@@ -164,14 +164,14 @@ class Pool:
                 worker.end()
                 self._workers[number] = None
 
-    def _take(self, worker: _Worker, messages: Sequence[Any]) -> list[News]:
+    def _take(self, worker: _Worker, messages: Sequence[Any]) -> list[WorkerMessage]:
         """The messages of a worker as news; a beat of its heart is None."""
         news = []
         for message in messages:
             self._stillborn = 0
             if message is None or worker.task is None:
                 continue
-            news.append(News(worker.task.id, worker.number, message))
+            news.append(WorkerMessage(worker.task.id, worker.number, message))
             if not isinstance(message, Event):
                 worker.task = None
         return news
@@ -184,7 +184,7 @@ class Pool:
                 worker.heard = now
         self._looked = now
 
-    def _bury(self, worker: _Worker) -> list[News]:
+    def _bury(self, worker: _Worker) -> list[WorkerMessage]:
         """Make room for another worker, and report what the dead one was at."""
         self._stillborn += not worker.spoke
         reason = worker.why_dead()
@@ -196,7 +196,7 @@ class Pool:
         if worker.task is None:
             return []
         report = Stopped() if self._stopping else Failure(reason, asked=asked)
-        return [News(worker.task.id, worker.number, report)]
+        return [WorkerMessage(worker.task.id, worker.number, report)]
 
 
 def devices(device: str) -> list[str]:

@@ -20,7 +20,7 @@ from hires_nst.stopping import Stop
 if TYPE_CHECKING:
     from hires_nst.batch.executor import Executor
     from hires_nst.batch.jobs import Jobs
-    from hires_nst.batch.orders import Orders
+    from hires_nst.batch.options import BatchOptions
 
 JOBS, RUNNING, CLUSTER = "Jobs", "Running", "Cluster"
 EXECUTORS = ("local", "ray")
@@ -142,7 +142,7 @@ def batch(
 
     The same command goes on where it was interrupted, and does nothing twice; several at once share the work.
     """
-    from hires_nst.batch.orders import Orders
+    from hires_nst.batch.options import BatchOptions
 
     given = {
         "recursive": recursive or None, "include": include, "exclude": exclude, "match": match, "template": template,
@@ -157,7 +157,7 @@ def batch(
         config, jobs = jobs_of(
             contents, styles or (), output, options, {k: v for k, v in given.items() if v is not None}
         )
-        orders = Orders(
+        orders = BatchOptions(
             config.batch, config.runtime.seed, config.runtime.device, executor, address, ship, overwrite, retry_failed,
             fail_fast,
         )  # fmt: skip
@@ -167,7 +167,7 @@ def batch(
 
 
 def carried_out(
-    jobs: "Jobs", output: Path, orders: "Orders", stop: Stop, *, page: bool, quiet: bool, as_json: bool
+    jobs: "Jobs", output: Path, orders: "BatchOptions", stop: Stop, *, page: bool, quiet: bool, as_json: bool
 ) -> int:
     """Run a batch, with its report afterwards if `page` is wanted; the exit code.
 
@@ -175,7 +175,7 @@ def carried_out(
         As `run_batch`; Interrupted: a second signal ended it at once.
     """
     from hires_nst.batch.runner import run_batch
-    from hires_nst.run_folder import resume_command
+    from hires_nst.run.directory import resume_command
 
     make_executor = partial(executor_for, orders, stop)
     with following(output, quiet=quiet, as_json=as_json) as on_event:
@@ -228,7 +228,7 @@ def worker_devices(workers: int | Literal["auto"], device: str) -> list[str]:
     return [found[number % len(found)] for number in range(len(found) if workers == "auto" else workers)]
 
 
-def executor_for(orders: "Orders", stop: Stop) -> "Executor":
+def executor_for(orders: "BatchOptions", stop: Stop) -> "Executor":
     """The executor that the orders name.
 
     Raises:
@@ -239,9 +239,9 @@ def executor_for(orders: "Orders", stop: Stop) -> "Executor":
 
         return RayExecutor(orders.batch, address=orders.address, ship=orders.ship, deadline=stop.deadline)
     from hires_nst.batch.engine import PaintingEngine
-    from hires_nst.batch.workers import Pool, cores
+    from hires_nst.batch.workers import WorkerPool, cores
 
     places = worker_devices(orders.batch.workers, orders.device)
     threads = None if os.environ.get("OMP_NUM_THREADS") else max(1, cores() // len(places))
     engines = [partial(PaintingEngine, device=place, threads=threads) for place in places]
-    return Pool(engines, lease_seconds=orders.batch.lease_seconds, deadline=stop.deadline)
+    return WorkerPool(engines, lease_seconds=orders.batch.lease_seconds, deadline=stop.deadline)

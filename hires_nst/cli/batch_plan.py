@@ -11,10 +11,10 @@ import typer
 
 from hires_nst.cli.batch import jobs_of, worker_devices
 from hires_nst.cli.options import ConfigOptions
-from hires_nst.cli.progress import duration, showing
+from hires_nst.cli.progress import showing
 from hires_nst.config import Batch
 from hires_nst.events import json_line
-from hires_nst.quantities import amount
+from hires_nst.quantities import amount, duration
 
 
 @dataclass(frozen=True)
@@ -72,7 +72,7 @@ def batch_plan(
     Args:
         given: other options of `batch` that were given; those of the configuration's section `batch` count.
     """
-    from hires_nst.batch.room import picture_bytes, run_bytes
+    from hires_nst.batch.disk_space import picture_bytes, run_bytes
 
     beside = Path("painted") if contents is None else contents.with_name(f"{contents.name}-painted")
     place = (output or beside).expanduser().absolute()
@@ -83,9 +83,9 @@ def batch_plan(
     seconds = None
     if measure and largest.work:
         with showing(quiet=quiet, as_json=False) as on_event:
-            from hires_nst import planning
+            from hires_nst.run import plan
 
-            alone = planning.plan(largest.content, config=largest.config, on_event=on_event).seconds
+            alone = plan.plan(largest.content, config=largest.config, on_event=on_event).seconds
         if alone is not None:
             seconds = alone * sum(job.work for job in jobs.jobs) / largest.work / workers
     return BatchPlan(

@@ -25,8 +25,9 @@ from hires_nst.batch.events import (
     JobStarted,
     JobTold,
 )
-from hires_nst.cli.progress import Clock, Tally, duration
+from hires_nst.cli.progress import Clock, Tally
 from hires_nst.events import Event, OnEvent, json_line
+from hires_nst.quantities import duration
 
 
 class BatchTally:

@@ -27,7 +27,7 @@ def init(
         raise OutputError(f"{file} is there already; choose another name, or replace it with --force")
     if not file.parent.is_dir():
         raise OutputError(f"the folder {file.parent} for {file.name} does not exist; make it first or choose another")
-    from hires_nst.image_files import atomic_write
+    from hires_nst.files import atomic_write
 
     def write(target: BinaryIO) -> None:
         target.write(text.encode())

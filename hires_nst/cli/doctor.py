@@ -38,9 +38,9 @@ def doctor() -> None:
     try:
         import torch
 
-        from hires_nst import pipeline
         from hires_nst.backbones import weights
-        from hires_nst.memory import free_memory
+        from hires_nst.run import pipeline
+        from hires_nst.transfer.memory import free_memory
     except Exception as error:  # whatever a broken installation raises
         stops.append(f"the engine cannot be loaded ({type(error).__name__}: {error}); install hires-nst again")
     else:

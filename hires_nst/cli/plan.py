@@ -13,15 +13,15 @@ from rich.table import Table
 from hires_nst.cli.batch import batch
 from hires_nst.cli.batch_plan import is_batch, show_batch_plan
 from hires_nst.cli.options import ConfigOptions, option_name, takes_config_options, takes_options_of
-from hires_nst.cli.progress import duration, showing
+from hires_nst.cli.progress import showing
 from hires_nst.cli.stylize import Json, Styles, check_inputs, physical_size, stylize
 from hires_nst.config import Config
 from hires_nst.errors import ConfigError
 from hires_nst.events import json_line
-from hires_nst.quantities import amount
+from hires_nst.quantities import amount, duration
 
 if TYPE_CHECKING:
-    from hires_nst.planning import Plan
+    from hires_nst.run.plan import Plan
 
 
 @takes_options_of(stylize, batch)
@@ -57,15 +57,15 @@ def plan(
     config = options.effective(styles or ())
     check_inputs(content, config, output)
     if output is not None:
-        from hires_nst.image_files import check_output
+        from hires_nst.imageio.writing import check_output
 
         check_output(output, overwrite=overwrite)
     with showing(quiet=quiet or json, as_json=False) as on_event:
-        from hires_nst import planning
+        from hires_nst.run import plan
 
-        planned = planning.plan(content, config=config, measure=measure, on_event=on_event)
+        planned = plan.plan(content, config=config, measure=measure, on_event=on_event)
     if output is not None:
-        from hires_nst.image_files import check_format
+        from hires_nst.imageio.writing import check_format
 
         check_format(output, planned.width, planned.height, bit_depth=config.output.bit_depth)
     if json:

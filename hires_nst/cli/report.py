@@ -49,7 +49,7 @@ def report_of_batch(folder: Path, stop: Stop, *, quiet: bool, as_json: bool) -> 
     When it is time to stop, it is written at once, with the pictures that are ready.
     """
     from hires_nst.report.render import is_complete
-    from hires_nst.run_folder import command
+    from hires_nst.run.directory import command
 
     try:
         if _is_fresh(folder):

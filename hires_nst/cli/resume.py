@@ -6,10 +6,11 @@ from typing import Annotated
 import typer
 
 from hires_nst.cli.batch import carried_out
-from hires_nst.cli.progress import duration, showing
+from hires_nst.cli.progress import showing
 from hires_nst.cli.signals import MaxHours, Until, ending_at_once, stopping
 from hires_nst.cli.stylize import Json
 from hires_nst.errors import ConfigError
+from hires_nst.quantities import duration
 from hires_nst.stopping import Stop
 
 
@@ -48,7 +49,7 @@ def resume(
 def resume_run(folder: Path, stop: Stop, *, overwrite: bool, quiet: bool, as_json: bool) -> None:
     """Go on with a run."""
     with ending_at_once(folder, stop), showing(quiet=quiet, as_json=as_json) as on_event:
-        from hires_nst import pipeline
+        from hires_nst.run import pipeline
 
         result = pipeline.resume(folder, overwrite=overwrite, stop=stop, on_event=on_event)
     if not quiet and not as_json:
@@ -59,7 +60,7 @@ def resume_batch(folder: Path, stop: Stop, *, retry_failed: bool, overwrite: boo
     """Go on with a batch; the exit code."""
     from dataclasses import replace
 
-    from hires_nst.batch.orders import stored
+    from hires_nst.batch.options import stored
     from hires_nst.batch.rows import reading
 
     with reading(folder) as database:

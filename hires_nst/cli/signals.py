@@ -61,7 +61,7 @@ def ending_at_once(run_dir: Path, stop: Stop) -> Iterator[None]:
     Raises:
         Interrupted: it came.
     """
-    from hires_nst.run_folder import RECORD, resume_command
+    from hires_nst.run.directory import RECORD, resume_command
 
     try:
         yield

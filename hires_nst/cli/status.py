@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from hires_nst import events
-from hires_nst.cli.progress import Tally, duration
+from hires_nst.cli.progress import Tally
 from hires_nst.cli.stylize import Json
 from hires_nst.events import json_line
-from hires_nst.quantities import amount
+from hires_nst.quantities import amount, duration
 
 if TYPE_CHECKING:
     from hires_nst.batch.rows import Row
@@ -23,7 +23,7 @@ class RunStatus:
 
     Attributes:
         state: `running`, `stopped` (orderly), `interrupted` (killed), or `finished` (a run directory that was kept).
-        holder: the process that works on it, if one does.
+        lock_owner: the process that works on it, if one does.
         reason: why it was stopped, if it was; or what became of a finished picture, if anything.
         level, round, tile: the ones under way, from 1; None before there is one.
         levels, rounds, tiles: how many there are; `tiles_done` of this round.
@@ -39,7 +39,7 @@ class RunStatus:
     width: int
     height: int
     state: str
-    holder: str | None
+    lock_owner: str | None
     reason: str | None
     level: int | None
     levels: int
@@ -81,13 +81,14 @@ def run_status(run_dir: Path) -> RunStatus:
     Raises:
         OutputError, DamagedFile, ConfigError: it is no run directory, or none of this program.
     """
-    from hires_nst import run_folder, run_record
+    from hires_nst.run import directory
+    from hires_nst.run.record import read_record
 
-    record = run_record.read_record(run_dir)
+    record = read_record(run_dir)
     now = [0.0]
     tally = Tally(clock=lambda: now[0])
     tiles, reason, over = set[int](), None, False
-    for data in run_folder.read_log(run_dir):
+    for data in directory.read_log(run_dir):
         event = events.from_dict(data)
         if event is None:
             continue
@@ -104,20 +105,20 @@ def run_status(run_dir: Path) -> RunStatus:
                 tiles.clear()
             case events.TileFinished() | events.TileRestored():
                 tiles.add(event.tile)
-    holder = run_folder.holder(run_dir)
+    lock_owner = directory.lock_owner(run_dir)
     written = record.is_written(run_dir)
     finished = written or over
-    if finished and not holder:
+    if finished and not lock_owner:
         there = record.output_at(run_dir).is_file()
         reason = None if written else "the picture was changed since" if there else "the picture is not there any more"
-    state = "running" if holder else "finished" if finished else "stopped" if reason else "interrupted"
+    state = "running" if lock_owner else "finished" if finished else "stopped" if reason else "interrupted"
     return RunStatus(
         run_dir=str(run_dir),
         output=str(record.output_at(run_dir)),
         width=record.width,
         height=record.height,
         state=state,
-        holder=holder,
+        lock_owner=lock_owner,
         reason=reason,
         level=None if tally.level is None else tally.level.index + 1,
         levels=len(record.levels),
@@ -130,17 +131,17 @@ def run_status(run_dir: Path) -> RunStatus:
         done=1.0 if finished else tally.done / tally.total if tally.total else 0.0,
         pixels_per_second=tally.rate,
         seconds_left=0.0 if finished else tally.left,
-        bytes=run_folder.size(run_dir),
+        bytes=directory.size(run_dir),
     )
 
 
 def status_lines(found: RunStatus) -> list[str]:
     """The status for people."""
-    from hires_nst.run_folder import resume_command
+    from hires_nst.run.directory import resume_command
 
     how = found.state
-    if found.holder:
-        how = f"running ({found.holder})"
+    if found.lock_owner:
+        how = f"running ({found.lock_owner})"
     elif found.reason and found.state == "stopped":
         how = f"stopped by {found.reason}"
     elif found.reason and found.state == "finished":
@@ -171,12 +172,12 @@ def batch_status(folder: Path, *, as_json: bool) -> None:
     Raises:
         InputError: it is no batch's. ConfigError: its ledger is of another version.
     """
-    from hires_nst.batch.rows import read_standing, reading
+    from hires_nst.batch.rows import read_progress, reading
 
     now = time.time()
     with reading(folder) as database:
-        rows, others = read_standing(database, folder, now=now)
-    data = {**batch_standing(rows, now, folder), "not_asked_for": others}
+        rows, others = read_progress(database, folder, now=now)
+    data = {**batch_progress(rows, now, folder), "not_asked_for": others}
     if as_json:
         typer.echo(json_line(data))
         return
@@ -197,7 +198,7 @@ def batch_status(folder: Path, *, as_json: bool) -> None:
         typer.echo(f"besides   {others} {which} not asked for any more")
 
 
-def batch_standing(rows: "list[Row]", now: float, folder: Path) -> dict[str, Any]:
+def batch_progress(rows: "list[Row]", now: float, folder: Path) -> dict[str, Any]:
     """Where the batch in a folder stands, as JSON-ready data; `now` in seconds since the epoch."""
     from hires_nst.batch.rows import STATES
     from hires_nst.batch.tasks import log_file

@@ -7,10 +7,11 @@ from typing import Annotated
 import typer
 
 from hires_nst.cli.options import ConfigOptions, takes_config_options
-from hires_nst.cli.progress import duration, showing
+from hires_nst.cli.progress import showing
 from hires_nst.cli.signals import MaxHours, Until, ending_at_once, stopping
 from hires_nst.config import Config
 from hires_nst.errors import ConfigError, InputError
+from hires_nst.quantities import duration
 
 MM_PER_INCH = 25.4
 
@@ -65,8 +66,8 @@ def stylize(
     folder = run_dir or config.checkpoint.directory or output.with_name(f"{output.name}.run")
     check_inputs(content, config, output)
 
-    from hires_nst.image_files import check_output
-    from hires_nst.run_folder import is_run
+    from hires_nst.imageio.writing import check_output
+    from hires_nst.run.directory import is_run
 
     check_output(output, overwrite=overwrite or is_run(folder))  # which it may be that made it
     with (
@@ -74,7 +75,7 @@ def stylize(
         ending_at_once(folder, stop),
         showing(quiet=quiet, as_json=json) as on_event,
     ):
-        from hires_nst import pipeline
+        from hires_nst.run import pipeline
 
         result = pipeline.stylize(
             content, output, config=config, overwrite=overwrite, run_dir=run_dir, resume=resume.value, stop=stop,
@@ -102,7 +103,7 @@ def check_inputs(content: Path, config: Config, output: Path | None) -> None:
         if path.is_dir():
             raise InputError(f"{path} is a folder; give the picture file itself")
     if output is not None:
-        from hires_nst.image_files import check_apart
+        from hires_nst.imageio.writing import check_apart
 
         check_apart(output, (content, *config.pictures))
 

@@ -10,13 +10,13 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
-from hires_nst import __version__
-from hires_nst.batch.names import BOOKS
-from hires_nst.batch.rows import Row, read_changes, read_settings, read_standing, reading
+from hires_nst.batch.names import STATE_FOLDER
+from hires_nst.batch.rows import Row, read_changes, read_progress, read_settings, reading
 from hires_nst.batch.tasks import RUN, log_file
 from hires_nst.report.log import RunLog, last_moment, read_log
-from hires_nst.report.model import Report, ReportedJob, State, style_paths
-from hires_nst.run_folder import LOG, RECORD, resume_command
+from hires_nst.report.model import Report, ReportedJob, ReportedState, style_paths
+from hires_nst.run.directory import LOG, RECORD, resume_command
+from hires_nst.version import VERSION
 
 Change = tuple[float, str]
 """When a job came into which state."""
@@ -30,13 +30,13 @@ def of_batch(folder: Path) -> Report:
     """
     folder = folder.absolute()
     with reading(folder) as database:
-        rows, others = read_standing(database, folder, now=time.time())
+        rows, others = read_progress(database, folder, now=time.time())
         settings = read_settings(database)
         changes: dict[str, list[Change]] = defaultdict(list)
         for job, moment, state, _ in read_changes(database):
             changes[job].append((moment, state))
     logs = {row.id: _log(folder, row) for row in rows}
-    all_work = {row.id: attempts(changes[row.id], folder / BOOKS / "jobs" / row.id / LOG) for row in rows}
+    all_work = {row.id: attempts(changes[row.id], folder / STATE_FOLDER / "jobs" / row.id / LOG) for row in rows}
     work = {row.id: all_work[row.id][paintings_before(changes[row.id]) :] for row in rows}
     spans = [span for found in all_work.values() for span in found]
     last_spans = [span for found in work.values() for span in found]
@@ -44,7 +44,7 @@ def of_batch(folder: Path) -> Report:
     return Report(
         title=folder.name,
         jobs=tuple(_job(folder, row, settings[row.config], logs[row.id], work[row.id]) for row in rows),
-        version=__version__,
+        version=VERSION,
         started=_moment(min((begin for begin, _ in spans), default=None)),
         finished=_moment(max((end for _, end in spans), default=None)),
         working_seconds=together(last_spans) if last_spans else None,
@@ -114,17 +114,17 @@ def _job(
     )
 
 
-def _state(folder: Path, row: Row) -> State:
+def _state(folder: Path, row: Row) -> ReportedState:
     if row.state == "running" and (row.lease is None or row.lease < time.time()):
         return "interrupted"
-    if row.state == "waiting" and (folder / BOOKS / "jobs" / row.id / RUN / RECORD).exists():
+    if row.state == "waiting" and (folder / STATE_FOLDER / "jobs" / row.id / RUN / RECORD).exists():
         return "interrupted"
     return row.state
 
 
 def _log(folder: Path, row: Row) -> RunLog:
     try:
-        return read_log(folder / BOOKS / "jobs" / row.id / LOG)
+        return read_log(folder / STATE_FOLDER / "jobs" / row.id / LOG)
     except OSError:  # it was never begun
         return RunLog()
 

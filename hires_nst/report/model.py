@@ -11,7 +11,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any, Literal
 
-State = Literal["done", "failed", "skipped", "waiting", "running", "interrupted"]
+ReportedState = Literal["done", "failed", "skipped", "waiting", "running", "interrupted"]
 Points = tuple[tuple[float, float], ...]
 """(evaluations of each pixel so far, value) in ascending order of the first."""
 
@@ -70,7 +70,7 @@ class ReportedJob:
     """
 
     name: str
-    state: State
+    state: ReportedState
     content: Path
     styles: tuple[Path, ...]
     output: Path
@@ -137,7 +137,7 @@ class Report:
     machine: str = ""
     not_asked_for: int = 0
 
-    def in_state(self, *states: State) -> tuple[ReportedJob, ...]:
+    def in_state(self, *states: ReportedState) -> tuple[ReportedJob, ...]:
         """The jobs in any of these states."""
         return tuple(job for job in self.jobs if job.state in states)
 

@@ -25,14 +25,17 @@ import tifffile
 from numpy.typing import NDArray
 from PIL import Image
 
-from hires_nst import __version__, metrics
 from hires_nst.batch.names import REPORT_FILES
 from hires_nst.errors import HiresNstError
-from hires_nst.image_files import atomic_write
-from hires_nst.images import Floats, read_picture, resize_pixels
-from hires_nst.metrics import Score
-from hires_nst.prints import central_crop
+from hires_nst.evaluation import metrics
+from hires_nst.evaluation.metrics import Score
+from hires_nst.files import atomic_write
+from hires_nst.imageio.paper import central_crop
+from hires_nst.imageio.pixels import Floats
+from hires_nst.imageio.reading import read_picture
+from hires_nst.imageio.resize import resize_pixels
 from hires_nst.report.model import ReportedJob
+from hires_nst.version import VERSION
 
 FOLDER = REPORT_FILES
 PREVIEW_EDGE = 1000
@@ -91,7 +94,7 @@ def make_pictures(job: ReportedJob, folder: Path, *, make: bool = True) -> JobPi
     key = _digest(job.output.resolve())
     notes = files / f"{key}.json"
     sources = [path for path in (job.output, job.content, *job.styles) if path.is_file()]
-    inputs = _digest(__version__, sources, job.crop, job.borders)
+    inputs = _digest(VERSION, sources, job.crop, job.borders)
     made = _made(notes, inputs, files) if _is_fresh(notes, sources) else None
     if made is None and not make:
         return JobPictures(pending=True)

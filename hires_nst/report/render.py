@@ -18,12 +18,12 @@ from typing import Any
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from hires_nst.errors import OutputError
-from hires_nst.image_files import atomic_write
+from hires_nst.files import atomic_write
 from hires_nst.quantities import duration, number
 from hires_nst.report.charts import Chart, chart
 from hires_nst.report.model import Report, ReportedJob
 from hires_nst.report.pictures import FOLDER, JobPictures, address, make_pictures
-from hires_nst.run_folder import command
+from hires_nst.run.directory import command
 
 PAGE = "report.html"
 MARK = b'<meta name="generator" content="hires-nst '

@@ -6,15 +6,16 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from hires_nst import __version__, run_folder
 from hires_nst.batch.rows import ledger_file
 from hires_nst.config import read_yaml
 from hires_nst.errors import HiresNstError, InputError
 from hires_nst.report.batches import of_batch
 from hires_nst.report.log import RunLog, read_log
-from hires_nst.report.model import Report, ReportedJob, State, style_paths
-from hires_nst.run_folder import CONFIG, LOG
-from hires_nst.run_record import read_record
+from hires_nst.report.model import Report, ReportedJob, ReportedState, style_paths
+from hires_nst.run import directory
+from hires_nst.run.directory import CONFIG, LOG
+from hires_nst.run.record import read_record
+from hires_nst.version import VERSION
 
 
 def gather(folder: Path) -> Report:
@@ -68,7 +69,7 @@ def of_run(folder: Path) -> Report:
     return Report(
         title=job.name,
         jobs=(job,),
-        version=__version__,
+        version=VERSION,
         started=log.started,
         finished=log.finished,
         working_seconds=log.seconds,
@@ -76,9 +77,9 @@ def of_run(folder: Path) -> Report:
     )
 
 
-def _state(folder: Path, log: RunLog) -> tuple[State, tuple[str, ...]]:
+def _state(folder: Path, log: RunLog) -> tuple[ReportedState, tuple[str, ...]]:
     """What became of the run, and what to note about that: by its lock, its record and its log."""
-    if run_folder.holder(folder) is not None:
+    if directory.lock_owner(folder) is not None:
         return "running", ()
     with suppress(HiresNstError):
         record = read_record(folder)

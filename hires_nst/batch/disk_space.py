@@ -1,0 +1,57 @@
+"""Whether the disk has room for a batch."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Sequence
+from pathlib import Path, PurePosixPath
+
+from hires_nst.batch.jobs import Job
+from hires_nst.batch.names import STATE_FOLDER
+from hires_nst.batch.tasks import RUN
+from hires_nst.errors import ResourceError
+from hires_nst.quantities import amount
+from hires_nst.run.directory import size
+from hires_nst.run.disk_space import expected_run_bytes
+
+
+def check_room(jobs: Sequence[Job], folder: Path, *, workers: int) -> None:
+    """Raise ResourceError unless the disk has room for all these pictures, and for what is kept while they are painted.
+
+    Each worker has one run directory at a time, and one picture that is not published yet.
+    """
+    need = needed(jobs, folder, workers=workers)
+    free = shutil.disk_usage(folder).free
+    if need > free:
+        raise ResourceError(
+            f"the pictures and what is kept while they are painted need up to {amount(need)}, and {folder} has "
+            f"{amount(free)} free; free some, choose another folder or smaller pictures, or keep less with "
+            "--set checkpoint.every=level"
+        )
+
+
+def needed(jobs: Sequence[Job], folder: Path, *, workers: int) -> int:
+    """The most bytes that the pictures take, and the run directories of the largest ones in work at once.
+
+    What is in the run directories of interrupted jobs is there already.
+    """
+    growth = (max(0, run_bytes(job) - size(folder / STATE_FOLDER / "jobs" / job.id / RUN)) for job in jobs)
+    return sum(map(picture_bytes, jobs)) + sum(sorted(growth)[-workers:])
+
+
+def picture_bytes(job: Job) -> int:
+    """The most that a picture takes on the disk; 0 where its size is not known.
+
+    PNG and TIFF are counted uncompressed with transparency, a JPEG as three bytes for a pixel: they are smaller.
+    """
+    if PurePosixPath(job.output).suffix.lower() in (".jpg", ".jpeg"):
+        return job.pixels * 3
+    return job.pixels * 4 * job.config.output.bit_depth // 8
+
+
+def run_bytes(job: Job) -> int:
+    """The most that a job's run directory takes on the disk; 0 where the picture's size is not known."""
+    if job.size is None:
+        return 0
+    kind = "cpu" if job.config.runtime.device == "cpu" else "cuda"
+    return expected_run_bytes(job.config, *job.size, kind=kind)

@@ -1,0 +1,626 @@
+"""The configuration: its schema, YAML in and out, overrides, presets.
+
+Every default of the program stands here and nowhere else. An unknown key is an error that names the nearest known one.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+import re
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, ValidationInfo, field_validator, model_validator
+
+from hires_nst.backbones.registry import BACKBONES
+from hires_nst.config.messages import sentence
+from hires_nst.errors import ConfigError, InputError, nearest
+from hires_nst.imageio.paper import parse_paper
+
+StyleLossName = Literal["mean-covariance", "gram"]
+Coupling = Literal["balanced", "independent", "exact"]
+OptimizerName = Literal["lbfgs", "adam"]
+PixelVariables = Literal["plain", "laplacian"]
+InitKind = Literal["content", "style", "noise", "uniform", "file"]
+Weight = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+
+PRESETS = ("default", "draft", "print", "gatys")
+SIZES = ("long_edge", "megapixels", "scale", "print")
+LAYERS = ("style_layers", "content_layers")
+
+
+class Section(BaseModel):
+    """A part of the configuration: frozen, typed, no unknown keys."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, validate_default=True)
+
+    @field_validator("*", mode="before")
+    @classmethod
+    def _no_truth_for_a_number(cls, value: Any, info: ValidationInfo) -> Any:
+        """To Python `true` is 1, and in YAML so many words are true that it rather is a mistake."""
+        name = str(info.field_name)
+        values = value.values() if name in LAYERS and isinstance(value, Mapping) else (value,)
+        truths = [item for item in values if isinstance(item, bool)]
+        if truths and cls.model_fields[name].annotation is not bool:
+            raise ValueError(f"{str(truths[0]).lower()} (or yes, no, on, off) is no value for it")
+        return value
+
+
+class StyleImage(Section):
+    """A painting."""
+
+    image: Path = Field(description="the painting's file")
+    weight: Positive = Field(1.0, description="its share, when there are several")
+    scale: Positive = Field(
+        1.0, description="its long edge relative to the output's; smaller means finer strokes (never enlarged)"
+    )
+
+
+class Print(Section):
+    """A physical size."""
+
+    paper: str = Field("A3", description="A0 to A6, letter, legal, tabloid, or a size such as 60x40cm or 24x36in")
+    dpi: Annotated[float, Field(ge=10, le=4800)] = Field(300, description="pixels per inch")
+    fit: Literal["cover", "contain"] = Field(
+        "cover", description="cover crops the photograph to the paper, contain does not"
+    )
+    bleed_mm: Annotated[float, Field(ge=0, le=100)] = Field(0.0, description="added on each side, to be cut off")
+
+    @field_validator("paper")
+    @classmethod
+    def _known_paper(cls, value: str) -> str:
+        try:
+            parse_paper(value)
+        except ConfigError as error:
+            raise ValueError(str(error)) from None
+        return value
+
+
+class Output(Section):
+    """The result's size and file. At most one of the sizes; without any, the photograph's own."""
+
+    long_edge: Annotated[int, Field(ge=1, le=500_000)] | None = Field(None, description="pixels of the longer side")
+    megapixels: Annotated[float, Field(gt=0, le=250_000)] | None = Field(None, description="millions of pixels")
+    scale: Annotated[float, Field(gt=0, le=1000)] | None = Field(None, description="relative to the photograph")
+    print: Print | None = Field(None, description="a physical size")
+    bit_depth: Literal[8, 16] = Field(8, description="bits per channel; 16 for PNG and TIFF")
+    quality: Annotated[int, Field(ge=1, le=100)] = Field(95, description="of a JPEG")
+    compression: Literal["deflate", "lzw", "none"] = Field("deflate", description="deflate, lzw or none, of a TIFF")
+    dpi: Annotated[float, Field(ge=1, le=100_000)] | None = Field(
+        None, description="written into the file; a print's own dpi when not given"
+    )
+
+    @model_validator(mode="after")
+    def _one_size(self) -> Output:
+        given = [key for key in SIZES if getattr(self, key) is not None]
+        if len(given) > 1:
+            raise ValueError(f"{' and '.join(given)} each set the size: give one of them")
+        return self
+
+
+class Model(Section):
+    """The network."""
+
+    name: str = Field("vgg19-slim", description="one of `hires-nst models list`")
+    pooling: Literal["auto", "max", "average", "l2"] = Field(
+        "auto", description="auto (what it was trained with), max, average or l2, rescaled by 1, 2.0 and 0.78"
+    )
+    padding: Literal["replicate", "zeros", "reflect"] = Field(
+        "replicate", description="replicate, zeros or reflect, at the image's edge"
+    )
+    weights: Path | None = Field(None, description="a weight file instead of the network's own")
+
+    @field_validator("name")
+    @classmethod
+    def _known_name(cls, value: str) -> str:
+        if value not in BACKBONES:
+            raise ValueError(f"there is no network {value!r}{nearest(value, BACKBONES)}")
+        return value
+
+
+class Loss(Section):
+    """What is minimised: style_weight * sum of style losses + content_weight * sum of content losses + tv_weight * TV.
+
+    Every layer's loss is divided by its target's own squared norm, so that one set of weights serves every network.
+    """
+
+    style: StyleLossName = Field("mean-covariance", description="mean-covariance, or the papers' gram")
+    style_layers: dict[str, Weight] = Field(
+        default={"conv1_1": 1.0, "conv2_1": 1.0, "conv3_1": 1.0, "conv4_1": 1.0, "conv5_1": 1.0},
+        description="layer: weight",
+    )
+    content_layers: dict[str, Weight] = Field(default={"conv4_2": 1.0}, description="layer: weight")
+    style_weight: Weight = Field(1.0, description="of the painting")
+    content_weight: Weight = Field(0.2, description="of the photograph; 0.1 to 0.3 keeps the buildings")
+    tv_weight: Weight = Field(0.0, description="of the total variation: smooths")
+
+    @property
+    def active_style_layers(self) -> dict[str, float]:
+        """The style layers that count."""
+        return {name: weight for name, weight in self.style_layers.items() if weight * self.style_weight > 0}
+
+    @property
+    def active_content_layers(self) -> dict[str, float]:
+        """The content layers that count."""
+        return {name: weight for name, weight in self.content_layers.items() if weight * self.content_weight > 0}
+
+
+class Init(Section):
+    """The image that the coarsest level starts from."""
+
+    kind: InitKind = Field("content", description="content, style, noise (Gaussian), uniform (noise), or file")
+    noise: Annotated[float, Field(ge=0, le=1)] = Field(
+        0.0, description="share of Gaussian noise mixed into a start from content, style or file"
+    )
+    file: Path | None = Field(None, description="the image of kind: file")
+
+    @model_validator(mode="after")
+    def _file_given(self) -> Init:
+        if (self.kind == "file") != (self.file is not None):
+            raise ValueError("kind: file and file: PATH belong together")
+        return self
+
+
+class LevelOverride(Section):
+    """Another number of rounds or steps for one level."""
+
+    level: Annotated[int, Field(ge=0)] = Field(description="0 is the coarsest")
+    rounds: Annotated[int, Field(ge=0, le=1000)] | None = Field(None, description="the level's own when not given")
+    steps: Annotated[int, Field(ge=1, le=100_000)] | None = Field(None, description="the level's own when not given")
+
+
+class Levels(Section):
+    """Coarse to fine."""
+
+    min_size: Annotated[int, Field(ge=16, le=100_000)] = Field(
+        256, description="pixels of the coarsest level's short side (at least; below twice this)"
+    )
+    factor: Annotated[float, Field(gt=1, le=8)] = Field(2.0, description="from one level to the next")
+    coarse_steps: Annotated[int, Field(ge=1, le=100_000)] = Field(200, description="evaluations of the coarsest level")
+    rounds: Annotated[int, Field(ge=1, le=1000)] = Field(
+        16, description="of the second level; many short rounds couple the tiles best"
+    )
+    steps: Annotated[int, Field(ge=1, le=10_000)] = Field(2, description="evaluations a round")
+    decay: Annotated[float, Field(gt=0, le=1)] = Field(
+        0.75, description="factor on the rounds from one level to the next"
+    )
+    detail: Annotated[float, Field(ge=0, le=1)] = Field(
+        0.0, description="share of the photograph's own fine detail that is added when a level is enlarged"
+    )
+    overrides: tuple[LevelOverride, ...] = Field((), description="other rounds or steps for single levels")
+
+
+class Tiles(Section):
+    """How a level is cut."""
+
+    size: Literal["auto"] | Annotated[int, Field(ge=16, le=100_000)] = Field(
+        "auto", description="pixels of a tile's side without overlap; auto from the free memory"
+    )
+    overlap: Literal["auto"] | Annotated[int, Field(ge=0, le=4096)] = Field(
+        "auto", description="pixels that a tile's window reaches beyond it on each side"
+    )
+    coupling: Coupling = Field("balanced", description="balanced, independent (for comparison) or exact (reference)")
+    shift: bool = Field(True, description="move the grid by half a tile on every other round")
+
+
+class Optimizer(Section):
+    """How a tile is optimised."""
+
+    name: OptimizerName = Field("lbfgs", description="lbfgs or adam")
+    history: Annotated[int, Field(ge=1, le=200)] = Field(20, description="pairs that L-BFGS keeps")
+    learning_rate: Positive | None = Field(None, description="1.0 for lbfgs and 0.02 for adam when not given")
+    pixels: PixelVariables = Field(
+        "plain", description="plain, or laplacian: lbfgs on a pyramid, for less noise in small pictures"
+    )
+
+    @property
+    def rate(self) -> float:
+        """The learning rate in force."""
+        return self.learning_rate or {"lbfgs": 1.0, "adam": 0.02}[self.name]
+
+
+class Runtime(Section):
+    """Where and how it runs."""
+
+    device: str = Field("auto", description="auto, cpu, cuda, cuda:1, ...")
+    precision: Literal["auto", "float32", "bfloat16"] = Field(
+        "auto", description="float32 or bfloat16; auto is float32 on the CPU and bfloat16 on CUDA"
+    )
+    memory_fraction: Annotated[float, Field(gt=0, le=1)] = Field(0.8, description="share of the free memory to use")
+    canvas: Literal["auto", "memory", "disk"] = Field(
+        "auto", description="memory or disk: where the image being painted is kept"
+    )
+    seed: Annotated[int, Field(ge=0, lt=2**63)] = Field(0, description="of the noise")
+
+    @field_validator("device")
+    @classmethod
+    def _device(cls, value: str) -> str:
+        if not re.fullmatch("auto|cpu|cuda(:[0-9]{1,3})?", value):
+            raise ValueError(f"there is no device {value!r}; write auto, cpu, cuda or cuda:N")
+        return value
+
+
+class Checkpoint(Section):
+    """What is kept on the disk during a run, so that it can go on after an interruption."""
+
+    every: Literal["tile", "round", "level"] = Field(
+        "tile", description="tile, round or level: what is kept when it is finished"
+    )
+    every_seconds: Positive = Field(
+        60.0, description="with every: tile, the most that is lost inside a tile of many steps"
+    )
+    keep: Annotated[int, Field(ge=1, le=1000)] = Field(
+        1, description="finished rounds that stay; more of them are more to fall back on if a file is damaged"
+    )
+    directory: Path | None = Field(None, description="the run directory; beside the result when not given")
+    keep_run: bool = Field(False, description="leave the run directory when the result is written")
+
+
+class Images(Section):
+    """Limits on input images."""
+
+    max_megapixels: Positive = Field(500.0, description="an input larger than this is taken for a mistake")
+
+
+class BatchJob(Section):
+    """A job of a batch, with settings of its own."""
+
+    content: Path = Field(description="the photograph's file")
+    style: Path | None = Field(None, description="the painting's file; those of the configuration when not given")
+    output: str | None = Field(None, description="a template of its own for the picture's name")
+    set: dict[str, Any] = Field(default={}, description="settings of its own, such as {output: {long_edge: 3000}}")
+
+    @model_validator(mode="after")
+    def _one_style(self) -> BatchJob:
+        if self.style is not None and "styles" in self.set:
+            raise ValueError("style and set.styles both name the painting: give one of them")
+        if inside := self.set.keys() & {"batch", "jobs"}:
+            raise ValueError(f"set cannot have {', '.join(sorted(inside))}, which are of the whole batch")
+        return self
+
+
+class Batch(Section):
+    """Many pictures at once, with `hires-nst batch`."""
+
+    recursive: bool = Field(False, description="the folders inside the folder, too")
+    include: tuple[str, ...] = Field((), description="only names such as IMG_*.jpg")
+    exclude: tuple[str, ...] = Field((), description="no names such as *_small.jpg")
+    match: Literal["product", "zip", "stem"] = Field(
+        "product", description="product (each photograph with each painting), zip (in order) or stem (by name)"
+    )
+    order: Literal["name", "size", "shuffle", "shortest"] = Field(
+        "name", description="name, size (the most pixels first), shuffle, or shortest (the least work first)"
+    )
+    template: str = Field(
+        "{content}-{style}.png",
+        description="names of the pictures, from content, style, index, parent, width, height and preset",
+    )
+    retries: Annotated[int, Field(ge=0, le=1000)] = Field(1, description="how often a failed job is tried again")
+    retry_wait: Annotated[float, Field(ge=0, le=86_400)] = Field(10.0, description="seconds before it is")
+    changed: Literal["redo", "skip", "fail"] = Field(
+        "skip", description="redo, skip or fail: what becomes of a picture whose settings, input or file changed"
+    )
+    workers: Literal["auto"] | Annotated[int, Field(ge=1, le=256)] = Field(
+        "auto", description="processes that paint; auto is one for each CUDA device, or one"
+    )
+    lease_seconds: Annotated[float, Field(ge=0.1, le=3600)] = Field(
+        60.0, description="after this long without a sign of life, another process may take a job over"
+    )
+    cluster_cpus: Annotated[float, Field(gt=0, le=1024)] = Field(
+        1.0, description="processor cores that a job takes in a Ray cluster"
+    )
+    cluster_gpus: Annotated[float, Field(ge=0, le=64)] | None = Field(
+        None, description="GPUs that it takes; 1 where the cluster has any when not given"
+    )
+
+
+class Config(Section):
+    """The whole configuration of a run; see `hires-nst config init` for a commented file."""
+
+    version: Literal[1] = 1
+    styles: tuple[StyleImage, ...] = ()
+    output: Output = Output()
+    model: Model = Model()
+    loss: Loss = Loss()
+    init: Init = Init()
+    levels: Levels = Levels()
+    tiles: Tiles = Tiles()
+    optimizer: Optimizer = Optimizer()
+    runtime: Runtime = Runtime()
+    checkpoint: Checkpoint = Checkpoint()
+    images: Images = Images()
+    batch: Batch = Batch()
+    jobs: tuple[BatchJob, ...] = ()
+
+    @model_validator(mode="after")
+    def _layers_exist(self) -> Config:
+        backbone = BACKBONES[self.model.name]
+        for section in ("style_layers", "content_layers"):
+            for layer in getattr(self.loss, section):
+                if layer not in backbone.layer_names:
+                    hint = nearest(layer, backbone.layer_names)
+                    raise ValueError(f"loss.{section}: {backbone.name} has no layer {layer!r}{hint}")
+        if not (self.loss.active_style_layers or self.loss.active_content_layers or self.loss.tv_weight):
+            raise ValueError("loss: every weight is 0, so there is nothing to optimise")
+        return self
+
+    @property
+    def layers(self) -> tuple[str, ...]:
+        """Every layer that the loss needs, shallow to deep."""
+        used = self.loss.active_style_layers.keys() | self.loss.active_content_layers.keys()
+        return tuple(name for name in BACKBONES[self.model.name].layer_names if name in used)
+
+    @property
+    def stride(self) -> int:
+        """Pixels between neighbouring positions of the deepest layer in use."""
+        return BACKBONES[self.model.name].stride_of(self.layers)
+
+    @property
+    def minimum_side(self) -> int:
+        """Pixels that an image must have on each side for the layers in use: one position of the deepest."""
+        return self.stride
+
+    @property
+    def pictures(self) -> tuple[Path, ...]:
+        """The pictures that are named here: the paintings, and the start if that is a file."""
+        start = () if self.init.file is None else (self.init.file,)
+        return *(style.image for style in self.styles), *start
+
+    def fingerprint(self) -> str:
+        """A digest that changes when any setting changes."""
+        return hashlib.sha256(json.dumps(self.model_dump(mode="json"), sort_keys=True).encode()).hexdigest()
+
+
+def load_config(
+    file: Path | str | None = None,
+    *,
+    preset: str | None = None,
+    overrides: Sequence[Mapping[str, Any]] = (),
+) -> Config:
+    """Build the effective configuration: the schema's defaults, then the preset, then the file, then the overrides.
+
+    Args:
+        file: a YAML file with any part of the schema; its relative image paths are taken from the file's folder.
+        preset: one of `PRESETS`.
+        overrides: nested mappings, the later ones win (`{"output": {"long_edge": 2000}}`).
+
+    Raises:
+        ConfigError: an unknown preset or key, a value out of range, or a file that is no YAML mapping.
+        InputError: the file cannot be read.
+    """
+    data = gather(file, preset=preset)
+    for override in overrides:
+        data = merge(data, override)
+    return parse_config(data)
+
+
+def gather(
+    file: Path | str | None = None, *, preset: str | None = None, assignments: Sequence[str] = ()
+) -> dict[str, Any]:
+    """What the preset, then the file, then `KEY=VALUE` assignments say, as one mapping that is not checked yet.
+
+    Raises:
+        ConfigError: an unknown preset, a file that is no YAML mapping, an assignment without `=`.
+        InputError: the file cannot be read.
+    """
+    data: dict[str, Any] = {}
+    if preset is not None:
+        data = merge(data, read_yaml(preset_file(preset)))
+    if file is not None:
+        data = merge(data, absolute_paths(read_yaml(Path(file)), Path(file).resolve().parent))
+    for assignment in assignments:
+        data = assign(data, assignment)
+    return data
+
+
+def parse_config(data: Mapping[str, Any]) -> Config:
+    """Check a nested mapping against the schema.
+
+    Raises:
+        ConfigError: one sentence that names the key, what is wrong with it, and the nearest known key.
+    """
+    try:
+        return Config.model_validate(data)
+    except ValidationError as error:
+        raise ConfigError(sentence(error, Config)) from None
+
+
+class _Loader(yaml.SafeLoader):
+    """Refuses a mapping with the same key twice, of which PyYAML would take the last."""
+
+    def compose_mapping_node(self, anchor: Any) -> yaml.MappingNode:
+        node: yaml.MappingNode = super().compose_mapping_node(anchor)
+        seen = set[str]()
+        for key, _ in node.value:
+            if isinstance(key, yaml.ScalarNode):
+                if key.value in seen:
+                    problem = f"the key {key.value!r} is there twice"
+                    raise yaml.composer.ComposerError(None, None, problem, key.start_mark)
+                seen.add(key.value)
+        return node
+
+
+def read_yaml(path: Path) -> dict[str, Any]:
+    """A YAML file's mapping (empty when the file is), without the sections that have no content.
+
+    Raises:
+        InputError: the file cannot be read. ConfigError: it is no YAML mapping.
+    """
+    try:
+        text = path.read_text(encoding="utf-8")
+    except OSError as error:
+        raise InputError(f"cannot read the configuration {path}: {error.strerror}") from None
+    except UnicodeDecodeError:
+        raise ConfigError(f"{path} is no text file; a configuration is YAML") from None
+    try:
+        data = yaml.load(text, _Loader)  # a safe one
+    except yaml.YAMLError as error:
+        mark = getattr(error, "problem_mark", None)
+        where = f" in line {mark.line + 1}" if mark else ""
+        raise ConfigError(f"{path} is not valid YAML{where}: {getattr(error, 'problem', None) or error}") from None
+    if data is None:
+        return {}
+    if not isinstance(data, dict):
+        raise ConfigError(f"{path} must hold a mapping of keys to values, not a {type(data).__name__}")
+    return {key: value for key, value in data.items() if value is not None}
+
+
+def to_yaml(config: Config) -> str:
+    """The whole configuration as YAML; reading it back gives an equal configuration."""
+    return _dump(config.model_dump(mode="json"))
+
+
+def commented_yaml(config: Config | None = None) -> str:
+    """Every key with its value and a comment that says what it is: the text that `hires-nst config init` writes."""
+    config = config or Config()
+    lines = [
+        "# Configuration of hires-nst. Leave out what you do not want to change.",
+        f"version: {config.version}",
+        "",
+    ]
+    lines += ["styles:  # The paintings; those on the command line replace these."]
+    lines += [f"  - {_flow(style.model_dump(mode='json'))}" for style in config.styles]
+    if not config.styles:
+        lines += ["  # - {image: painting.jpg, weight: 1.0, scale: 1.0}"]
+    for name in Config.model_fields:
+        section = getattr(config, name)
+        if isinstance(section, Section):
+            lines += ["", f"{name}:  # {(type(section).__doc__ or name).splitlines()[0]}", *_commented_fields(section)]
+    lines += ["", "jobs:  # Of a batch that is no folder, each with settings of its own if it wants any."]
+    lines += [f"  - {_flow(job.model_dump(mode='json'))}" for job in config.jobs]
+    if not config.jobs:
+        lines += [
+            "  # - {content: photo.jpg, style: painting.jpg, output: print.tif, set: {output: {long_edge: 3000}}}"
+        ]
+    return "\n".join(lines) + "\n"
+
+
+def parse_assignment(text: str) -> dict[str, Any]:
+    """`levels.rounds=3` as a nested mapping `{"levels": {"rounds": 3}}`; the value is read as YAML.
+
+    Raises:
+        ConfigError: there is no `=`, or the value is no YAML.
+    """
+    key, separator, value = text.partition("=")
+    if not separator or not all(key.split(".")):
+        raise ConfigError(f"--set needs KEY=VALUE with a dotted key such as levels.rounds=3, not {text!r}")
+    try:
+        data: Any = yaml.safe_load(value) if value.strip() else None
+    except yaml.YAMLError:
+        raise ConfigError(f"--set {key}: {value!r} is not a value in YAML") from None
+    for part in reversed(key.split(".")):
+        data = {part: data}
+    assert isinstance(data, dict)
+    return data
+
+
+def assign(data: Mapping[str, Any], assignment: str) -> dict[str, Any]:
+    """`data` with one `KEY=VALUE` merged into it.
+
+    Unlike a layer dictionary, a single layer (`loss.style_layers.conv5_1=0`) leaves the other layers as they are.
+
+    Raises:
+        ConfigError: as `parse_assignment`.
+    """
+    override = parse_assignment(assignment)
+    section, *rest = assignment.partition("=")[0].split(".")
+    if section == "loss" and len(rest) == 2 and rest[0] in LAYERS:
+        known = data.get("loss")
+        before = known.get(rest[0]) if isinstance(known, Mapping) else None
+        if not isinstance(before, Mapping):
+            before = getattr(Loss(), rest[0])
+        override["loss"][rest[0]] = {**before, **override["loss"][rest[0]]}
+    return merge(data, override)
+
+
+def merge(base: Mapping[str, Any], override: Mapping[str, Any]) -> dict[str, Any]:
+    """`base` with the values of `override`, mappings merged key by key, everything else replaced.
+
+    The layer dictionaries are replaced whole: a list of layers given by the user is the list that is used. A size in
+    `override["output"]` takes the place of another kind of size in `base`.
+    """
+    result = dict(base)
+    for key, value in override.items():
+        before = result.get(key)
+        if isinstance(value, Mapping) and isinstance(before, Mapping) and key not in LAYERS:
+            if key == "output" and any(value.get(size) is not None for size in SIZES):
+                before = {k: v for k, v in before.items() if k not in SIZES or value.get(k) is not None}
+            value = merge(before, value)
+        result[key] = value
+    return result
+
+
+def absolute_paths(data: Mapping[str, Any], folder: Path) -> dict[str, Any]:
+    """A file's mapping with the relative paths in it taken from the file's own folder."""
+
+    def at(path: object) -> object:
+        return str(folder / Path(path).expanduser()) if isinstance(path, str) else path
+
+    result = dict(data)
+    if isinstance(result.get("styles"), list):
+        result["styles"] = [
+            {**style, "image": at(style["image"])} if isinstance(style, dict) and "image" in style else style
+            for style in result["styles"]
+        ]
+    if isinstance(result.get("jobs"), list):
+        result["jobs"] = [_absolute_job(job, folder) if isinstance(job, dict) else job for job in result["jobs"]]
+    for section, key in (("init", "file"), ("model", "weights"), ("checkpoint", "directory")):
+        if isinstance(result.get(section), dict) and key in result[section]:
+            result[section] = {**result[section], key: at(result[section][key])}
+    return result
+
+
+def _absolute_job(job: Mapping[str, Any], folder: Path) -> dict[str, Any]:
+    """A job of a batch with the relative paths in it, and in its own settings, taken from `folder`."""
+    paths = {
+        key: str(folder / Path(job[key]).expanduser()) for key in ("content", "style") if isinstance(job.get(key), str)
+    }
+    own = job.get("set")
+    return {**job, **paths, **({"set": absolute_paths(own, folder)} if isinstance(own, dict) else {})}
+
+
+def preset_file(name: str) -> Path:
+    """The YAML file of a preset, in the installed package or in the source tree.
+
+    Raises:
+        ConfigError: there is no such preset.
+    """
+    if name not in PRESETS:
+        raise ConfigError(f"there is no preset {name!r}{nearest(name, PRESETS)}")
+    package = Path(__file__).parents[1]
+    installed = package / "presets" / f"{name}.yaml"
+    return installed if installed.exists() else package.parent / "configs" / f"{name}.yaml"
+
+
+def _commented_fields(section: Section, indent: str = "  ") -> list[str]:
+    lines: list[str] = []
+    for name, field in type(section).model_fields.items():
+        value = getattr(section, name)
+        if isinstance(value, Section):
+            lines += [f"{indent}{name}:  # {field.description}", *_commented_fields(value, indent + "  ")]
+            continue
+        dumped = section.model_dump(mode="json", include={name})[name]
+        lines.append(f"{indent}{name}: {_flow(dumped)}  # {field.description or name}")
+        if name == "print":
+            lines += [f"{indent}# print:", *(f"{indent}#   {line}" for line in _commented_fields(Print(), indent=""))]
+    return lines
+
+
+def _flow(value: object) -> str:
+    """A value as YAML on one line."""
+    return _dump(value, flow=True).strip().removesuffix("...").strip()
+
+
+def _dump(value: object, *, flow: bool = False) -> str:
+    """YAML, with letters such as u-umlaut as they are."""
+    text: str = ""
+    for plain in (True, False):
+        text = yaml.safe_dump(value, default_flow_style=flow, width=math.inf, sort_keys=False, allow_unicode=plain)
+        if not set(text) & set("\x85\u2028\u2029"):  # line breaks to YAML, which PyYAML does not escape
+            break
+    return text

@@ -1,0 +1,1 @@
+"""Pictures: reading, colour profiles, resizing, writing, and paper sizes."""

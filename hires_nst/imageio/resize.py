@@ -1,0 +1,56 @@
+"""Resampling pictures."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+
+import numpy as np
+from PIL import Image
+
+from hires_nst.imageio.pixels import Floats
+
+
+def resize_pixels(
+    pixels: Floats, width: int, height: int, *, box: tuple[float, float, float, float] | None = None
+) -> Floats:
+    """Resample `pixels`, float32 (H, W) or (H, W, C) in [0, 1], to (height, width[, C]) with antialiased Lanczos.
+
+    `box` is (left, top, width, height) in source pixels, fractions allowed: the part that fills the result; pixels
+    around the box still take part in the filter at its border. The result is float32 and clipped to [0, 1].
+    """
+    planes = pixels.reshape(*pixels.shape[:2], -1)
+    source_height, source_width, channels = planes.shape
+    left, top, box_width, box_height = box or (0.0, 0.0, source_width, source_height)
+    corners = (left, top, min(left + box_width, source_width), min(top + box_height, source_height))
+    result = np.empty((height, width, channels), np.float32)
+    for channel in range(channels):
+        plane = Image.fromarray(np.ascontiguousarray(planes[..., channel], np.float32))
+        result[..., channel] = np.asarray(plane.resize((width, height), Image.Resampling.LANCZOS, box=corners))
+    np.clip(result, 0.0, 1.0, out=result)
+    return result.reshape(height, width, *pixels.shape[2:])
+
+
+def resize_strips(
+    source: Floats, target: Floats, *, strip_rows: int = 256, check_stop: Callable[[], None] = lambda: None
+) -> None:
+    """Resample `source`, float32 (H, W, C) in [0, 1], into all of `target`, float32 (h, w, C), as `resize_pixels` does.
+
+    Either may be a memory map. Works in strips of `strip_rows` rows (fewer of the target where it is the smaller one),
+    so the extra memory depends on the widths, `strip_rows` and the reduction factor, not on the heights. `check_stop`
+    is called before each strip, and may raise to end it.
+    """
+    source_height, source_width = source.shape[:2]
+    height, width = target.shape[:2]
+    reduction = max(1.0, source_height / height)
+    margin = math.ceil(3 * reduction) + 2  # Lanczos reaches 3 target pixels far; 2 for rounding
+    rows = max(1, int(strip_rows / reduction))
+    for top in range(0, height, rows):
+        check_stop()
+        bottom = min(top + rows, height)
+        source_top, source_bottom = top * source_height / height, bottom * source_height / height
+        first = max(0, math.floor(source_top) - margin)
+        last = min(source_height, math.ceil(source_bottom) + margin)
+        # The offset is taken from the strip's own first row: Pillow keeps boxes in float32, too coarse for large ones.
+        box = (0.0, source_top - first, source_width, source_bottom - source_top)
+        target[top:bottom] = resize_pixels(np.asarray(source[first:last]), width, bottom - top, box=box)

@@ -1,0 +1,1 @@
+"""One picture: its directory, record, log, checkpoints, plan and pipeline."""

@@ -1,0 +1,80 @@
+"""How much a run directory takes on the disk, at most. No torch in sight."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from hires_nst.backbones.registry import BACKBONES
+from hires_nst.config import Config
+from hires_nst.transfer.canvas import BYTES_PER_PIXEL
+from hires_nst.transfer.levels import Level, schedule
+from hires_nst.transfer.tiles import LARGEST_TILE, make_grid
+
+AUTO_OVERLAP = 64
+"""Pixels of overlap where `tiles.overlap` is auto: more gained little in style loss, less lost some."""
+
+KEPT_CANVASES = 3
+"""Full-size canvases that a round leaves to the next: the image, and the two of `refine.OptimizerCanvases`."""
+
+SMALL_FILES = 20_000_000
+"""Bytes for what is small in a run directory: the log, the record, headers."""
+
+
+def overlap_of(config: Config) -> int:
+    """Pixels that tiles overlap by: a multiple of the deepest stride in use."""
+    stride = BACKBONES[config.model.name].stride_of(config.layers)
+    overlap = AUTO_OVERLAP if config.tiles.overlap == "auto" else config.tiles.overlap
+    return -(-overlap // stride) * stride
+
+
+def run_bytes(config: Config, levels: Sequence[tuple[Level, int]]) -> int:
+    """What the run directory takes at most: at the end of a round, or inside a tile.
+
+    Args:
+        levels: coarse to fine, each with the size of its tiles.
+    """
+    finished, most = 0, 0
+    backbone = BACKBONES[config.model.name]
+    stride, overlap = backbone.stride_of(config.layers), overlap_of(config)
+    every, exact = config.checkpoint.every, config.tiles.coupling == "exact"
+    kept = {"adam": 2, "lbfgs": 1}[config.optimizer.name]  # image-shaped tensors of the optimiser in a tile's file
+    for level, size in levels:
+        canvas = level.width * level.height * BYTES_PER_PIXEL
+        rounds = 0 if every == "level" else min(config.checkpoint.keep, max(0, level.rounds - 1))
+        now = canvas * rounds * KEPT_CANVASES
+        grids = [
+            make_grid(level.height, level.width, size=size, stride=stride, overlap=overlap, shifted=shifted)
+            for shifted in (False, True)
+        ]
+        tiles = max(sum(tile.window.area for tile in grid.tiles) for grid in grids) * BYTES_PER_PIXEL
+        largest = (
+            level.width * level.height if exact else max(t.window.area for g in grids for t in g.tiles)
+        ) * BYTES_PER_PIXEL
+        vectors = 3 if config.optimizer.name == "adam" else 2 * min(config.optimizer.history, level.steps) + 5
+        inside = vectors * largest
+        if every == "tile":
+            # The next round's first tile may be there before the tiles of this one are superfluous.
+            now += 0 if exact or not level.rounds else (tiles + largest) * (1 + kept)
+        else:
+            inside = 0
+        written = canvas * (KEPT_CANVASES if rounds else 1)
+        # A file is written beside the one that it takes the place of, and a canvas while the next tile is under way.
+        most = max(most, finished + now + 2 * inside + written)
+        finished += canvas
+    style = [conv.out_channels for conv in backbone.convolutions if conv.name in config.loss.active_style_layers]
+    statistics = sum(8 * channels * (channels + 1) for channels in style)
+    return most + (len(levels) + 1) * statistics + SMALL_FILES
+
+
+def expected_run_bytes(config: Config, width: int, height: int, *, kind: str) -> int:
+    """What the run directory of a picture of that size takes at most, if memory allows the largest tiles.
+
+    Args:
+        kind: `cpu` or `cuda`, where it is painted.
+    """
+    stride = BACKBONES[config.model.name].stride_of(config.layers)
+    largest = LARGEST_TILE[kind] if config.tiles.size == "auto" else max(config.tiles.size, stride)
+    levels = schedule(height, width, config.levels)
+    return run_bytes(
+        config, [(level, largest if level.index else max(level.height, level.width, stride)) for level in levels]
+    )

@@ -1,0 +1,62 @@
+"""The result's size in pixels, and what of the photograph goes on it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from hires_nst.config import Config
+from hires_nst.errors import ConfigError, InputError
+from hires_nst.imageio.paper import fit, parse_paper
+from hires_nst.imageio.paper import pixels as print_pixels
+
+
+@dataclass(frozen=True)
+class OutputSize:
+    """The result's size and what of the photograph goes on it.
+
+    Attributes:
+        width, height: pixels of the result.
+        crop: left, top, width, height in pixels of the photograph.
+        dpi: to write into the file, if any.
+    """
+
+    width: int
+    height: int
+    crop: tuple[int, int, int, int]
+    dpi: float | None
+
+
+def output_size_of(size: tuple[int, int], config: Config, content: Path | str) -> OutputSize:
+    """The result's size for a photograph of `size` (width, height).
+
+    Raises:
+        InputError: the photograph, or ConfigError: the result, is smaller than the deepest layer needs.
+    """
+    width, height = size
+    least, wanted = config.minimum_side, config.output
+    if min(size) < least:
+        raise InputError(
+            f"{content} is {width} x {height} px, but {config.model.name} needs {least} px on each side; give a larger "
+            "one"
+        )
+    crop: tuple[int, int, int, int] = (0, 0, width, height)
+    if wanted.print is not None:
+        paper = print_pixels(parse_paper(wanted.print.paper), dpi=wanted.print.dpi, bleed_mm=wanted.print.bleed_mm)
+        placed = fit(width, height, paper, mode=wanted.print.fit)
+        left, top, across, down = placed.crop
+        crop = (round(left), round(top), max(1, round(across)), max(1, round(down)))
+        sheet = OutputSize(placed.width, placed.height, crop, wanted.dpi or wanted.print.dpi)
+    else:
+        factor = wanted.scale or 1.0
+        if wanted.long_edge is not None:
+            factor = wanted.long_edge / max(size)
+        if wanted.megapixels is not None:
+            factor = (wanted.megapixels * 1e6 / (width * height)) ** 0.5
+        sheet = OutputSize(max(1, round(width * factor)), max(1, round(height * factor)), crop, wanted.dpi)
+    if min(sheet.width, sheet.height) < least:
+        raise ConfigError(
+            f"a result of {sheet.width} x {sheet.height} px is too small: {config.model.name} needs {least} px on each "
+            "side; ask for a larger size, or leave the deep layers out"
+        )
+    return sheet

@@ -1,0 +1,165 @@
+"""What a run will do and need, told before it starts."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+
+from hires_nst import events
+from hires_nst.config import Config
+from hires_nst.events import OnEvent
+from hires_nst.imageio import reading
+from hires_nst.run import disk_space
+from hires_nst.run.context import RunContext, canvas_bytes, open_context
+from hires_nst.run.output_size import OutputSize, output_size_of
+from hires_nst.transfer.canvas import temporary_folder
+from hires_nst.transfer.levels import Level, LevelPlan, schedule
+from hires_nst.transfer.memory import free_memory
+from hires_nst.transfer.style_images import check_painting, with_styles
+from hires_nst.transfer.tiles import Grid
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What a run will do and need.
+
+    Attributes:
+        width, height: pixels of the result.
+        canvas_bytes: of all canvases together, at most; `canvas_place` says where they are (`memory` or `disk`).
+        canvas_folder: the folder for temporary files that they are in, if they are on disk.
+        tile_bytes: an estimate for one tile's optimisation.
+        available_bytes: free memory where tiles are optimised.
+        run_bytes: what the run directory takes at most.
+        output_bytes: the uncompressed size of the result's file.
+        seconds_per_megapixel: measured time of one evaluation; None when it was not measured.
+        seconds: an estimate of the whole run from it.
+    """
+
+    width: int
+    height: int
+    levels: tuple[LevelPlan, ...]
+    model: str
+    device: str
+    precision: str
+    canvas_bytes: int
+    canvas_place: str
+    canvas_folder: str | None
+    tile_bytes: int
+    available_bytes: int
+    run_bytes: int
+    output_bytes: int
+    seconds_per_megapixel: float | None
+    seconds: float | None
+    notes: tuple[str, ...]
+
+
+def plan(
+    content: Path | str,
+    *,
+    style: Path | str | Sequence[Path | str] = (),
+    config: Config | None = None,
+    measure: bool = True,
+    on_event: OnEvent = events.ignore,
+) -> Plan:
+    """What `stylize` would do and need; writes nothing.
+
+    Args:
+        measure: time two evaluations of one tile, for the estimate of the whole.
+
+    Raises:
+        As `stylize`, except for the output.
+    """
+    config = with_styles(config or Config(), [style] if isinstance(style, (str, Path)) else style)
+    sheet = output_size_of(
+        reading.picture_size(Path(content), max_megapixels=config.images.max_megapixels), config, content
+    )
+    notes: list[str] = []
+
+    def note(event: events.Event) -> None:
+        notes.extend([event.message] if isinstance(event, events.Notice) else [])
+        on_event(event)
+
+    paintings = []
+    for painting in config.styles:
+        size = reading.picture_size(painting.image, max_megapixels=config.images.max_megapixels)
+        check_painting(painting, size, config)
+        paintings.append((size[1], size[0]))
+    context = open_context(config, sheet, note)
+    plans = level_plans(context, sheet)
+    largest = max(plans, key=lambda p: p.window)
+    per_megapixel = seconds = None
+    if measure:
+        per_megapixel = seconds_per_megapixel(context, min(largest.window, 512))
+        seconds = sum(_work(context, p) for p in plans) / 1e6 * per_megapixel
+    pixels = sheet.width * sheet.height
+    return Plan(
+        width=sheet.width,
+        height=sheet.height,
+        levels=plans,
+        model=config.model.name,
+        device=str(context.extract.device),
+        precision=str(context.extract.autocast or context.extract.dtype).removeprefix("torch."),
+        canvas_bytes=canvas_bytes(config, sheet.height, sheet.width, paintings),
+        canvas_place="disk" if context.on_disk else "memory",
+        canvas_folder=str(temporary_folder()) if context.on_disk else None,
+        tile_bytes=int(largest.window**2 * context.bytes_per_pixel),
+        available_bytes=free_memory(context.extract.device),
+        run_bytes=run_bytes(config, plans),
+        output_bytes=pixels * 3 * config.output.bit_depth // 8,
+        seconds_per_megapixel=per_megapixel,
+        seconds=seconds,
+        notes=tuple(notes),
+    )
+
+
+def level_plans(context: RunContext, sheet: OutputSize) -> tuple[LevelPlan, ...]:
+    """The levels of the run with their tiles."""
+    plans = []
+    for level in schedule(sheet.height, sheet.width, context.config.levels):
+        size = context.tile_size(level)
+        grid = context.grid(level.height, level.width, size)
+        window = max(max(tile.window.height, tile.window.width) for tile in grid.tiles)
+        level = split_coarse(level, grid, context.config)
+        plans.append(LevelPlan(**vars(level), tiles=len(grid.tiles), tile_size=size, window=window))
+    return tuple(plans)
+
+
+def run_bytes(config: Config, plans: Sequence[LevelPlan]) -> int:
+    """What the run directory takes at most."""
+    return disk_space.run_bytes(config, [(plan, plan.tile_size) for plan in plans])
+
+
+def split_coarse(level: Level, grid: Grid, config: Config) -> Level:
+    """A coarsest level that does not fit into one tile is refined in rounds, like the others."""
+    if level.index or len(grid.tiles) == 1 or level.steps <= config.levels.steps:
+        return level
+    rounds = -(-level.evaluations // config.levels.steps)
+    return Level(level.index, level.height, level.width, rounds, config.levels.steps)
+
+
+def seconds_per_megapixel(context: RunContext, side: int) -> float:
+    """The time of one evaluation (forward and backward) of a tile of noise, per million pixels."""
+    layers = set(context.config.layers)
+    x = torch.rand((1, 3, side, side), device=context.extract.device).requires_grad_()
+    seconds = 0.0
+    for _ in range(2):  # the first one warms up
+        began = time.monotonic()
+        with torch.enable_grad():
+            features = [x, *context.extract(x, layers).values()]  # the image itself, lest there be nothing
+            value = torch.stack([feature.float().square().mean() for feature in features]).sum()
+            (pull,) = torch.autograd.grad(value, x)
+        pull.sum().item()
+        seconds = time.monotonic() - began
+    return seconds / (side * side / 1e6)
+
+
+def _work(context: RunContext, level: LevelPlan) -> float:
+    """Pixel evaluations of a level, with overlaps, moments and the photograph's activations (a third each)."""
+    grid = context.grid(level.height, level.width, level.tile_size)
+    windows = sum(tile.window.area for tile in grid.tiles)
+    measured = grid.image.area if level.tiles > 1 else 0
+    return level.rounds * (level.steps * windows + (windows + measured) / 3)

@@ -1,0 +1,273 @@
+"""run.json: what a run is made of, and whether it may go on here. No torch in sight."""
+
+from __future__ import annotations
+
+import copy
+import hashlib
+import os
+import secrets
+from collections.abc import Iterator, Mapping, Sequence
+from datetime import datetime
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from hires_nst.config import Config, parse_config
+from hires_nst.errors import ConfigError, DamagedFile, HiresNstError, InputError, WeightsError
+from hires_nst.files import atomic_write, file_digest
+from hires_nst.run import directory
+from hires_nst.transfer.levels import LevelPlan
+
+PROGRAM: Literal["hires-nst"] = "hires-nst"
+FORMAT: Literal[1] = 1
+"""Of the run directory; another one where an older program could not go on."""
+
+FREE = ("checkpoint", "images", "runtime.memory_fraction", "runtime.canvas", "runtime.device", "runtime.precision")
+"""Keys that may change between two parts of a run.
+
+They leave the pixels as they are; device and precision are recorded as they turned out.
+"""
+
+ANEW = "`--resume never --overwrite` starts anew"
+
+Role = Literal["photograph", "painting", "start", "weights"]
+
+
+class _Entry(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Source(_Entry):
+    """An input file as it was: where, also seen from the run directory, and its SHA-256."""
+
+    role: Role
+    path: Path
+    relative: str
+    sha256: str
+
+
+class Machine(_Entry):
+    """On what the bits of a result may depend besides the inputs."""
+
+    device: str
+    precision: str
+    torch: str
+    threads: int
+
+
+class RunRecord(_Entry):
+    """What a run is made of.
+
+    Attributes:
+        version: of the program.
+        key: random; names the result's temporary file.
+        config: the effective configuration as JSON-ready data.
+        output, output_relative: where the result goes.
+        overwrite: whether a file there may be replaced.
+        written: SHA-256 of the complete result, when only its last name was left to be given; else None.
+    """
+
+    program: Literal["hires-nst"] = PROGRAM
+    format: Literal[1] = FORMAT
+    version: str
+    key: str
+    created: str
+    config: dict[str, Any]
+    sources: tuple[Source, ...]
+    output: Path
+    output_relative: str
+    overwrite: bool
+    machine: Machine
+    width: int
+    height: int
+    levels: tuple[LevelPlan, ...]
+    written: str | None = None
+
+    def save(self, folder: directory.RunDirectory) -> None:
+        """Write run.json."""
+        directory.write_json(folder.record, self.model_dump(mode="json"))
+
+    def is_written(self, folder: Path) -> bool:
+        """Whether the result is complete at its place."""
+        output = self.output_at(folder)
+        return self.written is not None and output.is_file() and digest(output) == self.written
+
+    def output_at(self, folder: Path) -> Path:
+        """The result's place; of a run directory that was moved with its surroundings, seen from there."""
+        if self.output.parent.is_dir():
+            return self.output
+        return (folder.resolve() / self.output_relative).resolve()
+
+
+def new_record(**parts: Any) -> RunRecord:
+    """A record of a run that begins now."""
+    return RunRecord(key=secrets.token_hex(8), created=datetime.now().astimezone().isoformat("T", "seconds"), **parts)
+
+
+def read_record(folder: Path) -> RunRecord:
+    """What run.json says.
+
+    Raises:
+        DamagedFile: it is damaged. OutputError, DamagedFile: as `directory.check_run`.
+        ConfigError: a newer version of the program or another one wrote it.
+    """
+    path = folder / directory.RECORD
+    try:
+        data = directory.read_json(path)
+    except (FileNotFoundError, NotADirectoryError):
+        directory.check_run(folder)
+        raise
+    except DamagedFile:
+        raise DamagedFile(f"{path} is damaged, so the run cannot go on; {ANEW}") from None
+    if data.get("program") != PROGRAM:
+        raise ConfigError(f"{folder} is the run directory of another program, {data.get('program')!r}")
+    if data.get("format") != FORMAT:
+        raise ConfigError(
+            f"{folder} was written by version {data.get('version')} of the program, which keeps its runs in another "
+            f"way; go on with that version, or {ANEW}"
+        )
+    data.pop("checksum")
+    try:
+        return RunRecord.model_validate(data)
+    except ValidationError:
+        raise DamagedFile(f"{path} does not say what it should; {ANEW}") from None
+
+
+def digest(path: Path) -> str:
+    """The SHA-256 of a file.
+
+    Raises:
+        InputError: it cannot be read.
+    """
+    try:
+        return file_digest(path)
+    except OSError as error:
+        raise InputError(f"{path} cannot be read ({error.strerror}); check the name and the permissions") from None
+
+
+def source(role: Role, path: Path, folder: Path) -> Source:
+    """An input file as it is now."""
+    return Source(role=role, path=path.resolve(), relative=relative(path, folder), sha256=digest(path))
+
+
+def relative(path: Path, folder: Path) -> str:
+    """A path seen from a folder; the absolute path where there is no way (another drive)."""
+    try:
+        return Path(os.path.relpath(path.resolve(), folder.resolve())).as_posix()
+    except ValueError:
+        return str(path.resolve())
+
+
+def found(known: Source, folder: Path) -> Path:
+    """Where an input file is now: at its place, or at the same place seen from the run directory.
+
+    Raises:
+        InputError, WeightsError: it is gone, or is not what it was.
+    """
+    places = [known.path, (folder.resolve() / known.relative).resolve()]
+    there = [place for place in places if place.is_file()]
+    for place in there:
+        if digest(place) == known.sha256:
+            return place
+    kind = WeightsError if known.role == "weights" else InputError
+    if there:
+        raise kind(
+            f"the {known.role} {there[0]} has changed since the run in {folder} began; put the old file back, or {ANEW}"
+        )
+    raise kind(f"the {known.role} {known.path} of the run in {folder} is not there any more; put it back, or {ANEW}")
+
+
+def stored_config(record: RunRecord, folder: Path) -> Config:
+    """The configuration of a run, its files where they are now.
+
+    Raises:
+        As `found`; ConfigError: the schema does not know it.
+    """
+    config = parse_config(record.config)
+    places: dict[Role, list[Path]] = {}
+    for known in record.sources:
+        if known.role != "weights" or config.model.weights is not None:  # the network's own may have another place
+            places.setdefault(known.role, []).append(found(known, folder))
+    paintings = places.get("painting", [])
+    styles = tuple(s.model_copy(update={"image": p}) for s, p in zip(config.styles, paintings, strict=True))
+    changed: dict[str, Any] = {"styles": styles}
+    if config.init.file is not None:
+        changed["init"] = config.init.model_copy(update={"file": places["start"][0]})
+    if config.model.weights is not None:
+        changed["model"] = config.model.model_copy(update={"weights": places["weights"][0]})
+    return config.model_copy(update=changed)
+
+
+def check_same(record: RunRecord, folder: Path, config: Config, sources: Sequence[Source], version: str) -> None:
+    """Refuse to go on with other settings, files or another program than the run began with.
+
+    Raises:
+        ConfigError, InputError, WeightsError: one sentence that names what has changed.
+    """
+    tail = f"go on as it began with `{directory.resume_command(folder)}`, or {ANEW}"
+    if record.version != version:
+        raise ConfigError(
+            f"the run in {folder} was begun by version {record.version} of the program, and this is {version}; go on "
+            f"with that version, or {ANEW}"
+        )
+    before, now = dict(_settings(record.config)), dict(_settings(config.model_dump(mode="json")))
+    changed = [key for key in {**before, **now} if before.get(key) != now.get(key)]
+    if changed:
+        told = ", ".join(f"{key} ({before.get(key)}, now {now.get(key)})" for key in changed[:3])
+        more = f" and {len(changed) - 3} more" if len(changed) > 3 else ""
+        raise ConfigError(f"the run in {folder} has other settings: {told}{more}; {tail}")
+    # The settings agree, so the files pair up, but for weights that are still to be downloaded, and checked then.
+    for known, given in zip(record.sources, sources, strict=False):
+        if known.sha256 != given.sha256:
+            same = given.path in (known.path, (folder.resolve() / known.relative).resolve())
+            what = "has changed since the run" if same else f"is not the {known.path} with which the run"
+            kind: type[HiresNstError] = WeightsError if known.role == "weights" else InputError
+            raise kind(f"the {known.role} {given.path} {what} in {folder} began; put that file back, or {ANEW}")
+
+
+def with_free_settings(record: RunRecord, config: Config) -> RunRecord:
+    """The record with the settings that may change as they are in `config`, for the parts of the run to come."""
+    told, now = copy.deepcopy(record.config), config.model_dump(mode="json")
+    for key in FREE:
+        *sections, name = key.split(".")
+        old, new = told, now
+        for section in sections:
+            old, new = old[section], new[section]
+        old[name] = new[name]
+    return record.model_copy(update={"config": told})
+
+
+def keep_config(folder: Path, text: str) -> bool:
+    """Have config.yaml say what the run uses; whether it was edited or damaged since a run wrote it.
+
+    Its first line is a comment with the SHA-256 of the rest.
+    """
+    sealed = _sealed(text.encode())
+    path = folder / directory.CONFIG
+    there = path.read_bytes() if path.is_file() else None
+    if there != sealed:
+        atomic_write(path, lambda file: _write(file, sealed), overwrite=True)
+    return there is not None and there != _sealed(there.partition(b"\n")[2])
+
+
+def _sealed(data: bytes) -> bytes:
+    return f"# sha256 of what follows: {hashlib.sha256(data).hexdigest()}\n".encode() + data
+
+
+def _write(file: Any, data: bytes) -> None:
+    file.write(data)
+
+
+def _settings(data: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    """Dotted keys with their values, without those that may change and the paths of files that are compared."""
+    for key, value in data.items():
+        name = f"{prefix}{key}"
+        if name in FREE or name in ("init.file", "model.weights"):
+            continue
+        if name == "styles":
+            value = {str(i): {k: v for k, v in style.items() if k != "image"} for i, style in enumerate(value)}
+        if isinstance(value, Mapping):
+            yield from _settings(value, f"{name}.")
+        else:
+            yield name, value

@@ -1,0 +1,110 @@
+"""Arrays in safetensors files that carry a checksum of the whole file; written and read in pieces, never unpickled."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import struct
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hires_nst.errors import DamagedFile
+from hires_nst.files import atomic_write
+from hires_nst.run.directory import CHECKSUM_PLACEHOLDER
+
+CHUNK = 1 << 23
+"""Bytes that are written, or read, at once."""
+
+_DTYPES: dict[str, np.dtype[Any]] = {"F32": np.dtype("<f4"), "F64": np.dtype("<f8")}
+
+Array = NDArray[Any]
+
+
+def write_tensors(
+    path: Path,
+    arrays: Mapping[str, Array],
+    about: Mapping[str, Any],
+    *,
+    check_stop: Callable[[], None] = lambda: None,
+) -> int:
+    """Write arrays of float32 or float64, and JSON-ready data about them, in place of whatever is at `path`.
+
+    An array may be a memory map: nothing of it is copied but a piece at a time.
+
+    Args:
+        check_stop: called before each piece; it may raise to end the write, which then leaves nothing.
+
+    Returns:
+        The size of the file.
+    """
+    header: dict[str, Any] = {"__metadata__": {"about": json.dumps(about), "checksum": CHECKSUM_PLACEHOLDER}}
+    end = 0
+    for name, array in arrays.items():
+        kind = next(kind for kind, dtype in _DTYPES.items() if dtype == array.dtype)
+        header[name] = {"dtype": kind, "shape": list(array.shape), "data_offsets": [end, end + array.nbytes]}
+        end += array.nbytes
+    text = json.dumps(header).encode()
+    text += b" " * (-len(text) % 8)
+    head = struct.pack("<Q", len(text)) + text
+
+    def write(file: BinaryIO) -> None:
+        checksum = hashlib.sha256(head)
+        file.write(head)
+        for array in arrays.values():
+            for piece in _pieces(array):
+                check_stop()
+                checksum.update(piece)
+                file.write(piece)
+        file.seek(0)
+        file.write(head.replace(CHECKSUM_PLACEHOLDER.encode(), checksum.hexdigest().encode()))
+
+    atomic_write(path, write, overwrite=True)
+    return len(head) + end
+
+
+def read_tensors(
+    path: Path, *, check_stop: Callable[[], None] = lambda: None
+) -> tuple[dict[str, Array], dict[str, Any]]:
+    """What `write_tensors` wrote: the arrays, read-only and mapped, in their order, and what was said about them.
+
+    Args:
+        check_stop: called before each piece of the checksum; it may raise to end it.
+
+    Raises:
+        DamagedFile: it is not that. FileNotFoundError: there is no such file.
+    """
+    try:
+        data = np.memmap(path, np.uint8, "r")
+        (length,) = struct.unpack("<Q", data[:8].tobytes())
+        if length > data.size:
+            raise ValueError("the header is longer than the file")
+        head = data[: 8 + length].tobytes()
+        header = json.loads(head[8:])
+        metadata = header.pop("__metadata__")
+        checksum = str(metadata["checksum"])
+        found = hashlib.sha256(head.replace(checksum.encode(), CHECKSUM_PLACEHOLDER.encode()))
+        for piece in _pieces(data[8 + length :]):
+            check_stop()
+            found.update(piece)
+        if found.hexdigest() != checksum:
+            raise ValueError("the checksum is another")
+        arrays = {}
+        for name, entry in header.items():
+            first, last = (8 + length + offset for offset in entry["data_offsets"])
+            arrays[name] = data[first:last].view(_DTYPES[entry["dtype"]]).reshape(entry["shape"])
+        return arrays, json.loads(metadata["about"])
+    except FileNotFoundError:
+        raise
+    except (OSError, ValueError, LookupError, TypeError, AttributeError, struct.error, RecursionError) as error:
+        raise DamagedFile(f"{path} is damaged ({error})") from None
+
+
+def _pieces(array: Array) -> Iterator[memoryview]:
+    """The bytes of an array, in order."""
+    flat = np.ascontiguousarray(array).reshape(-1).view(np.uint8)
+    for start in range(0, flat.size, CHUNK):
+        yield flat[start : start + CHUNK].data

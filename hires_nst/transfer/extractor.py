@@ -1,0 +1,92 @@
+"""The network, with where and how precisely it is evaluated."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection
+from contextlib import nullcontext
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from hires_nst.backbones.registry import BACKBONES
+from hires_nst.backbones.vgg import VGG
+from hires_nst.backbones.weights import load_network
+from hires_nst.config import Config
+from hires_nst.events import OnEvent, ignore
+from hires_nst.transfer.canvas import Canvas
+from hires_nst.transfer.device import autocast_of, choose_device
+from hires_nst.transfer.tiles import Rect
+
+
+@dataclass(frozen=True)
+class Extractor:
+    """A network together with where and how precisely it is evaluated.
+
+    Attributes:
+        network: the frozen network, already on `device`.
+        device: of the tiles.
+        dtype: of images, losses and gradients: float32, or float64 where equality is tested.
+        autocast: the convolutions' precision when it is lower (torch.bfloat16), else None.
+        before: called before each evaluation, and on its way before each layer; it may raise to end a run there.
+    """
+
+    network: VGG
+    device: torch.device = torch.device("cpu")  # noqa: RUF009 - immutable
+    dtype: torch.dtype = torch.float32
+    autocast: torch.dtype | None = None
+    before: Callable[[], None] = lambda: None
+
+    def __call__(self, image: Tensor, layers: Collection[str]) -> dict[str, Tensor]:
+        """Activations of (1, 3, h, w), by layer; nothing is evaluated when no layer is asked for."""
+        self.before()
+        if not layers:
+            return {}
+        lower = nullcontext() if self.autocast is None else torch.autocast(self.device.type, self.autocast)
+        with lower:
+            features: dict[str, Tensor] = self.network(image, layers, self.before)
+        return features
+
+    def read(self, canvas: Canvas, rect: Rect) -> Tensor:
+        """A window of a canvas as this extractor wants it."""
+        return canvas.read(rect, device=self.device, dtype=self.dtype)
+
+    def owned(self, feature: Tensor, layer: str, counted: Rect, window: Rect) -> Tensor:
+        """The part of a window's activations that lies at the counted pixels' positions."""
+        stride = self.network.backbone.stride(layer)
+        # A window's top left lies on the stride grid, so its activations begin at its own first position.
+        rows, columns = counted.positions(stride).relative_to(window.positions(stride)).slices()
+        return feature[:, :, rows, columns]
+
+
+def network_of(config: Config, device: torch.device, emit: OnEvent = ignore) -> VGG:
+    """The network that the configuration asks for, with its weights, on a device.
+
+    Raises:
+        WeightsError: see `load_network`.
+    """
+    model, backbone = config.model, BACKBONES[config.model.name]
+    pooling = backbone.pooling if model.pooling == "auto" else model.pooling
+    network = load_network(backbone, pooling=pooling, padding=model.padding, file=model.weights, on_event=emit)
+    return network.to(device)
+
+
+def load_extractor(
+    config: Config,
+    *,
+    on_event: OnEvent = ignore,
+    check_stop: Callable[[], None] = lambda: None,
+    network: VGG | None = None,
+) -> Extractor:
+    """The network of a configuration, on its device and in its precision.
+
+    Args:
+        check_stop: see `Extractor.before`.
+        network: on that device already, where it was loaded before.
+
+    Raises:
+        ConfigError: the device is not there. WeightsError: see `load_network`.
+    """
+    device = choose_device(config.runtime.device)
+    network = network_of(config, device, on_event) if network is None else network
+    return Extractor(network, device, torch.float32, autocast_of(config, device), check_stop)

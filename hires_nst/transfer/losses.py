@@ -1,0 +1,67 @@
+"""Style losses on finalised moments, the content loss and total variation.
+
+A style loss is a function of two `Statistics`; add one to `STYLE_LOSSES` and it works in tiles.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from types import MappingProxyType
+
+import torch
+from torch import Tensor
+
+from hires_nst.transfer.moments import Statistics
+
+StyleLoss = Callable[[Statistics, Statistics], Tensor]
+"""(moments of the image, moments of the style) to a scalar, 0 where they are equal and about 1 for a blank."""
+
+
+def gram(image: Statistics, style: Statistics) -> Tensor:
+    """|R - R_s|^2 / |R_s|^2 with the second moments R (Gatys, Ecker, Bethge 2015, equation 4).
+
+    Deviation: the paper multiplies the squared distance of the unnormalised Gram matrices by 1 / (4 C^2 n^2); here they
+    are divided by their number of positions, so that sizes may differ, and the loss by the style's own squared norm.
+    """
+    return relative(image.second, style.second)
+
+
+def mean_covariance(image: Statistics, style: Statistics) -> Tensor:
+    """|mean - mean_s|^2 / |mean_s|^2 + |cov - cov_s|^2 / |cov_s|^2.
+
+    The second moment of rectified features is dominated by their mean: R = cov + mean mean^T. Taking the two apart
+    lets the texture, which lives in the covariance, count as much as the palette.
+    """
+    return relative(image.mean, style.mean) + relative(image.covariance, style.covariance)
+
+
+STYLE_LOSSES: Mapping[str, StyleLoss] = MappingProxyType({"mean-covariance": mean_covariance, "gram": gram})
+"""Style losses by their names in the configuration; read-only."""
+
+
+def relative(value: Tensor, target: Tensor) -> Tensor:
+    """|value - target|^2 / |target|^2; a target of zeros counts as one of norm 1e-6."""
+    return (value - target).square().sum() / target.square().sum().clamp_min(1e-12)
+
+
+def content_sum(features: Tensor, target: Tensor) -> Tensor:
+    """|F - F_c|^2 summed over channels and positions (Gatys et al. 2015, equation 1, without the factor 1/2).
+
+    Args:
+        features, target: (1, C, h, w). Summed in float32 at least.
+    """
+    dtype = torch.promote_types(features.dtype, torch.float32)
+    return (features.to(dtype) - target.to(dtype)).square().sum()
+
+
+def variation_sum(image: Tensor, owned_rows: slice, owned_columns: slice) -> Tensor:
+    """Squared differences to the right and the lower neighbour, summed over the pixels of `owned` (anisotropic TV-L2).
+
+    Args:
+        image: (1, 3, h, w) in [0, 1]; a pixel without a right (lower) neighbour in it has no such difference.
+        owned_rows, owned_columns: the pixels whose differences count.
+    """
+    top, left = owned_rows.start, owned_columns.start
+    right = image[:, :, owned_rows, left : owned_columns.stop + 1]
+    down = image[:, :, top : owned_rows.stop + 1, owned_columns]
+    return right.diff(dim=3).square().sum() + down.diff(dim=2).square().sum()

@@ -1,0 +1,139 @@
+"""How much memory there is, how much a tile needs, and the tile size that follows."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Collection, Iterator
+from contextlib import suppress
+from pathlib import Path, PurePosixPath
+from typing import TypeVar
+
+import psutil
+import torch
+
+from hires_nst.backbones.registry import Backbone, ConvLayer
+from hires_nst.config import Optimizer
+from hires_nst.transfer.tiles import LARGEST_TILE as LARGEST_TILE
+
+Value = TypeVar("Value")
+
+SMALLEST_TILE = 64
+"""Below this a tile is nearly all overlap."""
+
+SAFETY = 1.4
+"""Factor on the estimate for what the allocator and the libraries take besides."""
+
+CGROUP = Path("/sys/fs/cgroup")
+"""Where control groups are."""
+
+OWN_CGROUP = Path("/proc/self/cgroup")
+"""Says to which control groups this process belongs."""
+
+_OUT_OF_MEMORY = ("can't allocate memory", "out of memory", "ALLOC_FAILED")
+
+
+def free_memory(device: torch.device) -> int:
+    """Bytes that are free: on the CUDA device, or in this machine and its control group."""
+    if device.type == "cuda":
+        kept = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)  # torch's own, to use again
+        return int(torch.cuda.mem_get_info(device)[0]) + int(kept)
+    return min([int(psutil.virtual_memory().available), *map(_free_in_group, _own_groups())])
+
+
+def _own_groups() -> Iterator[Path]:
+    """The folders of this process's control groups, of version 1 (the memory controller's) and 2, up to their roots.
+
+    In a container the path may be that of the machine, of which the container sees the last part as the root.
+    """
+    roots = {CGROUP: "", CGROUP / "memory": ""}
+    with suppress(OSError, ValueError):
+        for line in OWN_CGROUP.read_text().splitlines():
+            number, controllers, path = line.split(":", 2)
+            if number == "0":
+                roots[CGROUP] = path
+            elif "memory" in controllers.split(","):
+                roots[CGROUP / "memory"] = path
+    for root, path in roots.items():
+        own = root.joinpath(*(part for part in PurePosixPath(path).parts if part not in ("/", "..")))
+        yield own
+        yield from (folder for folder in own.parents if folder.is_relative_to(root))
+
+
+def _free_in_group(folder: Path) -> int:
+    """Bytes that a control group still allows; very many where it sets no limit.
+
+    Cached files, such as canvases on disk, count as used there, but make way when memory is needed.
+    """
+    for limit, used, cached in (
+        ("memory.max", "memory.current", ("active_file", "inactive_file")),
+        ("memory.limit_in_bytes", "memory.usage_in_bytes", ("total_active_file", "total_inactive_file")),
+    ):
+        with suppress(OSError, ValueError):  # it is of the other version, or its limit is "max"
+            most, now = (int((folder / name).read_text()) for name in (limit, used))
+            counters = dict(line.split() for line in (folder / "memory.stat").read_text().splitlines())
+            return max(0, most - max(0, now - sum(int(counters.get(name, 0)) for name in cached)))
+    return sys.maxsize
+
+
+def tile_bytes_per_pixel(backbone: Backbone, layers: Collection[str], optimizer: Optimizer, *, half: bool) -> float:
+    """An estimate of the bytes that one pixel of a tile's window needs during an optimisation.
+
+    What autograd keeps: the convolutions' padded inputs (though the weights are frozen), the rectified activations,
+    those of the layers in the losses once more around their mean, and the indices that max pooling has. On top, the few
+    largest activations in passing, and the optimiser's vectors: L-BFGS's pairs, and about 14 others.
+    """
+    size = 2 if half else 4
+    kept, largest, stride = 0.0, 0.0, 1
+    needed = set(layers)
+    channels = 3
+    for step in backbone.steps:
+        if not needed:
+            break
+        if isinstance(step, ConvLayer):
+            kept += size * (channels + step.out_channels) / stride**2
+            channels = step.out_channels
+            largest = max(largest, size * channels / stride**2)
+            kept += 4 * channels / stride**2 if step.name in needed else 0
+            needed.discard(step.name)
+        else:
+            stride *= 2
+            kept += 8 * channels / stride**2
+    vectors = 14 + (2 * optimizer.history if optimizer.name == "lbfgs" else 0)
+    pyramid = 4 / 3 if optimizer.pixels == "laplacian" else 1.0
+    return SAFETY * (kept + 4 * largest + 12 * vectors * pyramid)
+
+
+def automatic_tile_size(
+    free: int, bytes_per_pixel: float, *, fraction: float, overlap: int, stride: int, device: torch.device
+) -> int:
+    """The side of the largest tile whose window fits into `fraction` of the free memory, on the stride grid.
+
+    Never below `SMALLEST_TILE` (where memory does not suffice, the run will say so) nor above `LARGEST_TILE`.
+    """
+    window = int((max(0, free) * fraction / bytes_per_pixel) ** 0.5)
+    size = min(window - 2 * overlap, LARGEST_TILE.get(device.type, 1024))
+    return max(size, SMALLEST_TILE) // stride * stride
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether an exception says that memory ran out: CUDA's, the CPU allocator's, or Python's."""
+    if isinstance(error, (MemoryError, torch.cuda.OutOfMemoryError)):
+        return True
+    text = str(error)
+    return isinstance(error, RuntimeError) and any(sign in text for sign in _OUT_OF_MEMORY)
+
+
+def unless_memory_runs_out(work: Callable[[], Value]) -> Value | None:
+    """What `work` returns, or None when memory ran out; by then nobody holds on to the error and its tensors."""
+    try:
+        return work()
+    except (RuntimeError, MemoryError) as error:
+        if not is_out_of_memory(error):
+            raise
+    return None
+
+
+def release(device: torch.device) -> None:
+    """Give cached memory back to the device."""
+    if device.type == "cuda":
+        torch.cuda.empty_cache()

@@ -1,0 +1,247 @@
+"""The objective of a level: its value and gradient for an image of any size, in tiles, without approximation.
+
+Every term is a function of sums over positions. `ObjectiveTerms` holds these sums for any part of an image; the
+terms of the tiles of a grid add to the terms of the image.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from hires_nst.config import Loss
+from hires_nst.transfer.canvas import Canvas
+from hires_nst.transfer.extractor import Extractor
+from hires_nst.transfer.losses import STYLE_LOSSES, content_sum, variation_sum
+from hires_nst.transfer.moments import Moments, Statistics
+from hires_nst.transfer.tiles import Grid, Rect, Tile
+
+
+@dataclass(frozen=True)
+class ObjectiveTerms:
+    """Sums over the positions of a part of an image.
+
+    Attributes:
+        moments: of each style layer.
+        content: sum of the layers' content errors, each already weighted and divided by the content's own norm.
+        variation: sum of squared differences of neighbouring pixels.
+    """
+
+    moments: Mapping[str, Moments]
+    content: Tensor
+    variation: Tensor
+
+    def __add__(self, other: ObjectiveTerms) -> ObjectiveTerms:
+        return ObjectiveTerms(
+            {layer: moments + other.moments[layer] for layer, moments in self.moments.items()},
+            self.content + other.content,
+            self.variation + other.variation,
+        )
+
+    def double(self) -> ObjectiveTerms:
+        """The same in float64, in which many tiles are added."""
+        return ObjectiveTerms(
+            {layer: moments.double() for layer, moments in self.moments.items()},
+            self.content.double(),
+            self.variation.double(),
+        )
+
+
+@dataclass(frozen=True)
+class Objective:
+    """style_weight * sum of style losses + content_weight * sum of content losses + tv_weight * TV, on an image.
+
+    The content weight is that of the configuration times the network's own `content_scale`.
+
+    Attributes:
+        extract: the network.
+        loss: which losses, layers and weights.
+        style: finalised moments of the painting, by layer.
+        content_norms: squared norm of the photograph's activations, by content layer.
+        height, width: of the image.
+    """
+
+    extract: Extractor
+    loss: Loss
+    style: Mapping[str, Statistics]
+    content_norms: Mapping[str, float]
+    height: int
+    width: int
+
+    @property
+    def layers(self) -> set[str]:
+        """Every layer in use."""
+        return set(self.style) | set(self.content_norms)
+
+    @property
+    def content_weight(self) -> float:
+        """Of the content error."""
+        return self.loss.content_weight * self.extract.network.backbone.content_scale
+
+    @property
+    def halo(self) -> int:
+        """Pixels of real image that a tile needs around it for its own positions to be exact."""
+        halo = self.extract.network.backbone.halo_of(self.layers)
+        return max(halo, self.stride if self.loss.tv_weight else 0)
+
+    @property
+    def stride(self) -> int:
+        """The deepest stride in use."""
+        return self.extract.network.backbone.stride_of(self.layers)
+
+    def positions(self, layer: str) -> int:
+        """The number of positions of `layer` in the whole image."""
+        stride = self.extract.network.backbone.stride(layer)
+        return (self.height // stride) * (self.width // stride)
+
+    def terms(self, image: Tensor, content: Mapping[str, Tensor], counted: Rect, window: Rect) -> ObjectiveTerms:
+        """The sums over the counted pixels' positions.
+
+        Args:
+            image: (1, 3, h, w), the pixels of `window`; differentiable.
+            content: the photograph's activations of the same window, by content layer.
+            counted: what to sum over; a part of `window`.
+        """
+        features = self.extract(image, self.layers)
+        own = {layer: self.extract.owned(f, layer, counted, window) for layer, f in features.items()}
+        error = torch.zeros((), dtype=image.dtype, device=image.device)
+        for layer, target in content.items():
+            weight = self.loss.content_layers[layer] / self.content_norms[layer]
+            error = error + weight * content_sum(own[layer], self.extract.owned(target, layer, counted, window))
+        variation = torch.zeros((), dtype=image.dtype, device=image.device)
+        if self.loss.tv_weight:
+            variation = variation_sum(image, *counted.relative_to(window).slices())
+        return ObjectiveTerms({layer: Moments.of(own[layer]) for layer in self.style}, error, variation)
+
+    def content_features(self, image: Tensor) -> dict[str, Tensor]:
+        """The photograph's activations of a window, without a graph."""
+        with torch.no_grad():
+            return self.extract(image, set(self.content_norms))
+
+    def statistics(self, moments: Mapping[str, Moments], scale: float = 1.0) -> dict[str, Statistics]:
+        """`scale` times the share of these sums in the whole image's statistics, which is all of it for all sums."""
+        return {layer: m.finalise(self.positions(layer) / scale) for layer, m in moments.items()}
+
+    def style_value(self, statistics: Mapping[str, Statistics]) -> Tensor:
+        """The weighted sum of the layers' style losses, without `style_weight`."""
+        function = STYLE_LOSSES[self.loss.style]
+        weights = self.loss.style_layers
+        losses = [weights[layer] * function(statistics[layer], target) for layer, target in self.style.items()]
+        return torch.stack(losses).sum() if losses else torch.zeros((), dtype=torch.float64)
+
+    def value(self, statistics: Mapping[str, Statistics], content: Tensor, variation: Tensor) -> Tensor:
+        """The objective for statistics, content error and variation of the whole image; differentiable."""
+        total = self.content_weight * content + self.loss.tv_weight * variation / (self.height * self.width)
+        if self.style:
+            total = total + self.loss.style_weight * self.style_value(statistics)
+        return total
+
+    def measure(self, canvas: Canvas, content: Canvas | None, grid: Grid) -> ObjectiveTerms:
+        """The terms of the whole image, tile by tile, without a graph; sums in float64.
+
+        Args:
+            content: the photograph at the same size; None leaves the content error out.
+        """
+        total: ObjectiveTerms | None = None
+        for tile in grid.tiles:
+            window = self._haloed(tile, grid)
+            with torch.no_grad():
+                target = self.content_features(self.extract.read(content, window)) if content else {}
+                terms = self.terms(self.extract.read(canvas, window), target, tile.owned, window).double()
+            total = terms if total is None else total + terms
+        assert total is not None
+        return total
+
+    def total(self, terms: ObjectiveTerms) -> Tensor:
+        """The objective's value for the terms of the whole image."""
+        return self.value(self.statistics(terms.moments), terms.content, terms.variation)
+
+    def gradient(self, canvas: Canvas, content: Canvas, grid: Grid) -> tuple[Tensor, Tensor]:
+        """The exact value and gradient of the untiled objective, at any size (the `exact` coupling).
+
+        Pass 1 sums the terms over all tiles; autograd through the losses gives the cotangents of these sums. Pass 2
+        runs each tile again and adds the gradient of its whole haloed window. A halo of one receptive-field radius is
+        enough because contributions are added beyond the owned rectangle.
+
+        Returns:
+            The value (scalar), and the gradient (1, 3, H, W) on the CPU.
+        """
+        sums = self.measure(canvas, None, grid)
+        cotangents: dict[str, Statistics] = {}
+        if self.style:
+            statistics = self.statistics(sums.moments)
+            leaves = [tensor.requires_grad_() for s in statistics.values() for tensor in (s.mean, s.second)]
+            energy = self.loss.style_weight * self.style_value(statistics)
+            pulls = torch.autograd.grad(energy, leaves, allow_unused=True)
+            full = [torch.zeros_like(leaf) if g is None else g for leaf, g in zip(leaves, pulls, strict=True)]
+            cotangents = {s: Statistics(full[2 * i], full[2 * i + 1]) for i, s in enumerate(statistics)}
+            value = energy.detach().double().cpu()
+        else:
+            value = torch.zeros((), dtype=torch.float64)
+        result = torch.zeros((1, 3, self.height, self.width), dtype=self.extract.dtype)
+        for tile in grid.tiles:
+            window = self._haloed(tile, grid)
+            target = self.content_features(self.extract.read(content, window))
+            x = self.extract.read(canvas, window).requires_grad_()
+            terms = self.terms(x, target, tile.owned, window)
+            local = self.content_weight * terms.content
+            local = local + self.loss.tv_weight * terms.variation / (self.height * self.width)
+            value = value + local.detach().double().cpu()
+            for layer, share in self.statistics(terms.moments).items():
+                pull = cotangents[layer]
+                local = local + (pull.mean * share.mean).sum() + (pull.second * share.second).sum()
+            (g,) = torch.autograd.grad(local, x)
+            rows, columns = window.slices()
+            result[:, :, rows, columns] += g.cpu()
+        return value, result
+
+    def _haloed(self, tile: Tile, grid: Grid) -> Rect:
+        return tile.owned.grown(self.halo, grid.image)
+
+
+def accumulate(extract: Extractor, canvas: Canvas, layers: Sequence[str], grid: Grid) -> dict[str, Moments]:
+    """The moments of an image in tiles, by layer; sums in float64, on the tiles' device.
+
+    Args:
+        grid: of the image, its stride at least the deepest layer's.
+    """
+    halo = extract.network.backbone.halo_of(layers)
+    sums: dict[str, Moments] = {}
+    for tile in grid.tiles:
+        window = tile.owned.grown(halo, grid.image)
+        with torch.no_grad():
+            features = extract(extract.read(canvas, window), layers)
+            for layer, feature in features.items():
+                part = Moments.of(extract.owned(feature, layer, tile.owned, window)).double()
+                sums[layer] = sums[layer] + part if layer in sums else part
+    return sums
+
+
+def style_statistics(
+    extract: Extractor,
+    paintings: Sequence[tuple[Canvas, float]],
+    layers: Sequence[str],
+    make: Callable[[Canvas], Grid],
+) -> dict[str, Statistics]:
+    """The weighted mean of the paintings' statistics, by layer.
+
+    Args:
+        paintings: (canvas, weight) of each; only the weights' ratios matter.
+        make: cuts a painting into tiles.
+    """
+    whole = sum(weight for _, weight in paintings)
+    result: dict[str, Statistics] = {}
+    for canvas, weight in paintings:
+        for layer, moments in accumulate(extract, canvas, layers, make(canvas)).items():
+            share = moments.finalise() * (weight / whole)
+            result[layer] = result[layer] + share if layer in result else share
+    return result
+
+
+def content_norms(extract: Extractor, content: Canvas, layers: Sequence[str], grid: Grid) -> dict[str, float]:
+    """The squared norm of the photograph's activations over the whole image, by layer: the trace of its moments."""
+    moments = accumulate(extract, content, layers, grid)
+    return {layer: max(float(m.outer.trace()), 1e-12) for layer, m in moments.items()}

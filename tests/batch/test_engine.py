@@ -1,0 +1,205 @@
+"""One job of a batch with the real engine: interrupted, gone on with, and begun anew."""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from hires_nst import events
+from hires_nst.batch import tasks
+from hires_nst.batch.engine import PaintingEngine
+from hires_nst.batch.rows import Outcome
+from hires_nst.batch.tasks import (
+    EVENTS,
+    Busy,
+    Failure,
+    NoRoom,
+    Stopped,
+    Task,
+    perform,
+    report_of,
+    seconds_before,
+    spaced,
+)
+from hires_nst.config import StyleImage
+from hires_nst.errors import ResourceError
+from hires_nst.events import Event
+from hires_nst.run.directory import opened
+from hires_nst.stopping import Stop
+from tests.run.test_pipeline import config as small
+from tests.run.test_pipeline import save
+
+Tile = tuple[int, int, int]
+
+
+@pytest.fixture
+def engine() -> PaintingEngine:
+    return PaintingEngine(device="cpu", threads=None)
+
+
+@pytest.fixture
+def task(tmp_path: Path) -> Task:
+    from tests.conftest import random_canvas
+
+    photo = save(tmp_path / "photo.png", random_canvas(64, 80, 1))
+    painting = save(tmp_path / "painting.png", random_canvas(60, 60, 2))
+    own = small().model_copy(update={"styles": (StyleImage(image=painting),)})
+    return Task("id", photo, own, (photo, painting), "settings", tmp_path / "books", ".png", 1)
+
+
+def perform_until(engine: PaintingEngine, task: Task, tiles: int | None = None) -> tuple[Any, list[Event]]:
+    """The report, and what was told; stopped after so many tiles."""
+    stop, seen = Stop(), list[Event]()
+
+    def listen(event: Event) -> None:
+        seen.append(event)
+        if tiles is not None and len(finished(seen)) == tiles:
+            stop.request("the test")
+
+    return perform(task, engine, stop=stop, on_event=listen), seen
+
+
+def finished(seen: list[Event]) -> list[Tile]:
+    return [(e.level, e.round, e.tile) for e in seen if isinstance(e, events.TileFinished)]
+
+
+def test_an_interrupted_job_goes_on_to_the_same_bytes(engine: PaintingEngine, task: Task, tmp_path: Path) -> None:
+    alone = replace(task, folder=tmp_path / "alone")
+    report, everything = perform_until(engine, alone)
+    assert isinstance(report, Outcome)
+    assert not alone.run_dir.exists()
+
+    report, first = perform_until(engine, task, tiles=4)
+    assert isinstance(report, Stopped)
+    assert task.run_dir.exists()
+    began = time.time()
+    earlier = seconds_before(task.folder / EVENTS, began)
+    report, second = perform_until(engine, task)
+    assert isinstance(report, Outcome)
+    assert any(isinstance(event, events.RunResumed) for event in second)
+    assert finished(first) + finished(second) == finished(everything)
+    assert earlier > 0
+    assert earlier < report.seconds <= earlier + time.time() - began
+    assert task.picture.read_bytes() == alone.picture.read_bytes()
+    assert not task.run_dir.exists()
+
+
+def repaint_photograph(task: Task) -> Task:
+    from tests.conftest import random_canvas
+
+    task.content.unlink()
+    save(task.content, random_canvas(64, 80, 3))
+    return task
+
+
+def other_settings(task: Task) -> Task:
+    return replace(task, config=task.config.model_copy(update={"loss": small(loss={"content_weight": 0.7}).loss}))
+
+
+def damage_record(task: Task) -> Task:
+    (task.run_dir / "run.json").write_text("{")
+    return task
+
+
+@pytest.mark.parametrize("change", [repaint_photograph, other_settings, damage_record])
+def test_what_does_not_fit_any_more_is_begun_anew(
+    change: Callable[[Task], Task], engine: PaintingEngine, task: Task, tmp_path: Path
+) -> None:
+    perform_until(engine, task, tiles=4)
+    task, began = change(task), time.time()
+    report, seen = perform_until(engine, task)
+    assert isinstance(report, Outcome)
+    assert report.seconds <= time.time() - began
+    notices = [event.message for event in seen if isinstance(event, events.Notice)]
+    assert [notice.startswith("begun anew instead of going on: ") for notice in notices].count(True) == 1
+    alone = replace(task, folder=tmp_path / "alone")
+    assert isinstance(perform_until(engine, alone)[0], Outcome)
+    assert task.picture.read_bytes() == alone.picture.read_bytes()
+
+
+def test_a_photograph_that_broke_meanwhile_is_what_is_told(engine: PaintingEngine, task: Task) -> None:
+    perform_until(engine, task, tiles=4)
+    task.content.write_bytes(b"")
+    report, _ = perform_until(engine, task)
+    assert isinstance(report, Failure)
+    assert "photo.png is empty" in report.reason
+
+
+def test_a_run_directory_that_another_process_holds(engine: PaintingEngine, task: Task) -> None:
+    with opened(task.run_dir, make=True):
+        report, _ = perform_until(engine, task)
+    assert isinstance(report, Busy)
+    assert "is in use by process" in report.reason
+    assert isinstance(perform_until(engine, task)[0], Outcome)
+
+
+def test_a_full_disk_is_no_failure_of_the_job(
+    engine: PaintingEngine, task: Task, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    perform_until(engine, task, tiles=4)
+    with monkeypatch.context() as patch:
+
+        def full(handle: int) -> None:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+        patch.setattr("hires_nst.imageio.writing.os.fsync", full)
+        report, _ = perform_until(engine, task)
+    assert isinstance(report, NoRoom)
+    assert report.place.is_relative_to(task.run_dir)
+    log = (task.folder / "log.txt").read_text()
+    assert "stopped for want of room" in log
+    assert "hires-nst resume" not in log
+    report, told = perform_until(engine, task)
+    assert isinstance(report, Outcome)
+    assert any(isinstance(event, events.RunResumed) for event in told)
+
+
+@pytest.mark.parametrize("error", [ResourceError("memory ran out"), MemoryError(), OSError(errno.EIO, "it is broken")])
+def test_other_errors_are_failures(error: Exception, tmp_path: Path) -> None:
+    assert isinstance(report_of(error, tmp_path), Failure)
+
+
+RUN, STEP, RESUMED, NOTICE = "RunStarted", "StepFinished", "RunResumed", "Notice"
+
+
+@pytest.mark.parametrize(
+    ("told", "seconds"),
+    [
+        ([], 0),
+        ([(100, RUN), (107, STEP)], 7),
+        ([(100, RUN), (107, STEP), (200, RUN), (200, RESUMED), (205, STEP)], 12),
+        ([(100, RUN), (107, STEP), (200, NOTICE), (201, RUN), (205, STEP)], 4),  # began anew, with a note on why
+        ([(100, RUN), (107, STEP), (200, RUN), (206, STEP), (300, RUN), (301, RESUMED), (303, STEP)], 9),
+        ([(100, RUN), (107, STEP), (950, RUN), (1000, RUN), (1000, RESUMED), (1009, STEP)], 0),  # killed at once
+        ([(100, RUN), (107, STEP), (1000, RUN), (1000, RESUMED), (1009, STEP)], 7),  # its own time is not among it
+        ([(100, RUN), (107, STEP), (1004, "RunFinished")], 7),  # only the report was missing
+    ],
+)
+def test_the_seconds_of_earlier_attempts(told: list[tuple[float, str]], seconds: float, tmp_path: Path) -> None:
+    log = tmp_path / "events.jsonl"
+    log.write_text("".join(json.dumps({"time": moment, "event": kind}) + "\n" for moment, kind in told) + '{"ti')
+    assert seconds_before(log, 1000) == seconds
+    assert seconds_before(tmp_path / "none", 1000) == 0
+
+
+def test_steps_are_spaced_and_nothing_else_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    now = [1000.0]
+    monkeypatch.setattr(tasks, "time", SimpleNamespace(monotonic=lambda: now[0]))
+    step, tile = events.StepFinished(0, 0, 0, 1, 9, 0.5), events.TileFinished(0, 0, 0, 1, 0.5, 1.0, 1.0)
+    heard: list[Event] = []
+    tell = spaced(heard.append)
+    for event in (step, step, tile, tile, step):
+        tell(event)
+    assert heard == [step, tile, tile]
+    now[0] += 1
+    tell(step)
+    assert heard == [step, tile, tile, step]

@@ -1,0 +1,46 @@
+"""The benchmarks run and write their tables; how fast anything is, is no matter here."""
+
+from __future__ import annotations
+
+import math
+import runpy
+import sys
+from pathlib import Path
+
+import common
+import pytest
+
+from hires_nst.run import pipeline
+from hires_nst.transfer import optimizers
+
+FOLDER = Path(__file__).parents[2] / "benchmarks"
+SMALL = "--width 64 --height 32 --tile 32"
+QUICK = ("levels.min_size=32", "levels.coarse_steps=2", "levels.rounds=2", "levels.decay=1")
+COMMANDS = {
+    "couplings": (f"{SMALL} --coarse-steps 2 --pairs 1", ["couplings-gram", "couplings-mean-covariance"]),
+    "optimizers": (f"{SMALL} --pairs 1", ["optimizers"]),
+    "pixels": ("--size 48 --evaluations 4 --pairs 1", ["pixels", "pixels_in_rounds"]),
+    "memory_and_speed": (f"{SMALL} --sides 96", ["memory", "speed"]),
+    "checkpoint_cost": (f"--size 160 --repeat 1 --set tiles.size=64 {' '.join(QUICK)}", ["checkpoint_cost"]),
+    "batch": (f"--pictures 1 --megapixels 0.01 --jobs 20 --set {' '.join(QUICK)}", ["batch", "batch_ledger"]),
+}
+
+
+def test_every_benchmark_is_tried() -> None:
+    assert {file.stem for file in FOLDER.glob("*.py")} == {"common", *COMMANDS}
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_a_benchmark_writes_its_tables(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    arguments, tables = COMMANDS[name]
+    monkeypatch.setattr(common, "RESULTS", tmp_path)
+    monkeypatch.setattr(sys, "argv", [f"{name}.py", *arguments.split()])
+    for module, changed in ((pipeline, "WriteBehind"), (optimizers, "PRECONDITIONER_POWER")):
+        monkeypatch.setattr(module, changed, getattr(module, changed))  # put back when this is over
+    runpy.run_path(str(FOLDER / f"{name}.py"), run_name="__main__")
+    assert sorted(file.stem.removesuffix("-cuda") for file in tmp_path.iterdir()) == tables
+    for file in tmp_path.iterdir():
+        rows = [line for line in file.read_text().splitlines() if line.startswith("| ")]
+        cells = [cell.strip(" %") for row in rows[2:] for cell in row.strip("|").split("|")]
+        assert all(math.isfinite(float(cell)) for cell in cells if cell.lstrip("+-")[:1].isdigit() and " " not in cell)
+        assert rows[2:]

@@ -1,0 +1,77 @@
+"""Scores of finished pictures with the bundled network."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+from typer.testing import CliRunner
+
+from hires_nst import cli
+from hires_nst.errors import ConfigError, InputError
+from hires_nst.evaluation.evaluate import evaluate
+
+
+def save(path: Path, height: int, width: int, seed: int) -> Path:
+    small = np.random.default_rng(seed).integers(0, 256, (height // 8, width // 8, 3), np.uint8)
+    Image.fromarray(small).resize((width, height), Image.Resampling.BICUBIC).save(path)
+    return path
+
+
+@pytest.fixture
+def photo(tmp_path: Path) -> Path:
+    return save(tmp_path / "photo.png", 64, 96, seed=1)
+
+
+@pytest.fixture
+def painting(tmp_path: Path) -> Path:
+    return save(tmp_path / "painting.png", 96, 96, seed=2)
+
+
+def test_a_copy_of_the_photograph_has_lost_nothing_of_it(photo: Path, painting: Path) -> None:
+    found = evaluate(photo, photo, [painting])
+    assert found.content_loss == pytest.approx(0, abs=1e-6)
+    assert found.style_loss > 0.01
+    scores = {score.name: score for score in found.scores}
+    assert scores["Outlines"].value == pytest.approx(1)
+    assert scores["Palette"].value == pytest.approx(scores["Palette"].before or 0, rel=1e-3)
+
+
+def test_a_copy_of_the_painting_has_its_style_and_nothing_of_the_photograph(photo: Path, painting: Path) -> None:
+    found = evaluate(painting, photo, [painting])
+    assert found.style_loss == pytest.approx(0, abs=1e-6)
+    assert found.content_loss > 0.1
+    scores = {score.name: score.value for score in found.scores}
+    assert scores["Palette"] == pytest.approx(0, abs=1e-6)
+    assert scores["Texture"] == pytest.approx(1)
+    assert scores["Outlines"] < 0.5
+
+
+def test_a_cropped_print_is_compared_with_the_part_that_it_shows(tmp_path: Path, photo: Path, painting: Path) -> None:
+    with Image.open(photo) as whole:
+        whole.crop((16, 0, 80, 64)).save(tmp_path / "square.png")
+    assert evaluate(tmp_path / "square.png", photo, [painting]).content_loss == pytest.approx(0, abs=1e-3)
+
+
+def test_what_cannot_be_evaluated_is_said(tmp_path: Path, photo: Path, painting: Path) -> None:
+    tiny = save(tmp_path / "tiny.png", 8, 8, seed=3)
+    with pytest.raises((InputError, ConfigError), match="16 px"):
+        evaluate(tiny, photo, [painting])
+    with pytest.raises(InputError, match=r"tiny\.png is 8 x 8 px"):
+        evaluate(photo, photo, [tiny])
+    with pytest.raises(InputError, match="does not exist"):
+        evaluate(photo, tmp_path / "none.png", [painting])
+
+
+def test_the_command(photo: Path, painting: Path) -> None:
+    arguments = ["evaluate", str(photo), "--content", str(photo), "--style", str(painting)]
+    shown = CliRunner().invoke(cli.app, arguments)
+    assert shown.exit_code == 0
+    for word in ("Style loss", "Content loss", "Outlines", "Palette", "Texture"):
+        assert word in shown.stdout
+    told = json.loads(CliRunner().invoke(cli.app, [*arguments, "--json"]).stdout)
+    assert told["content_loss"] == pytest.approx(0, abs=1e-6)
+    assert [score["name"] for score in told["scores"]] == ["Outlines", "Palette", "Texture"]

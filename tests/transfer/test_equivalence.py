@@ -1,0 +1,275 @@
+"""Tiled equals untiled, identity survives blending, any order gives the same bits."""
+
+from __future__ import annotations
+
+import random
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+
+from hires_nst.backbones.registry import Pooling
+from hires_nst.config import Coupling, Loss, Optimizer
+from hires_nst.transfer.canvas import Canvas
+from hires_nst.transfer.extractor import Extractor
+from hires_nst.transfer.objective import Objective, accumulate, content_norms, style_statistics
+from hires_nst.transfer.optimizers import minimise
+from hires_nst.transfer.refine import OptimizerCanvases, refine_in_parts, refine_round, refine_tile, tile_gradient
+from hires_nst.transfer.tiles import Grid, make_grid
+from tests.conftest import TINY, random_canvas, tiny_network
+
+LOSS = Loss(content_layers={"conv4_2": 1.0, "conv2_1": 0.5}, tv_weight=0.3)
+SIZES = [(96, 112), (101, 131), (97, 160)]
+
+
+def problem(
+    height: int, width: int, *, dtype: torch.dtype = torch.float64, pooling: Pooling = "max", loss: Loss = LOSS
+) -> tuple[Objective, Canvas, Canvas]:
+    extract = Extractor(tiny_network(pooling=pooling, dtype=dtype), dtype=dtype)
+    content, style = random_canvas(height, width, 1), random_canvas(90, 120, 2)
+    layers = [name for name in TINY.layer_names if name in loss.active_style_layers]
+    deep = [name for name in TINY.layer_names if name in loss.active_content_layers]
+    objective = Objective(
+        extract, loss,
+        style_statistics(extract, [(style, 1.0)], layers, lambda c: make_grid(c.height, c.width, size=64, stride=16)),
+        content_norms(extract, content, deep, make_grid(height, width, size=64, stride=16)),
+        height, width,
+    )  # fmt: skip
+    return objective, content, random_canvas(height, width, 3)
+
+
+def untiled(objective: Objective, content: Canvas, x: Tensor) -> tuple[Tensor, Tensor]:
+    """Value and gradient written down plainly, for the whole image at once, independent of tiles and moments."""
+    network, loss = objective.extract.network, objective.loss
+    x = x.detach().clone().requires_grad_()
+    features = network(x, objective.layers)
+    target = network(content.read(content.image, device=x.device, dtype=x.dtype), objective.layers)
+    value = torch.zeros((), dtype=x.dtype)
+    for layer, style in objective.style.items():
+        flat = features[layer][0].flatten(1).double()
+        mean, covariance = flat.mean(1), torch.cov(flat, correction=0)
+        error = (mean - style.mean).square().sum() / style.mean.square().sum()
+        error = error + (covariance - style.covariance).square().sum() / style.covariance.square().sum()
+        value = value + loss.style_weight * loss.style_layers[layer] * error
+    for layer, weight in loss.content_layers.items():
+        error = (features[layer] - target[layer]).square().sum() / target[layer].square().sum()
+        value = value + loss.content_weight * TINY.content_scale * weight * error
+    variation = x.diff(dim=2).square().sum() + x.diff(dim=3).square().sum()
+    value = value + loss.tv_weight * variation / (x.shape[2] * x.shape[3])
+    (gradient,) = torch.autograd.grad(value, x)
+    return value.detach(), gradient
+
+
+def relative(value: Tensor, expected: Tensor) -> float:
+    return float((value - expected).norm() / expected.norm())
+
+
+def whole_image(canvas: Canvas, dtype: torch.dtype = torch.float64) -> Tensor:
+    return canvas.read(canvas.image, device=torch.device("cpu"), dtype=dtype)
+
+
+@pytest.mark.parametrize(("height", "width"), SIZES)
+@pytest.mark.parametrize("pooling", ["max", "average", "l2"])
+def test_moments_in_tiles_equal_untiled_moments(height: int, width: int, pooling: Pooling) -> None:
+    extract = Extractor(tiny_network(pooling=pooling), dtype=torch.float64)
+    canvas = random_canvas(height, width)
+    tiled = accumulate(extract, canvas, TINY.layer_names, make_grid(height, width, size=32, stride=16))
+    whole = accumulate(extract, canvas, TINY.layer_names, make_grid(height, width, size=9999, stride=16))
+    for layer in TINY.layer_names:
+        assert tiled[layer].count == whole[layer].count
+        assert relative(tiled[layer].total, whole[layer].total) < 1e-12
+        assert relative(tiled[layer].outer, whole[layer].outer) < 1e-12
+
+
+@pytest.mark.parametrize(("dtype", "tolerance"), [(torch.float64, 1e-9), (torch.float32, 1e-5)])
+@pytest.mark.parametrize("pooling", ["max", "average", "l2"])
+@pytest.mark.parametrize(("height", "width"), SIZES)
+def test_exact_gradient_equals_the_untiled_one(
+    height: int, width: int, pooling: Pooling, dtype: torch.dtype, tolerance: float
+) -> None:
+    objective, content, canvas = problem(height, width, dtype=dtype, pooling=pooling)
+    value, gradient = objective.gradient(canvas, content, make_grid(height, width, size=32, stride=16))
+    expected_value, expected = untiled(objective, content, whole_image(canvas, dtype))
+    assert float(value) == pytest.approx(float(expected_value), rel=tolerance)
+    assert relative(gradient, expected) < tolerance
+
+
+def test_a_halo_smaller_than_the_receptive_field_would_show() -> None:
+    objective, content, canvas = problem(96, 128)
+    object.__setattr__(objective.extract.network.backbone, "radius_of", lambda layers: 8)
+    try:
+        _, gradient = objective.gradient(canvas, content, make_grid(96, 128, size=32, stride=16))
+        assert relative(gradient, untiled(objective, content, whole_image(canvas))[1]) > 1e-6
+    finally:
+        del objective.extract.network.backbone.__dict__["radius_of"]
+
+
+@pytest.mark.parametrize(
+    "loss",
+    [
+        Loss(style="gram", content_layers={}),
+        Loss(style_layers={}),
+        Loss(style_layers={}, content_layers={}, tv_weight=1),
+    ],
+)
+def test_exact_gradient_without_some_of_the_terms(loss: Loss) -> None:
+    objective, content, canvas = problem(70, 90, loss=loss)
+    _, tiled = objective.gradient(canvas, content, make_grid(70, 90, size=32, stride=16))
+    _, whole = objective.gradient(canvas, content, make_grid(70, 90, size=9999, stride=16))
+    assert relative(tiled, whole) < 1e-9
+
+
+@pytest.mark.parametrize(("height", "width"), [(192, 208), (197, 223)])
+def test_balanced_tile_gradient_is_the_untiled_one_times_n_over_ni(height: int, width: int) -> None:
+    # Where the window ends inside the image, pixels nearer than two halos to its end see less of it.
+    objective, content, canvas = problem(height, width)
+    grid = make_grid(height, width, size=96, stride=16, overlap=2 * TINY.halo_of(objective.layers))
+    sums = objective.measure(canvas, None, make_grid(height, width, size=64, stride=16))
+    start = objective.statistics(sums.moments)
+    _, expected = untiled(objective, content, whole_image(canvas))
+    assert len(grid.tiles) > 3
+    for tile in grid.tiles:
+        inside = objective.extract.read(content, tile.window)
+        x = objective.extract.read(canvas, tile.window).requires_grad_()
+        _, gradient = tile_gradient(objective, tile, inside, start)(x)
+        rows, columns = tile.owned.relative_to(tile.window).slices()
+        ratio = height * width / tile.window.area
+        ours = gradient[:, :, rows, columns]
+        theirs = expected[:, :, tile.owned.top : tile.owned.bottom, tile.owned.left : tile.owned.right] * ratio
+        assert relative(ours, theirs) < 1e-9
+
+
+@pytest.mark.parametrize("optimizer", [Optimizer(name="lbfgs"), Optimizer(name="adam")])
+def test_balanced_with_one_tile_is_the_untiled_optimisation_step_for_step(optimizer: Optimizer) -> None:
+    objective, content, canvas = problem(67, 83)
+    seen: list[float] = []
+    expected = minimise(
+        whole_image(canvas), lambda x: untiled(objective, content, x), optimizer=optimizer, steps=6,
+        on_step=lambda step, value: seen.append(value),
+    )  # fmt: skip
+    grid = make_grid(67, 83, size=9999, stride=16, overlap=32)
+    sums = objective.measure(canvas, None, grid)
+    steps: list[float] = []
+    result = refine_tile(
+        canvas, content, objective, grid.tiles[0], start=objective.statistics(sums.moments), optimizer=optimizer,
+        steps=6, on_step=lambda step, value: steps.append(value),
+    )  # fmt: skip
+    assert steps == pytest.approx(seen, rel=1e-7)
+    assert relative(result.image - whole_image(canvas), expected - whole_image(canvas)) < 1e-6
+
+
+def rounds(grid: Grid, order: list[int] | None, optimizer: Optimizer, coupling: Coupling = "balanced") -> Canvas:
+    objective, content, canvas = problem(grid.height, grid.width, dtype=torch.float32)
+    memory = OptimizerCanvases()
+    for _ in range(3):
+        canvas, _ = refine_round(
+            canvas, content, objective, grid, measure_grid=make_grid(grid.height, grid.width, size=64, stride=16),
+            coupling=coupling, optimizer=optimizer, steps=2, order=order, memory=memory,
+        )  # fmt: skip
+    return canvas
+
+
+@pytest.mark.parametrize("optimizer", [Optimizer(name="lbfgs"), Optimizer(name="adam")])
+@pytest.mark.parametrize("coupling", ["balanced", "independent"])
+def test_the_blend_does_not_depend_on_the_order_of_tiles(optimizer: Optimizer, coupling: Coupling) -> None:
+    grid = make_grid(101, 131, size=48, stride=16, overlap=16)
+    order = list(range(len(grid.tiles)))
+    random.Random(0).shuffle(order)
+    assert order != sorted(order)
+    expected = rounds(grid, None, optimizer, coupling).pixels
+    np.testing.assert_array_equal(rounds(grid, order, optimizer, coupling).pixels, expected)
+    np.testing.assert_array_equal(rounds(grid, order[::-1], optimizer, coupling).pixels, expected)
+
+
+def test_an_identity_refinement_returns_the_canvas_unchanged() -> None:
+    objective, content, canvas = problem(101, 131, dtype=torch.float32)
+    grid = make_grid(101, 131, size=48, stride=16, overlap=32, shifted=True)
+    before = canvas.pixels.copy()
+    result, _ = refine_round(
+        canvas, content, objective, grid, measure_grid=grid, coupling="balanced", optimizer=Optimizer(), steps=0
+    )
+    np.testing.assert_array_equal(result.pixels, before)
+    np.testing.assert_array_equal(canvas.pixels, before)
+
+
+def test_exact_rounds_are_the_untiled_optimisation() -> None:
+    objective, content, canvas = problem(96, 112)
+    results = []
+    for size in (32, 9999):
+        grid = make_grid(96, 112, size=size, stride=16)
+        result, _ = refine_round(
+            canvas, content, objective, grid, measure_grid=grid, coupling="exact", optimizer=Optimizer(), steps=5
+        )
+        results.append(result.pixels)
+    np.testing.assert_allclose(results[0], results[1], atol=2e-5)
+    assert np.abs(results[0] - canvas.pixels).max() > 0.01
+
+
+def test_adam_kept_on_canvases_with_one_tile_is_uninterrupted_adam() -> None:
+    objective, content, canvas = problem(64, 80)
+    grid = make_grid(64, 80, size=9999, stride=16)
+    memory = OptimizerCanvases()
+    optimizer, result = Optimizer(name="adam"), canvas
+    for _ in range(3):
+        result, _ = refine_round(
+            result, content, objective, grid, measure_grid=grid, coupling="balanced", optimizer=optimizer, steps=4,
+            memory=memory,
+        )  # fmt: skip
+    expected = minimise(whole_image(canvas), lambda x: untiled(objective, content, x), optimizer=optimizer, steps=12)
+    np.testing.assert_allclose(result.pixels, expected[0].permute(1, 2, 0).numpy(), atol=1e-4)
+    assert memory.steps == 12
+
+
+@pytest.mark.parametrize(("coupling", "size", "tolerance"), [("balanced", 9999, 1e-5), ("exact", 32, 1e-5)])
+def test_lbfgs_remembers_where_a_round_started_and_the_untiled_gradient_there(
+    coupling: Coupling, size: int, tolerance: float
+) -> None:
+    objective, content, canvas = problem(96, 112)
+    grid, memory = make_grid(96, 112, size=size, stride=16, overlap=32), OptimizerCanvases()
+    refine_round(
+        canvas, content, objective, grid, measure_grid=grid, coupling=coupling, optimizer=Optimizer(), steps=2,
+        memory=memory,
+    )  # fmt: skip
+    _, gradient = untiled(objective, content, whole_image(canvas))
+    assert memory.canvases["start"] is canvas
+    assert relative(whole_image(memory.canvases["gradient"]), gradient) < tolerance
+    assert memory.steps == 2
+
+
+def test_the_gradients_that_tiles_remember_blend_to_about_the_untiled_one() -> None:
+    objective, content, canvas = problem(160, 176)
+    grid, memory = make_grid(160, 176, size=64, stride=16, overlap=48, shifted=True), OptimizerCanvases()
+    assert len(grid.tiles) > 4
+    refine_round(
+        canvas, content, objective, grid, measure_grid=grid, coupling="balanced", optimizer=Optimizer(), steps=1,
+        memory=memory,
+    )  # fmt: skip
+    _, gradient = untiled(objective, content, whole_image(canvas))
+    assert relative(whole_image(memory.canvases["gradient"]), gradient) < 0.25  # what a window lacks beyond its edge
+
+
+@pytest.mark.parametrize("name", ["lbfgs", "adam"])
+def test_a_tile_in_one_part_is_the_tile(name: str) -> None:
+    objective, content, canvas = problem(101, 131, dtype=torch.float32)
+    grid = make_grid(101, 131, size=48, stride=16, overlap=16)
+    tile, optimizer = grid.tiles[4], Optimizer(name=name)
+    memory = OptimizerCanvases()
+    refine_round(
+        canvas, content, objective, grid, measure_grid=grid, coupling="independent", optimizer=optimizer, steps=1,
+        memory=memory,
+    )  # fmt: skip
+    one = make_grid(tile.window.height, tile.window.width, size=999, stride=16, overlap=16)
+    expected = refine_tile(canvas, content, objective, tile, start=None, optimizer=optimizer, steps=2, memory=memory)
+    found = refine_in_parts(
+        canvas, content, objective, tile, one, start=None, optimizer=optimizer, steps=2, memory=memory
+    )
+    torch.testing.assert_close(found.image, expected.image, rtol=0, atol=1e-6)
+    assert found.loss == pytest.approx(expected.loss)
+    assert found.state is not None
+    assert expected.state is not None
+    for kept, tensor in expected.state.tensors.items():
+        torch.testing.assert_close(found.state.tensors[kept], tensor, rtol=1e-5, atol=1e-9)
+    assert set(found.state.tensors) == set(expected.state.tensors)
+    assert found.state.steps == expected.state.steps == 3
+    assert memory.steps == 1
