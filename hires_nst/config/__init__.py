@@ -1,8 +1,18 @@
 """The configuration: its schema, the files that it names, YAML in and out, and the texts of its errors."""
 
+from hires_nst.config.loading import (
+    PRESETS,
+    absolute_paths,
+    assign,
+    gather,
+    load_config,
+    merge,
+    parse_assignment,
+    parse_config,
+    preset_file,
+)
 from hires_nst.config.schema import (
     LAYERS,
-    PRESETS,
     SIZES,
     Batch,
     BatchJob,
@@ -26,18 +36,8 @@ from hires_nst.config.schema import (
     StyleImage,
     StyleLossName,
     Tiles,
-    absolute_paths,
-    assign,
-    commented_yaml,
-    gather,
-    load_config,
-    merge,
-    parse_assignment,
-    parse_config,
-    preset_file,
-    read_yaml,
-    to_yaml,
 )
+from hires_nst.config.yaml_io import commented_yaml, read_yaml, to_yaml
 
 __all__ = [
     "LAYERS",

@@ -1,24 +1,18 @@
-"""The configuration: its schema, YAML in and out, overrides, presets.
-
-Every default of the program stands here and nowhere else. An unknown key is an error that names the nearest known one.
-"""
+"""The schema of the configuration. Every default of the program stands here and nowhere else."""
 
 from __future__ import annotations
 
 import hashlib
 import json
-import math
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, ValidationInfo, field_validator, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator, model_validator
 
 from hires_nst.backbones.registry import BACKBONES
-from hires_nst.config.messages import sentence
-from hires_nst.errors import ConfigError, InputError, nearest
+from hires_nst.errors import ConfigError, nearest
 from hires_nst.imageio.paper import parse_paper
 
 StyleLossName = Literal["mean-covariance", "gram"]
@@ -29,7 +23,6 @@ InitKind = Literal["content", "style", "noise", "uniform", "file"]
 Weight = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 
-PRESETS = ("default", "draft", "print", "gatys")
 SIZES = ("long_edge", "megapixels", "scale", "print")
 LAYERS = ("style_layers", "content_layers")
 
@@ -374,253 +367,3 @@ class Config(Section):
     def fingerprint(self) -> str:
         """A digest that changes when any setting changes."""
         return hashlib.sha256(json.dumps(self.model_dump(mode="json"), sort_keys=True).encode()).hexdigest()
-
-
-def load_config(
-    file: Path | str | None = None,
-    *,
-    preset: str | None = None,
-    overrides: Sequence[Mapping[str, Any]] = (),
-) -> Config:
-    """Build the effective configuration: the schema's defaults, then the preset, then the file, then the overrides.
-
-    Args:
-        file: a YAML file with any part of the schema; its relative image paths are taken from the file's folder.
-        preset: one of `PRESETS`.
-        overrides: nested mappings, the later ones win (`{"output": {"long_edge": 2000}}`).
-
-    Raises:
-        ConfigError: an unknown preset or key, a value out of range, or a file that is no YAML mapping.
-        InputError: the file cannot be read.
-    """
-    data = gather(file, preset=preset)
-    for override in overrides:
-        data = merge(data, override)
-    return parse_config(data)
-
-
-def gather(
-    file: Path | str | None = None, *, preset: str | None = None, assignments: Sequence[str] = ()
-) -> dict[str, Any]:
-    """What the preset, then the file, then `KEY=VALUE` assignments say, as one mapping that is not checked yet.
-
-    Raises:
-        ConfigError: an unknown preset, a file that is no YAML mapping, an assignment without `=`.
-        InputError: the file cannot be read.
-    """
-    data: dict[str, Any] = {}
-    if preset is not None:
-        data = merge(data, read_yaml(preset_file(preset)))
-    if file is not None:
-        data = merge(data, absolute_paths(read_yaml(Path(file)), Path(file).resolve().parent))
-    for assignment in assignments:
-        data = assign(data, assignment)
-    return data
-
-
-def parse_config(data: Mapping[str, Any]) -> Config:
-    """Check a nested mapping against the schema.
-
-    Raises:
-        ConfigError: one sentence that names the key, what is wrong with it, and the nearest known key.
-    """
-    try:
-        return Config.model_validate(data)
-    except ValidationError as error:
-        raise ConfigError(sentence(error, Config)) from None
-
-
-class _Loader(yaml.SafeLoader):
-    """Refuses a mapping with the same key twice, of which PyYAML would take the last."""
-
-    def compose_mapping_node(self, anchor: Any) -> yaml.MappingNode:
-        node: yaml.MappingNode = super().compose_mapping_node(anchor)
-        seen = set[str]()
-        for key, _ in node.value:
-            if isinstance(key, yaml.ScalarNode):
-                if key.value in seen:
-                    problem = f"the key {key.value!r} is there twice"
-                    raise yaml.composer.ComposerError(None, None, problem, key.start_mark)
-                seen.add(key.value)
-        return node
-
-
-def read_yaml(path: Path) -> dict[str, Any]:
-    """A YAML file's mapping (empty when the file is), without the sections that have no content.
-
-    Raises:
-        InputError: the file cannot be read. ConfigError: it is no YAML mapping.
-    """
-    try:
-        text = path.read_text(encoding="utf-8")
-    except OSError as error:
-        raise InputError(f"cannot read the configuration {path}: {error.strerror}") from None
-    except UnicodeDecodeError:
-        raise ConfigError(f"{path} is no text file; a configuration is YAML") from None
-    try:
-        data = yaml.load(text, _Loader)  # a safe one
-    except yaml.YAMLError as error:
-        mark = getattr(error, "problem_mark", None)
-        where = f" in line {mark.line + 1}" if mark else ""
-        raise ConfigError(f"{path} is not valid YAML{where}: {getattr(error, 'problem', None) or error}") from None
-    if data is None:
-        return {}
-    if not isinstance(data, dict):
-        raise ConfigError(f"{path} must hold a mapping of keys to values, not a {type(data).__name__}")
-    return {key: value for key, value in data.items() if value is not None}
-
-
-def to_yaml(config: Config) -> str:
-    """The whole configuration as YAML; reading it back gives an equal configuration."""
-    return _dump(config.model_dump(mode="json"))
-
-
-def commented_yaml(config: Config | None = None) -> str:
-    """Every key with its value and a comment that says what it is: the text that `hires-nst config init` writes."""
-    config = config or Config()
-    lines = [
-        "# Configuration of hires-nst. Leave out what you do not want to change.",
-        f"version: {config.version}",
-        "",
-    ]
-    lines += ["styles:  # The paintings; those on the command line replace these."]
-    lines += [f"  - {_flow(style.model_dump(mode='json'))}" for style in config.styles]
-    if not config.styles:
-        lines += ["  # - {image: painting.jpg, weight: 1.0, scale: 1.0}"]
-    for name in Config.model_fields:
-        section = getattr(config, name)
-        if isinstance(section, Section):
-            lines += ["", f"{name}:  # {(type(section).__doc__ or name).splitlines()[0]}", *_commented_fields(section)]
-    lines += ["", "jobs:  # Of a batch that is no folder, each with settings of its own if it wants any."]
-    lines += [f"  - {_flow(job.model_dump(mode='json'))}" for job in config.jobs]
-    if not config.jobs:
-        lines += [
-            "  # - {content: photo.jpg, style: painting.jpg, output: print.tif, set: {output: {long_edge: 3000}}}"
-        ]
-    return "\n".join(lines) + "\n"
-
-
-def parse_assignment(text: str) -> dict[str, Any]:
-    """`levels.rounds=3` as a nested mapping `{"levels": {"rounds": 3}}`; the value is read as YAML.
-
-    Raises:
-        ConfigError: there is no `=`, or the value is no YAML.
-    """
-    key, separator, value = text.partition("=")
-    if not separator or not all(key.split(".")):
-        raise ConfigError(f"--set needs KEY=VALUE with a dotted key such as levels.rounds=3, not {text!r}")
-    try:
-        data: Any = yaml.safe_load(value) if value.strip() else None
-    except yaml.YAMLError:
-        raise ConfigError(f"--set {key}: {value!r} is not a value in YAML") from None
-    for part in reversed(key.split(".")):
-        data = {part: data}
-    assert isinstance(data, dict)
-    return data
-
-
-def assign(data: Mapping[str, Any], assignment: str) -> dict[str, Any]:
-    """`data` with one `KEY=VALUE` merged into it.
-
-    Unlike a layer dictionary, a single layer (`loss.style_layers.conv5_1=0`) leaves the other layers as they are.
-
-    Raises:
-        ConfigError: as `parse_assignment`.
-    """
-    override = parse_assignment(assignment)
-    section, *rest = assignment.partition("=")[0].split(".")
-    if section == "loss" and len(rest) == 2 and rest[0] in LAYERS:
-        known = data.get("loss")
-        before = known.get(rest[0]) if isinstance(known, Mapping) else None
-        if not isinstance(before, Mapping):
-            before = getattr(Loss(), rest[0])
-        override["loss"][rest[0]] = {**before, **override["loss"][rest[0]]}
-    return merge(data, override)
-
-
-def merge(base: Mapping[str, Any], override: Mapping[str, Any]) -> dict[str, Any]:
-    """`base` with the values of `override`, mappings merged key by key, everything else replaced.
-
-    The layer dictionaries are replaced whole: a list of layers given by the user is the list that is used. A size in
-    `override["output"]` takes the place of another kind of size in `base`.
-    """
-    result = dict(base)
-    for key, value in override.items():
-        before = result.get(key)
-        if isinstance(value, Mapping) and isinstance(before, Mapping) and key not in LAYERS:
-            if key == "output" and any(value.get(size) is not None for size in SIZES):
-                before = {k: v for k, v in before.items() if k not in SIZES or value.get(k) is not None}
-            value = merge(before, value)
-        result[key] = value
-    return result
-
-
-def absolute_paths(data: Mapping[str, Any], folder: Path) -> dict[str, Any]:
-    """A file's mapping with the relative paths in it taken from the file's own folder."""
-
-    def at(path: object) -> object:
-        return str(folder / Path(path).expanduser()) if isinstance(path, str) else path
-
-    result = dict(data)
-    if isinstance(result.get("styles"), list):
-        result["styles"] = [
-            {**style, "image": at(style["image"])} if isinstance(style, dict) and "image" in style else style
-            for style in result["styles"]
-        ]
-    if isinstance(result.get("jobs"), list):
-        result["jobs"] = [_absolute_job(job, folder) if isinstance(job, dict) else job for job in result["jobs"]]
-    for section, key in (("init", "file"), ("model", "weights"), ("checkpoint", "directory")):
-        if isinstance(result.get(section), dict) and key in result[section]:
-            result[section] = {**result[section], key: at(result[section][key])}
-    return result
-
-
-def _absolute_job(job: Mapping[str, Any], folder: Path) -> dict[str, Any]:
-    """A job of a batch with the relative paths in it, and in its own settings, taken from `folder`."""
-    paths = {
-        key: str(folder / Path(job[key]).expanduser()) for key in ("content", "style") if isinstance(job.get(key), str)
-    }
-    own = job.get("set")
-    return {**job, **paths, **({"set": absolute_paths(own, folder)} if isinstance(own, dict) else {})}
-
-
-def preset_file(name: str) -> Path:
-    """The YAML file of a preset, in the installed package or in the source tree.
-
-    Raises:
-        ConfigError: there is no such preset.
-    """
-    if name not in PRESETS:
-        raise ConfigError(f"there is no preset {name!r}{nearest(name, PRESETS)}")
-    package = Path(__file__).parents[1]
-    installed = package / "presets" / f"{name}.yaml"
-    return installed if installed.exists() else package.parent / "configs" / f"{name}.yaml"
-
-
-def _commented_fields(section: Section, indent: str = "  ") -> list[str]:
-    lines: list[str] = []
-    for name, field in type(section).model_fields.items():
-        value = getattr(section, name)
-        if isinstance(value, Section):
-            lines += [f"{indent}{name}:  # {field.description}", *_commented_fields(value, indent + "  ")]
-            continue
-        dumped = section.model_dump(mode="json", include={name})[name]
-        lines.append(f"{indent}{name}: {_flow(dumped)}  # {field.description or name}")
-        if name == "print":
-            lines += [f"{indent}# print:", *(f"{indent}#   {line}" for line in _commented_fields(Print(), indent=""))]
-    return lines
-
-
-def _flow(value: object) -> str:
-    """A value as YAML on one line."""
-    return _dump(value, flow=True).strip().removesuffix("...").strip()
-
-
-def _dump(value: object, *, flow: bool = False) -> str:
-    """YAML, with letters such as u-umlaut as they are."""
-    text: str = ""
-    for plain in (True, False):
-        text = yaml.safe_dump(value, default_flow_style=flow, width=math.inf, sort_keys=False, allow_unicode=plain)
-        if not set(text) & set("\x85\u2028\u2029"):  # line breaks to YAML, which PyYAML does not escape
-            break
-    return text

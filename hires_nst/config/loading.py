@@ -1,0 +1,168 @@
+"""From presets, files, assignments and overrides to one checked configuration."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import yaml
+from pydantic import ValidationError
+
+from hires_nst.config.messages import sentence
+from hires_nst.config.schema import LAYERS, SIZES, Config, Loss
+from hires_nst.config.yaml_io import read_yaml
+from hires_nst.errors import ConfigError, nearest
+
+PRESETS = ("default", "draft", "print", "gatys")
+
+
+def load_config(
+    file: Path | str | None = None,
+    *,
+    preset: str | None = None,
+    overrides: Sequence[Mapping[str, Any]] = (),
+) -> Config:
+    """Build the effective configuration: the schema's defaults, then the preset, then the file, then the overrides.
+
+    Args:
+        file: a YAML file with any part of the schema; its relative image paths are taken from the file's folder.
+        preset: one of `PRESETS`.
+        overrides: nested mappings, the later ones win (`{"output": {"long_edge": 2000}}`).
+
+    Raises:
+        ConfigError: an unknown preset or key, a value out of range, or a file that is no YAML mapping.
+        InputError: the file cannot be read.
+    """
+    data = gather(file, preset=preset)
+    for override in overrides:
+        data = merge(data, override)
+    return parse_config(data)
+
+
+def gather(
+    file: Path | str | None = None, *, preset: str | None = None, assignments: Sequence[str] = ()
+) -> dict[str, Any]:
+    """What the preset, then the file, then `KEY=VALUE` assignments say, as one mapping that is not checked yet.
+
+    Raises:
+        ConfigError: an unknown preset, a file that is no YAML mapping, an assignment without `=`.
+        InputError: the file cannot be read.
+    """
+    data: dict[str, Any] = {}
+    if preset is not None:
+        data = merge(data, read_yaml(preset_file(preset)))
+    if file is not None:
+        data = merge(data, absolute_paths(read_yaml(Path(file)), Path(file).resolve().parent))
+    for assignment in assignments:
+        data = assign(data, assignment)
+    return data
+
+
+def parse_config(data: Mapping[str, Any]) -> Config:
+    """Check a nested mapping against the schema.
+
+    Raises:
+        ConfigError: one sentence that names the key, what is wrong with it, and the nearest known key.
+    """
+    try:
+        return Config.model_validate(data)
+    except ValidationError as error:
+        raise ConfigError(sentence(error, Config)) from None
+
+
+def parse_assignment(text: str) -> dict[str, Any]:
+    """`levels.rounds=3` as a nested mapping `{"levels": {"rounds": 3}}`; the value is read as YAML.
+
+    Raises:
+        ConfigError: there is no `=`, or the value is no YAML.
+    """
+    key, separator, value = text.partition("=")
+    if not separator or not all(key.split(".")):
+        raise ConfigError(f"--set needs KEY=VALUE with a dotted key such as levels.rounds=3, not {text!r}")
+    try:
+        data: Any = yaml.safe_load(value) if value.strip() else None
+    except yaml.YAMLError:
+        raise ConfigError(f"--set {key}: {value!r} is not a value in YAML") from None
+    for part in reversed(key.split(".")):
+        data = {part: data}
+    assert isinstance(data, dict)
+    return data
+
+
+def assign(data: Mapping[str, Any], assignment: str) -> dict[str, Any]:
+    """`data` with one `KEY=VALUE` merged into it.
+
+    Unlike a layer dictionary, a single layer (`loss.style_layers.conv5_1=0`) leaves the other layers as they are.
+
+    Raises:
+        ConfigError: as `parse_assignment`.
+    """
+    override = parse_assignment(assignment)
+    section, *rest = assignment.partition("=")[0].split(".")
+    if section == "loss" and len(rest) == 2 and rest[0] in LAYERS:
+        known = data.get("loss")
+        before = known.get(rest[0]) if isinstance(known, Mapping) else None
+        if not isinstance(before, Mapping):
+            before = getattr(Loss(), rest[0])
+        override["loss"][rest[0]] = {**before, **override["loss"][rest[0]]}
+    return merge(data, override)
+
+
+def merge(base: Mapping[str, Any], override: Mapping[str, Any]) -> dict[str, Any]:
+    """`base` with the values of `override`, mappings merged key by key, everything else replaced.
+
+    The layer dictionaries are replaced whole: a list of layers given by the user is the list that is used. A size in
+    `override["output"]` takes the place of another kind of size in `base`.
+    """
+    result = dict(base)
+    for key, value in override.items():
+        before = result.get(key)
+        if isinstance(value, Mapping) and isinstance(before, Mapping) and key not in LAYERS:
+            if key == "output" and any(value.get(size) is not None for size in SIZES):
+                before = {k: v for k, v in before.items() if k not in SIZES or value.get(k) is not None}
+            value = merge(before, value)
+        result[key] = value
+    return result
+
+
+def absolute_paths(data: Mapping[str, Any], folder: Path) -> dict[str, Any]:
+    """A file's mapping with the relative paths in it taken from the file's own folder."""
+
+    def at(path: object) -> object:
+        return str(folder / Path(path).expanduser()) if isinstance(path, str) else path
+
+    result = dict(data)
+    if isinstance(result.get("styles"), list):
+        result["styles"] = [
+            {**style, "image": at(style["image"])} if isinstance(style, dict) and "image" in style else style
+            for style in result["styles"]
+        ]
+    if isinstance(result.get("jobs"), list):
+        result["jobs"] = [_absolute_job(job, folder) if isinstance(job, dict) else job for job in result["jobs"]]
+    for section, key in (("init", "file"), ("model", "weights"), ("checkpoint", "directory")):
+        if isinstance(result.get(section), dict) and key in result[section]:
+            result[section] = {**result[section], key: at(result[section][key])}
+    return result
+
+
+def _absolute_job(job: Mapping[str, Any], folder: Path) -> dict[str, Any]:
+    """A job of a batch with the relative paths in it, and in its own settings, taken from `folder`."""
+    paths = {
+        key: str(folder / Path(job[key]).expanduser()) for key in ("content", "style") if isinstance(job.get(key), str)
+    }
+    own = job.get("set")
+    return {**job, **paths, **({"set": absolute_paths(own, folder)} if isinstance(own, dict) else {})}
+
+
+def preset_file(name: str) -> Path:
+    """The YAML file of a preset, in the installed package or in the source tree.
+
+    Raises:
+        ConfigError: there is no such preset.
+    """
+    if name not in PRESETS:
+        raise ConfigError(f"there is no preset {name!r}{nearest(name, PRESETS)}")
+    package = Path(__file__).parents[1]
+    installed = package / "presets" / f"{name}.yaml"
+    return installed if installed.exists() else package.parent / "configs" / f"{name}.yaml"
