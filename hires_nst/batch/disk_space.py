@@ -7,8 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path, PurePosixPath
 
 from hires_nst.batch.jobs import Job
-from hires_nst.batch.names import STATE_FOLDER
-from hires_nst.batch.tasks import RUN
+from hires_nst.batch.paths import BatchPaths
 from hires_nst.errors import ResourceError
 from hires_nst.quantities import amount
 from hires_nst.run.directory import size
@@ -35,7 +34,8 @@ def needed(jobs: Sequence[Job], folder: Path, *, workers: int) -> int:
 
     What is in the run directories of interrupted jobs is there already.
     """
-    growth = (max(0, run_bytes(job) - size(folder / STATE_FOLDER / "jobs" / job.id / RUN)) for job in jobs)
+    paths = BatchPaths(folder)
+    growth = (max(0, run_bytes(job) - size(paths.job(job.id).run_dir)) for job in jobs)
     return sum(map(picture_bytes, jobs)) + sum(sorted(growth)[-workers:])
 
 

@@ -14,7 +14,8 @@ from functools import cached_property
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from hires_nst.batch.names import REPORT_FILES, STATE_FOLDER, check_collisions, fields_of, natural, output_name
+from hires_nst.batch.names import REPORT_FILES, check_collisions, fields_of, natural, output_name
+from hires_nst.batch.paths import BatchPaths
 from hires_nst.config import Batch, Config, StyleImage
 from hires_nst.errors import ConfigError, HiresNstError, InputError
 from hires_nst.run.directory import RECORD
@@ -333,7 +334,7 @@ def _walk(top: Path, output: Path, batch: Batch, left_out: Counter[str]) -> list
 def _no_photographs_in(folder: Path, output: Path) -> str | None:
     """Why a folder is left out, if it is."""
     try:
-        if (folder / STATE_FOLDER).exists() or (output.exists() and folder.samefile(output)):
+        if BatchPaths(folder).state.exists() or (output.exists() and folder.samefile(output)):
             return OUTPUTS
         return RUNS if folder.name == REPORT_FILES or (folder / RECORD).exists() else None
     except OSError:

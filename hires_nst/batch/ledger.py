@@ -20,6 +20,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from hires_nst.batch.paths import BatchPaths
 from hires_nst.batch.rows import (
     SCHEMA,
     STATES,
@@ -32,7 +33,6 @@ from hires_nst.batch.rows import (
     as_text,
     check_version,
     connect,
-    ledger_file,
     plain_sqlite_errors,
     read_rows,
 )
@@ -56,7 +56,7 @@ class Ledger:
         self.owner = f"{socket.gethostname()}:{os.getpid()}:{_here()}:{secrets.token_hex(4)}"
         self.lease_seconds = lease_seconds
         self._clock = clock
-        file = ledger_file(folder)
+        file = BatchPaths(folder).ledger
         file.parent.mkdir(parents=True, exist_ok=True)
         self._file = file
         with plain_sqlite_errors(file, "written"):

@@ -8,13 +8,11 @@ import unicodedata
 from collections.abc import Iterable, Mapping
 from pathlib import PurePosixPath
 
+from hires_nst.batch.paths import STATE_FOLDER
 from hires_nst.errors import ConfigError, nearest
 
 FIELDS = ("content", "style", "index", "parent", "width", "height", "preset")
 SUFFIXES = (".png", ".jpg", ".jpeg", ".tif", ".tiff")
-STATE_FOLDER = ".hires-nst"
-"""The folder inside the output folder where the batch keeps its ledger, logs and unfinished work."""
-
 REPORT_FILES = "report-files"
 """The folder of the pictures that a report shows, beside its page."""
 

@@ -22,8 +22,9 @@ from typing import Any
 from hires_nst.batch import ray_worker
 from hires_nst.batch.engine import PaintingEngine
 from hires_nst.batch.executor import WorkerMessage
+from hires_nst.batch.paths import LOGS
 from hires_nst.batch.ray_messages import TaskMessage, new_mailbox
-from hires_nst.batch.tasks import LOGS, Failure, MakeEngine, Stopped, Task, TaskResult, report_of
+from hires_nst.batch.tasks import Failure, MakeEngine, Stopped, Task, TaskResult, report_of
 from hires_nst.config import Batch
 from hires_nst.errors import ConfigError
 

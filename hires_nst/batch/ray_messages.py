@@ -15,7 +15,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from hires_nst.batch.tasks import LOGS, Task
+from hires_nst.batch.paths import LOGS
+from hires_nst.batch.tasks import Task
 from hires_nst.events import Event
 
 SEND_SECONDS = 0.5

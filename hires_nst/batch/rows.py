@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any, Literal, get_args
 
 from hires_nst.batch.fingerprints import FileFingerprint
-from hires_nst.batch.names import STATE_FOLDER
+from hires_nst.batch.paths import STATE_FOLDER, BatchPaths
 from hires_nst.errors import ConfigError, DiskFull, HiresNstError, InputError
 
 JobState = Literal["waiting", "running", "done", "failed", "skipped"]
@@ -142,11 +142,6 @@ class Outcome:
     picture: FileFingerprint
 
 
-def ledger_file(folder: Path) -> Path:
-    """Where the ledger of a batch folder is."""
-    return folder / STATE_FOLDER / "ledger.sqlite"
-
-
 @contextmanager
 def reading(folder: Path) -> Iterator[sqlite3.Connection]:
     """The ledger of a batch folder, to look at only; also where nothing may be written.
@@ -155,7 +150,7 @@ def reading(folder: Path) -> Iterator[sqlite3.Connection]:
         InputError: there is none. ConfigError: it is of another version, or damaged; also where that comes out later,
         inside the block. HiresNstError: it cannot be read.
     """
-    file = ledger_file(folder)
+    file = BatchPaths(folder).ledger
     if not file.is_file():
         raise InputError(f"{folder} is not the folder of a batch: it has no {STATE_FOLDER}/{file.name}")
     with plain_sqlite_errors(file, "read"):

@@ -17,8 +17,8 @@ from hires_nst.batch.events import BatchFinished, BatchStarted, JobDone, JobFail
 from hires_nst.batch.executor import Executor, MakeExecutor, WorkerMessage
 from hires_nst.batch.jobs import Job, Jobs, in_order
 from hires_nst.batch.ledger import Ledger
-from hires_nst.batch.names import STATE_FOLDER
 from hires_nst.batch.options import BatchOptions
+from hires_nst.batch.paths import BatchPaths
 from hires_nst.batch.rows import Entry, JobState, Outcome
 from hires_nst.batch.tasks import Busy, Failure, NoRoom, Task
 from hires_nst.errors import DiskFull, OutputError, ResourceError
@@ -219,7 +219,7 @@ class _BatchRun:
             config=job.config,
             inputs=job.inputs,
             fingerprint=job.fingerprint,
-            folder=self.folder / STATE_FOLDER / "jobs" / job.id,
+            folder=BatchPaths(self.folder).job(job.id).folder,
             suffix=PurePosixPath(job.output).suffix.lower(),
             attempt=row.attempts,
         )
@@ -258,9 +258,7 @@ class _BatchRun:
     def done(self, job: Job, worker: int, outcome: Outcome) -> None:
         """Publish a picture and enter it."""
         place = self.folder / job.output
-        unpublished = (
-            self.folder / STATE_FOLDER / "jobs" / job.id / f"picture{PurePosixPath(job.output).suffix.lower()}"
-        )
+        unpublished = BatchPaths(self.folder).job(job.id).picture(PurePosixPath(job.output).suffix.lower())
         if place.exists() and job.id not in self.owned:
             self.skip(job)
             return
@@ -359,7 +357,7 @@ def _make_folder(folder: Path) -> None:
         OutputError: that is not possible.
     """
     try:
-        (folder / STATE_FOLDER).mkdir(parents=True, exist_ok=True)
+        BatchPaths(folder).state.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise OutputError(f"the folder {folder} cannot be made ({error.strerror}); choose another") from None
     if not os.access(folder, os.W_OK | os.X_OK):

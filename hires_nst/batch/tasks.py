@@ -13,7 +13,7 @@ from typing import Protocol, TextIO
 
 from hires_nst import events
 from hires_nst.batch.fingerprints import FileFingerprint, mark
-from hires_nst.batch.names import STATE_FOLDER
+from hires_nst.batch.paths import JobPaths
 from hires_nst.batch.rows import Outcome
 from hires_nst.config import Config
 from hires_nst.errors import DiskFull, HiresNstError, Interrupted, ResourceError, RunBusy
@@ -21,20 +21,8 @@ from hires_nst.events import Event, OnEvent
 from hires_nst.files import is_disk_full
 from hires_nst.stopping import Stop
 
-RUN = "run"
-"""The run directory in a job's own folder."""
-
-LOGS = EVENTS, TEXT = "events.jsonl", "log.txt"
-"""The logs there, of all attempts: for programs and for people."""
-
 STEPS_APART = 0.2
 """Seconds between two steps that a worker tells about: displays need no more."""
-
-
-def log_file(folder: Path, job: str) -> Path | None:
-    """The log for people of a job in a batch folder, where it was begun."""
-    file = folder / STATE_FOLDER / "jobs" / job / TEXT
-    return file if file.is_file() else None
 
 
 @dataclass(frozen=True)
@@ -46,8 +34,7 @@ class Task:
         config: the effective settings, the paintings included.
         inputs: every file that the picture depends on.
         fingerprint: of the settings.
-        folder: the job's own folder in the batch's books: for its logs, its run directory, and its picture until that
-            is published.
+        folder: of the job, see `JobPaths`.
         suffix: of the picture, with the dot.
         attempt: from 1.
     """
@@ -62,14 +49,19 @@ class Task:
     attempt: int
 
     @property
+    def paths(self) -> JobPaths:
+        """The job's files."""
+        return JobPaths(self.folder)
+
+    @property
     def picture(self) -> Path:
-        """Where the picture waits until it is published."""
-        return self.folder / f"picture{self.suffix}"
+        """The picture until it is published."""
+        return self.paths.picture(self.suffix)
 
     @property
     def run_dir(self) -> Path:
-        """What an interrupted attempt leaves to the next one."""
-        return self.folder / RUN
+        """The run directory, which an interrupted attempt leaves to the next one."""
+        return self.paths.run_dir
 
 
 @dataclass(frozen=True)
@@ -135,7 +127,7 @@ def perform(task: Task, engine: Engine, *, stop: Stop, on_event: OnEvent) -> Tas
     """Do a task, whatever comes of it, with its logs."""
     began = time.time()
     try:
-        with _logs(task.folder) as (lines, text):
+        with _logs(task.paths) as (lines, text):
             _say(text, f"attempt {task.attempt}: {task.content}")
 
             def tell(event: Event) -> None:
@@ -170,7 +162,7 @@ def perform(task: Task, engine: Engine, *, stop: Stop, on_event: OnEvent) -> Tas
         return report_of(error, task.folder)
     seconds = time.time() - began
     if painted.resumed:
-        seconds += seconds_before(task.folder / EVENTS, began)
+        seconds += seconds_before(task.paths.events, began)
     return Outcome(painted.width, painted.height, seconds, painted.losses, task.fingerprint, marks, picture)
 
 
@@ -235,17 +227,17 @@ def reason_of(error: Exception) -> str:
 
 
 @contextmanager
-def _logs(folder: Path) -> Iterator[tuple[TextIO, TextIO]]:
-    """The logs in a folder, at their ends; what cannot be written any more when they are closed is dropped."""
-    folder.mkdir(parents=True, exist_ok=True)
+def _logs(paths: JobPaths) -> Iterator[tuple[TextIO, TextIO]]:
+    """A job's logs, at their ends; what cannot be written any more when they are closed is dropped."""
+    paths.folder.mkdir(parents=True, exist_ok=True)
     with ExitStack() as files:
 
-        def opened(name: str) -> TextIO:
-            file = (folder / name).open("a", encoding="utf-8", errors="replace")
+        def opened(path: Path) -> TextIO:
+            file = path.open("a", encoding="utf-8", errors="replace")
             files.callback(_close, file)
             return file
 
-        yield opened(EVENTS), opened(TEXT)
+        yield opened(paths.events), opened(paths.text)
 
 
 def _close(file: TextIO) -> None:

@@ -30,11 +30,11 @@ def resume(
     json: Json = False,
 ) -> None:
     """Go on with an interrupted run or batch, with the settings that it began with."""
-    from hires_nst.batch.rows import ledger_file
+    from hires_nst.batch.paths import BatchPaths
 
     code = 0
     with stopping(until=until, max_hours=max_hours, quiet=quiet or json) as stop:
-        if ledger_file(folder).is_file():
+        if BatchPaths(folder).ledger.is_file():
             code = resume_batch(
                 folder.absolute(), stop, retry_failed=retry_failed, overwrite=overwrite, quiet=quiet, as_json=json
             )

@@ -62,9 +62,9 @@ def status(
     json: Json = False,
 ) -> None:
     """Tell where a run or a batch stands, from elsewhere and while it works: what is done, and what is left."""
-    from hires_nst.batch.rows import ledger_file
+    from hires_nst.batch.paths import BatchPaths
 
-    if ledger_file(folder).is_file():
+    if BatchPaths(folder).ledger.is_file():
         batch_status(folder, as_json=json)
         return
     found = run_status(folder)
@@ -200,9 +200,10 @@ def batch_status(folder: Path, *, as_json: bool) -> None:
 
 def batch_progress(rows: "list[Row]", now: float, folder: Path) -> dict[str, Any]:
     """Where the batch in a folder stands, as JSON-ready data; `now` in seconds since the epoch."""
+    from hires_nst.batch.paths import BatchPaths
     from hires_nst.batch.rows import STATES
-    from hires_nst.batch.tasks import log_file
 
+    paths = BatchPaths(folder)
     done = [row for row in rows if row.state == "done" and row.width and row.height and row.seconds]
     pixels = sum((row.width or 0) * (row.height or 0) for row in done)
     seconds = sum(row.seconds or 0.0 for row in done)
@@ -220,7 +221,11 @@ def batch_progress(rows: "list[Row]", now: float, folder: Path) -> dict[str, Any
         ],
         **{
             state: [
-                {"output": row.output, "reason": row.error or "", "log": log_file(folder, row.id)}
+                {
+                    "output": row.output,
+                    "reason": row.error or "",
+                    "log": paths.job(row.id).existing_text,
+                }
                 for row in rows
                 if row.state == state
             ]

@@ -10,12 +10,11 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
-from hires_nst.batch.names import STATE_FOLDER
+from hires_nst.batch.paths import BatchPaths
 from hires_nst.batch.rows import Row, read_changes, read_progress, read_settings, reading
-from hires_nst.batch.tasks import RUN, log_file
 from hires_nst.report.log import RunLog, last_moment, read_log
 from hires_nst.report.model import Report, ReportedJob, ReportedState, style_paths
-from hires_nst.run.directory import LOG, RECORD, resume_command
+from hires_nst.run.directory import RECORD, resume_command
 from hires_nst.version import VERSION
 
 Change = tuple[float, str]
@@ -36,7 +35,7 @@ def of_batch(folder: Path) -> Report:
         for job, moment, state, _ in read_changes(database):
             changes[job].append((moment, state))
     logs = {row.id: _log(folder, row) for row in rows}
-    all_work = {row.id: attempts(changes[row.id], folder / STATE_FOLDER / "jobs" / row.id / LOG) for row in rows}
+    all_work = {row.id: attempts(changes[row.id], BatchPaths(folder).job(row.id).events) for row in rows}
     work = {row.id: all_work[row.id][paintings_before(changes[row.id]) :] for row in rows}
     spans = [span for found in all_work.values() for span in found]
     last_spans = [span for found in work.values() for span in found]
@@ -110,21 +109,21 @@ def _job(
         curves=log.curves,
         borders=log.borders,
         notes=log.notes,
-        log=log_file(folder, row.id),
+        log=BatchPaths(folder).job(row.id).existing_text,
     )
 
 
 def _state(folder: Path, row: Row) -> ReportedState:
     if row.state == "running" and (row.lease is None or row.lease < time.time()):
         return "interrupted"
-    if row.state == "waiting" and (folder / STATE_FOLDER / "jobs" / row.id / RUN / RECORD).exists():
+    if row.state == "waiting" and (BatchPaths(folder).job(row.id).run_dir / RECORD).exists():
         return "interrupted"
     return row.state
 
 
 def _log(folder: Path, row: Row) -> RunLog:
     try:
-        return read_log(folder / STATE_FOLDER / "jobs" / row.id / LOG)
+        return read_log(BatchPaths(folder).job(row.id).events)
     except OSError:  # it was never begun
         return RunLog()
 

@@ -6,7 +6,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from hires_nst.batch.rows import ledger_file
+from hires_nst.batch.paths import BatchPaths
 from hires_nst.config import read_yaml
 from hires_nst.errors import HiresNstError, InputError
 from hires_nst.report.batches import of_batch
@@ -26,7 +26,7 @@ def gather(folder: Path) -> Report:
     """
     if not folder.is_dir():
         raise InputError(f"{folder} is no folder; give a run directory, or the output folder of a batch")
-    if ledger_file(folder).is_file():
+    if BatchPaths(folder).ledger.is_file():
         return of_batch(folder)
     if (folder / LOG).is_file():
         return of_run(folder)

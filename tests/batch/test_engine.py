@@ -19,7 +19,6 @@ from hires_nst.batch import tasks
 from hires_nst.batch.engine import PaintingEngine
 from hires_nst.batch.rows import Outcome
 from hires_nst.batch.tasks import (
-    EVENTS,
     Busy,
     Failure,
     NoRoom,
@@ -82,7 +81,7 @@ def test_an_interrupted_job_goes_on_to_the_same_bytes(engine: PaintingEngine, ta
     assert isinstance(report, Stopped)
     assert task.run_dir.exists()
     began = time.time()
-    earlier = seconds_before(task.folder / EVENTS, began)
+    earlier = seconds_before(task.paths.events, began)
     report, second = perform_until(engine, task)
     assert isinstance(report, Outcome)
     assert any(isinstance(event, events.RunResumed) for event in second)

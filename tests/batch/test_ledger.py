@@ -24,11 +24,11 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 from hires_nst.batch import ledger as ledger_module
 from hires_nst.batch.fingerprints import FileFingerprint, mark, unchanged
 from hires_nst.batch.ledger import Ledger
+from hires_nst.batch.paths import BatchPaths
 from hires_nst.batch.rows import (
     STATES,
     Entry,
     Outcome,
-    ledger_file,
     plain_sqlite_errors,
     read_asked_since,
     read_changes,
@@ -296,14 +296,14 @@ def test_claims_of_many_at_once_are_never_the_same(tmp_path: Path) -> None:
 def test_ledgers_that_are_none(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="is not the folder of a batch"), reading(tmp_path):
         pass
-    ledger_file(tmp_path).parent.mkdir()
-    ledger_file(tmp_path).write_bytes(b"no database at all, but long enough to be one" * 100)
+    BatchPaths(tmp_path).ledger.parent.mkdir()
+    BatchPaths(tmp_path).ledger.write_bytes(b"no database at all, but long enough to be one" * 100)
     with pytest.raises(ConfigError, match="is damaged"):
         Ledger(tmp_path, lease_seconds=1)
     with pytest.raises(ConfigError, match="is damaged"), reading(tmp_path):
         pass
-    ledger_file(tmp_path).unlink()
-    database = sqlite3.connect(ledger_file(tmp_path))
+    BatchPaths(tmp_path).ledger.unlink()
+    database = sqlite3.connect(BatchPaths(tmp_path).ledger)
     database.execute("PRAGMA user_version = 99")
     database.close()
     with pytest.raises(ConfigError, match="another version"):
@@ -318,7 +318,7 @@ def finished(folder: Path) -> bytes:
         ledger.fail(claimed(ledger), "broken", retries=0, wait=0)
         ledger.set_aside(claimed(ledger), "there already")
         claimed(ledger)
-    return ledger_file(folder).read_bytes()
+    return BatchPaths(folder).ledger.read_bytes()
 
 
 def read_all(folder: Path) -> None:
@@ -352,9 +352,9 @@ def test_altered_bytes_are_told_as_damage(tmp_path: Path) -> None:
         altered = bytearray(data)
         altered[moments.choice(told)] = moments.choice((0, 1, 255, moments.randrange(256)))
         for use in (read_all, write_some):
-            for file in ledger_file(tmp_path).parent.glob("ledger.sqlite*"):
+            for file in BatchPaths(tmp_path).ledger.parent.glob("ledger.sqlite*"):
                 file.unlink()
-            ledger_file(tmp_path).write_bytes(altered)
+            BatchPaths(tmp_path).ledger.write_bytes(altered)
             try:
                 use(tmp_path)
             except HiresNstError as error:
@@ -380,8 +380,8 @@ def test_a_ledger_that_may_only_be_read() -> None:
     with tempfile.TemporaryDirectory() as name:  # in which others may look, unlike `tmp_path`
         folder = Path(name)
         finished(folder)
-        books = ledger_file(folder).parent
-        for path, mode in ((folder, 0o555), (books, 0o555), (ledger_file(folder), 0o444)):
+        books = BatchPaths(folder).ledger.parent
+        for path, mode in ((folder, 0o555), (books, 0o555), (BatchPaths(folder).ledger, 0o444)):
             path.chmod(mode)
         try:
             with without_rights():
@@ -389,7 +389,7 @@ def test_a_ledger_that_may_only_be_read() -> None:
                     assert len(read_rows(database)) == 5
                 with pytest.raises(HiresNstError, match=r"cannot be written \(.*check the disk and the permissions"):
                     Ledger(folder, lease_seconds=1)
-            ledger_file(folder).chmod(0)
+            BatchPaths(folder).ledger.chmod(0)
             with (
                 without_rights(),
                 pytest.raises(HiresNstError, match=r"cannot be read \(unable to open"),

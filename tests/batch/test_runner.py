@@ -39,8 +39,9 @@ from hires_nst.batch.executor import WorkerMessage
 from hires_nst.batch.fingerprints import mark
 from hires_nst.batch.ledger import Ledger
 from hires_nst.batch.options import stored
+from hires_nst.batch.paths import LOGS
 from hires_nst.batch.rows import STATES, Entry, Outcome, read_changes, reading
-from hires_nst.batch.tasks import LOGS, Failure, Painted, Task, perform
+from hires_nst.batch.tasks import Failure, Painted, Task, perform
 from hires_nst.batch.workers import WorkerPool, cuda_devices, devices
 from hires_nst.config import load_config
 from hires_nst.errors import HiresNstError, OutputError, ResourceError
