@@ -20,8 +20,9 @@ from PIL import Image, ImageCms, ImageOps
 from hires_nst.errors import HiresNstError, InputError, OutputError, ResourceError
 from hires_nst.files import atomic_write
 from hires_nst.imageio import writing
+from hires_nst.imageio.picture import Picture
 from hires_nst.imageio.profiles import srgb_profile
-from hires_nst.imageio.reading import Picture, picture_size, read_picture
+from hires_nst.imageio.reading import picture_size, read_picture
 from hires_nst.imageio.resize import resize_pixels, resize_strips
 from hires_nst.imageio.writing import check_output, write_picture
 
@@ -345,7 +346,7 @@ def broken_files() -> dict[str, Callable[[Path], object]]:
 
     return {
         "empty": lambda path: path.write_bytes(b""),
-        "text": lambda path: path.write_text("this is no picture"),
+        "text": lambda path: path.write_text("this is not a picture"),
         "folder": lambda path: path.mkdir(),
         "missing": lambda path: None,
         "bmp": lambda path: Image.fromarray(RGB).save(path, "BMP"),
@@ -388,7 +389,7 @@ def test_a_file_without_permission(tmp_path: Path, monkeypatch: pytest.MonkeyPat
         raise PermissionError(errno.EACCES, "Permission denied")
 
     monkeypatch.setattr(Path, "open", refuse)
-    with pytest.raises(InputError, match=r"a\.png may not be read"):
+    with pytest.raises(InputError, match=r"a\.png cannot be read: permission denied"):
         read(tmp_path / "a.png")
 
 

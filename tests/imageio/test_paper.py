@@ -18,7 +18,7 @@ sheets = st.tuples(sides, sides)
     [
         ("A4", Paper("A4", 210.0, 297.0)),
         (" a0 ", Paper("A0", 841.0, 1189.0)),
-        ("TaskMessage", Paper("letter", 215.9, 279.4)),
+        ("Letter", Paper("letter", 215.9, 279.4)),
         ("LEGAL", Paper("legal", 215.9, 355.6)),
         ("tabloid", Paper("tabloid", 279.4, 431.8)),
         ("60x40cm", Paper("60x40cm", 600.0, 400.0)),

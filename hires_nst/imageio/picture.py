@@ -1,0 +1,83 @@
+"""A picture inside the program: float32, sRGB-encoded, in [0, 1], upright."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from hires_nst.imageio.pixels import Floats
+from hires_nst.imageio.profiles import to_srgb
+
+ORIENTATION_TAG = 0x0112
+
+
+@dataclass(frozen=True, eq=False)
+class Picture:
+    """An upright picture.
+
+    Attributes:
+        pixels: float32 (H, W, 3), C-contiguous, sRGB in [0, 1].
+        alpha: float32 (H, W) in [0, 1], not premultiplied; None without transparency.
+        notes: sentences about what was assumed while reading.
+    """
+
+    pixels: Floats
+    alpha: Floats | None = None
+    notes: tuple[str, ...] = ()
+
+    @property
+    def height(self) -> int:
+        """Rows."""
+        return int(self.pixels.shape[0])
+
+    @property
+    def width(self) -> int:
+        """Columns."""
+        return int(self.pixels.shape[1])
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Raster:
+    """A decoded image, before colour management and orientation.
+
+    Attributes:
+        samples: (H, W, C) in [0, 1]; 1 channel is grey, 3 are RGB, 4 are CMYK.
+        alpha: (H, W) in [0, 1], not premultiplied; None without transparency.
+        profile: the embedded ICC profile.
+        orientation: 1 to 8, as EXIF counts them.
+        notes: sentences about what was assumed.
+    """
+
+    samples: Floats
+    alpha: Floats | None
+    profile: bytes | None = None
+    orientation: int = 1
+    notes: tuple[str, ...] = ()
+
+    def picture(self) -> Picture:
+        """The upright sRGB picture."""
+        rgb, colour_notes = to_srgb(self.samples, self.profile)
+        alpha = None if self.alpha is None else _upright(self.alpha, self.orientation)
+        return Picture(_upright(rgb, self.orientation), alpha, self.notes + colour_notes)
+
+
+def valid_orientation(tag: object) -> int:
+    """The EXIF orientation 1 to 8 that a tag gives; 1 when it gives none."""
+    return tag if isinstance(tag, int) and 1 <= tag <= 8 else 1
+
+
+def is_on_its_side(orientation: int) -> bool:
+    """Whether an EXIF orientation exchanges width and height."""
+    return orientation >= 5
+
+
+def _upright(pixels: Floats, orientation: int) -> Floats:
+    """Turn and flip (H, W[, C]) as the orientation asks; the result is C-contiguous."""
+    if is_on_its_side(orientation):
+        pixels = pixels.swapaxes(0, 1)
+    if orientation in (3, 4, 7, 8):
+        pixels = pixels[::-1]
+    if orientation in (2, 3, 6, 7):
+        pixels = pixels[:, ::-1]
+    return np.ascontiguousarray(pixels, np.float32)

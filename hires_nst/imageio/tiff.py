@@ -1,0 +1,118 @@
+"""TIFF files through tifffile: Pillow reads neither floating-point colour nor more than 8 bits of it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import BinaryIO
+
+import numpy as np
+import tifffile
+
+from hires_nst.imageio.picture import ORIENTATION_TAG, Raster, valid_orientation
+from hires_nst.imageio.pixels import Floats
+
+MAX_SAMPLES = 16
+"""Colours and extra channels of a pixel: without this a limit of megapixels would not limit the memory."""
+
+_MAGIC = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")  # classic and BigTIFF, both byte orders
+_COLOUR_SAMPLES = {"MINISWHITE": 1, "MINISBLACK": 1, "PALETTE": 1, "RGB": 3, "YCBCR": 3, "SEPARATED": 4}
+
+
+def is_tiff(file: BinaryIO) -> bool:
+    """Whether a file begins like a TIFF; its position is then the beginning."""
+    file.seek(0)
+    magic = file.read(4)
+    file.seek(0)
+    return magic in _MAGIC
+
+
+@contextmanager
+def open_tiff(file: BinaryIO) -> Iterator[TiffDecoder]:
+    """The header of a TIFF file."""
+    with tifffile.TiffFile(file) as tiff:
+        page = tiff.pages[0]
+        assert isinstance(page, tifffile.TiffPage)  # the first page is never a frame
+        yield TiffDecoder(tiff, page)
+
+
+@dataclass(frozen=True)
+class TiffDecoder:
+    """The first page of an open TIFF file."""
+
+    tiff: tifffile.TiffFile
+    page: tifffile.TiffPage
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """Stored width and height, before the orientation is applied."""
+        return self.page.imagewidth, self.page.imagelength
+
+    @property
+    def orientation(self) -> int:
+        """The EXIF orientation, 1 to 8."""
+        return valid_orientation(self.page.tags.valueof(ORIENTATION_TAG))
+
+    def decode(self) -> Raster:
+        """Read the pixels.
+
+        Raises:
+            ValueError: the file is damaged or of an unusual kind.
+        """
+        page, size = self.page, self.tiff.filehandle.size
+        if any(start + count > size for start, count in zip(page.dataoffsets, page.databytecounts, strict=True)):
+            raise ValueError("the file is cut short")
+        kind = getattr(page.photometric, "name", "")
+        colours = _COLOUR_SAMPLES[kind]
+        raw_luma = kind == "YCBCR" and "JPEG" not in getattr(page.compression, "name", "")
+        if raw_luma or page.imagedepth != 1 or not colours <= page.samplesperpixel <= MAX_SAMPLES:
+            raise ValueError("an unusual kind of TIFF")
+        data = page.asarray()  # of a JPEG inside a TIFF already RGB
+        if page.axes == "SYX":
+            data = np.moveaxis(data, 0, -1)
+        elif page.axes == "YX":
+            data = data[..., None]
+        if data.ndim != 3 or data.shape[2] < colours:
+            raise ValueError("a TIFF that contradicts itself")
+        notes: tuple[str, ...] = ()
+        if len(self.tiff.pages) > 1:
+            notes = (f"the file holds {len(self.tiff.pages)} pages; the first one was used",)
+        if kind == "PALETTE":
+            samples, colours = _palette_colours(page, data), 3
+        elif data.dtype.kind in "ub":
+            samples = data.astype(np.float32)
+            samples /= float((1 << page.bitspersample) - 1)
+        elif data.dtype.kind == "f":
+            samples = np.nan_to_num(data.astype(np.float32), copy=False)
+            notes += ("floating-point samples were taken as sRGB in 0..1",)
+            if samples.min() < 0 or samples.max() > 1:
+                np.clip(samples, 0, 1, out=samples)
+                notes += ("floating-point samples outside 0..1 were clipped",)
+        else:
+            raise ValueError("signed or complex samples")
+        samples, extras = samples[..., :colours], samples[..., colours:]
+        if kind == "MINISWHITE":
+            samples = 1 - samples
+        samples, alpha = _without_premultiplication(page, samples, extras)
+        profile = page.tags.valueof("InterColorProfile")
+        return Raster(samples=samples, alpha=alpha, profile=profile, orientation=self.orientation, notes=notes)
+
+
+def _palette_colours(page: tifffile.TiffPage, indices: np.ndarray) -> Floats:
+    colormap = np.asarray(page.colormap)  # (3, colours); 8 bits times 256 or 257, or, against the standard, times 1
+    bright = colormap >> 8 if colormap.max() > 255 else colormap
+    return np.asarray(np.divide(np.moveaxis(bright[:, indices[..., 0]], 0, -1), 255, dtype=np.float32))
+
+
+def _without_premultiplication(
+    page: tifffile.TiffPage, samples: Floats, extras: Floats
+) -> tuple[Floats, Floats | None]:
+    """The colours that were there before they were multiplied by alpha, and the alpha channel among the `extras`."""
+    for index, meaning in enumerate(page.extrasamples[: extras.shape[2]]):
+        alpha = extras[..., index]
+        if meaning == tifffile.EXTRASAMPLE.ASSOCALPHA:
+            return np.minimum(samples / np.maximum(alpha, 1e-6)[..., None], 1), alpha
+        if meaning == tifffile.EXTRASAMPLE.UNASSALPHA:
+            return samples, alpha
+    return samples, None
