@@ -13,7 +13,7 @@ DEMO_OPTIONS := --print A6 --dpi 300 --tile-size 512
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help install demo test check format samples bench clean
+.PHONY: help install demo test check format docs samples bench clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-8s %s\n", $$1, $$2 }' Makefile
@@ -36,6 +36,10 @@ check: $(VENV)/.installed-dev ## lint, formatting and types
 format: $(VENV)/.installed-dev ## format the code
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
+
+docs: $(VENV)/.installed-dev ## build the documentation into build/site
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
+	@echo "The documentation is in $$PWD/build/site/index.html"
 
 samples: $(VENV)/.installed ## draw the sample pictures again, in about three minutes
 	$(BIN)/python tools/make_samples.py --out samples

@@ -22,6 +22,8 @@ from hires_nst.errors import HiresNstError
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text(encoding="utf-8")
+GUIDES = ("README.md", "samples/README.md", "docs/algorithm.md", "docs/architecture.md")
+DOCUMENTS = (*GUIDES, "CHANGELOG.md")
 PROGRAM: Any = typer.main.get_command(cli.app)
 
 FENCE = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
@@ -92,7 +94,13 @@ def check(line: str) -> None:
         raise AssertionError(f"{error}: {line}") from error
 
 
-@pytest.mark.parametrize("line", dict.fromkeys([*command_lines(README), *preset_lines()]))
+def guide_lines() -> Iterator[str]:
+    """Every `hires-nst ...` in the documents that say how to use the program as it is."""
+    for name in GUIDES:
+        yield from command_lines((ROOT / name).read_text(encoding="utf-8"))
+
+
+@pytest.mark.parametrize("line", dict.fromkeys([*guide_lines(), *preset_lines()]))
 def test_a_command_line_in_the_documentation_is_valid(
     line: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -171,14 +179,15 @@ def test_the_python_example_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 
 
 def test_files_that_the_documents_refer_to_exist() -> None:
-    for name in ("README.md", "CHANGELOG.md", "samples/README.md"):
+    for name in DOCUMENTS:
         document = ROOT / name
         text = document.read_text(encoding="utf-8")
         links = [link.partition("#")[0] for link in re.findall(r"\]\(([^)\s]+)\)", text) if "://" not in link]
         spans = [s for s in CODE_SPAN.findall(FENCE.sub("", text)) if re.fullmatch(r"[\w./-]+/[\w.-]*", s)]
-        made = {"build/"}
+        made = {"build/", "build/site"}
+        places = (document.parent, ROOT, ROOT / "hires_nst")
         missing = [link for link in links if not (document.parent / link).exists()]
-        missing += [s for s in spans if s not in made and not any((f / s).exists() for f in (document.parent, ROOT))]
+        missing += [s for s in spans if s not in made and not any((f / s).exists() for f in places)]
         assert not missing, f"{name} refers to {missing}"
 
 
@@ -193,7 +202,7 @@ def text_files() -> Iterator[Path]:
             and not name.endswith(".egg-info")
             and not (here / name / "pyvenv.cfg").exists()
         )  # fmt: skip
-        for name in files:
+        for name in sorted(set(files) - {".git"}):  # a file in a worktree
             file = here / name
             if file.suffix.lower() not in (".jpg", ".jpeg", ".png", ".tif", ".tiff", ".safetensors", ".pth", ".pyc"):
                 yield file
