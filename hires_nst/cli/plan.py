@@ -10,6 +10,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
+import hires_nst
 from hires_nst.cli.batch import batch
 from hires_nst.cli.batch_plan import is_batch, show_batch_plan
 from hires_nst.cli.options import ConfigOptions, option_name, takes_config_options, takes_options_of
@@ -61,9 +62,7 @@ def plan(
 
         check_output(output, overwrite=overwrite)
     with showing(quiet=quiet or json, as_json=False) as on_event:
-        from hires_nst.run import plan
-
-        planned = plan.plan(content, config=config, measure=measure, on_event=on_event)
+        planned = hires_nst.plan(content, config=config, measure=measure, on_event=on_event)
     if output is not None:
         from hires_nst.imageio.writing import check_format
 

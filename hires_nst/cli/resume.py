@@ -5,6 +5,7 @@ from typing import Annotated
 
 import typer
 
+import hires_nst
 from hires_nst.cli.batch import carried_out
 from hires_nst.cli.progress import showing
 from hires_nst.cli.signals import MaxHours, Until, ending_at_once, stopping
@@ -49,9 +50,7 @@ def resume(
 def resume_run(folder: Path, stop: Stop, *, overwrite: bool, quiet: bool, as_json: bool) -> None:
     """Go on with a run."""
     with ending_at_once(folder, stop), showing(quiet=quiet, as_json=as_json) as on_event:
-        from hires_nst.run import pipeline
-
-        result = pipeline.resume(folder, overwrite=overwrite, stop=stop, on_event=on_event)
+        result = hires_nst.resume(folder, overwrite=overwrite, stop=stop, on_event=on_event)
     if not quiet and not as_json:
         typer.echo(f"{result.output}: {result.width} x {result.height} px in {duration(result.seconds)}")
 

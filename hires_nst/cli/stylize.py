@@ -6,6 +6,7 @@ from typing import Annotated
 
 import typer
 
+import hires_nst
 from hires_nst.cli.options import ConfigOptions, takes_config_options
 from hires_nst.cli.progress import showing
 from hires_nst.cli.signals import MaxHours, Until, ending_at_once, stopping
@@ -75,9 +76,7 @@ def stylize(
         ending_at_once(folder, stop),
         showing(quiet=quiet, as_json=json) as on_event,
     ):
-        from hires_nst.run import pipeline
-
-        result = pipeline.stylize(
+        result = hires_nst.stylize(
             content, output, config=config, overwrite=overwrite, run_dir=run_dir, resume=resume.value, stop=stop,
             on_event=on_event,
         )  # fmt: skip

@@ -108,11 +108,8 @@ def engine(monkeypatch: pytest.MonkeyPatch) -> Engine:
     import hires_nst
 
     result = Engine()
-    for name, function in (("pipeline", "stylize"), ("planning", "plan")):
-        module = types.ModuleType(f"hires_nst.{name}")
-        setattr(module, function, getattr(result, function))
-        monkeypatch.setitem(sys.modules, module.__name__, module)
-        monkeypatch.setattr(hires_nst, name, module, raising=False)
+    for name in ("stylize", "plan"):
+        monkeypatch.setattr(hires_nst, name, getattr(result, name), raising=False)
     return result
 
 

@@ -10,6 +10,7 @@ import pytest
 
 from hires_nst.run import context, painter
 from hires_nst.run.cache import MOST_NETWORKS, MOST_STATISTICS, Cache, content_key
+from hires_nst.transfer import extractor
 from tests.run.test_pipeline import config, paint, save
 
 
@@ -27,7 +28,7 @@ def counted(monkeypatch: pytest.MonkeyPatch) -> dict[str, int]:
 
         monkeypatch.setattr(module, name, wrapped)
 
-    counting(context, "load_network")
+    counting(extractor, "load_network")
     counting(painter, "style_statistics")
     return counts
 

@@ -20,6 +20,7 @@ from hires_nst.imageio import reading, resize
 from hires_nst.run import context, painter, pipeline, plan
 from hires_nst.run.context import RunContext, open_context
 from hires_nst.run.output_size import OutputSize, output_size_of
+from hires_nst.transfer import extractor
 from hires_nst.transfer.canvas import Canvas
 from hires_nst.transfer.levels import Level
 from hires_nst.transfer.moments import Statistics
@@ -606,14 +607,14 @@ def test_another_network_is_used_when_it_is_asked_for(
     photo: Path, painting: Path, out: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     known = {"vgg19-slim": TINY}
-    monkeypatch.setattr(context, "BACKBONES", known)
+    monkeypatch.setattr(extractor, "BACKBONES", known)
     loaded: list[dict[str, Any]] = []
 
     def load(backbone: Any, **options: Any) -> Any:
         loaded.append({"backbone": backbone, **options})
         return tiny_network(dtype=torch.float32, pooling=options["pooling"], padding=options["padding"])
 
-    monkeypatch.setattr(context, "load_network", load)
+    monkeypatch.setattr(extractor, "load_network", load)
     settings = config(
         model={"pooling": "average", "padding": "zeros"},
         loss={"style_layers": {"conv1_1": 1.0, "conv5_1": 1.0}, "content_layers": {"conv4_2": 1.0}},
