@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import fnmatch
 import hashlib
-import json
 import os
 import random
 from collections import Counter
@@ -79,24 +78,12 @@ class Job:
     @cached_property
     def fingerprint(self) -> str:
         """A digest of every setting that the picture depends on; the input files have digests of their own."""
-        exclude: Any = {
-            "batch": True,
-            "jobs": True,
-            "checkpoint": True,
-            "images": True,
-            "runtime": {"device", "memory_fraction", "canvas"},
-            "styles": {"__all__": {"image"}},
-            "init": {"file"},
-            "model": {"weights"},
-        }
-        data = self.config.model_dump(mode="json", exclude=exclude)
-        return hashlib.sha256(json.dumps(data, sort_keys=True).encode()).hexdigest()
+        return self.config.picture_fingerprint()
 
     @property
     def inputs(self) -> tuple[Path, ...]:
         """The files that the picture depends on, the photograph first."""
-        others = (self.config.init.file, self.config.model.weights)
-        return (self.content, *(style.image for style in self.config.styles), *filter(None, others))
+        return self.content, *(file.path for file in self.config.files())
 
 
 @dataclass(frozen=True)
@@ -190,8 +177,8 @@ def _matched_jobs(
     found = _photographs(contents, output, common.batch, left_out)
     own = _own_config(common)
     choices: list[tuple[StyleImage, ...]] = [(painting,) for painting in _paintings(styles)] or [own.styles]
-    if not any(choices) and (own.loss.active_style_layers or own.init.kind == "style"):
-        raise ConfigError("there is no painting: name one after the photographs, or under styles: in a configuration")
+    if not styles:
+        own.check_styles()
     pairs = _pairs(found, choices, common.batch.match, left_out)
     fields_of(common.batch.template)
     jobs = [
@@ -213,8 +200,10 @@ def _listed_jobs(common: Config, styles: Sequence[StyleImage], config_for: Confi
     for index, entry in enumerate(common.jobs, start=1):
         style = {"styles": [{"image": str(entry.style)}]} if entry.style is not None else {}
         own = _own_config(config_for({**entry.set, **style}))
-        if not own.styles and (own.loss.active_style_layers or own.init.kind == "style"):
-            raise ConfigError(f"jobs.{index - 1} has no painting; give it one as style:")
+        try:
+            own.check_styles()
+        except ConfigError as error:
+            raise ConfigError(f"jobs.{index - 1}: {error}") from None
         found = _Found(entry.content.expanduser().absolute())
         jobs.append(_job(index, found, own, entry.output or common.batch.template, preset=preset))
     return jobs
@@ -231,8 +220,8 @@ def _own_config(config: Config) -> Config:
             "checkpoint.directory is for a single picture; leave it out: a batch keeps the run directories of its "
             "pictures in its output folder"
         )
-    styles = tuple(style.model_copy(update={"image": style.image.absolute()}) for style in config.styles)
-    return config.model_copy(update={"batch": Batch(), "jobs": (), "styles": styles})
+    config = config.with_files({file.path: file.path.absolute() for file in config.files()})
+    return config.model_copy(update={"batch": Batch(), "jobs": ()})
 
 
 def _job(index: int, found: _Found, config: Config, template: str, *, preset: str | None) -> Job:

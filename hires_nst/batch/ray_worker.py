@@ -57,7 +57,7 @@ def paint_shipped(task: Task, terms: RayBatch, *files: bytes | None) -> tuple[Ta
         here = replace(
             task,
             content=places[task.content],
-            config=_moved(task.config, places),
+            config=task.config.with_files(places),
             inputs=tuple(places[path] for path in task.inputs),
             folder=folder / "job",
         )
@@ -101,16 +101,3 @@ def _on_given_gpu(config: Config) -> Config:
     if not given.isdigit() or config.runtime.device not in ("auto", "cuda"):
         return config
     return config.model_copy(update={"runtime": config.runtime.model_copy(update={"device": f"cuda:{given}"})})
-
-
-def _moved(config: Config, places: dict[Path, Path]) -> Config:
-    """The settings with the files at other places."""
-    styles = tuple(style.model_copy(update={"image": places[style.image]}) for style in config.styles)
-    start, weights = config.init.file, config.model.weights
-    return config.model_copy(
-        update={
-            "styles": styles,
-            "init": config.init.model_copy(update={"file": places[start] if start is not None else None}),
-            "model": config.model.model_copy(update={"weights": places[weights] if weights is not None else None}),
-        }
-    )

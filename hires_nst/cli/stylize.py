@@ -11,7 +11,7 @@ from hires_nst.cli.options import ConfigOptions, takes_config_options
 from hires_nst.cli.progress import showing
 from hires_nst.cli.signals import MaxHours, Until, ending_at_once, stopping
 from hires_nst.config import Config
-from hires_nst.errors import ConfigError, InputError
+from hires_nst.errors import InputError
 from hires_nst.quantities import duration
 
 MM_PER_INCH = 25.4
@@ -94,8 +94,7 @@ def check_inputs(content: Path, config: Config, output: Path | None) -> None:
         InputError: a picture is not there.
         OutputError: the result would take the place of one.
     """
-    if not config.styles and (config.loss.active_style_layers or config.init.kind == "style"):
-        raise ConfigError("there is no painting: name one after the photograph, or under styles: in a configuration")
+    config.check_styles()
     for path in (content, *config.pictures):
         if not path.exists():
             raise InputError(f"{path} does not exist; check the name and the folder")

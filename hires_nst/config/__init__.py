@@ -37,9 +37,11 @@ from hires_nst.config.schema import (
     StyleLossName,
     Tiles,
 )
+from hires_nst.config.settings import FREE_SETTINGS, FileRole, NamedFile, flatten, picture_settings
 from hires_nst.config.yaml_io import commented_yaml, read_yaml, to_yaml
 
 __all__ = [
+    "FREE_SETTINGS",
     "LAYERS",
     "PRESETS",
     "SIZES",
@@ -48,6 +50,7 @@ __all__ = [
     "Checkpoint",
     "Config",
     "Coupling",
+    "FileRole",
     "Images",
     "Init",
     "InitKind",
@@ -55,6 +58,7 @@ __all__ = [
     "Levels",
     "Loss",
     "Model",
+    "NamedFile",
     "Optimizer",
     "OptimizerName",
     "Output",
@@ -68,11 +72,13 @@ __all__ = [
     "absolute_paths",
     "assign",
     "commented_yaml",
+    "flatten",
     "gather",
     "load_config",
     "merge",
     "parse_assignment",
     "parse_config",
+    "picture_settings",
     "preset_file",
     "read_yaml",
     "to_yaml",

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import yaml
 from pydantic import ValidationError
 
 from hires_nst.config.messages import sentence
-from hires_nst.config.schema import LAYERS, SIZES, Config, Loss
+from hires_nst.config.schema import LAYERS, SIZES, BatchJob, Config, Loss, section_in
 from hires_nst.config.yaml_io import read_yaml
 from hires_nst.errors import ConfigError, nearest
 
@@ -127,32 +127,22 @@ def merge(base: Mapping[str, Any], override: Mapping[str, Any]) -> dict[str, Any
 
 
 def absolute_paths(data: Mapping[str, Any], folder: Path) -> dict[str, Any]:
-    """A file's mapping with the relative paths in it taken from the file's own folder."""
-
-    def at(path: object) -> object:
-        return str(folder / Path(path).expanduser()) if isinstance(path, str) else path
-
-    result = dict(data)
-    if isinstance(result.get("styles"), list):
-        result["styles"] = [
-            {**style, "image": at(style["image"])} if isinstance(style, dict) and "image" in style else style
-            for style in result["styles"]
-        ]
-    if isinstance(result.get("jobs"), list):
-        result["jobs"] = [_absolute_job(job, folder) if isinstance(job, dict) else job for job in result["jobs"]]
-    for section, key in (("init", "file"), ("model", "weights"), ("checkpoint", "directory")):
-        if isinstance(result.get(section), dict) and key in result[section]:
-            result[section] = {**result[section], key: at(result[section][key])}
-    return result
+    """A file's mapping, not checked yet, with the relative paths in it taken from the file's own folder."""
+    return dict(_absolute(data, Config, folder))
 
 
-def _absolute_job(job: Mapping[str, Any], folder: Path) -> dict[str, Any]:
-    """A job of a batch with the relative paths in it, and in its own settings, taken from `folder`."""
-    paths = {
-        key: str(folder / Path(job[key]).expanduser()) for key in ("content", "style") if isinstance(job.get(key), str)
-    }
-    own = job.get("set")
-    return {**job, **paths, **({"set": absolute_paths(own, folder)} if isinstance(own, dict) else {})}
+def _absolute(value: Any, annotation: Any, folder: Path) -> Any:
+    """A value with the paths in it, known by the type that the schema gives them, taken from `folder`."""
+    section = section_in(annotation)
+    if section is not None and isinstance(value, Mapping):
+        types = {name: field.annotation for name, field in section.model_fields.items()}
+        if section is BatchJob:
+            types["set"] = Config
+        return {key: _absolute(item, types.get(key), folder) for key, item in value.items()}
+    if section is not None and isinstance(value, list):
+        return [_absolute(item, section, folder) for item in value]
+    is_path = isinstance(value, str) and Path in (annotation, *get_args(annotation))
+    return str(folder / Path(value).expanduser()) if is_path else value
 
 
 def preset_file(name: str) -> Path:

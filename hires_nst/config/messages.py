@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, get_args, get_origin
+from typing import Any
 
 from pydantic import BaseModel, ValidationError
 
+from hires_nst.config.schema import section_in
 from hires_nst.errors import nearest
 
 
@@ -78,11 +79,5 @@ def _known_keys(location: tuple[int | str, ...], schema: type[BaseModel]) -> lis
         field = model.model_fields.get(part) if model else None
         if field is None:
             return []
-        candidates = [field.annotation, *get_args(field.annotation)]
-        model = next((c for c in candidates if _is_section(c)), None)
+        model = section_in(field.annotation)
     return list(model.model_fields) if model else []
-
-
-def _is_section(annotation: Any) -> bool:
-    # On Python 3.10, `tuple[X, ...]` passes for a class.
-    return get_origin(annotation) is None and isinstance(annotation, type) and issubclass(annotation, BaseModel)

@@ -5,13 +5,14 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, get_args, get_origin
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator, model_validator
 
 from hires_nst.backbones.registry import BACKBONES
+from hires_nst.config.settings import FileRole, NamedFile, picture_settings
 from hires_nst.errors import ConfigError, nearest
 from hires_nst.imageio.paper import parse_paper
 
@@ -42,6 +43,15 @@ class Section(BaseModel):
         if truths and cls.model_fields[name].annotation is not bool:
             raise ValueError(f"{str(truths[0]).lower()} (or yes, no, on, off) is no value for it")
         return value
+
+
+def section_in(annotation: Any) -> type[BaseModel] | None:
+    """The section in a field's type, such as `Print` in `Print | None`, if there is one."""
+    for candidate in (annotation, *get_args(annotation)):
+        # On Python 3.10, `tuple[X, ...]` passes for a class.
+        if get_origin(candidate) is None and isinstance(candidate, type) and issubclass(candidate, BaseModel):
+            return candidate
+    return None
 
 
 class StyleImage(Section):
@@ -359,11 +369,55 @@ class Config(Section):
         return self.stride
 
     @property
+    def needs_style(self) -> bool:
+        """Whether a painting is needed: a style layer counts, or the start is the painting."""
+        return bool(self.loss.active_style_layers) or self.init.kind == "style"
+
+    def check_styles(self) -> None:
+        """Refuse a configuration that needs a painting and has none.
+
+        Raises:
+            ConfigError: it says where to name one.
+        """
+        if self.needs_style and not self.styles:
+            raise ConfigError(
+                "there is no painting: name one after the photograph, or as style: or styles: in the configuration"
+            )
+
+    def with_styles(self, paths: Sequence[Path | str]) -> Config:
+        """The configuration with these paintings in place of its own; without any, the configuration itself."""
+        styles = tuple(StyleImage(image=Path(path)) for path in paths)
+        return self.model_copy(update={"styles": styles}) if styles else self
+
+    def files(self) -> tuple[NamedFile, ...]:
+        """Every file that is named here: the paintings in their order, the start image, the weights."""
+        named: list[tuple[FileRole, Path | None]] = [("painting", style.image) for style in self.styles]
+        named += [("start image", self.init.file), ("weights", self.model.weights)]
+        return tuple(NamedFile(role, path) for role, path in named if path is not None)
+
+    def with_files(self, places: Mapping[Path, Path]) -> Config:
+        """The configuration with other paths for its files; a path that is not in `places` stays."""
+        init, model = self.init, self.model
+        if init.file is not None:
+            init = init.model_copy(update={"file": places.get(init.file, init.file)})
+        if model.weights is not None:
+            model = model.model_copy(update={"weights": places.get(model.weights, model.weights)})
+        styles = [style.model_copy(update={"image": places.get(style.image, style.image)}) for style in self.styles]
+        return self.model_copy(update={"styles": tuple(styles), "init": init, "model": model})
+
+    @property
     def pictures(self) -> tuple[Path, ...]:
-        """The pictures that are named here: the paintings, and the start if that is a file."""
-        start = () if self.init.file is None else (self.init.file,)
-        return *(style.image for style in self.styles), *start
+        """The pictures that are named here: the paintings, and the start image."""
+        return tuple(file.path for file in self.files() if file.role != "weights")
+
+    def picture_fingerprint(self) -> str:
+        """A digest that changes when a setting changes that the picture depends on; see `picture_settings`."""
+        return _digest(picture_settings(self.model_dump(mode="json")))
 
     def fingerprint(self) -> str:
         """A digest that changes when any setting changes."""
-        return hashlib.sha256(json.dumps(self.model_dump(mode="json"), sort_keys=True).encode()).hexdigest()
+        return _digest(self.model_dump(mode="json"))
+
+
+def _digest(data: Mapping[str, Any]) -> str:
+    return hashlib.sha256(json.dumps(data, sort_keys=True).encode()).hexdigest()

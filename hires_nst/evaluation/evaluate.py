@@ -20,7 +20,7 @@ from hires_nst.imageio.resize import resize_pixels
 from hires_nst.transfer.canvas import Canvas
 from hires_nst.transfer.extractor import load_extractor
 from hires_nst.transfer.objective import Objective, content_norms, style_statistics
-from hires_nst.transfer.style_images import check_painting, with_styles
+from hires_nst.transfer.style_images import check_painting
 from hires_nst.transfer.tiles import Grid, make_grid
 
 LOSS_EDGE = 768
@@ -58,7 +58,8 @@ def evaluate(
         InputError: a picture cannot be read, or is too small for the network. ConfigError, WeightsError: see
         `load_extractor`.
     """
-    config = with_styles(config or Config(), styles)
+    config = (config or Config()).with_styles(styles)
+    config.check_styles()
     limit = config.images.max_megapixels
     picture, photograph = (read_picture(path, max_megapixels=limit).pixels for path in (result, content))
     paintings = [(style, read_picture(style.image, max_megapixels=limit).pixels) for style in config.styles]

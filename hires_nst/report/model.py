@@ -11,6 +11,8 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any, Literal
 
+from hires_nst.config import flatten
+
 ReportedState = Literal["done", "failed", "skipped", "waiting", "running", "interrupted"]
 Points = tuple[tuple[float, float], ...]
 """(evaluations of each pixel so far, value) in ascending order of the first."""
@@ -96,10 +98,8 @@ class ReportedJob:
 
 def style_paths(settings: Mapping[str, Any]) -> list[str]:
     """The paintings that an effective configuration names."""
-    styles = settings.get("styles")
-    if not isinstance(styles, (list, tuple)):
-        return []
-    return [str(style["image"]) for style in styles if isinstance(style, Mapping) and "image" in style]
+    flat = flatten(settings)
+    return [str(value) for key, value in flat.items() if key.startswith("styles.") and key.endswith(".image")]
 
 
 @dataclass(frozen=True)

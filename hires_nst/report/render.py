@@ -17,6 +17,7 @@ from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
+from hires_nst.config import flatten
 from hires_nst.errors import OutputError
 from hires_nst.files import atomic_write
 from hires_nst.quantities import duration, number
@@ -144,21 +145,15 @@ def _told_settings(job: ReportedJob) -> dict[str, str]:
     return {key: value for key, value in flat.items() if not (key.startswith("styles.") and key.endswith(".image"))}
 
 
-def flat_settings(settings: Mapping[str, Any], prefix: str = "") -> dict[str, str]:
+def flat_settings(settings: Mapping[str, Any]) -> dict[str, str]:
     """Nested settings by dotted key, as text; what is None is left out."""
-    result: dict[str, str] = {}
-    for key, value in settings.items():
-        if isinstance(value, Mapping):
-            result |= flat_settings(value, f"{prefix}{key}.")
-        elif isinstance(value, (list, tuple)) and any(isinstance(item, Mapping) for item in value):
-            result |= flat_settings(
-                {str(number): item for number, item in enumerate(value, start=1)}, f"{prefix}{key}."
-            )
-        elif isinstance(value, (list, tuple)):
-            result |= {f"{prefix}{key}": ", ".join(map(str, value))} if value else {}
-        elif value is not None:
-            result[f"{prefix}{key}"] = {True: "yes", False: "no"}[value] if isinstance(value, bool) else str(value)
-    return result
+    return {key: _text_of(value) for key, value in flatten(settings).items() if value is not None}
+
+
+def _text_of(value: Any) -> str:
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    return ", ".join(map(str, value)) if isinstance(value, (list, tuple)) else str(value)
 
 
 def shared_settings(settings: Sequence[Mapping[str, str]]) -> dict[str, str]:

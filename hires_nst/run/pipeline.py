@@ -33,6 +33,7 @@ from hires_nst.run.plan import level_plans, run_bytes, seconds_per_megapixel
 from hires_nst.run.record import (
     ANEW,
     Machine,
+    Role,
     RunRecord,
     Source,
     check_same,
@@ -44,7 +45,6 @@ from hires_nst.run.record import (
     relative,
     source,
     stored_config,
-    with_free_settings,
 )
 from hires_nst.run.write_behind import WriteBehind
 from hires_nst.stopping import Stop
@@ -52,7 +52,7 @@ from hires_nst.transfer.canvas import Canvas, temporary_folder
 from hires_nst.transfer.levels import LevelPlan
 from hires_nst.transfer.memory import is_out_of_memory, unless_memory_runs_out
 from hires_nst.transfer.optimizers import make_ready
-from hires_nst.transfer.style_images import check_painting, with_styles
+from hires_nst.transfer.style_images import check_painting
 from hires_nst.version import VERSION
 
 Resume = Literal["auto", "never", "require"]
@@ -109,7 +109,8 @@ def stylize(
         ConfigError, InputError, OutputError, ResourceError, WeightsError: see `hires_nst.errors`.
     """
     content, output = Path(content), Path(output)
-    config = with_styles(config or Config(), [style] if isinstance(style, (str, Path)) else style)
+    config = (config or Config()).with_styles([style] if isinstance(style, (str, Path)) else style)
+    config.check_styles()
     path = run_directory(output, config, run_dir)
     writing.check_apart(output, (content, *config.pictures))
     there = directory.is_run(path)
@@ -279,7 +280,7 @@ class _SingleRun:
             machine=_machine(context), width=sheet.width, height=sheet.height,
             levels=plans,
         )  # fmt: skip
-        record = with_free_settings(record, config).model_copy(update={"overwrite": self.overwrite})
+        record = record.model_copy(update={"config": config.model_dump(mode="json"), "overwrite": self.overwrite})
         if record != self.record:
             record.save(self.folder)
         if keep_config(path, to_yaml(config)) and resumed:
@@ -423,14 +424,10 @@ def _machine(context: RunContext) -> Machine:
 
 def _sources(content: Path, config: Config, folder: Path) -> tuple[Source, ...]:
     """The input files as they are; a network that has not been downloaded yet is not among them."""
-    sources = [source("photograph", content, folder)]
-    sources += [source("painting", style.image, folder) for style in config.styles]
-    if config.init.file is not None:
-        sources.append(source("start", config.init.file, folder))
-    weights = config.model.weights or own_file(BACKBONES[config.model.name])
-    if weights.is_file():
-        sources.append(source("weights", weights, folder))
-    return tuple(sources)
+    named: list[tuple[Role, Path]] = [("photograph", content), *config.files()]
+    if config.model.weights is None:
+        named.append(("weights", own_file(BACKBONES[config.model.name])))
+    return tuple(source(role, path, folder) for role, path in named if role != "weights" or path.is_file())
 
 
 def read_content(path: Path, sheet: OutputSize, context: RunContext) -> tuple[Canvas, np.ndarray | None]:

@@ -19,7 +19,7 @@ from hires_nst.run.output_size import OutputSize, output_size_of
 from hires_nst.transfer.canvas import temporary_folder
 from hires_nst.transfer.levels import Level, LevelPlan, schedule
 from hires_nst.transfer.memory import free_memory
-from hires_nst.transfer.style_images import check_painting, with_styles
+from hires_nst.transfer.style_images import check_painting
 from hires_nst.transfer.tiles import Grid
 
 
@@ -73,7 +73,8 @@ def plan(
     Raises:
         As `stylize`, except for the output.
     """
-    config = with_styles(config or Config(), [style] if isinstance(style, (str, Path)) else style)
+    config = (config or Config()).with_styles([style] if isinstance(style, (str, Path)) else style)
+    config.check_styles()
     sheet = output_size_of(
         reading.picture_size(Path(content), max_megapixels=config.images.max_megapixels), config, content
     )

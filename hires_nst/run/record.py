@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-import copy
 import hashlib
 import os
 import secrets
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from hires_nst.config import Config, parse_config
+from hires_nst.config import Config, FileRole, parse_config, picture_settings
 from hires_nst.errors import ConfigError, DamagedFile, HiresNstError, InputError, WeightsError
 from hires_nst.files import atomic_write, file_digest
 from hires_nst.run import directory
@@ -23,15 +22,12 @@ PROGRAM: Literal["hires-nst"] = "hires-nst"
 FORMAT: Literal[1] = 1
 """Of the run directory; another one where an older program could not go on."""
 
-FREE = ("checkpoint", "images", "runtime.memory_fraction", "runtime.canvas", "runtime.device", "runtime.precision")
-"""Keys that may change between two parts of a run.
-
-They leave the pixels as they are; device and precision are recorded as they turned out.
-"""
+RECORDED = "runtime.precision"
+"""Not compared as a setting: the record says which precision `auto` came to, and that is compared."""
 
 ANEW = "`--resume never --overwrite` starts anew"
 
-Role = Literal["photograph", "painting", "start", "weights"]
+Role = Literal["photograph"] | FileRole
 
 
 class _Entry(BaseModel):
@@ -185,18 +181,9 @@ def stored_config(record: RunRecord, folder: Path) -> Config:
         As `found`; ConfigError: the schema does not know it.
     """
     config = parse_config(record.config)
-    places: dict[Role, list[Path]] = {}
-    for known in record.sources:
-        if known.role != "weights" or config.model.weights is not None:  # the network's own may have another place
-            places.setdefault(known.role, []).append(found(known, folder))
-    paintings = places.get("painting", [])
-    styles = tuple(s.model_copy(update={"image": p}) for s, p in zip(config.styles, paintings, strict=True))
-    changed: dict[str, Any] = {"styles": styles}
-    if config.init.file is not None:
-        changed["init"] = config.init.model_copy(update={"file": places["start"][0]})
-    if config.model.weights is not None:
-        changed["model"] = config.model.model_copy(update={"weights": places["weights"][0]})
-    return config.model_copy(update=changed)
+    known = [source for source in record.sources if source.role != "photograph"]
+    # The weights that the network has on this machine, the last source, are not named in the configuration.
+    return config.with_files({file.path: found(it, folder) for file, it in zip(config.files(), known, strict=False)})
 
 
 def check_same(record: RunRecord, folder: Path, config: Config, sources: Sequence[Source], version: str) -> None:
@@ -211,8 +198,8 @@ def check_same(record: RunRecord, folder: Path, config: Config, sources: Sequenc
             f"the run in {folder} was begun by version {record.version} of the program, and this is {version}; go on "
             f"with that version, or {ANEW}"
         )
-    before, now = dict(_settings(record.config)), dict(_settings(config.model_dump(mode="json")))
-    changed = [key for key in {**before, **now} if before.get(key) != now.get(key)]
+    before, now = picture_settings(record.config), picture_settings(config.model_dump(mode="json"))
+    changed = [key for key in {**before, **now} if before.get(key) != now.get(key) and key != RECORDED]
     if changed:
         told = ", ".join(f"{key} ({before.get(key)}, now {now.get(key)})" for key in changed[:3])
         more = f" and {len(changed) - 3} more" if len(changed) > 3 else ""
@@ -224,18 +211,6 @@ def check_same(record: RunRecord, folder: Path, config: Config, sources: Sequenc
             what = "has changed since the run" if same else f"is not the {known.path} with which the run"
             kind: type[HiresNstError] = WeightsError if known.role == "weights" else InputError
             raise kind(f"the {known.role} {given.path} {what} in {folder} began; put that file back, or {ANEW}")
-
-
-def with_free_settings(record: RunRecord, config: Config) -> RunRecord:
-    """The record with the settings that may change as they are in `config`, for the parts of the run to come."""
-    told, now = copy.deepcopy(record.config), config.model_dump(mode="json")
-    for key in FREE:
-        *sections, name = key.split(".")
-        old, new = told, now
-        for section in sections:
-            old, new = old[section], new[section]
-        old[name] = new[name]
-    return record.model_copy(update={"config": told})
 
 
 def keep_config(folder: Path, text: str) -> bool:
@@ -257,17 +232,3 @@ def _sealed(data: bytes) -> bytes:
 
 def _write(file: Any, data: bytes) -> None:
     file.write(data)
-
-
-def _settings(data: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
-    """Dotted keys with their values, without those that may change and the paths of files that are compared."""
-    for key, value in data.items():
-        name = f"{prefix}{key}"
-        if name in FREE or name in ("init.file", "model.weights"):
-            continue
-        if name == "styles":
-            value = {str(i): {k: v for k, v in style.items() if k != "image"} for i, style in enumerate(value)}
-        if isinstance(value, Mapping):
-            yield from _settings(value, f"{name}.")
-        else:
-            yield name, value

@@ -1,25 +1,9 @@
-"""The paintings of a configuration: that there are any, their least size, and their size at a level."""
+"""The style images: their least size, and their size at a level."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from pathlib import Path
-
 from hires_nst.config import Config, StyleImage
-from hires_nst.errors import ConfigError, InputError
-
-
-def with_styles(config: Config, paths: Sequence[Path | str]) -> Config:
-    """The configuration with these paintings in place of its own.
-
-    Raises:
-        ConfigError: there is no painting at all, though a style layer counts.
-    """
-    if paths:
-        config = config.model_copy(update={"styles": tuple(StyleImage(image=Path(path)) for path in paths)})
-    if not config.styles and (config.loss.active_style_layers or config.init.kind == "style"):
-        raise ConfigError("there is no style: name a painting after the photograph, or under styles: in the YAML")
-    return config
+from hires_nst.errors import InputError
 
 
 def check_painting(style: StyleImage, size: tuple[int, int], config: Config) -> None:

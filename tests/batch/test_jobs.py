@@ -338,7 +338,7 @@ jobs:
         ("{content: a.jpg, set: {batch: {retries: 2}}}", "are of the whole batch"),
         ("{content: a.jpg, sets: {}}", "unknown key 'sets' in jobs.0; did you mean 'set'?"),
         ("{content: a.jpg, style: b.jpg, set: {output: {long_edges: 3}}}", "did you mean 'long_edge'?"),
-        ("{content: a.jpg}", "has no painting"),
+        ("{content: a.jpg}", "jobs.0: there is no painting"),
         ("{style: a.jpg}", "jobs.0.content is missing"),
     ],
 )

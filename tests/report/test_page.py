@@ -363,8 +363,8 @@ def test_settings_that_all_share_and_settings_of_ones_own() -> None:
     )
     assert first == {"loss.weight": "0.2", "loss.style": "gram", "tiles.shift": "yes", "levels": "1, 2"}
     assert flat_settings({"styles": [{"scale": 1}, {"scale": 2}], "none": []}) == {
-        "styles.1.scale": "1",
-        "styles.2.scale": "2",
+        "styles.0.scale": "1",
+        "styles.1.scale": "2",
     }
     second = {**first, "loss.weight": "0.3"}
     assert shared_settings([first, {}, second]) == {k: v for k, v in first.items() if k != "loss.weight"}

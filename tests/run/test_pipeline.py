@@ -176,7 +176,7 @@ def test_plan_refuses_what_stylize_refuses(photo: Path, folder: Path) -> None:
     ):
         with pytest.raises(InputError, match=r"tiny.png is 30 x 3 px, but vgg19-slim needs 4 px"):
             run()
-    with pytest.raises(ConfigError, match="there is no style"):
+    with pytest.raises(ConfigError, match="there is no painting"):
         hires_nst.plan(photo, config=config())
 
 

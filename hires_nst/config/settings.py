@@ -1,0 +1,53 @@
+"""Settings by dotted key, such as `levels.rounds`, and which of them a picture depends on."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Literal, NamedTuple
+
+FREE_SETTINGS = (
+    "batch", "jobs", "checkpoint", "images", "runtime.device", "runtime.memory_fraction", "runtime.canvas"
+)  # fmt: skip
+"""Settings that do not change the picture: a run may be resumed with other values, and a batch does not repaint."""
+
+FileRole = Literal["painting", "start image", "weights"]
+
+_FILE_KEYS = re.compile(r"styles\.\d+\.image|init\.file|model\.weights")
+
+
+class NamedFile(NamedTuple):
+    """A file that a configuration names, and what it is for."""
+
+    role: FileRole
+    path: Path
+
+
+def flatten(data: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Nested settings by dotted key: `{"levels": {"rounds": 3}}` gives `{"levels.rounds": 3}`.
+
+    Entries of a list of mappings are numbered from 0 (`styles.0.scale`), as in messages about the configuration; other
+    lists are values. Empty mappings and lists are left out.
+    """
+    result: dict[str, Any] = {}
+    for key, value in data.items():
+        if isinstance(value, (list, tuple)) and any(isinstance(item, Mapping) for item in value):
+            value = {str(number): item for number, item in enumerate(value)}
+        if isinstance(value, Mapping):
+            result |= flatten(value, f"{prefix}{key}.")
+        elif not (isinstance(value, (list, tuple)) and not value):
+            result[f"{prefix}{key}"] = value
+    return result
+
+
+def picture_settings(data: Mapping[str, Any]) -> dict[str, Any]:
+    """The settings that the picture depends on, by dotted key.
+
+    Paths of input files are not among them: the files are compared by their content.
+    """
+    return {key: value for key, value in flatten(data).items() if not (_is_free(key) or _FILE_KEYS.fullmatch(key))}
+
+
+def _is_free(key: str) -> bool:
+    return any(key == free or key.startswith(f"{free}.") for free in FREE_SETTINGS)

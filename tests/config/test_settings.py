@@ -1,0 +1,111 @@
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, get_args
+
+import pytest
+
+from hires_nst.config import (
+    FREE_SETTINGS,
+    Config,
+    Section,
+    absolute_paths,
+    flatten,
+    load_config,
+    parse_config,
+    picture_settings,
+)
+from hires_nst.errors import ConfigError
+
+WITH_FILES = {
+    "styles": [{"image": "a.jpg"}, {"image": "b.jpg", "scale": 2}],
+    "init": {"kind": "file", "file": "start.png"},
+    "model": {"weights": "w.pth"},
+}
+
+
+def test_every_file_has_its_role() -> None:
+    assert parse_config(WITH_FILES).files() == (
+        ("painting", Path("a.jpg")),
+        ("painting", Path("b.jpg")),
+        ("start image", Path("start.png")),
+        ("weights", Path("w.pth")),
+    )
+    assert Config().files() == ()
+
+
+def test_files_take_other_places() -> None:
+    config = parse_config(WITH_FILES)
+    moved = config.with_files({file.path: "/x" / file.path for file in config.files()})
+    assert [str(file.path) for file in moved.files()] == ["/x/a.jpg", "/x/b.jpg", "/x/start.png", "/x/w.pth"]
+    assert moved.styles[1].scale == 2
+    assert moved.with_files({"/x" / file.path: file.path for file in config.files()}) == config
+    assert config.with_files({Path("other"): Path("c")}) == config
+
+
+def test_no_path_of_the_schema_is_forgotten() -> None:
+    sections = {name: type(field.default) for name, field in Config.model_fields.items()}
+    keys = {
+        f"{name}.{key}"
+        for name, section in sections.items()
+        if issubclass(section, Section)
+        for key, field in section.model_fields.items()
+        if Path in get_args(field.annotation)
+    }
+    assert keys == {"init.file", "model.weights", "checkpoint.directory"}
+
+
+def test_when_a_painting_is_needed() -> None:
+    assert Config().needs_style
+    without: dict[str, Any] = {"loss": {"style_weight": 0}}
+    assert not parse_config(without).needs_style
+    assert parse_config({**without, "init": {"kind": "style"}}).needs_style
+    with pytest.raises(ConfigError, match="there is no painting: name one"):
+        Config().check_styles()
+    Config().with_styles(["a.jpg"]).check_styles()
+    assert Config().with_styles([]) == Config()
+    assert [style.scale for style in parse_config(WITH_FILES).with_styles([Path("c.jpg")]).styles] == [1]
+
+
+def test_settings_by_dotted_key() -> None:
+    data = {"levels": {"rounds": 3, "overrides": [{"level": 0}, {"level": 1}]}, "names": ["a", "b"], "none": []}
+    assert flatten(data) == {
+        "levels.rounds": 3, "levels.overrides.0.level": 0, "levels.overrides.1.level": 1, "names": ["a", "b"]
+    }  # fmt: skip
+
+
+def test_what_may_change_without_another_picture() -> None:
+    flat = flatten(Config().model_dump(mode="json"))
+    for free in FREE_SETTINGS:
+        assert free == "jobs" or any(key == free or key.startswith(f"{free}.") for key in flat), f"no such key: {free}"
+    base = parse_config(WITH_FILES)
+    assert not any(
+        "image" in key or key in ("init.file", "model.weights") for key in picture_settings(base.model_dump())
+    )
+    others: list[dict[str, Any]] = [
+        {"batch": {"retries": 7}}, {"checkpoint": {"keep": 2}}, {"images": {"max_megapixels": 9}},
+        {"runtime": {"device": "cpu", "memory_fraction": 0.1, "canvas": "disk"}},
+        {"styles": [{"image": "else.jpg"}, {"image": "b.jpg", "scale": 2}]},
+    ]  # fmt: skip
+    for other in others:
+        assert load_config(overrides=[WITH_FILES, other]).picture_fingerprint() == base.picture_fingerprint(), other
+    for changed in ({"runtime": {"precision": "bfloat16"}}, {"runtime": {"seed": 1}}, {"levels": {"rounds": 2}}):
+        assert load_config(overrides=[WITH_FILES, changed]).picture_fingerprint() != base.picture_fingerprint()
+
+
+def test_relative_paths_are_found_by_the_schema_s_types() -> None:
+    data = {
+        **WITH_FILES,
+        "checkpoint": {"directory": "run"},
+        "jobs": [{"content": "c.jpg", "style": "~/d.jpg", "output": "x.png", "set": {"init": {"file": "e.png"}}}, 3],
+        "batch": {"template": "t.png"},
+        "levels": "wrong",
+    }
+    made = absolute_paths(data, Path("/f"))
+    assert made["checkpoint"] == {"directory": "/f/run"}
+    assert made["jobs"][0] == {
+        "content": "/f/c.jpg", "style": str(Path("~/d.jpg").expanduser()), "output": "x.png",
+        "set": {"init": {"file": "/f/e.png"}},
+    }  # fmt: skip
+    assert made["jobs"][1:] == [3]
+    assert (made["batch"], made["levels"]) == (data["batch"], "wrong")
