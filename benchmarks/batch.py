@@ -20,15 +20,15 @@ import numpy as np
 from common import SAMPLES, picture, report
 from PIL import Image
 
+from hires_nst.batch import api
 from hires_nst.batch.fingerprints import FileFingerprint
-from hires_nst.batch.jobs import expand
 from hires_nst.batch.ledger import Ledger
 from hires_nst.batch.options import BatchOptions
 from hires_nst.batch.rows import Entry, Outcome
 from hires_nst.batch.runner import run_batch
 from hires_nst.batch.tasks import Painted, Task
 from hires_nst.batch.workers import WorkerPool
-from hires_nst.config import Batch, StyleImage, load_config
+from hires_nst.config import Batch
 from hires_nst.events import OnEvent
 from hires_nst.stopping import Stop
 
@@ -96,11 +96,11 @@ def whole_batch(folder: Path, count: int) -> float:
     photos.mkdir()
     for number in range(count):
         (photos / f"{number}.jpg").touch()
-    config, out = load_config(), folder / "out"
+    out = folder / "out"
     began = time.monotonic()
-    jobs = expand(photos, [StyleImage(image=STYLE)], out, config_for=lambda own: config)
+    jobs = api.jobs(photos, out, styles=[STYLE])
     summary = run_batch(
-        jobs, out, orders=BatchOptions(Batch()), stop=Stop(),
+        jobs, out, options=BatchOptions(batch=Batch()), stop=Stop(),
         make_executor=partial(WorkerPool, [Nothing], lease_seconds=60),
     )  # fmt: skip
     assert summary.counts["done"] == count

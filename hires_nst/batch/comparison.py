@@ -8,7 +8,7 @@ from pathlib import Path
 
 from hires_nst.batch.events import JobChanged
 from hires_nst.batch.fingerprints import FileFingerprint, unchanged
-from hires_nst.batch.jobs import Job
+from hires_nst.batch.job import Job
 from hires_nst.batch.rows import Entry, JobState, Row
 
 GONE = "the picture is gone"

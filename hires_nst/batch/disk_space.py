@@ -6,7 +6,7 @@ import shutil
 from collections.abc import Sequence
 from pathlib import Path, PurePosixPath
 
-from hires_nst.batch.jobs import Job
+from hires_nst.batch.job import Job
 from hires_nst.batch.paths import BatchPaths
 from hires_nst.errors import ResourceError
 from hires_nst.quantities import amount

@@ -9,13 +9,13 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from hires_nst.batch.jobs import Job, Jobs
+from hires_nst.batch.job import Job, Jobs
 from hires_nst.batch.rows import read_asked, read_orders, read_rows, read_settings
 from hires_nst.config import Batch, parse_config
 from hires_nst.errors import ConfigError
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class BatchOptions:
     """How to go about a batch: what goes for all of its runs, and what is asked for this time only.
 
@@ -61,7 +61,7 @@ def stored(database: sqlite3.Connection, folder: Path) -> tuple[Jobs, BatchOptio
     rows = read_rows(database)
     asked = read_asked(database, rows, now=time.time()) or {}
     jobs = tuple(
-        Job(index, Path(content), rows[id].output, configs[config])
+        Job(index=index, content=Path(content), output=rows[id].output, config=configs[config])
         for index, (id, (content, config)) in enumerate(asked.items(), start=1)
     )
     return Jobs(jobs, {}), _orders(orders)
@@ -71,5 +71,5 @@ def _orders(data: Mapping[str, Any]) -> BatchOptions:
     names = ("seed", "device", "executor", "address", "ship")
     if not data.keys() >= {"batch", *names}:
         raise ConfigError("the ledger does not tell how the batch is to be gone about; give its command again")
-    plain = BatchOptions(parse_config({"batch": data["batch"]}).batch)
+    plain = BatchOptions(batch=parse_config({"batch": data["batch"]}).batch)
     return replace(plain, **{name: data[name] for name in names})

@@ -15,7 +15,7 @@ from hires_nst.batch.comparison import Comparison, settings_key, there_already
 from hires_nst.batch.disk_space import check_room
 from hires_nst.batch.events import BatchFinished, BatchStarted, JobDone, JobFailed, JobSkipped, JobStarted, JobTold
 from hires_nst.batch.executor import Executor, MakeExecutor, WorkerMessage
-from hires_nst.batch.jobs import Job, Jobs, in_order
+from hires_nst.batch.job import Job, Jobs, in_order
 from hires_nst.batch.ledger import Ledger
 from hires_nst.batch.options import BatchOptions
 from hires_nst.batch.paths import BatchPaths
@@ -51,7 +51,7 @@ def run_batch(
     jobs: Jobs,
     folder: Path,
     *,
-    orders: BatchOptions,
+    options: BatchOptions,
     make_executor: MakeExecutor,
     stop: Stop,
     on_event: OnEvent = events.ignore,
@@ -71,8 +71,8 @@ def run_batch(
         pictures, or for the ledger. HiresNstError: workers cannot be started.
     """
     _make_folder(folder)
-    with Ledger(folder, lease_seconds=orders.batch.lease_seconds) as ledger:
-        run = _BatchRun(jobs, folder, orders, ledger, stop, on_event)
+    with Ledger(folder, lease_seconds=options.batch.lease_seconds) as ledger:
+        run = _BatchRun(jobs, folder, options, ledger, stop, on_event)
         return run.run(make_executor)
 
 
@@ -99,7 +99,7 @@ class _BatchRun:
 
     jobs: Jobs
     folder: Path
-    orders: BatchOptions
+    options: BatchOptions
     ledger: Ledger
     stop: Stop
     emit: OnEvent
@@ -154,9 +154,9 @@ class _BatchRun:
 
     def enter(self) -> None:
         """Bring the jobs into the ledger."""
-        orders, batch = self.orders, self.orders.batch
+        options, batch = self.options, self.options.batch
         rows = self.ledger.rows()
-        comparison = Comparison(self.folder, batch.changed, orders.retry_failed, orders.overwrite)
+        comparison = Comparison(self.folder, batch.changed, options.retry_failed, options.overwrite)
         entries, changes = comparison.entries(self.jobs.jobs, rows)
         for change in changes:
             self.emit(change)
@@ -169,9 +169,9 @@ class _BatchRun:
                 self.pace.add(row.seconds, row.width, row.height)
         settings = {settings_key(job): job.config.model_dump(mode="json") for job in self.jobs.jobs}
         self.ledger.enter(entries, settings)
-        self.ledger.note_run(orders.lasting(), entries)
+        self.ledger.note_run(options.lasting(), entries)
         open_jobs = [job for job in self.jobs.jobs if by_id[job.id].state in ("waiting", "running")]
-        ordered = [by_id[job.id] for job in in_order(open_jobs, batch.order, seed=orders.seed)]
+        ordered = [by_id[job.id] for job in in_order(open_jobs, batch.order, seed=options.seed)]
         closed: list[Entry] = [entry for entry in entries if entry.state not in ("waiting", "running")]
         self.ledger.plan([*ordered, *closed])
 
@@ -208,10 +208,10 @@ class _BatchRun:
         if row.id in self.working:  # it was lost to another while this process slept, and let go by that one
             return True
         job, place = self.by_id[row.id], self.folder / row.output
-        if place.exists() and not (row.owned or self.orders.overwrite):
+        if place.exists() and not (row.owned or self.options.overwrite):
             self.skip(job)
             return True
-        if row.owned or self.orders.overwrite:
+        if row.owned or self.options.overwrite:
             self.owned.add(job.id)
         task = Task(
             id=job.id,
@@ -294,13 +294,13 @@ class _BatchRun:
 
     def failed(self, job: Job, worker: int, reason: str) -> None:
         """Enter a failed attempt."""
-        batch = self.orders.batch
+        batch = self.options.batch
         state = self.ledger.fail(job.id, reason, retries=batch.retries, wait=batch.retry_wait)
         if state is None:
             return
         self.counted = -math.inf
         final = state == "failed"
-        if final and self.orders.fail_fast:
+        if final and self.options.fail_fast:
             self.failed_fast = f"{job.output} failed"
         self.emit(JobFailed(job.id, worker, str(job.content), job.output, reason, final, batch.retry_wait))
 

@@ -5,9 +5,7 @@ from __future__ import annotations
 import multiprocessing
 import os
 import queue
-import shutil
 import signal
-import subprocess
 import threading
 import time
 from collections.abc import Iterator, Sequence
@@ -197,43 +195,6 @@ class WorkerPool:
             return []
         report = Stopped() if self._stopping else Failure(reason, asked=asked)
         return [WorkerMessage(worker.task.id, worker.number, report)]
-
-
-def devices(device: str) -> list[str]:
-    """The devices that workers go on, for `runtime.device`: every CUDA device for auto and cuda, or else that one.
-
-    torch is not asked, since it takes seconds to load and claims memory on the device.
-    """
-    if device not in ("auto", "cuda"):
-        return [device]
-    count = cuda_devices()
-    return [f"cuda:{number}" for number in range(count)] or [device]
-
-
-def cuda_devices() -> int:
-    """How many CUDA devices a process here will see."""
-    program = shutil.which("nvidia-smi")
-    if program is None:
-        return 0
-    try:
-        found = subprocess.run([program, "-L"], capture_output=True, text=True, timeout=30, check=True).stdout
-    except (OSError, subprocess.SubprocessError):
-        return 0
-    count = sum(line.startswith("GPU ") for line in found.splitlines())
-    visible = os.environ.get("CUDA_VISIBLE_DEVICES")
-    if visible is not None:
-        named = [part.strip() for part in visible.split(",")]
-        valid = named[: named.index("-1")] if "-1" in named else named
-        count = min(count, sum(bool(part) for part in valid))
-    return count
-
-
-def cores() -> int:
-    """Processor cores that this process may use."""
-    try:
-        return len(os.sched_getaffinity(0))
-    except AttributeError:  # not on this system
-        return os.cpu_count() or 1
 
 
 @contextmanager

@@ -1,10 +1,9 @@
 """`hires-nst batch`."""
 
-import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -13,17 +12,14 @@ from hires_nst.cli.options import ConfigOptions, takes_config_options
 from hires_nst.cli.report import report_of_batch
 from hires_nst.cli.signals import MaxHours, Until, stopping
 from hires_nst.cli.stylize import Json
-from hires_nst.config import Config, StyleImage, merge, parse_config
-from hires_nst.errors import ConfigError, Interrupted, nearest
+from hires_nst.config import StyleImage, merge, parse_config
+from hires_nst.errors import ConfigError, Interrupted
 from hires_nst.stopping import Stop
 
 if TYPE_CHECKING:
-    from hires_nst.batch.executor import Executor
-    from hires_nst.batch.jobs import Jobs
-    from hires_nst.batch.options import BatchOptions
+    from hires_nst.batch.runner import Summary
 
 JOBS, RUNNING, CLUSTER = "Jobs", "Running", "Cluster"
-EXECUTORS = ("local", "ray")
 
 
 @takes_config_options
@@ -142,45 +138,37 @@ def batch(
 
     The same command goes on where it was interrupted, and does nothing twice; several at once share the work.
     """
-    from hires_nst.batch.options import BatchOptions
+    from hires_nst.batch import api
 
     given = {
         "recursive": recursive or None, "include": include, "exclude": exclude, "match": match, "template": template,
         "order": order, "changed": changed, "retries": retries, "retry_wait": retry_wait, "workers": workers,
     }  # fmt: skip
-    if executor not in EXECUTORS:
-        raise ConfigError(f"there is no executor {executor!r}{nearest(executor, EXECUTORS)}")
-    if executor != "ray" and (address is not None or ship):
-        raise ConfigError(f"{'--ship' if ship else '--address'} belongs to a cluster: give --executor ray too")
     with stopping(until=until, max_hours=max_hours, quiet=quiet or json) as stop:
-        output = output.expanduser().absolute()
-        config, jobs = jobs_of(
-            contents, styles or (), output, options, {k: v for k, v in given.items() if v is not None}
-        )
-        orders = BatchOptions(
-            config.batch, config.runtime.seed, config.runtime.device, executor, address, ship, overwrite, retry_failed,
-            fail_fast,
+        selection = batch_arguments(styles or (), options, {k: v for k, v in given.items() if v is not None})
+        painting = partial(
+            api.run, contents, output, **selection, executor=executor, address=address, ship=ship, overwrite=overwrite,
+            retry_failed=retry_failed, fail_fast=fail_fast, stop=stop,
         )  # fmt: skip
-        code = carried_out(jobs, output, orders, stop, page=page, quiet=quiet, as_json=json)
+        code = followed(painting, output, stop, page=page, quiet=quiet, as_json=json)
     if code:
         raise typer.Exit(code)
 
 
-def carried_out(
-    jobs: "Jobs", output: Path, orders: "BatchOptions", stop: Stop, *, page: bool, quiet: bool, as_json: bool
+def followed(
+    painting: "Callable[..., Summary]", output: Path, stop: Stop, *, page: bool, quiet: bool, as_json: bool
 ) -> int:
-    """Run a batch, with its report afterwards if `page` is wanted; the exit code.
+    """Run a batch, which is called with `on_event`, and afterwards make its report if `page`; the exit code.
 
     Raises:
-        As `run_batch`; Interrupted: a second signal ended it at once.
+        As the batch; Interrupted: a second signal ended it at once.
     """
-    from hires_nst.batch.runner import run_batch
     from hires_nst.run.directory import resume_command
 
-    make_executor = partial(executor_for, orders, stop)
+    output = output.expanduser().absolute()
     with following(output, quiet=quiet, as_json=as_json) as on_event:
         try:
-            summary = run_batch(jobs, output, orders=orders, make_executor=make_executor, stop=stop, on_event=on_event)
+            summary = painting(on_event=on_event)
         except KeyboardInterrupt:
             again = f"`{resume_command(output)}` goes on"
             raise Interrupted(f"ended at once; {again}", exit_code=stop.exit_code) from None
@@ -189,59 +177,22 @@ def carried_out(
     return summary.exit_code
 
 
-def jobs_of(
-    contents: Path | None,
-    styles: "tuple[Path, ...] | list[Path]",
-    output: Path,
-    options: ConfigOptions,
-    given: Mapping[str, Any],
-) -> "tuple[Config, Jobs]":
-    """The jobs of a command line, and the configuration that they share; `given` are options of the section batch.
+def batch_arguments(styles: Sequence[Path], options: ConfigOptions, given: Mapping[str, Any]) -> dict[str, Any]:
+    """The selection of a batch, as arguments of `hires_nst.batch.jobs`; `given` are options of the section batch.
 
     Raises:
-        ConfigError, InputError: as `expand` and `ConfigOptions.effective`.
+        ConfigError, InputError: as `ConfigOptions.effective`.
     """
-    from hires_nst.batch.jobs import expand
-
     if styles and options.style_weights is not None:
         raise ConfigError("--style-weights is for paintings that go into one picture; here each makes its own")
     sources = options.sources()
-    one = {key: value for key, value in sources.items() if key != "jobs"}  # the list may be long
-
-    def config_for(own: Mapping[str, Any]) -> Config:
-        config = options.effective(sources=merge(one, own) if own else sources)
-        section = {**config.batch.model_dump(mode="json"), **given}
-        return config.model_copy(update={"batch": parse_config({"batch": section}).batch})
-
+    common = {key: value for key, value in sources.items() if key != "jobs"}  # the list may be long
+    config = options.effective(sources=sources)
+    section = {**config.batch.model_dump(mode="json"), **given}
     scale = {} if options.style_scale is None else {"scale": options.style_scale}
-    paintings = [StyleImage(image=path, **scale) for path in styles]
-    config = config_for({})
-    jobs = expand(contents, paintings, output, config_for=config_for, preset=options.preset)
-    return config, jobs
-
-
-def worker_devices(workers: int | Literal["auto"], device: str) -> list[str]:
-    """The device of each worker on this machine."""
-    from hires_nst.batch.workers import devices
-
-    found = devices(device)
-    return [found[number % len(found)] for number in range(len(found) if workers == "auto" else workers)]
-
-
-def executor_for(orders: "BatchOptions", stop: Stop) -> "Executor":
-    """The executor that the orders name.
-
-    Raises:
-        ConfigError: there is no such cluster.
-    """
-    if orders.executor == "ray":
-        from hires_nst.batch.ray_executor import RayExecutor
-
-        return RayExecutor(orders.batch, address=orders.address, ship=orders.ship, deadline=stop.deadline)
-    from hires_nst.batch.engine import PaintingEngine
-    from hires_nst.batch.workers import WorkerPool, cores
-
-    places = worker_devices(orders.batch.workers, orders.device)
-    threads = None if os.environ.get("OMP_NUM_THREADS") else max(1, cores() // len(places))
-    engines = [partial(PaintingEngine, device=place, threads=threads) for place in places]
-    return WorkerPool(engines, lease_seconds=orders.batch.lease_seconds, deadline=stop.deadline)
+    return {
+        "styles": [StyleImage(image=path, **scale) for path in styles],
+        "config": config.model_copy(update={"batch": parse_config({"batch": section}).batch}),
+        "config_for": lambda own: options.effective(sources=merge(common, own)),
+        "preset": options.preset,
+    }

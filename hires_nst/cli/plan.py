@@ -12,7 +12,7 @@ from rich.table import Table
 
 import hires_nst
 from hires_nst.cli.batch import batch
-from hires_nst.cli.batch_plan import is_batch, show_batch_plan
+from hires_nst.cli.batch_plan import show_batch_plan
 from hires_nst.cli.options import ConfigOptions, option_name, takes_config_options, takes_options_of
 from hires_nst.cli.progress import showing
 from hires_nst.cli.stylize import Json, Styles, check_inputs, physical_size, stylize
@@ -50,6 +50,8 @@ def plan(
 
     With a folder or a list of photographs, or the jobs of a configuration, tell what `batch` would do.
     """
+    from hires_nst.batch.selection import is_batch
+
     if content is None or is_batch(content):
         refuse_options_of(stylize, others, but=batch, why="a single picture, and this is a batch")
         show_batch_plan(content, styles or (), output, options, others, measure=measure, quiet=quiet, as_json=json)

@@ -1,12 +1,13 @@
 """`hires-nst resume`."""
 
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 import hires_nst
-from hires_nst.cli.batch import carried_out
+from hires_nst.cli.batch import followed
 from hires_nst.cli.progress import showing
 from hires_nst.cli.signals import MaxHours, Until, ending_at_once, stopping
 from hires_nst.cli.stylize import Json
@@ -31,14 +32,14 @@ def resume(
     json: Json = False,
 ) -> None:
     """Go on with an interrupted run or batch, with the settings that it began with."""
+    from hires_nst.batch import api
     from hires_nst.batch.paths import BatchPaths
 
     code = 0
     with stopping(until=until, max_hours=max_hours, quiet=quiet or json) as stop:
         if BatchPaths(folder).ledger.is_file():
-            code = resume_batch(
-                folder.absolute(), stop, retry_failed=retry_failed, overwrite=overwrite, quiet=quiet, as_json=json
-            )
+            painting = partial(api.resume, folder, retry_failed=retry_failed, overwrite=overwrite, stop=stop)
+            code = followed(painting, folder, stop, page=True, quiet=quiet, as_json=json)
         elif retry_failed:
             raise ConfigError(f"--retry-failed belongs to a batch, and {folder} is not the output folder of one")
         else:
@@ -53,16 +54,3 @@ def resume_run(folder: Path, stop: Stop, *, overwrite: bool, quiet: bool, as_jso
         result = hires_nst.resume(folder, overwrite=overwrite, stop=stop, on_event=on_event)
     if not quiet and not as_json:
         typer.echo(f"{result.output}: {result.width} x {result.height} px in {duration(result.seconds)}")
-
-
-def resume_batch(folder: Path, stop: Stop, *, retry_failed: bool, overwrite: bool, quiet: bool, as_json: bool) -> int:
-    """Go on with a batch; the exit code."""
-    from dataclasses import replace
-
-    from hires_nst.batch.options import stored
-    from hires_nst.batch.rows import reading
-
-    with reading(folder) as database:
-        jobs, orders = stored(database, folder)
-    orders = replace(orders, retry_failed=retry_failed, overwrite=overwrite or orders.overwrite)
-    return carried_out(jobs, folder, orders, stop, page=True, quiet=quiet, as_json=as_json)

@@ -13,15 +13,16 @@ from pathlib import Path
 from typing import Any
 
 from hires_nst import events
+from hires_nst.batch import api
 from hires_nst.batch.events import BatchStarted
 from hires_nst.batch.executor import MakeExecutor
-from hires_nst.batch.jobs import Job, Jobs, expand
+from hires_nst.batch.job import Job, Jobs
 from hires_nst.batch.options import BatchOptions
 from hires_nst.batch.rows import Row, read_changes, read_rows, reading
 from hires_nst.batch.runner import Summary, run_batch
 from hires_nst.batch.tasks import MakeEngine, Painted, Task
 from hires_nst.batch.workers import WorkerPool
-from hires_nst.config import Batch, StyleImage, load_config
+from hires_nst.config import Batch, load_config
 from hires_nst.errors import InputError, Interrupted, ResourceError, RunBusy
 from hires_nst.events import Event, OnEvent
 from hires_nst.files import plain_os_errors
@@ -87,8 +88,7 @@ def make_inputs(folder: Path, count: int, *, text: Callable[[int], str] = lambda
 def jobs_of(photos: Path, out: Path, *styles: Path, preset: str | None = None, **settings: Any) -> Jobs:
     """The jobs of a folder, with `batch` settings."""
     config = load_config(overrides=[{"batch": settings}])
-    paintings = [StyleImage(image=path) for path in styles or (photos.parent / "style.jpg",)]
-    return expand(photos, paintings, out, config_for=lambda own: config, preset=preset)
+    return api.jobs(photos, out, styles=styles or [photos.parent / "style.jpg"], config=config, preset=preset)
 
 
 def run_with(
@@ -100,7 +100,9 @@ def run_with(
     settings = {"retry_wait": 0.0, **settings}
     return run_batch(
         jobs or jobs_of(photos, out, **settings), out,
-        orders=BatchOptions(Batch(**settings), overwrite=overwrite, retry_failed=retry_failed, fail_fast=fail_fast),
+        options=BatchOptions(
+            batch=Batch(**settings), overwrite=overwrite, retry_failed=retry_failed, fail_fast=fail_fast
+        ),
         make_executor=make_executor, stop=stop or Stop(), on_event=on_event,
     )  # fmt: skip
 

@@ -16,11 +16,11 @@ from typing import Any
 
 import pytest
 
+from hires_nst.batch import api
 from hires_nst.batch.events import JobDone, JobFailed, JobStarted, JobTold
-from hires_nst.batch.jobs import expand
 from hires_nst.batch.ray_executor import RayExecutor
 from hires_nst.batch.workers import WorkerPool
-from hires_nst.config import Batch, StyleImage
+from hires_nst.config import Batch
 from hires_nst.events import CheckpointWritten, Event, StepFinished, TileFinished
 from hires_nst.stopping import Stop
 from tests.batch.fakes import FakeEngine, Seen, check_agreement, jobs_of, make_inputs, rows, run_with
@@ -202,7 +202,7 @@ def test_two_pictures_are_those_of_a_local_worker(cluster: Any, tmp_path: Path) 
             if kind == "local"
             else partial(RayExecutor, whole, ship=kind == "shipped", make_engine=engine)
         )
-        jobs = expand(photos, [StyleImage(image=style)], out, config_for=lambda own: config)
+        jobs = api.jobs(photos, out, styles=[style], config=config)
         assert run_with(photos, out, made, jobs=jobs, on_event=seen.append).exit_code == 0
         assert Counter(count.read_text().split()) == {"load_network": 1, "style_statistics": 2}
         told[kind] = {
@@ -255,6 +255,7 @@ import os, signal, sys
 from functools import partial
 from pathlib import Path
 from tests.batch.fakes import FakeEngine, run_with
+from hires_nst.batch import api
 from hires_nst.batch.events import JobTold
 from hires_nst.batch.ray_executor import RayExecutor
 from hires_nst.cli.signals import stopping

@@ -25,6 +25,7 @@ from PIL import Image
 
 from hires_nst.batch import disk_space, runner, workers
 from hires_nst.batch.comparison import settings_key
+from hires_nst.batch.devices import cuda_devices, devices
 from hires_nst.batch.events import (
     BatchFinished,
     BatchStarted,
@@ -42,7 +43,7 @@ from hires_nst.batch.options import stored
 from hires_nst.batch.paths import LOGS
 from hires_nst.batch.rows import STATES, Entry, Outcome, read_changes, reading
 from hires_nst.batch.tasks import Failure, Painted, Task, perform
-from hires_nst.batch.workers import WorkerPool, cuda_devices, devices
+from hires_nst.batch.workers import WorkerPool
 from hires_nst.config import load_config
 from hires_nst.errors import HiresNstError, OutputError, ResourceError
 from hires_nst.events import Event, OnEvent, json_line

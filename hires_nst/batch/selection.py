@@ -1,97 +1,30 @@
-"""The jobs of a batch: which photographs in which styles become which pictures, before anything runs."""
+"""The selection of a batch's jobs: which photographs in which styles become which pictures."""
 
 from __future__ import annotations
 
 import fnmatch
-import hashlib
 import os
-import random
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property
 from pathlib import Path, PurePosixPath
 from typing import Any
 
+from hires_nst.batch.job import Job, Jobs, result_size
 from hires_nst.batch.names import REPORT_FILES, check_collisions, fields_of, natural, output_name
 from hires_nst.batch.paths import BatchPaths
 from hires_nst.config import Batch, Config, StyleImage
-from hires_nst.errors import ConfigError, HiresNstError, InputError
+from hires_nst.errors import ConfigError, InputError
 from hires_nst.run.directory import RECORD
-from hires_nst.run.output_size import output_size_of
-from hires_nst.transfer.levels import schedule
 
 PICTURES = frozenset({".png", ".jpg", ".jpeg", ".tif", ".tiff", ".webp"})
 
-HIDDEN, NO_PICTURE, EXCLUDED = (
-    "hidden files",
-    "files that are no pictures",
-    "files that the patterns leave out",
-)
-OUTPUTS, RUNS, LOCKED = "output folders", "run directories and pictures of reports", "folders that may not be read"
+HIDDEN, NOT_PICTURES, EXCLUDED = "hidden files", "files that are not pictures", "files that the patterns leave out"
+OUTPUTS, RUNS, LOCKED = "output folders", "run directories and pictures of reports", "folders that cannot be read"
 UNMATCHED = "photographs without a painting of their name"
 
 ConfigFor = Callable[[Mapping[str, Any]], Config]
 """The configuration with a job's own settings in it."""
-
-
-@dataclass(frozen=True)
-class Job:
-    """One picture to be painted.
-
-    Attributes:
-        index: its number in natural order, from 1.
-        content: the photograph; whether it is one will turn out.
-        output: the picture's path relative to the output folder, in POSIX form. No two jobs have the same.
-        config: the effective one, with the paintings in it and without what belongs to the batch.
-    """
-
-    index: int
-    content: Path
-    output: str
-    config: Config
-
-    @cached_property
-    def id(self) -> str:
-        """The same for the same output in every run."""
-        return hashlib.sha256(self.output.encode("utf-8", "surrogateescape")).hexdigest()[:16]
-
-    @cached_property
-    def size(self) -> tuple[int, int] | None:
-        """Width and height of the picture, from the photograph's header; None where that cannot be read."""
-        return result_size(self.content, self.config)
-
-    @property
-    def pixels(self) -> int:
-        """Pixels of the picture; 0 where that is not known."""
-        width, height = self.size or (0, 0)
-        return width * height
-
-    @property
-    def work(self) -> int:
-        """Pixels times evaluations, over all levels; 0 where that is not known."""
-        if self.size is None:
-            return 0
-        levels = schedule(self.size[1], self.size[0], self.config.levels)
-        return sum(level.width * level.height * level.evaluations for level in levels)
-
-    @cached_property
-    def fingerprint(self) -> str:
-        """A digest of every setting that the picture depends on; the input files have digests of their own."""
-        return self.config.picture_fingerprint()
-
-    @property
-    def inputs(self) -> tuple[Path, ...]:
-        """The files that the picture depends on, the photograph first."""
-        return self.content, *(file.path for file in self.config.files())
-
-
-@dataclass(frozen=True)
-class Jobs:
-    """The jobs in natural order, and how many files were left out for which reason."""
-
-    jobs: tuple[Job, ...]
-    left_out: Mapping[str, int]
 
 
 @dataclass(frozen=True)
@@ -102,75 +35,39 @@ class _Found:
     folder: str = ""
 
 
+def is_batch(contents: Path) -> bool:
+    """Whether a path is a folder or a list of photographs, and not one photograph; False where nothing is there."""
+    return contents.is_dir() or (contents.is_file() and contents.suffix.lower() not in PICTURES)
+
+
 def expand(
     contents: Path | None,
-    styles: Sequence[StyleImage],
     output: Path,
     *,
+    styles: Sequence[StyleImage],
+    config: Config,
     config_for: ConfigFor,
     preset: str | None = None,
 ) -> Jobs:
-    """The jobs of a command.
-
-    Args:
-        contents: a folder, a picture, or a text file with the path of a picture in each line; None for the `jobs` of
-            the configuration.
-        styles: paintings, or folders of them; each is a style of its own, whatever its weight. Without any, the
-            paintings of the configuration are blended into one style, as for a single picture.
-        output: the output folder.
-        config_for: the effective configuration, given a job's own settings (none for jobs that have none).
-        preset: for the template.
-
-    Raises:
-        ConfigError: there is nothing to do, two jobs would write the same picture, a picture would take the place of an
-            input, or a template or a pairing is not possible.
-        InputError: `contents` or a folder of styles is not there.
-    """
-    common = config_for({})
+    """The jobs of a batch, as `hires_nst.batch.jobs` with the same arguments."""
     if contents is None:
-        jobs, left_out = _listed_jobs(common, styles, config_for, preset), Counter[str]()
+        jobs, left_out = _listed_jobs(config, styles, config_for, preset=preset), Counter[str]()
     else:
-        jobs, left_out = _matched_jobs(contents, styles, output, common, preset)
+        jobs, left_out = _matched_jobs(contents, styles, output, config, preset=preset)
     if not jobs:
-        told = ", ".join(f"{reason} ({count})" for reason, count in left_out.items())
-        hint = f", besides {told}" if told else ""
+        reasons = ", ".join(f"{reason} ({count})" for reason, count in left_out.items())
+        hint = f", besides {reasons}" if reasons else ""
         raise ConfigError(f"there is no picture to paint in {contents}{hint}; check the folder, or give --recursive")
     check_collisions((job.output, str(job.content)) for job in jobs)
     sources = {os.path.realpath(path) for job in jobs for path in job.inputs}
     for job in jobs:
         if os.path.realpath(output / job.output) in sources:
-            raise ConfigError(f"{output / job.output} would take the place of an input; choose another output folder")
+            raise ConfigError(f"{output / job.output} would replace an input; choose another output folder")
     return Jobs(tuple(jobs), dict(left_out))
 
 
-def in_order(jobs: Iterable[Job], order: str, *, seed: int) -> list[Job]:
-    """The jobs as `batch.order` says: name, size (most pixels first), shuffle, or shortest (least work first).
-
-    A job whose size is not known goes last with size, and first with shortest: it will fail soon.
-    """
-    ordered = list(jobs)
-    if order == "size":
-        ordered.sort(key=lambda job: (-job.pixels, job.index))
-    elif order == "shortest":
-        ordered.sort(key=lambda job: (job.work, job.index))
-    elif order == "shuffle":
-        random.Random(seed).shuffle(ordered)
-    return ordered
-
-
-def result_size(content: Path, config: Config) -> tuple[int, int] | None:
-    """Width and height that the picture will have, from the photograph's header; None where that cannot be read."""
-    from hires_nst.imageio.reading import picture_size
-
-    try:
-        sheet = output_size_of(picture_size(content, max_megapixels=config.images.max_megapixels), config, content)
-    except HiresNstError:
-        return None
-    return sheet.width, sheet.height
-
-
 def _matched_jobs(
-    contents: Path, styles: Sequence[StyleImage], output: Path, common: Config, preset: str | None
+    contents: Path, styles: Sequence[StyleImage], output: Path, common: Config, *, preset: str | None
 ) -> tuple[list[Job], Counter[str]]:
     """Each photograph with each painting, or in pairs."""
     left_out: Counter[str] = Counter()
@@ -188,7 +85,9 @@ def _matched_jobs(
     return jobs, left_out
 
 
-def _listed_jobs(common: Config, styles: Sequence[StyleImage], config_for: ConfigFor, preset: str | None) -> list[Job]:
+def _listed_jobs(
+    common: Config, styles: Sequence[StyleImage], config_for: ConfigFor, *, preset: str | None
+) -> list[Job]:
     """The `jobs` of the configuration."""
     if not common.jobs:
         raise ConfigError("there are no photographs: name their folder, or give jobs: in a configuration")
@@ -210,7 +109,7 @@ def _listed_jobs(common: Config, styles: Sequence[StyleImage], config_for: Confi
 
 
 def _own_config(config: Config) -> Config:
-    """What one picture depends on: without the batch, and with absolute paths.
+    """The configuration of one picture: without the batch's sections, and with absolute paths.
 
     Raises:
         ConfigError: it names a run directory, which no two pictures can share.
@@ -238,7 +137,8 @@ def _job(index: int, found: _Found, config: Config, template: str, *, preset: st
         "height": size[1] if size else 0,
         "preset": preset or "default",
     }
-    return Job(index, found.path, output_name(template, values, folder=found.folder), config)
+    output = output_name(template, values, folder=found.folder)
+    return Job(index=index, content=found.path, output=output, config=config)
 
 
 def _pairs(
@@ -265,7 +165,7 @@ def _pairs(
             by_stem[stem] = (style,)
     pairs = [(photograph, by_stem.get(photograph.path.stem.casefold())) for photograph in found]
     left_out[UNMATCHED] += sum(chosen is None for _, chosen in pairs)
-    left_out += Counter()  # drop what is zero
+    left_out += Counter()  # drops zeros
     return [(photograph, chosen) for photograph, chosen in pairs if chosen is not None]
 
 
@@ -287,14 +187,14 @@ def _photographs(contents: Path, output: Path, batch: Batch, left_out: Counter[s
 
 
 def _walk(top: Path, output: Path, batch: Batch, left_out: Counter[str]) -> list[_Found]:
-    """The photographs in a folder; what is called like a picture is one, even a folder: that it is none gets told."""
+    """The photographs in a folder: everything named like a picture, folders too, which then fail by name."""
     found: list[_Found] = []
     seen: set[str] = set()
     waiting = [top]
     while waiting:
         folder = waiting.pop()
         real = os.path.realpath(folder)
-        if real in seen:  # links in a circle
+        if real in seen:  # a circle of links
             continue
         seen.add(real)
         try:
@@ -303,7 +203,7 @@ def _walk(top: Path, output: Path, batch: Batch, left_out: Counter[str]) -> list
             if folder != top:
                 left_out[LOCKED] += 1
                 continue
-            raise InputError(f"the folder {folder} may not be read ({error.strerror}); check its permissions") from None
+            raise InputError(f"the folder {folder} cannot be read ({error.strerror}); check its permissions") from None
         for entry in entries:
             path, relative = Path(entry.path), Path(entry.path).relative_to(top)
             if entry.name.startswith("."):
@@ -312,7 +212,7 @@ def _walk(top: Path, output: Path, batch: Batch, left_out: Counter[str]) -> list
                 if _wanted(relative.as_posix(), batch, left_out):
                     found.append(_Found(path, relative.parent.as_posix()))
             elif not entry.is_dir():
-                left_out[NO_PICTURE] += 1
+                left_out[NOT_PICTURES] += 1
             elif reason := _no_photographs_in(path, output):
                 left_out[reason] += 1
             elif batch.recursive:
@@ -321,7 +221,7 @@ def _walk(top: Path, output: Path, batch: Batch, left_out: Counter[str]) -> list
 
 
 def _no_photographs_in(folder: Path, output: Path) -> str | None:
-    """Why a folder is left out, if it is."""
+    """The reason to leave a folder out, if there is one."""
     try:
         if BatchPaths(folder).state.exists() or (output.exists() and folder.samefile(output)):
             return OUTPUTS
@@ -331,7 +231,7 @@ def _no_photographs_in(folder: Path, output: Path) -> str | None:
 
 
 def _wanted(name: str, batch: Batch, left_out: Counter[str]) -> bool:
-    """Whether the patterns let a file in; they hold for its name, or for its path in the folder."""
+    """Whether the patterns include a file; they are matched with its name and with its path in the folder."""
 
     def fits(patterns: Sequence[str]) -> bool:
         names = (name, PurePosixPath(name).name)

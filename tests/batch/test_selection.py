@@ -13,8 +13,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
-from hires_nst.batch import jobs as batch_jobs
-from hires_nst.batch.jobs import Jobs, expand, in_order
+from hires_nst.batch import api
+from hires_nst.batch.job import Jobs, in_order, result_size
 from hires_nst.batch.names import FIELDS, check_collisions, fields_of, natural, output_name
 from hires_nst.config import StyleImage, load_config
 from hires_nst.errors import ConfigError, InputError
@@ -143,7 +143,7 @@ def test_a_collision_is_found_before_anything_runs(tmp_path: Path, style: Path) 
 
 def test_a_picture_never_takes_the_place_of_an_input(tmp_path: Path, style: Path) -> None:
     photos = touch(tmp_path / "photos", "a.jpg")
-    with pytest.raises(ConfigError, match="would take the place of an input"):
+    with pytest.raises(ConfigError, match="would replace an input"):
         jobs_of(photos, tmp_path, style, template="photos/{content}.jpg")
     with pytest.raises(ConfigError, match="is the folder of the photographs"):
         jobs_of(photos, photos, style)
@@ -161,10 +161,10 @@ def test_a_folder(tmp_path: Path, style: Path) -> None:
     (photos / "gone.png").symlink_to("nowhere.png")
     flat = jobs_of(photos, tmp_path / "out", style)
     assert outputs(flat) == [f"{n}-style.png" for n in ("b", "c", "gone", "img9", "img10", "x")]
-    assert flat.left_out == {"hidden files": 2, "files that are no pictures": 1, "output folders": 1}
+    assert flat.left_out == {"hidden files": 2, "files that are not pictures": 1, "output folders": 1}
     deep = jobs_of(photos, tmp_path / "out", style, recursive=True)
     assert outputs(deep)[-3:] == ["sub/d-style.png", "sub/deep/img1-style.png", "x-style.png"]
-    assert deep.left_out == {"hidden files": 3, "files that are no pictures": 1, "output folders": 1}
+    assert deep.left_out == {"hidden files": 3, "files that are not pictures": 1, "output folders": 1}
     assert [job.index for job in deep.jobs] == list(range(1, 9))
 
 
@@ -197,8 +197,8 @@ def test_folders_that_may_not_be_read_are_left_out(
     monkeypatch.setattr(os, "scandir", scandir)
     found = jobs_of(photos, tmp_path / "out", style, recursive=recursive)
     assert outputs(found) == ["a-style.png", "sub/d-style.png"][: 1 + recursive]
-    assert found.left_out == {"folders that may not be read": 1 + recursive}
-    with pytest.raises(InputError, match="closed may not be read"):
+    assert found.left_out == {"folders that cannot be read": 1 + recursive}
+    with pytest.raises(InputError, match="closed cannot be read"):
         jobs_of(photos / "closed", tmp_path / "out", style)
 
 
@@ -284,24 +284,18 @@ def test_paintings_of_the_configuration_go_together(tmp_path: Path) -> None:
     photos = make_inputs(tmp_path, 2)
     own = {"styles": [{"image": str(tmp_path / "x.jpg"), "weight": 2}, {"image": str(tmp_path / "y.jpg")}]}
     config = load_config(overrides=[own])
-    found = expand(photos, [], tmp_path / "out", config_for=lambda _: config)
+    found = api.jobs(photos, tmp_path / "out", config=config)
     assert outputs(found) == ["p0-x+y.png", "p1-x+y.png"]
     assert [style.weight for style in found.jobs[0].config.styles] == [2, 1]
     with pytest.raises(ConfigError, match="there is no painting"):
-        expand(photos, [], tmp_path / "out", config_for=lambda _: load_config())
+        api.jobs(photos, tmp_path / "out")
 
 
 # Jobs in a configuration.
 
 
 def listed(file: Path, *styles: StyleImage) -> Jobs:
-    base = load_config(file)
-    plain = base.model_dump(mode="json")
-
-    def config_for(own: Any) -> Any:
-        return load_config(overrides=[plain, own])
-
-    return expand(None, list(styles), file.parent / "out", config_for=config_for, preset="draft")
+    return api.jobs(None, file.parent / "out", styles=styles, config=load_config(file), preset="draft")
 
 
 def test_jobs_with_settings_of_their_own(tmp_path: Path) -> None:
@@ -376,7 +370,7 @@ def test_shortest_counts_evaluations(tmp_path: Path, style: Path) -> None:
     Image.new("RGB", (64, 64)).save(photos / "a.png")
     (job,) = jobs_of(photos, tmp_path / "out", style).jobs
     assert job.work == 64 * 64 * 200
-    assert batch_jobs.result_size(photos / "a.png", job.config) == (64, 64)
+    assert result_size(photos / "a.png", job.config) == (64, 64)
 
 
 def test_the_same_output_is_the_same_job(tmp_path: Path) -> None:

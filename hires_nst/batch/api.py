@@ -1,0 +1,241 @@
+"""What `hires-nst batch` does, as functions: its jobs, its plan, the run and how to resume it."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from hires_nst import events
+from hires_nst.batch.devices import cores, worker_devices
+from hires_nst.batch.disk_space import picture_bytes, run_bytes
+from hires_nst.batch.executor import Executor
+from hires_nst.batch.job import Jobs
+from hires_nst.batch.options import BatchOptions, stored
+from hires_nst.batch.rows import reading
+from hires_nst.batch.runner import Summary, run_batch
+from hires_nst.batch.selection import ConfigFor, expand
+from hires_nst.config import Config, StyleImage, merge, parse_config
+from hires_nst.errors import ConfigError, nearest
+from hires_nst.events import OnEvent
+from hires_nst.stopping import Stop
+
+EXECUTORS = ("local", "ray")
+
+
+@dataclass(frozen=True, kw_only=True)
+class BatchPlan:
+    """What a batch will do and need.
+
+    Attributes:
+        pictures: how many it will paint; `unreadable` of them cannot be read, and will fail.
+        left_out: files by the reason why they are not jobs.
+        megapixels: of all pictures together.
+        output_bytes: of all pictures, uncompressed.
+        run_bytes: the most that the run directories of the workers take, if memory allows the largest tiles.
+        workers: that will paint at once.
+        seconds: an estimate from one evaluation, timed at the largest picture; None when it was not timed.
+    """
+
+    pictures: int
+    unreadable: int
+    left_out: Mapping[str, int]
+    megapixels: float
+    output_bytes: int
+    run_bytes: int
+    workers: int
+    seconds: float | None
+
+
+def jobs(
+    contents: Path | str | None,
+    output: Path | str,
+    *,
+    styles: Sequence[Path | str | StyleImage] = (),
+    config: Config | None = None,
+    config_for: ConfigFor | None = None,
+    preset: str | None = None,
+) -> Jobs:
+    """The jobs of a batch, before anything runs.
+
+    Args:
+        contents: a folder, a picture, or a text file with the path of a picture in each line; None for the `jobs` of
+            the configuration.
+        output: the output folder; it need not exist.
+        styles: paintings, or folders of them; each is a style of its own, whatever its weight. Without any, the
+            paintings of the configuration are blended into one style, as for a single picture.
+        config: the settings of all jobs, with the section `batch`; the schema's defaults when not given.
+        config_for: the configuration of a job with settings of its own (`jobs.N.set`), which it gets; `config` with
+            these settings merged into it when not given.
+        preset: the value of {preset} in the names of the pictures.
+
+    Raises:
+        ConfigError: there is nothing to do, two jobs would write the same picture, a picture would replace an input,
+            or a template or a pairing is not possible.
+        InputError: `contents` or a folder of styles does not exist.
+    """
+    config = config or Config()
+    return expand(
+        None if contents is None else Path(contents),
+        _absolute(output),
+        styles=[style if isinstance(style, StyleImage) else StyleImage(image=Path(style)) for style in styles],
+        config=config,
+        config_for=config_for or partial(_with_own_settings, config),
+        preset=preset,
+    )
+
+
+def plan(
+    contents: Path | str | None,
+    output: Path | str | None = None,
+    *,
+    styles: Sequence[Path | str | StyleImage] = (),
+    config: Config | None = None,
+    config_for: ConfigFor | None = None,
+    preset: str | None = None,
+    measure: bool = True,
+    on_event: OnEvent = events.ignore,
+) -> BatchPlan:
+    """What a batch will do and need; nothing is written.
+
+    Args:
+        output: the output folder; one beside the photographs when not given.
+        measure: time an evaluation of the largest picture, which loads the network.
+        contents, styles, config, config_for, preset: see `jobs`.
+
+    Raises:
+        As `jobs`, and with `measure` as `hires_nst.plan`.
+    """
+    config = config or Config()
+    if output is None:
+        output = Path("painted") if contents is None else Path(contents).with_name(f"{Path(contents).name}-painted")
+    found = jobs(contents, output, styles=styles, config=config, config_for=config_for, preset=preset)
+    workers = len(worker_devices(config.batch.workers, config.runtime.device))
+    largest = max(found.jobs, key=lambda job: job.work)
+    seconds = None
+    if measure and largest.work:
+        from hires_nst.run.plan import plan as plan_one
+
+        alone = plan_one(largest.content, config=largest.config, on_event=on_event).seconds
+        if alone is not None:
+            seconds = alone * sum(job.work for job in found.jobs) / largest.work / workers
+    return BatchPlan(
+        pictures=len(found.jobs),
+        unreadable=sum(job.size is None for job in found.jobs),
+        left_out=found.left_out,
+        megapixels=sum(job.pixels for job in found.jobs) / 1e6,
+        output_bytes=sum(map(picture_bytes, found.jobs)),
+        run_bytes=sum(sorted(map(run_bytes, found.jobs))[-workers:]),
+        workers=workers,
+        seconds=seconds,
+    )
+
+
+def run(
+    contents: Path | str | None,
+    output: Path | str,
+    *,
+    styles: Sequence[Path | str | StyleImage] = (),
+    config: Config | None = None,
+    config_for: ConfigFor | None = None,
+    preset: str | None = None,
+    executor: str = "local",
+    address: str | None = None,
+    ship: bool = False,
+    overwrite: bool = False,
+    retry_failed: bool = False,
+    fail_fast: bool = False,
+    stop: Stop | None = None,
+    on_event: OnEvent = events.ignore,
+) -> Summary:
+    """Paint many photographs into a folder: every picture that is not there yet.
+
+    The same call continues a batch that was interrupted, and does nothing twice; several processes that call it at once
+    share the work. Workers are processes that import the calling script: call it under `if __name__ == "__main__":`.
+
+    Args:
+        contents, styles, config, config_for, preset: see `jobs`. `config.batch` says how to match, name, order and
+            retry the jobs, and how many workers there are.
+        output: the output folder, made if needed; its state folder `.hires-nst` has the ledger and the logs.
+        executor: `local` for processes on this machine, `ray` for a Ray cluster.
+        address, ship: of the cluster, see `RayExecutor`.
+        overwrite: replace pictures that are not of this batch.
+        retry_failed: retry jobs that failed in earlier runs.
+        fail_fast: end with the first job that fails for good.
+        stop: when to stop in an orderly way: unfinished jobs wait for the next call.
+        on_event: called with each event, see `hires_nst.batch.events`.
+
+    Raises:
+        As `jobs`; ConfigError, OutputError: the folder or its ledger cannot be used, or there is no such executor.
+        ResourceError: not enough disk space for all pictures, or for the ledger. HiresNstError: workers cannot be
+        started.
+    """
+    config, output = config or Config(), _absolute(output)
+    if executor not in EXECUTORS:
+        raise ConfigError(f"there is no executor {executor!r}{nearest(executor, EXECUTORS)}")
+    if executor != "ray" and (address is not None or ship):
+        raise ConfigError(f"{'--ship' if ship else '--address'} belongs to a cluster: give --executor ray too")
+    found = jobs(contents, output, styles=styles, config=config, config_for=config_for, preset=preset)
+    options = BatchOptions(
+        batch=config.batch, seed=config.runtime.seed, device=config.runtime.device, executor=executor, address=address,
+        ship=ship, overwrite=overwrite, retry_failed=retry_failed, fail_fast=fail_fast,
+    )  # fmt: skip
+    return _run(found, output, options, stop=stop or Stop(), on_event=on_event)
+
+
+def resume(
+    folder: Path | str,
+    *,
+    overwrite: bool = False,
+    retry_failed: bool = False,
+    stop: Stop | None = None,
+    on_event: OnEvent = events.ignore,
+) -> Summary:
+    """Continue the batch in a folder, with the jobs and the settings of its last run.
+
+    Args:
+        overwrite, retry_failed, stop, on_event: see `run`.
+
+    Raises:
+        As `run`; InputError: the folder is not that of a batch.
+    """
+    folder = _absolute(folder)
+    with reading(folder) as database:
+        found, options = stored(database, folder)
+    options = replace(options, retry_failed=retry_failed, overwrite=overwrite)
+    return _run(found, folder, options, stop=stop or Stop(), on_event=on_event)
+
+
+def _run(found: Jobs, folder: Path, options: BatchOptions, *, stop: Stop, on_event: OnEvent) -> Summary:
+    make = partial(_executor, options, stop)
+    return run_batch(found, folder, options=options, make_executor=make, stop=stop, on_event=on_event)
+
+
+def _executor(options: BatchOptions, stop: Stop) -> Executor:
+    """The executor that the options name.
+
+    Raises:
+        ConfigError: there is no such cluster.
+    """
+    if options.executor == "ray":
+        from hires_nst.batch.ray_executor import RayExecutor
+
+        return RayExecutor(options.batch, address=options.address, ship=options.ship, deadline=stop.deadline)
+    from hires_nst.batch.engine import PaintingEngine
+    from hires_nst.batch.workers import WorkerPool
+
+    places = worker_devices(options.batch.workers, options.device)
+    threads = None if os.environ.get("OMP_NUM_THREADS") else max(1, cores() // len(places))
+    engines = [partial(PaintingEngine, device=place, threads=threads) for place in places]
+    return WorkerPool(engines, lease_seconds=options.batch.lease_seconds, deadline=stop.deadline)
+
+
+def _with_own_settings(config: Config, own: Mapping[str, Any]) -> Config:
+    return parse_config(merge(config.model_dump(mode="json", exclude_unset=True, exclude={"jobs"}), own))
+
+
+def _absolute(path: Path | str) -> Path:
+    return Path(path).expanduser().absolute()

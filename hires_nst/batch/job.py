@@ -1,0 +1,100 @@
+"""A job of a batch: one photograph in one style, and the picture that becomes of it."""
+
+from __future__ import annotations
+
+import hashlib
+import random
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+from hires_nst.config import Config
+from hires_nst.errors import HiresNstError
+from hires_nst.run.output_size import output_size_of
+from hires_nst.transfer.levels import schedule
+
+
+@dataclass(frozen=True, kw_only=True)
+class Job:
+    """One picture to be painted.
+
+    Attributes:
+        index: its number in natural order, from 1.
+        content: the photograph's file, which may turn out not to be a picture.
+        output: the picture's path relative to the output folder, in POSIX form. No two jobs have the same.
+        config: the effective one, with the paintings and without the sections `batch` and `jobs`.
+    """
+
+    index: int
+    content: Path
+    output: str
+    config: Config
+
+    @cached_property
+    def id(self) -> str:
+        """The same for the same output in every run."""
+        return hashlib.sha256(self.output.encode("utf-8", "surrogateescape")).hexdigest()[:16]
+
+    @cached_property
+    def size(self) -> tuple[int, int] | None:
+        """Width and height of the picture, from the photograph's header; None where that cannot be read."""
+        return result_size(self.content, self.config)
+
+    @property
+    def pixels(self) -> int:
+        """Pixels of the picture; 0 where that is not known."""
+        width, height = self.size or (0, 0)
+        return width * height
+
+    @property
+    def work(self) -> int:
+        """Pixels times evaluations, over all levels; 0 where that is not known."""
+        if self.size is None:
+            return 0
+        levels = schedule(self.size[1], self.size[0], self.config.levels)
+        return sum(level.width * level.height * level.evaluations for level in levels)
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """A digest of every setting that the picture depends on; the input files have digests of their own."""
+        return self.config.picture_fingerprint()
+
+    @property
+    def inputs(self) -> tuple[Path, ...]:
+        """The files that the picture depends on, the photograph first."""
+        return self.content, *(file.path for file in self.config.files())
+
+
+@dataclass(frozen=True)
+class Jobs:
+    """The jobs in natural order, and how many files were left out for which reason."""
+
+    jobs: tuple[Job, ...]
+    left_out: Mapping[str, int]
+
+
+def in_order(jobs: Iterable[Job], order: str, *, seed: int) -> list[Job]:
+    """The jobs as `batch.order` says: name, size (most pixels first), shuffle, or shortest (least work first).
+
+    A job whose size is not known goes last with size, and first with shortest: it will fail soon.
+    """
+    ordered = list(jobs)
+    if order == "size":
+        ordered.sort(key=lambda job: (-job.pixels, job.index))
+    elif order == "shortest":
+        ordered.sort(key=lambda job: (job.work, job.index))
+    elif order == "shuffle":
+        random.Random(seed).shuffle(ordered)
+    return ordered
+
+
+def result_size(content: Path, config: Config) -> tuple[int, int] | None:
+    """Width and height that the picture will have, from the photograph's header; None where that cannot be read."""
+    from hires_nst.imageio.reading import picture_size
+
+    try:
+        size = output_size_of(picture_size(content, max_megapixels=config.images.max_megapixels), config, content)
+    except HiresNstError:
+        return None
+    return size.width, size.height
