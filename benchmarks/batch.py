@@ -21,7 +21,6 @@ from common import SAMPLES, picture, report
 from PIL import Image
 
 from hires_nst.batch import api
-from hires_nst.batch.fingerprints import FileFingerprint
 from hires_nst.batch.ledger import Ledger
 from hires_nst.batch.options import BatchOptions
 from hires_nst.batch.rows import Entry, Outcome
@@ -30,6 +29,7 @@ from hires_nst.batch.tasks import Painted, Task
 from hires_nst.batch.workers import WorkerPool
 from hires_nst.config import Batch
 from hires_nst.events import OnEvent
+from hires_nst.files import FileFingerprint
 from hires_nst.stopping import Stop
 
 STYLE = SAMPLES / "styles" / "flow_strokes.jpg"

@@ -1,42 +1,73 @@
-"""Files on the disk: atomic writes, checksums, and the operating system's errors in plain words."""
+"""Files on the disk: atomic writes, fingerprints and checksums, and the system's errors in plain words."""
 
 from __future__ import annotations
 
 import errno
 import hashlib
+import json
 import os
 import secrets
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
-from hires_nst.errors import DiskFull, OutputError
+from hires_nst.errors import DamagedFile, DiskFull, OutputError
 
 CHUNK = 1 << 22
 
+CHECKSUM_PLACEHOLDER = b"0" * 64
+"""Stands for the SHA-256 of a file in the file itself while the checksum is computed."""
 
-def digest_of(file: BinaryIO) -> str:
-    """The SHA-256, in hexadecimal, of what is left to read of an open file."""
+
+@dataclass(frozen=True)
+class FileFingerprint:
+    """A file as it was: size in bytes, time of its last change in nanoseconds, SHA-256 in hexadecimal."""
+
+    size: int
+    modified: int
+    sha256: str
+
+
+def fingerprint(path: Path) -> FileFingerprint:
+    """The fingerprint of a file, which is read to its end.
+
+    Raises:
+        OSError: it cannot be read.
+    """
     result = hashlib.sha256()
-    while chunk := file.read(CHUNK):
-        result.update(chunk)
-    return result.hexdigest()
+    with path.open("rb") as file:
+        state = os.fstat(file.fileno())
+        while chunk := file.read(CHUNK):
+            result.update(chunk)
+    return FileFingerprint(state.st_size, state.st_mtime_ns, result.hexdigest())
 
 
-def file_digest(path: Path) -> str:
+def sha256_of(path: Path) -> str:
     """The SHA-256 of a file, in hexadecimal.
 
     Raises:
         OSError: it cannot be read.
     """
-    with path.open("rb") as file:
-        return digest_of(file)
+    return fingerprint(path).sha256
+
+
+def is_unchanged(path: Path, before: FileFingerprint) -> bool:
+    """Whether a file has the content that it had; it is read only if its time of change differs.
+
+    Raises:
+        OSError: it cannot be read.
+    """
+    state = path.stat()
+    if state.st_size != before.size:
+        return False
+    return state.st_mtime_ns == before.modified or sha256_of(path) == before.sha256
 
 
 def atomic_write(
     path: Path,
-    write: Callable[[BinaryIO], None],
+    write: Callable[[BinaryIO], object],
     *,
     overwrite: bool,
     name: str | None = None,
@@ -103,6 +134,74 @@ def sync_folder(folder: Path) -> None:
             os.close(handle)
 
 
+def make_folder(folder: Path) -> None:
+    """Make a folder with its parents, and bring their names to the disk.
+
+    Raises:
+        As `plain_os_errors`.
+    """
+    if folder.is_dir():
+        return
+    with plain_os_errors(folder):
+        make_folder(folder.parent)
+        folder.mkdir(exist_ok=True)
+        sync_folder(folder.parent)
+
+
 def is_disk_full(error: OSError) -> bool:
-    """Whether the system refused to write for want of room."""
+    """Whether the system refused to write because no space is left on the device."""
     return error.errno in (errno.ENOSPC, errno.EDQUOT)
+
+
+def write_checked(path: Path, head: bytes, pieces: Iterable[memoryview] = ()) -> str:
+    """Write `head` and `pieces`, with the SHA-256 of the whole file in place of the placeholder in `head`.
+
+    The checksum is taken while `CHECKSUM_PLACEHOLDER` stands there. A file at `path` is replaced.
+
+    Returns:
+        The checksum, in hexadecimal.
+    """
+    checksum = hashlib.sha256(head)
+
+    def write(file: BinaryIO) -> None:
+        file.write(head)
+        for piece in pieces:
+            checksum.update(piece)
+            file.write(piece)
+        file.seek(0)
+        file.write(head.replace(CHECKSUM_PLACEHOLDER, checksum.hexdigest().encode()))
+
+    atomic_write(path, write, overwrite=True)
+    return checksum.hexdigest()
+
+
+def is_intact(head: bytes, pieces: Iterable[memoryview] = (), *, checksum: str) -> bool:
+    """Whether a file that `write_checked` wrote still agrees with the checksum that its head states."""
+    found = hashlib.sha256(head.replace(checksum.encode(), CHECKSUM_PLACEHOLDER))
+    for piece in pieces:
+        found.update(piece)
+    return found.hexdigest() == checksum
+
+
+def write_json(path: Path, data: Mapping[str, Any]) -> str:
+    """Write a mapping as JSON with a checksum of the whole file under `checksum`, in place of whatever is there.
+
+    Returns:
+        The checksum.
+    """
+    text = json.dumps({**data, "checksum": CHECKSUM_PLACEHOLDER.decode()}, indent=1)  # ASCII: names need not be UTF-8
+    return write_checked(path, text.encode())
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """What `write_json` wrote, its checksum under `checksum`.
+
+    Raises:
+        DamagedFile: it is not that. FileNotFoundError: there is no such file.
+    """
+    head = path.read_bytes()
+    with suppress(ValueError, TypeError, KeyError, AttributeError, RecursionError):
+        data = json.loads(head)
+        if is_intact(head, checksum=data["checksum"]):
+            return dict(data)
+    raise DamagedFile(f"{path} is damaged")

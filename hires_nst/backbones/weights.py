@@ -23,7 +23,7 @@ from hires_nst.backbones.registry import BACKBONES, Backbone, Pooling
 from hires_nst.backbones.vgg import VGG, Padding
 from hires_nst.errors import OutputError, WeightsError
 from hires_nst.events import DownloadProgress, OnEvent, ignore
-from hires_nst.files import atomic_write, file_digest
+from hires_nst.files import atomic_write, sha256_of
 
 WeightsState = Literal["ok", "missing", "damaged"]
 
@@ -243,7 +243,7 @@ def _matches(backbone: Backbone, digest: str) -> bool:
 def _digest(file: Path) -> str:
     """A file's SHA-256."""
     try:
-        return file_digest(file)
+        return sha256_of(file)
     except OSError as error:
         raise WeightsError(f"cannot read the weight file {file}: {error.strerror}") from None
 

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from hires_nst.batch.events import JobChanged
-from hires_nst.batch.fingerprints import FileFingerprint, unchanged
 from hires_nst.batch.job import Job
 from hires_nst.batch.rows import Entry, JobState, Row
+from hires_nst.files import FileFingerprint, is_unchanged
 
 GONE = "the picture is gone"
 
@@ -88,7 +88,7 @@ class Comparison:
         key = path, before
         if key not in self._compared:
             try:
-                self._compared[key] = None if unchanged(path, before) else "changed since"
+                self._compared[key] = None if is_unchanged(path, before) else "changed since"
             except FileNotFoundError:
                 self._compared[key] = "is not there any more"
             except OSError as error:

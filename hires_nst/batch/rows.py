@@ -12,9 +12,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, get_args
 
-from hires_nst.batch.fingerprints import FileFingerprint
 from hires_nst.batch.paths import STATE_FOLDER, BatchPaths
 from hires_nst.errors import ConfigError, DiskFull, HiresNstError, InputError
+from hires_nst.files import FileFingerprint
 
 JobState = Literal["waiting", "running", "done", "failed", "skipped"]
 STATES: tuple[JobState, ...] = get_args(JobState)

@@ -12,13 +12,12 @@ from pathlib import Path
 from typing import Protocol, TextIO
 
 from hires_nst import events
-from hires_nst.batch.fingerprints import FileFingerprint, mark
 from hires_nst.batch.paths import JobPaths
 from hires_nst.batch.rows import Outcome
 from hires_nst.config import Config
 from hires_nst.errors import DiskFull, HiresNstError, Interrupted, ResourceError, RunBusy
 from hires_nst.events import Event, OnEvent
-from hires_nst.files import is_disk_full
+from hires_nst.files import FileFingerprint, fingerprint, is_disk_full
 from hires_nst.stopping import Stop
 
 STEPS_APART = 0.2
@@ -140,7 +139,7 @@ def perform(task: Task, engine: Engine, *, stop: Stop, on_event: OnEvent) -> Tas
             try:
                 marks = _marks(task)  # before, lest a file that changes meanwhile pass for the one that was painted
                 painted = engine.paint(task, stop=stop, on_event=tell)
-                picture = mark(task.picture)
+                picture = fingerprint(task.picture)
             except Interrupted:  # how to go on, which it says, is not for a job of a batch
                 _say(text, f"stopped for {stop.reason}")
                 return Stopped()
@@ -248,7 +247,7 @@ def _close(file: TextIO) -> None:
 def _marks(task: Task) -> tuple[FileFingerprint, ...]:
     """The marks of the inputs; none when one cannot be read, which the engine will say better."""
     try:
-        return tuple(mark(path) for path in task.inputs)
+        return tuple(fingerprint(path) for path in task.inputs)
     except OSError:
         return ()
 

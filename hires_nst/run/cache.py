@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from hires_nst.backbones.vgg import VGG
-from hires_nst.files import file_digest
+from hires_nst.files import sha256_of
 from hires_nst.transfer.moments import Statistics
 
 MOST_NETWORKS = 2
@@ -42,7 +42,7 @@ def content_key(path: Path | None) -> Hashable:
     if path is None:
         return None
     try:
-        return file_digest(path)
+        return sha256_of(path)
     except OSError:
         return None
 

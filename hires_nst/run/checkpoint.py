@@ -32,7 +32,7 @@ from hires_nst import events
 from hires_nst.config import Checkpoint
 from hires_nst.errors import DamagedFile
 from hires_nst.events import OnEvent
-from hires_nst.files import plain_os_errors, sync_folder
+from hires_nst.files import make_folder, plain_os_errors, read_json, write_json
 from hires_nst.run import directory
 from hires_nst.run.tensors import Array, read_tensors, write_tensors
 from hires_nst.run.write_behind import WriteBehind
@@ -174,7 +174,7 @@ class CheckpointStore:
 
     def _written(self, file: File, check_stop: Callable[[], None]) -> events.CheckpointWritten:
         began = time.monotonic()
-        _make(file.path.parent)
+        make_folder(file.path.parent)
         size = write_tensors(file.path, file.arrays, file.about, check_stop=check_stop)
         seconds = time.monotonic() - began
         self.pace.wrote(size, seconds)
@@ -273,7 +273,7 @@ class CheckpointStore:
     def read_json(self, path: Path) -> dict[str, Any] | None:
         """Read one JSON file; None where there is none, or a damaged one, which is removed and told."""
         try:
-            return directory.read_json(path)
+            return read_json(path)
         except FileNotFoundError:
             return None
         except DamagedFile:
@@ -317,7 +317,7 @@ class DiskRoundStore(RoundStore):
         self.keeps_tiles = checkpoints.settings.every == "tile"
         self.checksum = ""
         if self.keeps_tiles:
-            _make(self.folder / "tiles")
+            make_folder(self.folder / "tiles")
             self.checksum = self._geometry(geometry)
         self.geometry = geometry
         self.done = 0
@@ -333,11 +333,11 @@ class DiskRoundStore(RoundStore):
     def _geometry(self, geometry: Mapping[str, Any]) -> str:
         path = self.folder / "round.json"
         with suppress(FileNotFoundError):
-            data = directory.read_json(path)
+            data = read_json(path)
             checksum = str(data.pop("checksum"))
             if data == geometry:
                 return checksum
-        return directory.write_json(path, geometry)
+        return write_json(path, geometry)
 
     @property
     def size(self) -> int:
@@ -347,7 +347,7 @@ class DiskRoundStore(RoundStore):
     def cut(self, size: int) -> None:
         """Have the tiles that are left cut into parts."""
         self.cuts.append((self.done, size))
-        directory.write_json(self.folder / "parts.json", {"round": self.checksum, "cuts": self.cuts})
+        write_json(self.folder / "parts.json", {"round": self.checksum, "cuts": self.cuts})
 
     def parts(self, tile: Tile) -> Grid | None:
         """See `RoundStore`."""
@@ -472,13 +472,3 @@ def _statistics(arrays: Mapping[str, Array]) -> dict[str, Statistics]:
 
     layers = [name.removesuffix(".mean") for name in arrays if name.endswith(".mean")]
     return {layer: Statistics(tensor(f"{layer}.mean"), tensor(f"{layer}.second")) for layer in layers}
-
-
-def _make(folder: Path) -> None:
-    """Make a folder and have the disk know of it."""
-    if folder.is_dir():
-        return
-    with plain_os_errors(folder):
-        _make(folder.parent)
-        folder.mkdir(exist_ok=True)
-        sync_folder(folder.parent)

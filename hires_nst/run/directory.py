@@ -1,9 +1,8 @@
-"""A run's directory: its lock, its log of events, and JSON files that carry a checksum. No torch in sight."""
+"""A run's directory: its lock and its log of events. No torch in sight."""
 
 from __future__ import annotations
 
 import errno
-import hashlib
 import json
 import os
 import re
@@ -12,23 +11,20 @@ import shutil
 import socket
 import time
 import zlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from datetime import datetime
 from pathlib import Path
-from typing import IO, Any, BinaryIO
+from typing import IO, Any
 
 from hires_nst.errors import DamagedFile, OutputError, RunBusy
 from hires_nst.events import Event
-from hires_nst.files import atomic_write, plain_os_errors
+from hires_nst.files import plain_os_errors
 
 try:
     import fcntl
 except ImportError:  # Windows, where two processes are not kept apart
     fcntl = None  # type: ignore[assignment]
-
-CHECKSUM_PLACEHOLDER = "0" * 64
-"""Stands for a file's own SHA-256 while it is taken."""
 
 RECORD, CONFIG, LOG, LEVELS = "run.json", "config.yaml", "events.jsonl", "levels"
 OTHER = "give another run directory with --run-dir"
@@ -185,39 +181,6 @@ def size(path: Path) -> int:
             if file.is_file():
                 total += file.stat().st_size
     return total
-
-
-def write_json(path: Path, data: Mapping[str, Any]) -> str:
-    """Write a mapping as JSON with a checksum of the whole file, in place of whatever is there.
-
-    Returns:
-        The checksum.
-    """
-    text = json.dumps({**data, "checksum": CHECKSUM_PLACEHOLDER}, indent=1)  # in ASCII: file names need not be UTF-8
-    checksum = hashlib.sha256(text.encode()).hexdigest()
-
-    def write(file: BinaryIO) -> None:
-        file.write(text.replace(CHECKSUM_PLACEHOLDER, checksum).encode())
-
-    atomic_write(path, write, overwrite=True)
-    return checksum
-
-
-def read_json(path: Path) -> dict[str, Any]:
-    """What `write_json` wrote, its checksum under `checksum`.
-
-    Raises:
-        DamagedFile: it is not that. FileNotFoundError: there is no such file.
-    """
-    try:
-        text = path.read_text(encoding="utf-8")
-        data = json.loads(text)
-        checksum = data["checksum"]
-        if hashlib.sha256(text.replace(checksum, CHECKSUM_PLACEHOLDER).encode()).hexdigest() == checksum:
-            return dict(data)
-    except (ValueError, TypeError, KeyError, RecursionError):
-        pass
-    raise DamagedFile(f"{path} is damaged")
 
 
 def log_line(event: Event, now: float) -> str:

@@ -17,7 +17,7 @@ import torch
 from hires_nst import events, files
 from hires_nst.backbones.registry import BACKBONES
 from hires_nst.backbones.weights import own_file
-from hires_nst.config import Config, StyleImage, parse_config, to_yaml
+from hires_nst.config import Config, StyleImage, parse_config
 from hires_nst.errors import ConfigError, DamagedFile, DiskFull, InputError, Interrupted, OutputError, ResourceError
 from hires_nst.events import Event, OnEvent
 from hires_nst.imageio import reading, resize, writing
@@ -39,11 +39,11 @@ from hires_nst.run.record import (
     check_same,
     digest,
     found,
-    keep_config,
     new_record,
     read_record,
     relative,
     source,
+    store_config,
     stored_config,
 )
 from hires_nst.run.write_behind import WriteBehind
@@ -283,8 +283,8 @@ class _SingleRun:
         record = record.model_copy(update={"config": config.model_dump(mode="json"), "overwrite": self.overwrite})
         if record != self.record:
             record.save(self.folder)
-        if keep_config(path, to_yaml(config)) and resumed:
-            self.emit(events.Notice(f"{path / directory.CONFIG} was not as the run wrote it, so it is written again"))
+        if store_config(path, record, self.record):
+            self.emit(events.Notice(f"{path / directory.CONFIG} was edited or damaged, so it is written again"))
         self.record = record
         self.emit(
             events.RunStarted(

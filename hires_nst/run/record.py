@@ -2,25 +2,26 @@
 
 from __future__ import annotations
 
-import hashlib
+import json
 import os
 import secrets
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from datetime import datetime
 from pathlib import Path
 from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from hires_nst.config import Config, FileRole, parse_config, picture_settings
+from hires_nst import files
+from hires_nst.config import Config, FileRole, parse_config, picture_settings, to_yaml
 from hires_nst.errors import ConfigError, DamagedFile, HiresNstError, InputError, WeightsError
-from hires_nst.files import atomic_write, file_digest
 from hires_nst.run import directory
 from hires_nst.transfer.levels import LevelPlan
 
 PROGRAM: Literal["hires-nst"] = "hires-nst"
-FORMAT: Literal[1] = 1
-"""Of the run directory; another one where an older program could not go on."""
+FORMAT: Literal[2] = 2
+"""Version of the run directory's layout; it changes when an older program could not resume from it."""
 
 RECORDED = "runtime.precision"
 """Not compared as a setting: the record says which precision `auto` came to, and that is compared."""
@@ -65,7 +66,7 @@ class RunRecord(_Entry):
     """
 
     program: Literal["hires-nst"] = PROGRAM
-    format: Literal[1] = FORMAT
+    format: Literal[2] = FORMAT
     version: str
     key: str
     created: str
@@ -82,7 +83,7 @@ class RunRecord(_Entry):
 
     def save(self, folder: directory.RunDirectory) -> None:
         """Write run.json."""
-        directory.write_json(folder.record, self.model_dump(mode="json"))
+        files.write_json(folder.record, self.model_dump(mode="json"))
 
     def is_written(self, folder: Path) -> bool:
         """Whether the result is complete at its place."""
@@ -110,24 +111,38 @@ def read_record(folder: Path) -> RunRecord:
     """
     path = folder / directory.RECORD
     try:
-        data = directory.read_json(path)
+        data = files.read_json(path)
     except (FileNotFoundError, NotADirectoryError):
         directory.check_run(folder)
         raise
     except DamagedFile:
+        _check_version(folder, _first_format(path))
         raise DamagedFile(f"{path} is damaged, so the run cannot go on; {ANEW}") from None
     if data.get("program") != PROGRAM:
         raise ConfigError(f"{folder} is the run directory of another program, {data.get('program')!r}")
-    if data.get("format") != FORMAT:
-        raise ConfigError(
-            f"{folder} was written by version {data.get('version')} of the program, which keeps its runs in another "
-            f"way; go on with that version, or {ANEW}"
-        )
+    _check_version(folder, data)
     data.pop("checksum")
     try:
         return RunRecord.model_validate(data)
     except ValidationError:
         raise DamagedFile(f"{path} does not say what it should; {ANEW}") from None
+
+
+def _check_version(folder: Path, data: Mapping[str, Any]) -> None:
+    if data["format"] != FORMAT:
+        raise ConfigError(
+            f"{folder} was written by version {data.get('version')} of the program, which stores its runs in another "
+            f"format; resume it with that version, or {ANEW}"
+        )
+
+
+def _first_format(path: Path) -> dict[str, Any]:
+    """What run.json of format 1 says, whose checksum had another name; of any other file only the present format."""
+    with suppress(ValueError, RecursionError):
+        data = json.loads(path.read_bytes())
+        if isinstance(data, dict) and "seal" in data and data.get("format") == 1:
+            return data
+    return {"format": FORMAT}
 
 
 def digest(path: Path) -> str:
@@ -137,7 +152,7 @@ def digest(path: Path) -> str:
         InputError: it cannot be read.
     """
     try:
-        return file_digest(path)
+        return files.sha256_of(path)
     except OSError as error:
         raise InputError(f"{path} cannot be read ({error.strerror}); check the name and the permissions") from None
 
@@ -213,22 +228,22 @@ def check_same(record: RunRecord, folder: Path, config: Config, sources: Sequenc
             raise kind(f"the {known.role} {given.path} {what} in {folder} began; put that file back, or {ANEW}")
 
 
-def keep_config(folder: Path, text: str) -> bool:
-    """Have config.yaml say what the run uses; whether it was edited or damaged since a run wrote it.
+def store_config(folder: Path, record: RunRecord, before: RunRecord | None) -> bool:
+    """Write the record's configuration to config.yaml.
 
-    Its first line is a comment with the SHA-256 of the rest.
+    Args:
+        before: the record that the file was written from, if there is one.
+
+    Returns:
+        Whether the file was edited or damaged since.
     """
-    sealed = _sealed(text.encode())
     path = folder / directory.CONFIG
-    there = path.read_bytes() if path.is_file() else None
-    if there != sealed:
-        atomic_write(path, lambda file: _write(file, sealed), overwrite=True)
-    return there is not None and there != _sealed(there.partition(b"\n")[2])
+    text, stored = config_text(record), path.read_bytes() if path.is_file() else None
+    if stored != text:
+        files.atomic_write(path, lambda file: file.write(text), overwrite=True)
+    return before is not None and stored not in (None, text, config_text(before))
 
 
-def _sealed(data: bytes) -> bytes:
-    return f"# sha256 of what follows: {hashlib.sha256(data).hexdigest()}\n".encode() + data
-
-
-def _write(file: Any, data: bytes) -> None:
-    file.write(data)
+def config_text(record: RunRecord) -> bytes:
+    """The record's configuration as YAML."""
+    return to_yaml(parse_config(record.config)).encode()

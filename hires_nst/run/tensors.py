@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import struct
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from hires_nst.errors import DamagedFile
-from hires_nst.files import atomic_write
-from hires_nst.run.directory import CHECKSUM_PLACEHOLDER
+from hires_nst.files import CHECKSUM_PLACEHOLDER, is_intact, write_checked
 
 CHUNK = 1 << 23
 """Bytes that are written, or read, at once."""
@@ -41,7 +39,7 @@ def write_tensors(
     Returns:
         The size of the file.
     """
-    header: dict[str, Any] = {"__metadata__": {"about": json.dumps(about), "checksum": CHECKSUM_PLACEHOLDER}}
+    header: dict[str, Any] = {"__metadata__": {"about": json.dumps(about), "checksum": CHECKSUM_PLACEHOLDER.decode()}}
     end = 0
     for name, array in arrays.items():
         kind = next(kind for kind, dtype in _DTYPES.items() if dtype == array.dtype)
@@ -51,18 +49,7 @@ def write_tensors(
     text += b" " * (-len(text) % 8)
     head = struct.pack("<Q", len(text)) + text
 
-    def write(file: BinaryIO) -> None:
-        checksum = hashlib.sha256(head)
-        file.write(head)
-        for array in arrays.values():
-            for piece in _pieces(array):
-                check_stop()
-                checksum.update(piece)
-                file.write(piece)
-        file.seek(0)
-        file.write(head.replace(CHECKSUM_PLACEHOLDER.encode(), checksum.hexdigest().encode()))
-
-    atomic_write(path, write, overwrite=True)
+    write_checked(path, head, _pieces(arrays.values(), check_stop))
     return len(head) + end
 
 
@@ -86,12 +73,8 @@ def read_tensors(
         header = json.loads(head[8:])
         metadata = header.pop("__metadata__")
         checksum = str(metadata["checksum"])
-        found = hashlib.sha256(head.replace(checksum.encode(), CHECKSUM_PLACEHOLDER.encode()))
-        for piece in _pieces(data[8 + length :]):
-            check_stop()
-            found.update(piece)
-        if found.hexdigest() != checksum:
-            raise ValueError("the checksum is another")
+        if not is_intact(head, _pieces([data[8 + length :]], check_stop), checksum=checksum):
+            raise ValueError("its checksum does not match")
         arrays = {}
         for name, entry in header.items():
             first, last = (8 + length + offset for offset in entry["data_offsets"])
@@ -103,8 +86,10 @@ def read_tensors(
         raise DamagedFile(f"{path} is damaged ({error})") from None
 
 
-def _pieces(array: Array) -> Iterator[memoryview]:
-    """The bytes of an array, in order."""
-    flat = np.ascontiguousarray(array).reshape(-1).view(np.uint8)
-    for start in range(0, flat.size, CHUNK):
-        yield flat[start : start + CHUNK].data
+def _pieces(arrays: Iterable[Array], check_stop: Callable[[], None]) -> Iterator[memoryview]:
+    """The bytes of arrays, in order."""
+    for array in arrays:
+        flat = np.ascontiguousarray(array).reshape(-1).view(np.uint8)
+        for start in range(0, flat.size, CHUNK):
+            check_stop()
+            yield flat[start : start + CHUNK].data

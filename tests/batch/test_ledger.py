@@ -17,12 +17,10 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
-from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from hires_nst.batch import ledger as ledger_module
-from hires_nst.batch.fingerprints import FileFingerprint, mark, unchanged
 from hires_nst.batch.ledger import Ledger
 from hires_nst.batch.paths import BatchPaths
 from hires_nst.batch.rows import (
@@ -39,6 +37,7 @@ from hires_nst.batch.rows import (
     reading,
 )
 from hires_nst.errors import ConfigError, DiskFull, HiresNstError, InputError, ResourceError
+from hires_nst.files import FileFingerprint
 
 MARK = FileFingerprint(1, 2, "digest")
 OUTCOME = Outcome(20, 10, 1.5, {"loss": 0.25}, "settings", (MARK, MARK), MARK)
@@ -505,18 +504,3 @@ class Leases(RuleBasedStateMachine):
 
 
 TestLeases = Leases.TestCase
-
-
-@given(before=st.binary(max_size=20), after=st.binary(max_size=20))
-def test_marks_tell_whether_a_file_changed(before: bytes, after: bytes) -> None:
-    import os
-    import tempfile
-
-    with tempfile.TemporaryDirectory() as folder:
-        file = Path(folder) / "x"
-        file.write_bytes(before)
-        old = mark(file)
-        assert unchanged(file, old)
-        file.write_bytes(after)
-        os.utime(file, ns=(1, old.modified + 1))
-        assert unchanged(file, old) == (before == after)

@@ -37,7 +37,6 @@ from hires_nst.batch.events import (
     JobTold,
 )
 from hires_nst.batch.executor import WorkerMessage
-from hires_nst.batch.fingerprints import mark
 from hires_nst.batch.ledger import Ledger
 from hires_nst.batch.options import stored
 from hires_nst.batch.paths import LOGS
@@ -47,6 +46,7 @@ from hires_nst.batch.workers import WorkerPool
 from hires_nst.config import load_config
 from hires_nst.errors import HiresNstError, OutputError, ResourceError
 from hires_nst.events import Event, OnEvent, json_line
+from hires_nst.files import fingerprint
 from hires_nst.report.batches import paintings_before
 from hires_nst.report.render import write_report
 from hires_nst.report.sources import gather
@@ -143,7 +143,7 @@ class Drawing:
         self.free = 1
         self.task.folder.mkdir(parents=True)
         self.task.picture.touch()
-        outcome = Outcome(20, 10, 1.5, {}, self.task.fingerprint, (), mark(self.task.picture))
+        outcome = Outcome(20, 10, 1.5, {}, self.task.fingerprint, (), fingerprint(self.task.picture))
         return [WorkerMessage(self.task.id, 0, outcome)]
 
     def stop(self, reason: str) -> None:

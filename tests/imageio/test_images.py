@@ -17,8 +17,7 @@ import pytest
 import tifffile
 from PIL import Image, ImageCms, ImageOps
 
-from hires_nst.errors import HiresNstError, InputError, OutputError, ResourceError
-from hires_nst.files import atomic_write
+from hires_nst.errors import InputError, OutputError, ResourceError
 from hires_nst.imageio import writing
 from hires_nst.imageio.picture import Picture
 from hires_nst.imageio.profiles import srgb_profile
@@ -572,39 +571,6 @@ def test_outputs_are_checked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
 # --- atomicity
 
 
-@pytest.mark.parametrize("failure", [RuntimeError, KeyboardInterrupt])
-def test_a_failed_write_leaves_the_old_file_and_nothing_else(tmp_path: Path, failure: type[BaseException]) -> None:
-    path = tmp_path / "a.bin"
-    path.write_bytes(b"old")
-
-    def write(file: BinaryIO) -> None:
-        file.write(b"half")
-        assert any(entry.name.startswith(".") for entry in tmp_path.iterdir())
-        raise failure
-
-    with pytest.raises(failure):
-        atomic_write(path, write, overwrite=True)
-    assert path.read_bytes() == b"old" and list(tmp_path.iterdir()) == [path]
-
-
-@pytest.mark.parametrize(
-    ("code", "error", "sentence"),
-    [
-        (errno.ENOSPC, ResourceError, "no space left on the disk of .*a.bin"),
-        (errno.EDQUOT, ResourceError, "no space left"),
-        (errno.EACCES, OutputError, "may not be written"),
-        (errno.EROFS, OutputError, "cannot be written .Read-only file system"),
-    ],
-)
-def test_errors_of_the_system(tmp_path: Path, code: int, error: type[HiresNstError], sentence: str) -> None:
-    def write(file: BinaryIO) -> None:
-        raise OSError(code, os.strerror(code))
-
-    with pytest.raises(error, match=sentence):
-        atomic_write(tmp_path / "a.bin", write, overwrite=False)
-    assert list(tmp_path.iterdir()) == []
-
-
 @pytest.mark.parametrize("name", ["a.png", "a.jpg", "a.tif"])
 def test_a_full_disk_while_a_picture_is_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
     def full(descriptor: int) -> None:
@@ -614,22 +580,3 @@ def test_a_full_disk_while_a_picture_is_written(tmp_path: Path, monkeypatch: pyt
     with pytest.raises(ResourceError, match="no space left"):
         write_picture(tmp_path / name, pictures()[0], dpi=300)
     assert list(tmp_path.iterdir()) == []
-
-
-def test_a_file_that_comes_up_meanwhile_is_kept(tmp_path: Path) -> None:
-    path = tmp_path / "a.bin"
-
-    def write(_: BinaryIO) -> None:
-        path.write_bytes(b"other")
-
-    with pytest.raises(OutputError, match="--overwrite"):
-        atomic_write(path, write, overwrite=False)
-    assert path.read_bytes() == b"other" and list(tmp_path.iterdir()) == [path]
-
-
-def test_an_atomic_write_replaces(tmp_path: Path) -> None:
-    path = tmp_path / "a.bin"
-    for content in (b"one", b"two"):
-        atomic_write(path, lambda file, content=content: file.write(content) and None, overwrite=True)  # type: ignore[misc]
-        assert path.read_bytes() == content
-    assert list(tmp_path.iterdir()) == [path]

@@ -25,7 +25,7 @@ import pytest
 from PIL import Image
 
 import hires_nst
-from hires_nst import Config, events
+from hires_nst import Config, events, files
 from hires_nst.errors import ConfigError, DiskFull, HiresNstError, InputError, Interrupted, OutputError, ResourceError
 from hires_nst.run import directory, pipeline
 from hires_nst.run.checkpoint import CheckpointStore, Progress
@@ -710,7 +710,7 @@ def test_files_of_the_system_in_a_run_directory_are_left_alone(inputs: Path, exp
     ("change", "sentence"),
     [
         ({"program": "photoshop"}, "the run directory of another program, 'photoshop'"),
-        ({"format": 2, "version": "9.0"}, "was written by version 9.0 of the program"),
+        ({"format": 3, "version": "9.0"}, "was written by version 9.0 of the program"),
         ({"version": "0.0.1"}, "was begun by version 0.0.1 of the program"),
         ({"levels": 3}, "does not say what it should"),
     ],
@@ -719,20 +719,45 @@ def test_other_programs_and_versions_are_refused(
     change: dict[str, Any], sentence: str, inputs: Path, out: Path
 ) -> None:
     interrupted(inputs, out, events.TileFinished, 2)
-    data = directory.read_json(run_of(out) / "run.json")
+    data = files.read_json(run_of(out) / "run.json")
     del data["checksum"]
-    directory.write_json(run_of(out) / "run.json", {**data, **change})
+    files.write_json(run_of(out) / "run.json", {**data, **change})
     for run in (partial(resume, run_of(out)), partial(stylize, inputs, out)):
         with pytest.raises(HiresNstError, match=sentence):
             run()
 
 
+def test_a_run_directory_of_the_first_format_is_refused_as_another_version(inputs: Path, out: Path) -> None:
+    interrupted(inputs, out, events.TileFinished, 2)
+    (run_of(out) / "run.json").write_text(
+        json.dumps({"program": "hires-nst", "format": 1, "version": "0.2.0.dev0", "seal": "5" * 64}, indent=1)
+    )
+    for run in (partial(resume, run_of(out)), partial(stylize, inputs, out)):
+        with pytest.raises(ConfigError, match=r"was written by version 0\.2\.0\.dev0 of the program, which stores"):
+            run()
+    stylize(inputs, out, resume="never", overwrite=True)
+
+
+def test_an_edited_config_in_the_run_directory_is_written_again(inputs: Path, expected: bytes, out: Path) -> None:
+    interrupted(inputs, out, events.TileFinished, 2)
+    path = run_of(out) / "config.yaml"
+    before = path.read_bytes()
+    path.write_bytes(before.replace(b"seed: 0", b"seed: 1"))
+    assert path.read_bytes() != before
+    changed = settings(checkpoint={"every": "round"})
+    (notice,) = of(interrupted(inputs, out, events.TileFinished, 2, changed), events.Notice)
+    assert "config.yaml was edited or damaged" in notice.message
+    assert path.read_bytes() == before.replace(b"every: tile", b"every: round")
+    assert not of(resume(run_of(out)), events.Notice)
+    assert out.read_bytes() == expected
+
+
 def test_another_number_of_threads_is_told(inputs: Path, expected: bytes, out: Path) -> None:
     interrupted(inputs, out, events.TileFinished, 2)
-    data = directory.read_json(run_of(out) / "run.json")
+    data = files.read_json(run_of(out) / "run.json")
     del data["checksum"]
     data["machine"]["threads"] = 64
-    directory.write_json(run_of(out) / "run.json", data)
+    files.write_json(run_of(out) / "run.json", data)
     (notice,) = of(resume(run_of(out)), events.Notice)
     assert "another number of threads (64, now 1)" in notice.message
 

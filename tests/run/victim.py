@@ -227,7 +227,7 @@ def lie_in_wait(point: str, number: int) -> tuple[Callable[[str, Any], None], li
 
     from hires_nst import files
     from hires_nst.imageio import writing
-    from hires_nst.run import directory, record, tensors
+    from hires_nst.run import directory
     from hires_nst.transfer import refine
 
     original = files.atomic_write
@@ -267,7 +267,7 @@ def lie_in_wait(point: str, number: int) -> tuple[Callable[[str, Any], None], li
         original(path, wrapped, done=complete, **options)
         here(f"{place}:after-rename")
 
-    for module in (files, writing, directory, record, tensors):
+    for module in (files, writing):
         module.atomic_write = atomic_write  # type: ignore[attr-defined]
     add = refine._Blend._add
 

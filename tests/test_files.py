@@ -1,0 +1,139 @@
+"""Atomic writes, fingerprints, and files that carry a checksum."""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import BinaryIO
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from hires_nst.errors import DamagedFile, HiresNstError, OutputError, ResourceError
+from hires_nst.files import (
+    atomic_write,
+    fingerprint,
+    is_unchanged,
+    make_folder,
+    read_json,
+    sha256_of,
+    write_checked,
+    write_json,
+)
+
+
+@pytest.mark.parametrize("failure", [RuntimeError, KeyboardInterrupt])
+def test_a_failed_write_leaves_the_old_file_and_nothing_else(tmp_path: Path, failure: type[BaseException]) -> None:
+    path = tmp_path / "a.bin"
+    path.write_bytes(b"old")
+
+    def write(file: BinaryIO) -> None:
+        file.write(b"half")
+        assert any(entry.name.startswith(".") for entry in tmp_path.iterdir())
+        raise failure
+
+    with pytest.raises(failure):
+        atomic_write(path, write, overwrite=True)
+    assert path.read_bytes() == b"old" and list(tmp_path.iterdir()) == [path]
+
+
+@pytest.mark.parametrize(
+    ("code", "error", "sentence"),
+    [
+        (errno.ENOSPC, ResourceError, "no space left on the disk of .*a.bin"),
+        (errno.EDQUOT, ResourceError, "no space left"),
+        (errno.EACCES, OutputError, "may not be written"),
+        (errno.EROFS, OutputError, "cannot be written .Read-only file system"),
+    ],
+)
+def test_errors_of_the_system(tmp_path: Path, code: int, error: type[HiresNstError], sentence: str) -> None:
+    def write(file: BinaryIO) -> None:
+        raise OSError(code, os.strerror(code))
+
+    with pytest.raises(error, match=sentence):
+        atomic_write(tmp_path / "a.bin", write, overwrite=False)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_file_that_comes_up_meanwhile_is_kept(tmp_path: Path) -> None:
+    path = tmp_path / "a.bin"
+
+    def write(_: BinaryIO) -> None:
+        path.write_bytes(b"other")
+
+    with pytest.raises(OutputError, match="--overwrite"):
+        atomic_write(path, write, overwrite=False)
+    assert path.read_bytes() == b"other" and list(tmp_path.iterdir()) == [path]
+
+
+def test_an_atomic_write_replaces(tmp_path: Path) -> None:
+    path = tmp_path / "a.bin"
+    for content in (b"one", b"two"):
+        atomic_write(path, lambda file, content=content: file.write(content), overwrite=True)  # type: ignore[misc]
+        assert path.read_bytes() == content
+    assert list(tmp_path.iterdir()) == [path]
+
+
+@given(before=st.binary(max_size=20), after=st.binary(max_size=20))
+def test_a_fingerprint_tells_whether_a_file_changed(before: bytes, after: bytes) -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        file = Path(folder) / "x"
+        file.write_bytes(before)
+        old = fingerprint(file)
+        assert old.sha256 == sha256_of(file)
+        assert is_unchanged(file, old)
+        file.write_bytes(after)
+        os.utime(file, ns=(1, old.modified + 1))
+        assert is_unchanged(file, old) == (before == after)
+
+
+def test_every_damage_of_a_json_file_is_seen(tmp_path: Path) -> None:
+    path = tmp_path / "a.json"
+    checksum = write_json(path, {"text": "ä\udcff", "list": [1, None]})
+    assert read_json(path) == {"text": "ä\udcff", "list": [1, None], "checksum": checksum}
+    intact = path.read_bytes()
+    assert json.loads(intact)["checksum"] == checksum
+    damaged = [
+        intact[:at] + bytes([intact[at] ^ 1 << bit]) + intact[at + 1 :] for at in range(len(intact)) for bit in (0, 6)
+    ]
+    for data in (
+        *damaged,
+        intact[:-1],
+        b"",
+        b"[]",
+        b"7",
+        b'{"checksum": 7}',
+        b'{"checksum": ""}',
+        b"\xff",
+        b"[" * 100_000,
+    ):
+        path.write_bytes(data)
+        with pytest.raises(DamagedFile, match=r"a\.json is damaged"):
+            read_json(path)
+    path.unlink()
+    with pytest.raises(FileNotFoundError):
+        read_json(path)
+
+
+def test_a_write_that_fails_between_pieces_leaves_nothing(tmp_path: Path) -> None:
+    def pieces() -> Iterator[memoryview]:
+        yield memoryview(b"one")
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        write_checked(tmp_path / "a.bin", b"head", pieces())
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_folders_are_made_with_their_parents(tmp_path: Path) -> None:
+    make_folder(tmp_path / "a" / "b")
+    make_folder(tmp_path / "a" / "b")
+    assert (tmp_path / "a" / "b").is_dir()
+    (tmp_path / "file").touch()
+    with pytest.raises(OutputError, match="cannot be written"):
+        make_folder(tmp_path / "file" / "c")
