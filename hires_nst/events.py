@@ -1,12 +1,14 @@
-"""What the engine tells while it works: frozen dataclasses, handed to a callback. Nothing here imports torch."""
+"""What the engine and a batch report while they work: frozen dataclasses, handed to a callback. No torch here."""
 
 from __future__ import annotations
 
 import json
 import math
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass, fields
-from typing import Any
+from dataclasses import dataclass, fields
+from functools import cache
+from types import UnionType
+from typing import Any, get_args, get_origin, get_type_hints
 
 
 @dataclass(frozen=True)
@@ -14,8 +16,10 @@ class Event:
     """Base class of all events."""
 
     def as_dict(self) -> dict[str, Any]:
-        """The event as JSON-ready data, with its name under `event`."""
-        return {"event": type(self).__name__, **asdict(self)}
+        """The event as JSON-ready data, with its name under `event`; `from_dict` is the way back."""
+        values = {field.name: getattr(self, field.name) for field in fields(self)}
+        inner = {name: value.as_dict() for name, value in values.items() if isinstance(value, Event)}
+        return {"event": type(self).__name__, **values, **inner}
 
 
 @dataclass(frozen=True)
@@ -25,7 +29,7 @@ class Notice(Event):
     message: str
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class RunStarted(Event):
     """The plan of the run.
 
@@ -45,9 +49,9 @@ class RunStarted(Event):
     device: str
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class LevelStarted(Event):
-    """A level begins; `index` counts from 0 (coarsest) to `count - 1`."""
+    """A level starts; `index` counts from 0 (coarsest) to `count - 1`."""
 
     index: int
     count: int
@@ -58,12 +62,12 @@ class LevelStarted(Event):
     tiles: int
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class RoundStarted(Event):
-    """A round begins.
+    """A round starts.
 
     Attributes:
-        style_loss: the whole image's at this moment; None where nothing needed to measure it.
+        style_loss: of the whole image at this moment; None where it was not measured.
         row_borders, column_borders: where tiles meet, in pixels from the top and from the left.
     """
 
@@ -76,9 +80,9 @@ class RoundStarted(Event):
     column_borders: tuple[int, ...] = ()
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class StepFinished(Event):
-    """One evaluation inside a tile: its number (from 1), and the objective's value at it."""
+    """One evaluation inside a tile: its number (from 1), and the value of the objective."""
 
     level: int
     round: int
@@ -88,9 +92,9 @@ class StepFinished(Event):
     loss: float
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class TileFinished(Event):
-    """A tile's optimisation ended. `pixel_evaluations` is the work done, in pixels of the canvas * evaluations."""
+    """A tile is optimized. `pixel_evaluations` is the work done, in pixels of the canvas * evaluations."""
 
     level: int
     round: int
@@ -101,9 +105,9 @@ class TileFinished(Event):
     pixel_evaluations: float
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class TileRestored(Event):
-    """A tile that was finished before an interruption was read from the run directory; as `TileFinished`."""
+    """A tile that was finished before an interruption was loaded from the run directory; as `TileFinished`."""
 
     level: int
     round: int
@@ -113,7 +117,7 @@ class TileRestored(Event):
     pixel_evaluations: float
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class RoundFinished(Event):
     """All tiles are blended into the next canvas; `loss` is the mean of the tiles' last losses."""
 
@@ -135,14 +139,14 @@ class LevelFinished(Event):
 
 @dataclass(frozen=True)
 class TilesShrunk(Event):
-    """Memory ran out; what is left of the round is done in tiles of `size` pixels."""
+    """Memory ran out; the rest of the round is done in tiles of `size` pixels."""
 
     level: int
     round: int
     size: int
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class CheckpointWritten(Event):
     """A file of the run directory is complete on the disk.
 
@@ -161,7 +165,7 @@ class CheckpointWritten(Event):
 
 @dataclass(frozen=True)
 class RunResumed(Event):
-    """An interrupted run goes on at this round of this level; past the last level, with writing the picture."""
+    """An interrupted run is resumed at this round of this level; after the last level, with writing the result."""
 
     run_dir: str
     level: int
@@ -170,7 +174,7 @@ class RunResumed(Event):
 
 @dataclass(frozen=True)
 class RunStopped(Event):
-    """The run ends in an orderly way before it is finished; `reason` says why, `run_dir` where to go on."""
+    """The run stops in an orderly way before its end, for `reason`; it can be resumed from `run_dir`."""
 
     reason: str
     run_dir: str
@@ -185,7 +189,7 @@ class DownloadProgress(Event):
     total: int
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class RunFinished(Event):
     """The result is written."""
 
@@ -195,14 +199,124 @@ class RunFinished(Event):
     seconds: float
 
 
-def from_dict(data: Mapping[str, Any]) -> Event | None:
-    """The event that `as_dict` made the data of; None when it is no event that is known here."""
-    kind = next((kind for kind in Event.__subclasses__() if kind.__name__ == data.get("event")), None)
-    names = [field.name for field in fields(kind)] if kind else []
-    if kind is None or not data.keys() >= set(names):
-        return None
-    return kind(**{name: data[name] for name in names})
+@dataclass(frozen=True, kw_only=True)
+class BatchStarted(Event):
+    """What a batch has to do, counted in jobs.
 
+    Attributes:
+        jobs: all that are selected.
+        waiting: of these, to be painted now; `done`, `failed`, `skipped` before, `running` in other processes.
+        left_out: number of files by the reason why they are not jobs.
+        megapixels: of the waiting jobs, as far as their sizes are known.
+        workers: how many paint.
+    """
+
+    jobs: int
+    waiting: int
+    running: int
+    done: int
+    failed: int
+    skipped: int
+    left_out: dict[str, int]
+    megapixels: float
+    workers: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class JobChanged(Event):
+    """A finished job whose settings, inputs or result changed since, as `change` says; `action`: redo, skip or fail."""
+
+    job: str
+    output: str
+    change: str
+    action: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class JobStarted(Event):
+    """A worker (numbered from 0) starts a job; `attempt` counts from 1."""
+
+    job: str
+    worker: int
+    content: str
+    output: str
+    attempt: int
+
+
+@dataclass(frozen=True)
+class JobProgress(Event):
+    """An event of the run that paints a job."""
+
+    job: str
+    worker: int
+    run_event: Event
+
+
+@dataclass(frozen=True, kw_only=True)
+class JobDone(Event):
+    """A result is at its place. `seconds_left` is an estimate for the rest of the batch; None when unknown."""
+
+    job: str
+    worker: int
+    output: str
+    width: int
+    height: int
+    seconds: float
+    seconds_left: float | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class JobFailed(Event):
+    """An attempt failed; unless that is `final`, the job is tried again after `retry_seconds`."""
+
+    job: str
+    worker: int
+    content: str
+    output: str
+    reason: str
+    final: bool
+    retry_seconds: float
+
+
+@dataclass(frozen=True)
+class JobSkipped(Event):
+    """A job is not painted, for a reason."""
+
+    job: str
+    output: str
+    reason: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class BatchFinished(Event):
+    """How a batch ended, in jobs.
+
+    Attributes:
+        painted: by this process.
+        megapixels_per_hour: of this process; None when it painted nothing.
+        stopped: why it stopped before the end; None when it did not.
+    """
+
+    painted: int
+    waiting: int
+    running: int
+    done: int
+    failed: int
+    skipped: int
+    seconds: float
+    megapixels_per_hour: float | None
+    stopped: str | None
+
+
+EVENTS: Mapping[str, type[Event]] = {
+    kind.__name__: kind
+    for kind in (
+        Notice, RunStarted, LevelStarted, RoundStarted, StepFinished, TileFinished, TileRestored, RoundFinished,
+        LevelFinished, TilesShrunk, CheckpointWritten, RunResumed, RunStopped, DownloadProgress, RunFinished,
+        BatchStarted, JobChanged, JobStarted, JobProgress, JobDone, JobFailed, JobSkipped, BatchFinished,
+    )
+}  # fmt: skip
+"""Every type of event by its name."""
 
 OnEvent = Callable[[Event], None]
 
@@ -211,8 +325,50 @@ def ignore(event: Event) -> None:
     """The callback of those who do not listen."""
 
 
+def from_dict(data: Mapping[str, Any]) -> Event | None:
+    """The event whose `as_dict` gave the data, also after a way through JSON; None for unknown events and damaged data.
+
+    A number that JSON cannot express comes back as NaN.
+    """
+    try:
+        types = _types(data["event"])
+        values = {name: _decoded(types[name], data[name]) for name in types if name in data}
+        return EVENTS[data["event"]](**values)
+    except (KeyError, TypeError, ValueError):
+        return None
+
+
+@cache
+def _types(name: str) -> dict[str, Any]:
+    """The annotated types of an event's fields."""
+    return get_type_hints(EVENTS[name])
+
+
+def _decoded(kind: Any, data: Any) -> Any:
+    """JSON data as a value of an annotated type.
+
+    Raises:
+        TypeError, ValueError: it is of another type. (Not pydantic: it refuses file names that are not UTF-8.)
+    """
+    origin, arguments = get_origin(kind), get_args(kind)
+    if origin is UnionType:  # with None
+        return None if data is None else _decoded(arguments[0], data)
+    if origin is tuple and isinstance(data, (list, tuple)):
+        kinds = arguments[:1] * len(data) if arguments[-1] is ... else arguments
+        return tuple(_decoded(inner, value) for inner, value in zip(kinds, data, strict=True))
+    if origin is dict and isinstance(data, dict):
+        return {_decoded(arguments[0], key): _decoded(arguments[1], value) for key, value in data.items()}
+    if kind is Event and (event := from_dict(data)) is not None:
+        return event
+    if kind is float and (data is None or type(data) in (int, float)):
+        return math.nan if data is None else float(data)
+    if type(data) is kind:
+        return data
+    raise TypeError(f"{data!r} is not of the type {kind}")
+
+
 def json_line(data: Any) -> str:
-    """JSON on one line, in ASCII, for file names need not be UTF-8; numbers that JSON cannot say become null."""
+    """JSON on one line, in ASCII, for file names need not be UTF-8; numbers that JSON cannot express become null."""
     return json.dumps(_plain(data), allow_nan=False)
 
 

@@ -166,7 +166,7 @@ def run(
         retry_failed: retry jobs that failed in earlier runs.
         fail_fast: end with the first job that fails for good.
         stop: when to stop in an orderly way: unfinished jobs wait for the next call.
-        on_event: called with each event, see `hires_nst.batch.events`.
+        on_event: called with each event, see `hires_nst.events`.
 
     Raises:
         As `jobs`; ConfigError, OutputError: the folder or its ledger cannot be used, or there is no such executor.

@@ -6,9 +6,9 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from hires_nst.batch.events import JobChanged
 from hires_nst.batch.job import Job
 from hires_nst.batch.rows import Entry, JobState, Row
+from hires_nst.events import JobChanged
 from hires_nst.files import FileFingerprint, is_unchanged
 
 GONE = "the picture is gone"
@@ -42,7 +42,7 @@ class Comparison:
             state, note = self._state(job, row, what)
             if what is not None:
                 then = {"waiting": "redo", "done": "skip"}.get(state, "fail")
-                changes.append(JobChanged(job.id, job.output, what, then))
+                changes.append(JobChanged(job=job.id, output=job.output, change=what, action=then))
             seen = row.state if row is not None else None
             entries.append(Entry(job.id, job.output, str(job.content), settings_key(job), state, note, seen))
         return entries, changes

@@ -13,7 +13,6 @@ from pathlib import Path, PurePosixPath
 from hires_nst import events
 from hires_nst.batch.comparison import Comparison, settings_key, there_already
 from hires_nst.batch.disk_space import check_room
-from hires_nst.batch.events import BatchFinished, BatchStarted, JobDone, JobFailed, JobSkipped, JobStarted, JobTold
 from hires_nst.batch.executor import Executor, MakeExecutor, WorkerMessage
 from hires_nst.batch.job import Job, Jobs, in_order
 from hires_nst.batch.ledger import Ledger
@@ -22,7 +21,17 @@ from hires_nst.batch.paths import BatchPaths
 from hires_nst.batch.rows import Entry, JobState, Outcome
 from hires_nst.batch.tasks import Busy, Failure, NoRoom, Task
 from hires_nst.errors import DiskFull, OutputError, ResourceError
-from hires_nst.events import Event, OnEvent
+from hires_nst.events import (
+    BatchFinished,
+    BatchStarted,
+    Event,
+    JobDone,
+    JobFailed,
+    JobProgress,
+    JobSkipped,
+    JobStarted,
+    OnEvent,
+)
 from hires_nst.files import is_disk_full, sync_folder
 from hires_nst.stopping import Stop
 
@@ -64,7 +73,7 @@ def run_batch(
         make_executor: called when anything is to be painted.
         stop: looked at between jobs; asked for an orderly end, workers finish what they must and the rest waits. A disk
             that gets full asks for one, too, with the exit code of ResourceError.
-        on_event: told what happens; see `hires_nst.batch.events`.
+        on_event: told what happens.
 
     Raises:
         ConfigError, OutputError: the folder or its ledger is of no use. ResourceError: the disk has no room for all
@@ -136,10 +145,13 @@ class _BatchRun:
         pixels = sum(self.by_id[id].pixels for id in pending)
         self.emit(
             BatchStarted(
-                len(self.by_id), counts["waiting"], counts["running"], counts["done"], counts["failed"],
-                counts["skipped"], dict(self.jobs.left_out), pixels / 1e6, executor.workers if executor else 0,
+                jobs=len(self.by_id),
+                **counts,
+                left_out=dict(self.jobs.left_out),
+                megapixels=pixels / 1e6,
+                workers=executor.workers if executor else 0,
             )
-        )  # fmt: skip
+        )
         if executor is not None:
             try:
                 self.paint(executor)
@@ -225,7 +237,9 @@ class _BatchRun:
         )
         worker = executor.start(task)
         self.working[job.id] = worker
-        self.emit(JobStarted(job.id, worker, str(job.content), job.output, row.attempts))
+        self.emit(
+            JobStarted(job=job.id, worker=worker, content=str(job.content), output=job.output, attempt=row.attempts)
+        )
         return True
 
     def skip(self, job: Job) -> None:
@@ -240,7 +254,7 @@ class _BatchRun:
             if item.job not in self.working:
                 continue
             if isinstance(item.what, Event):
-                self.emit(JobTold(item.job, item.worker, item.what))
+                self.emit(JobProgress(item.job, item.worker, item.what))
                 continue
             del self.working[item.job]
             if isinstance(item.what, Outcome):
@@ -281,7 +295,17 @@ class _BatchRun:
         self.painted_pixels += outcome.width * outcome.height
         self.pace.add(outcome.seconds, outcome.width, outcome.height)
         left = self.pace.left(self.pixels_left(job), len(self.working) + 1)
-        self.emit(JobDone(job.id, worker, job.output, outcome.width, outcome.height, outcome.seconds, left))
+        self.emit(
+            JobDone(
+                job=job.id,
+                worker=worker,
+                output=job.output,
+                width=outcome.width,
+                height=outcome.height,
+                seconds=outcome.seconds,
+                seconds_left=left,
+            )
+        )
 
     def pixels_left(self, done: Job) -> int:
         """The pixels of all pictures that are left after one that is `done` now, for this process or another; counted
@@ -302,7 +326,17 @@ class _BatchRun:
         final = state == "failed"
         if final and self.options.fail_fast:
             self.failed_fast = f"{job.output} failed"
-        self.emit(JobFailed(job.id, worker, str(job.content), job.output, reason, final, batch.retry_wait))
+        self.emit(
+            JobFailed(
+                job=job.id,
+                worker=worker,
+                content=str(job.content),
+                output=job.output,
+                reason=reason,
+                final=final,
+                retry_seconds=batch.retry_wait,
+            )
+        )
 
     def no_room(self, job: Job, place: Path) -> None:
         """Give a job back that a full disk ended, and stop: it would end the others, too."""
@@ -314,7 +348,17 @@ class _BatchRun:
         """Try a job later whose last owner is still at it."""
         wait = self.ledger.lease_seconds / 4
         self.ledger.postpone(job.id, reason, wait=wait)
-        self.emit(JobFailed(job.id, worker, str(job.content), job.output, reason, False, wait))
+        self.emit(
+            JobFailed(
+                job=job.id,
+                worker=worker,
+                content=str(job.content),
+                output=job.output,
+                reason=reason,
+                final=False,
+                retry_seconds=wait,
+            )
+        )
 
     def look_after_ledger(self) -> None:
         """Show the other processes that this one lives, and see to it that what is done is on the disk."""
@@ -343,10 +387,13 @@ class _BatchRun:
         rate = self.painted_pixels / 1e6 / seconds * 3600 if self.painted and seconds else None
         self.emit(
             BatchFinished(
-                self.painted, counts["waiting"], counts["running"], counts["done"], counts["failed"],
-                counts["skipped"], seconds, rate, stopped,
+                painted=self.painted,
+                **counts,
+                seconds=seconds,
+                megapixels_per_hour=rate,
+                stopped=stopped,
             )
-        )  # fmt: skip
+        )
         return Summary(counts, self.painted, seconds, stopped, code)
 
 

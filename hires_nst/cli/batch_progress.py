@@ -15,18 +15,20 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from hires_nst.batch.events import (
+from hires_nst.cli.progress import Clock, Tally
+from hires_nst.events import (
     BatchFinished,
     BatchStarted,
+    Event,
     JobChanged,
     JobDone,
     JobFailed,
+    JobProgress,
     JobSkipped,
     JobStarted,
-    JobTold,
+    OnEvent,
+    json_line,
 )
-from hires_nst.cli.progress import Clock, Tally
-from hires_nst.events import Event, OnEvent, json_line
 from hires_nst.quantities import duration
 
 
@@ -49,14 +51,14 @@ class BatchTally:
                 self.started, self.finished, self.failed = event, event.done + event.skipped, event.failed
             case JobStarted():
                 self.workers[event.worker] = PurePosixPath(event.output).name, Tally(self._clock)
-            case JobTold():
+            case JobProgress():
                 if event.worker in self.workers:
-                    self.workers[event.worker][1].update(event.told)
+                    self.workers[event.worker][1].update(event.run_event)
             case JobDone():
                 self.workers.pop(event.worker, None)
                 self.finished += 1
                 self.pixels += event.width * event.height
-                self._left = None if event.left_seconds is None else (self._clock(), event.left_seconds)
+                self._left = None if event.seconds_left is None else (self._clock(), event.seconds_left)
             case JobFailed():
                 self.workers.pop(event.worker, None)
                 self.failed += event.final
@@ -137,8 +139,8 @@ class BatchLines:
             case BatchStarted():
                 return batch_line(event)
             case JobChanged():
-                then = {"redo": "painted again", "skip": "left as it is", "fail": "counted as failed"}[event.then]
-                return f"{event.output}: {event.what}; {then}"
+                then = {"redo": "painted again", "skip": "left as it is", "fail": "counted as failed"}[event.action]
+                return f"{event.output}: {event.change}; {then}"
             case JobSkipped():
                 return f"skipped: {event.reason}"
             case JobDone() if not self.live:
@@ -147,7 +149,7 @@ class BatchLines:
                 size = f"{event.width} x {event.height} px in {duration(event.seconds)}"
                 return f"{tally.finished + tally.failed} of {jobs}: {event.output}, {size}{left}"
             case JobFailed():
-                then = "" if event.final else f"; tried again in {duration(event.wait)}"
+                then = "" if event.final else f"; tried again in {duration(event.retry_seconds)}"
                 return f"{'failed' if event.final else 'no success'}: {event.output}: {event.reason}{then}"
             case BatchFinished():
                 return finish_lines(event, self.folder)
@@ -190,7 +192,7 @@ class BatchErrors(BatchLines):
 
     def _said(self, event: Event) -> str | None:
         match event:
-            case JobChanged(then="fail") | JobFailed(final=True):
+            case JobChanged(action="fail") | JobFailed(final=True):
                 return super()._said(event)
             case BatchFinished() if event.failed or event.stopped is not None:
                 return super()._said(event)

@@ -178,7 +178,8 @@ class CheckpointStore:
         size = write_tensors(file.path, file.arrays, file.about, check_stop=check_stop)
         seconds = time.monotonic() - began
         self.pace.wrote(size, seconds)
-        return events.CheckpointWritten(file.kind, *file.at, size, seconds)
+        level, number = file.at
+        return events.CheckpointWritten(kind=file.kind, level=level, round=number, bytes=size, seconds=seconds)
 
     def read(self, path: Path) -> tuple[dict[str, Array], dict[str, Any]] | None:
         """Read one file; None where there is none, or a damaged one, which is removed and told."""

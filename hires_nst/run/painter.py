@@ -187,7 +187,17 @@ def paint_level(
         number, size = begun.round + 1, begun.size
         level = replace(level, rounds=begun.rounds, steps=begun.steps)
     tiles = len(context.grid(level.height, level.width, size).tiles)
-    emit(events.LevelStarted(level.index, count, level.width, level.height, level.rounds, level.steps, tiles))
+    emit(
+        events.LevelStarted(
+            index=level.index,
+            count=count,
+            width=level.width,
+            height=level.height,
+            rounds=level.rounds,
+            steps=level.steps,
+            tiles=tiles,
+        )
+    )
     if not level.rounds:
         checkpoints.save_canvas(Progress(level.index, -1, 0, level.steps, size, True), canvas, memory)
     while number < level.rounds:
@@ -242,7 +252,9 @@ def paint_level(
         size = store.size
         last = number == level.rounds - 1
         progress = Progress(level.index, number, level.rounds, level.steps, size, last)
-        finished = events.RoundFinished(level.index, number, level.rounds, loss, time.monotonic() - began)
+        finished = events.RoundFinished(
+            level=level.index, round=number, rounds=level.rounds, loss=loss, seconds=time.monotonic() - began
+        )
         checkpoints.save_canvas(progress, canvas, memory, partial(emit, finished))
         number += 1
     checkpoints.writer.settle()
@@ -328,18 +340,33 @@ def _listener(emit: OnEvent, level: Level, number: int, grid: Grid, *, exact: bo
     """The callbacks of a round as events."""
     tiles = 1 if exact else len(grid.tiles)
 
+    def started(style: float | None) -> None:
+        rows, columns = grid.row_cuts[1:-1], grid.column_cuts[1:-1]
+        emit(
+            events.RoundStarted(
+                level=level.index, round=number, rounds=level.rounds, tiles=tiles, style_loss=style, row_borders=rows,
+                column_borders=columns,
+            )
+        )  # fmt: skip
+
+    def step_finished(tile: int, step: int, loss: float) -> None:
+        emit(events.StepFinished(level=level.index, round=number, tile=tile, step=step, steps=level.steps, loss=loss))
+
     def finished(tile: int, loss: float, seconds: float) -> None:
-        area = grid.image.area if exact else grid.tiles[tile].owned.area
-        emit(events.TileFinished(level.index, number, tile, tiles, loss, seconds, float(area * level.steps)))
+        work = float((grid.image.area if exact else grid.tiles[tile].owned.area) * level.steps)
+        emit(
+            events.TileFinished(
+                level=level.index, round=number, tile=tile, tiles=tiles, loss=loss, seconds=seconds,
+                pixel_evaluations=work,
+            )
+        )  # fmt: skip
 
     def restored(tile: int, loss: float, seconds: float) -> None:
-        area = grid.tiles[tile].owned.area
-        emit(events.TileRestored(level.index, number, tile, tiles, loss, float(area * level.steps)))
+        work = float(grid.tiles[tile].owned.area * level.steps)
+        emit(
+            events.TileRestored(
+                level=level.index, round=number, tile=tile, tiles=tiles, loss=loss, pixel_evaluations=work
+            )
+        )
 
-    borders = grid.row_cuts[1:-1], grid.column_cuts[1:-1]
-    return Listener(
-        started=lambda style: emit(events.RoundStarted(level.index, number, level.rounds, tiles, style, *borders)),
-        step=lambda tile, step, loss: emit(events.StepFinished(level.index, number, tile, step, level.steps, loss)),
-        tile=finished,
-        restored=restored,
-    )
+    return Listener(started=started, step=step_finished, tile=finished, restored=restored)

@@ -288,10 +288,10 @@ class _SingleRun:
         self.record = record
         self.emit(
             events.RunStarted(
-                str(self.content), str(self.output), sheet.width, sheet.height,
-                tuple((p.width, p.height, p.rounds, p.steps, p.tiles) for p in plans),
-                float(sum(p.width * p.height * p.evaluations for p in plans)),
-                config.model.name, str(context.extract.device),
+                content=str(self.content), output=str(self.output), width=sheet.width, height=sheet.height,
+                levels=tuple((p.width, p.height, p.rounds, p.steps, p.tiles) for p in plans),
+                pixel_evaluations=float(sum(p.width * p.height * p.evaluations for p in plans)),
+                model=config.model.name, device=str(context.extract.device),
             )
         )  # fmt: skip
         with WriteBehind() as writer:
@@ -329,7 +329,9 @@ class _SingleRun:
         self.record = record
         seconds = time.monotonic() - self.began
         with suppress(ResourceError):  # the log is not worth an error now
-            self.emit(events.RunFinished(str(self.output), record.width, record.height, seconds))
+            self.emit(
+                events.RunFinished(output=str(self.output), width=record.width, height=record.height, seconds=seconds)
+            )
         if not self.config.checkpoint.keep_run:
             try:
                 self.folder.remove()

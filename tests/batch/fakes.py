@@ -14,7 +14,6 @@ from typing import Any
 
 from hires_nst import events
 from hires_nst.batch import api
-from hires_nst.batch.events import BatchStarted
 from hires_nst.batch.executor import MakeExecutor
 from hires_nst.batch.job import Job, Jobs
 from hires_nst.batch.options import BatchOptions
@@ -24,7 +23,7 @@ from hires_nst.batch.tasks import MakeEngine, Painted, Task
 from hires_nst.batch.workers import WorkerPool
 from hires_nst.config import Batch, load_config
 from hires_nst.errors import InputError, Interrupted, ResourceError, RunBusy
-from hires_nst.events import Event, OnEvent
+from hires_nst.events import BatchStarted, Event, OnEvent
 from hires_nst.files import plain_os_errors
 from hires_nst.stopping import Stop
 
@@ -41,7 +40,18 @@ class FakeEngine:
 
     def paint(self, task: Task, *, stop: Stop, on_event: OnEvent) -> Painted:
         text = task.content.read_text()
-        on_event(events.RunStarted(str(task.content), str(task.picture), 20, 10, ((20, 10, 1, 1, 1),), 200.0, "m", "d"))
+        on_event(
+            events.RunStarted(
+                content=str(task.content),
+                output=str(task.picture),
+                width=20,
+                height=10,
+                levels=((20, 10, 1, 1, 1),),
+                pixel_evaluations=200.0,
+                model="m",
+                device="d",
+            )
+        )
         if "bad" in text or ("once" in text and task.attempt == 1):
             raise InputError(f"{task.content.name} is no good; give a better one")
         if "busy" in text and task.attempt == 1:
@@ -63,7 +73,7 @@ class FakeEngine:
             if stop.due():
                 raise Interrupted(f"stopped for {stop.reason}")
             time.sleep(min(0.01, self.seconds or 0.01))
-        on_event(events.RoundFinished(0, 0, 1, 0.5, 0.1))
+        on_event(events.RoundFinished(level=0, round=0, rounds=1, loss=0.5, seconds=0.1))
         part = task.folder / "part"
         part.write_text(picture_of(text, task.config.styles[0].image.read_text()))
         part.replace(task.picture)

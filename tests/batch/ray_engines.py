@@ -22,10 +22,10 @@ class Waiting(FakeEngine):
         self.gates = gates
 
     def paint(self, task: Any, *, on_event: OnEvent, **rest: Any) -> Any:
-        on_event(LevelStarted(0, 1, 20, 10, 1, 4, 1))
+        on_event(LevelStarted(index=0, count=1, width=20, height=10, rounds=1, steps=4, tiles=1))
         for step in range(1, 1001):  # quicker than anybody wants to know
-            on_event(StepFinished(0, 0, 0, step, 1000, 1 / step))
-        on_event(TileFinished(0, 0, 0, 1, 0.001, 1.0, 800.0))
+            on_event(StepFinished(level=0, round=0, tile=0, step=step, steps=1000, loss=1 / step))
+        on_event(TileFinished(level=0, round=0, tile=0, tiles=1, loss=0.001, seconds=1.0, pixel_evaluations=800.0))
         until = time.monotonic() + 300
         while not (self.gates / task.id).exists():
             assert time.monotonic() < until, "nobody heard"

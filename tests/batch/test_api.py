@@ -14,9 +14,9 @@ import pytest
 from PIL import Image
 
 from hires_nst import batch
-from hires_nst.batch.events import JobDone
 from hires_nst.config import load_config
 from hires_nst.errors import ConfigError, InputError
+from hires_nst.events import JobDone
 from hires_nst.stopping import Stop
 from tests.batch.fakes import Seen, rows
 from tests.cli.test_commands import run

@@ -193,7 +193,10 @@ def test_the_seconds_of_earlier_attempts(told: list[tuple[float, str]], seconds:
 def test_steps_are_spaced_and_nothing_else_is(monkeypatch: pytest.MonkeyPatch) -> None:
     now = [1000.0]
     monkeypatch.setattr(tasks, "time", SimpleNamespace(monotonic=lambda: now[0]))
-    step, tile = events.StepFinished(0, 0, 0, 1, 9, 0.5), events.TileFinished(0, 0, 0, 1, 0.5, 1.0, 1.0)
+    step, tile = (
+        events.StepFinished(level=0, round=0, tile=0, step=1, steps=9, loss=0.5),
+        events.TileFinished(level=0, round=0, tile=0, tiles=1, loss=0.5, seconds=1.0, pixel_evaluations=1.0),
+    )
     heard: list[Event] = []
     tell = spaced(heard.append)
     for event in (step, step, tile, tile, step):

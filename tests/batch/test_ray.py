@@ -17,11 +17,19 @@ from typing import Any
 import pytest
 
 from hires_nst.batch import api
-from hires_nst.batch.events import JobDone, JobFailed, JobStarted, JobTold
 from hires_nst.batch.ray_executor import RayExecutor
 from hires_nst.batch.workers import WorkerPool
 from hires_nst.config import Batch
-from hires_nst.events import CheckpointWritten, Event, StepFinished, TileFinished
+from hires_nst.events import (
+    CheckpointWritten,
+    Event,
+    JobDone,
+    JobFailed,
+    JobProgress,
+    JobStarted,
+    StepFinished,
+    TileFinished,
+)
 from hires_nst.stopping import Stop
 from tests.batch.fakes import FakeEngine, Seen, check_agreement, jobs_of, make_inputs, rows, run_with
 from tests.batch.ray_engines import Counted, Loading, Noting, Waiting
@@ -63,9 +71,9 @@ def cluster() -> Iterator[Any]:
             os.environ["PYTHONPATH"] = before
 
 
-def told_by(seen: Seen, out: Path) -> dict[str, list[JobTold]]:
+def told_by(seen: Seen, out: Path) -> dict[str, list[JobProgress]]:
     """What was told about each picture, by its name."""
-    told = seen.of(JobTold)
+    told = seen.of(JobProgress)
     return {row.output: [event for event in told if event.job == row.id] for row in rows(out).values()}
 
 
@@ -89,7 +97,7 @@ def test_every_job_is_done_once(ship: bool, cluster: Any, tmp_path: Path) -> Non
     check_agreement(photos, out, jobs_of(photos, out).jobs)
     assert {event.worker for event in seen.of(JobStarted)} == {0, 1}
     assert len(seen.of(JobDone)) == 12
-    told = {name: [type(event.told).__name__ for event in found] for name, found in told_by(seen, out).items()}
+    told = {name: [type(event.run_event).__name__ for event in found] for name, found in told_by(seen, out).items()}
     assert told.pop("p3-style.png") == ["RunStarted", "RunStarted", "RoundFinished"]
     assert list(told.values()) == [["RunStarted", "RoundFinished"]] * 11
     assert [event.final for event in seen.of(JobFailed)] == [False]
@@ -108,7 +116,7 @@ def test_progress_and_logs_are_told_while_a_job_works(ship: bool, cluster: Any, 
 
     def listen(event: Event) -> None:
         seen.append(event)
-        if isinstance(event, JobTold) and isinstance(event.told, TileFinished):
+        if isinstance(event, JobProgress) and isinstance(event.run_event, TileFinished):
             logs[event.job] = read_logs(out, event.job)
             (tmp_path / event.job).touch()
 
@@ -116,7 +124,7 @@ def test_progress_and_logs_are_told_while_a_job_works(ship: bool, cluster: Any, 
     assert run_with(photos, out, made, on_event=listen).exit_code == 0
     assert len(logs) == 2
     for found in told_by(seen, out).values():
-        kinds = [type(event.told).__name__ for event in found]
+        kinds = [type(event.run_event).__name__ for event in found]
         assert kinds[0] == "LevelStarted"
         assert kinds[-3:] == ["TileFinished", "RunStarted", "RoundFinished"]
         assert 0 <= kinds.count("StepFinished") == len(kinds) - 4 < 500
@@ -206,7 +214,9 @@ def test_two_pictures_are_those_of_a_local_worker(cluster: Any, tmp_path: Path) 
         assert run_with(photos, out, made, jobs=jobs, on_event=seen.append).exit_code == 0
         assert Counter(count.read_text().split()) == {"load_network": 1, "style_statistics": 2}
         told[kind] = {
-            name: [(event.worker, essence(event.told)) for event in found if not isinstance(event.told, LOOSE)]
+            name: [
+                (event.worker, essence(event.run_event)) for event in found if not isinstance(event.run_event, LOOSE)
+            ]
             for name, found in told_by(seen, out).items()
         }
     assert len(told["local"]) == 2
@@ -256,13 +266,13 @@ from functools import partial
 from pathlib import Path
 from tests.batch.fakes import FakeEngine, run_with
 from hires_nst.batch import api
-from hires_nst.batch.events import JobTold
+from hires_nst.events import JobProgress
 from hires_nst.batch.ray_executor import RayExecutor
 from hires_nst.cli.signals import stopping
 from hires_nst.config import Batch
 
 def listen(event):
-    if isinstance(event, JobTold) and stop.reason is None:
+    if isinstance(event, JobProgress) and stop.reason is None:
         os.kill(os.getpid(), signal.SIGTERM)
 
 photos, out, address = sys.argv[1:]

@@ -26,16 +26,6 @@ from PIL import Image
 from hires_nst.batch import disk_space, runner, workers
 from hires_nst.batch.comparison import settings_key
 from hires_nst.batch.devices import cuda_devices, devices
-from hires_nst.batch.events import (
-    BatchFinished,
-    BatchStarted,
-    JobChanged,
-    JobDone,
-    JobFailed,
-    JobSkipped,
-    JobStarted,
-    JobTold,
-)
 from hires_nst.batch.executor import WorkerMessage
 from hires_nst.batch.ledger import Ledger
 from hires_nst.batch.options import stored
@@ -45,7 +35,19 @@ from hires_nst.batch.tasks import Failure, Painted, Task, perform
 from hires_nst.batch.workers import WorkerPool
 from hires_nst.config import load_config
 from hires_nst.errors import HiresNstError, OutputError, ResourceError
-from hires_nst.events import Event, OnEvent, json_line
+from hires_nst.events import (
+    BatchFinished,
+    BatchStarted,
+    Event,
+    JobChanged,
+    JobDone,
+    JobFailed,
+    JobProgress,
+    JobSkipped,
+    JobStarted,
+    OnEvent,
+    json_line,
+)
 from hires_nst.files import fingerprint
 from hires_nst.report.batches import paintings_before
 from hires_nst.report.render import write_report
@@ -101,7 +103,7 @@ def test_what_is_told(tmp_path: Path) -> None:
     assert kinds[0] is BatchStarted
     assert kinds[-1] is BatchFinished
     assert [event.final for event in seen.of(JobFailed)] == [False, True]
-    assert {type(event.told).__name__ for event in seen.of(JobTold)} == {"RunStarted", "RoundFinished"}
+    assert {type(event.run_event).__name__ for event in seen.of(JobProgress)} == {"RunStarted", "RoundFinished"}
     (done,) = seen.of(JobDone)
     assert (done.output, done.width, done.height) == ("p0-style.png", 20, 10)
     assert seen.of(BatchFinished)[0].megapixels_per_hour > 0
@@ -125,8 +127,8 @@ def test_the_time_left_is_that_of_pictures_whose_size_is_known(tmp_path: Path) -
     jobs = jobs_of(photos, out)
     assert [job.pixels > 0 for job in jobs.jobs] == [True, True, True, False]
     run_with(photos, out, Drawing, jobs=jobs, on_event=seen.append, retries=0)
-    assert [event.left_seconds is not None for event in seen.of(JobDone)] == [True, True, False, False]
-    first, second = (event.left_seconds for event in seen.of(JobDone)[:2])
+    assert [event.seconds_left is not None for event in seen.of(JobDone)] == [True, True, False, False]
+    first, second = (event.seconds_left for event in seen.of(JobDone)[:2])
     assert first == 2 * second == pytest.approx(2 * 5000 / 200 * 1.5)
 
 
@@ -261,7 +263,7 @@ def test_what_changed_is_told_and_done_as_asked(kind: str, policy: str, tmp_path
     seen = Seen()
     summary = run(photos, out, changed=policy, on_event=seen.append)
     (told,) = seen.of(JobChanged)
-    assert (told.output, told.what, told.then) == ("p1-style.png", sentence, policy)
+    assert (told.output, told.change, told.action) == ("p1-style.png", sentence, policy)
     state = "failed" if policy == "fail" else "done"
     assert states(out) == {"p0-style.png": "done", "p1-style.png": state, "p2-style.png": "done"}
     assert summary.exit_code == (policy == "fail")
@@ -312,7 +314,7 @@ def test_other_settings_change_all(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     seen = Seen()
     summary = run(photos, out, changed="skip", on_event=seen.append)
     assert (summary.painted, summary.counts["done"]) == (0, 3)  # the pictures are there
-    assert {event.what for event in seen.of(JobChanged)} == {"the settings changed since"}
+    assert {event.change for event in seen.of(JobChanged)} == {"the settings changed since"}
     assert {job.state for job in gather(out).jobs} == {"done"}
     assert run(photos, out, changed="redo", retries=4).painted == 3  # settings of the batch are no settings of pictures
     assert run(photos, out, changed="fail", retries=5).exit_code == 0
@@ -323,7 +325,7 @@ def test_a_picture_that_is_gone_is_painted_again(tmp_path: Path) -> None:
     (out / "p1-style.png").unlink()
     seen = Seen()
     assert run(photos, out, on_event=seen.append).painted == 1
-    assert [event.what for event in seen.of(JobChanged)] == ["the picture is gone"]
+    assert [event.change for event in seen.of(JobChanged)] == ["the picture is gone"]
     (out / "p1-style.png").unlink()
     assert run(photos, out, changed="fail").exit_code == 1
 
@@ -337,7 +339,7 @@ def test_a_picture_stays_done_when_its_photograph_is_gone(policy: str, tmp_path:
     summary = run(photos, out, jobs=jobs, changed=policy, on_event=seen.append)
     assert (summary.counts["done"], summary.exit_code) == (3, 0)
     (told,) = seen.of(JobChanged)
-    assert (told.what, told.then) == ("p1.jpg is not there any more", "skip")
+    assert (told.change, told.action) == ("p1.jpg is not there any more", "skip")
     assert {job.state for job in gather(out).jobs} == {"done"}
 
 
@@ -415,7 +417,7 @@ def test_workers_of_a_batch_that_slept_are_not_killed(tmp_path: Path, monkeypatc
         """Sleeps while the worker hangs, twice for an hour, and then a little at a time."""
 
         def wait(self, seconds: float) -> Sequence[WorkerMessage]:
-            if any(event.job == hung for event in seen.of(JobTold)) and not seen.of(JobFailed):
+            if any(event.job == hung for event in seen.of(JobProgress)) and not seen.of(JobFailed):
                 slept[0] += 3600.0 if slept[0] < 7200 else 20.0
             news = super().wait(seconds)
             if slept[0] <= 7200 + 60:  # so many seconds without a sign of life are all right
@@ -631,7 +633,7 @@ def test_an_orderly_stop_and_going_on(tmp_path: Path) -> None:
 
     def listen(event: Event) -> None:
         seen.append(event)
-        if isinstance(event, JobTold) and event.job == jobs[3].id:
+        if isinstance(event, JobProgress) and event.job == jobs[3].id:
             stop.request("SIGTERM", exit_code=143)
 
     jobs = jobs_of(photos, out).jobs
@@ -722,7 +724,7 @@ def test_a_job_whose_last_owner_is_still_at_it_is_tried_later(tmp_path: Path) ->
     summary = run_with(photos, out, lambda: here, retries=0, lease_seconds=1.0, on_event=seen.append)
     assert summary.exit_code == 0
     (postponed,) = seen.of(JobFailed)
-    assert (postponed.output, postponed.final, postponed.wait) == ("p0-style.png", False, 0.25)
+    assert (postponed.output, postponed.final, postponed.retry_seconds) == ("p0-style.png", False, 0.25)
     assert "in use by another process" in postponed.reason
     check_agreement(photos, out, jobs_of(photos, out).jobs)
 

@@ -25,20 +25,20 @@ from PIL import Image
 from rich.console import Console
 
 from hires_nst import events
-from hires_nst.batch.events import (
+from hires_nst.batch.options import stored
+from hires_nst.batch.rows import reading
+from hires_nst.cli.batch_progress import BatchDisplay, BatchErrors, BatchLines, BatchTally
+from hires_nst.cli.report import report_of_batch
+from hires_nst.events import (
     BatchFinished,
     BatchStarted,
     JobChanged,
     JobDone,
     JobFailed,
+    JobProgress,
     JobSkipped,
     JobStarted,
-    JobTold,
 )
-from hires_nst.batch.options import stored
-from hires_nst.batch.rows import reading
-from hires_nst.cli.batch_progress import BatchDisplay, BatchErrors, BatchLines, BatchTally
-from hires_nst.cli.report import report_of_batch
 from hires_nst.imageio.reading import read_picture
 from hires_nst.report.sources import gather
 from hires_nst.stopping import Stop
@@ -214,7 +214,10 @@ def test_json(inputs: tuple[Path, Path], tmp_path: Path) -> None:
     assert lines[0]["event"] == "BatchStarted"
     assert lines[-1]["event"] == "BatchFinished"
     assert lines[-1]["done"] == 2
-    assert {line["told"]["event"] for line in lines if line["event"] == "JobTold"} >= {"RunStarted", "RunFinished"}
+    assert {line["run_event"]["event"] for line in lines if line["event"] == "JobProgress"} >= {
+        "RunStarted",
+        "RunFinished",
+    }
     assert not run("batch", photos, art, "-o", tmp_path / "out", *QUICK, "--quiet").output
 
 
@@ -315,7 +318,7 @@ def interrupted(sign: int, *arguments: str | Path, after: str, group: bool = Fal
 
 def tiles(told: list[dict[str, Any]]) -> list[tuple[str, int, int, int]]:
     """The finished tiles, by job, level, round and number."""
-    inner = [(line["job"], line["told"]) for line in told if line["event"] == "JobTold"]
+    inner = [(line["job"], line["run_event"]) for line in told if line["event"] == "JobProgress"]
     return [(job, e["level"], e["round"], e["tile"]) for job, e in inner if e["event"] == "TileFinished"]
 
 
@@ -342,7 +345,7 @@ def test_an_interrupted_batch_goes_on_inside_its_picture(inputs: tuple[Path, Pat
     result = run("resume", out, "--json")
     assert result.exit_code == 0, result.output
     second = [json.loads(line) for line in result.stdout.splitlines()]
-    assert any(line["event"] == "JobTold" and line["told"]["event"] == "RunResumed" for line in second)
+    assert any(line["event"] == "JobProgress" and line["run_event"]["event"] == "RunResumed" for line in second)
     assert tiles(first)
     assert not set(tiles(first)) & set(tiles(second))
 
@@ -511,7 +514,7 @@ def test_quiet_tells_what_fails(inputs: tuple[Path, Path], tmp_path: Path) -> No
 def test_quiet_tells_how_to_go_on() -> None:
     said: list[str] = []
     lines = BatchErrors(said.append, Path("prints"))
-    for event in (*STORY, JobChanged("x", "x.png", "the settings changed since", "fail"), END):
+    for event in (*STORY, JobChanged(job="x", output="x.png", change="the settings changed since", action="fail"), END):
         lines.update(event)
     assert "\n".join(said).splitlines() == [
         "failed: b.png: b.jpg is empty",
@@ -566,19 +569,56 @@ def test_the_plan_of_a_batch(inputs: tuple[Path, Path], tmp_path: Path) -> None:
 # How it looks.
 
 STORY: tuple[events.Event, ...] = (
-    BatchStarted(5, 3, 0, 1, 0, 1, {"hidden files": 2}, 3.5, 2),
-    JobChanged("x", "x.png", "the settings changed since", "skip"),
+    BatchStarted(
+        jobs=5,
+        waiting=3,
+        running=0,
+        done=1,
+        failed=0,
+        skipped=1,
+        left_out={"hidden files": 2},
+        megapixels=3.5,
+        workers=2,
+    ),
+    JobChanged(job="x", output="x.png", change="the settings changed since", action="skip"),
     JobSkipped("y", "y.png", "y.png was there before"),
-    JobStarted("a", 0, "a.jpg", "sub/a.png", 1),
-    JobStarted("b", 1, "b.jpg", "b.png", 1),
-    JobTold("a", 0, events.RunStarted("a.jpg", "p.png", 20, 10, ((20, 10, 1, 4, 1),), 800.0, "vgg", "cpu")),
-    JobTold("a", 0, events.LevelStarted(0, 1, 20, 10, 1, 4, 1)),
-    JobTold("a", 0, events.StepFinished(0, 0, 0, 2, 4, 0.5)),
-    JobFailed("b", 1, "b.jpg", "b.png", "b.jpg is empty", False, 10.0),
-    JobFailed("b", 1, "b.jpg", "b.png", "b.jpg is empty", True, 10.0),
-    JobDone("a", 0, "sub/a.png", 2000, 1000, 90.0, 200.0),
+    JobStarted(job="a", worker=0, content="a.jpg", output="sub/a.png", attempt=1),
+    JobStarted(job="b", worker=1, content="b.jpg", output="b.png", attempt=1),
+    JobProgress(
+        "a",
+        0,
+        events.RunStarted(
+            content="a.jpg",
+            output="p.png",
+            width=20,
+            height=10,
+            levels=((20, 10, 1, 4, 1),),
+            pixel_evaluations=800.0,
+            model="vgg",
+            device="cpu",
+        ),
+    ),
+    JobProgress("a", 0, events.LevelStarted(index=0, count=1, width=20, height=10, rounds=1, steps=4, tiles=1)),
+    JobProgress("a", 0, events.StepFinished(level=0, round=0, tile=0, step=2, steps=4, loss=0.5)),
+    JobFailed(
+        job="b", worker=1, content="b.jpg", output="b.png", reason="b.jpg is empty", final=False, retry_seconds=10.0
+    ),
+    JobFailed(
+        job="b", worker=1, content="b.jpg", output="b.png", reason="b.jpg is empty", final=True, retry_seconds=10.0
+    ),
+    JobDone(job="a", worker=0, output="sub/a.png", width=2000, height=1000, seconds=90.0, seconds_left=200.0),
 )
-END = BatchFinished(1, 1, 0, 2, 1, 1, 100.0, 72.0, "the deadline 07:00")
+END = BatchFinished(
+    painted=1,
+    waiting=1,
+    running=0,
+    done=2,
+    failed=1,
+    skipped=1,
+    seconds=100.0,
+    megapixels_per_hour=72.0,
+    stopped="the deadline 07:00",
+)
 
 
 def test_plain_lines() -> None:

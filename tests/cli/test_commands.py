@@ -57,11 +57,22 @@ class Engine:
     ) -> Any:
         self.calls.append({"content": content, "output": output, "config": config, "overwrite": overwrite, **others})
         levels = ((20, 10, 1, 4, 1),)
-        on_event(events.RunStarted(str(content), str(output), 20, 10, levels, 800.0, "vgg19-slim", "cpu"))
-        on_event(events.LevelStarted(0, 1, 20, 10, 1, 4, 1))
+        on_event(
+            events.RunStarted(
+                content=str(content),
+                output=str(output),
+                width=20,
+                height=10,
+                levels=levels,
+                pixel_evaluations=800.0,
+                model="vgg19-slim",
+                device="cpu",
+            )
+        )
+        on_event(events.LevelStarted(index=0, count=1, width=20, height=10, rounds=1, steps=4, tiles=1))
         if self.error is not None:
             raise self.error
-        on_event(events.RunFinished(str(output), 20, 10, 1.5))
+        on_event(events.RunFinished(output=str(output), width=20, height=10, seconds=1.5))
         return types.SimpleNamespace(output=output, width=7016, height=4961, seconds=754.0)
 
     def plan(self, content: Path, *, config: Config, measure: bool, on_event: Any) -> Any:

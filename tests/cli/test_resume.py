@@ -245,11 +245,20 @@ def test_names_that_are_not_utf_8(inputs: Path, tmp_path: Path) -> None:
 
 
 EVENTS: list[Any] = [
-    events.RunStarted("a", "b", 20, 10, ((10, 5, 1, 4, 1), (20, 10, 2, 4, 4)), 1800.0, "m", "cpu"),
+    events.RunStarted(
+        content="a",
+        output="b",
+        width=20,
+        height=10,
+        levels=((10, 5, 1, 4, 1), (20, 10, 2, 4, 4)),
+        pixel_evaluations=1800.0,
+        model="m",
+        device="cpu",
+    ),
     events.RunResumed("b.run", 1, 1),
-    events.LevelStarted(1, 2, 20, 10, 2, 4, 4),
-    events.RoundStarted(1, 1, 2, 4, None),
-    events.TileRestored(1, 1, 0, 4, 0.5, 200.0),
+    events.LevelStarted(index=1, count=2, width=20, height=10, rounds=2, steps=4, tiles=4),
+    events.RoundStarted(level=1, round=1, rounds=2, tiles=4, style_loss=None),
+    events.TileRestored(level=1, round=1, tile=0, tiles=4, loss=0.5, pixel_evaluations=200.0),
 ]
 
 
@@ -261,21 +270,9 @@ def test_the_work_of_earlier_processes_counts_as_done_but_not_for_the_rate() -> 
     assert (tally.done, tally.left) == (200 + 800 + 200, None)
     for step in range(1, 5):
         now[0] += 1
-        tally.update(events.StepFinished(1, 1, 1, step, 4, 0.4))
-    tally.update(events.TileFinished(1, 1, 1, 4, 0.4, 4.0, 200.0))
+        tally.update(events.StepFinished(level=1, round=1, tile=1, step=step, steps=4, loss=0.4))
+    tally.update(events.TileFinished(level=1, round=1, tile=1, tiles=4, loss=0.4, seconds=4.0, pixel_evaluations=200.0))
     assert (tally.done, tally.rate, tally.left) == (1400, 50, 8)
     lines: list[str] = []
     Lines(lines.append).update(events.RunResumed("b.run", 1, 1))
     assert lines == ["going on at level 2, round 2"]
-
-
-@pytest.mark.parametrize("event", EVENTS, ids=lambda event: type(event).__name__)
-def test_events_come_back_from_their_data(event: events.Event) -> None:
-    found = events.from_dict(json.loads(json.dumps(event.as_dict())))
-    assert found is not None
-    assert found.as_dict() == json.loads(json.dumps(event.as_dict()))
-
-
-def test_data_of_unknown_events_is_no_event() -> None:
-    assert events.from_dict({"event": "Error", "message": "x"}) is None
-    assert events.from_dict({"event": "Notice"}) is None

@@ -18,21 +18,43 @@ from hires_nst.report.log import RunLog, read_log, thinned
 from hires_nst.report.model import Borders, LevelRecord, LossCurves
 
 LEVELS = ((40, 30, 1, 3, 1), (80, 60, 2, 2, 2))
-RUN = events.RunStarted("photo.jpg", "print.png", 80, 60, LEVELS, 1e5, "vgg19-slim", "cpu")
+RUN = events.RunStarted(
+    content="photo.jpg",
+    output="print.png",
+    width=80,
+    height=60,
+    levels=LEVELS,
+    pixel_evaluations=1e5,
+    model="vgg19-slim",
+    device="cpu",
+)
 COARSE: list[Event] = [
-    events.LevelStarted(0, 2, 40, 30, 1, 3, 1),
-    events.RoundStarted(0, 0, 1, 1, None),
-    *(events.StepFinished(0, 0, 0, step, 3, loss) for step, loss in ((1, 4.0), (2, 2.0), (3, 1.0))),
-    events.RoundFinished(0, 0, 1, 1.0, 0.5),
+    events.LevelStarted(index=0, count=2, width=40, height=30, rounds=1, steps=3, tiles=1),
+    events.RoundStarted(level=0, round=0, rounds=1, tiles=1, style_loss=None),
+    *(
+        events.StepFinished(level=0, round=0, tile=0, step=step, steps=3, loss=loss)
+        for step, loss in ((1, 4.0), (2, 2.0), (3, 1.0))
+    ),
+    events.RoundFinished(level=0, round=0, rounds=1, loss=1.0, seconds=0.5),
     events.LevelFinished(0, 2, 0.75),
 ]
 FINE: list[Event] = [
-    events.LevelStarted(1, 2, 80, 60, 2, 2, 2),
-    events.RoundStarted(1, 0, 2, 2, 0.5, (), (48,)),
-    *(events.StepFinished(1, 0, 0, step, 2, loss) for step, loss in ((1, 3.0), (2, 1.0))),
-    *(events.StepFinished(1, 0, 1, step, 2, loss) for step, loss in ((1, 5.0), (2, 2.0))),
-    events.RoundStarted(1, 1, 2, 2, 0.25, (32,), (48,)),
-    *(events.StepFinished(1, 1, tile, step, 2, 0.5) for tile in (0, 1) for step in (1, 2)),
+    events.LevelStarted(index=1, count=2, width=80, height=60, rounds=2, steps=2, tiles=2),
+    events.RoundStarted(level=1, round=0, rounds=2, tiles=2, style_loss=0.5, row_borders=(), column_borders=(48,)),
+    *(
+        events.StepFinished(level=1, round=0, tile=0, step=step, steps=2, loss=loss)
+        for step, loss in ((1, 3.0), (2, 1.0))
+    ),
+    *(
+        events.StepFinished(level=1, round=0, tile=1, step=step, steps=2, loss=loss)
+        for step, loss in ((1, 5.0), (2, 2.0))
+    ),
+    events.RoundStarted(level=1, round=1, rounds=2, tiles=2, style_loss=0.25, row_borders=(32,), column_borders=(48,)),
+    *(
+        events.StepFinished(level=1, round=1, tile=tile, step=step, steps=2, loss=0.5)
+        for tile in (0, 1)
+        for step in (1, 2)
+    ),
     events.LevelFinished(1, 2, 1.5),
 ]
 ALL = [
@@ -41,7 +63,7 @@ ALL = [
     *COARSE,
     *FINE,
     events.Notice("a note"),
-    events.RunFinished("print.png", 80, 60, 2.5),
+    events.RunFinished(output="print.png", width=80, height=60, seconds=2.5),
 ]
 OBJECTIVE = ((1, 4.0), (2, 2.0), (3, 1.0), (4, 4.0), (5, 1.5), (6, 0.5), (7, 0.5))
 
@@ -92,7 +114,10 @@ def test_an_empty_log(tmp_path: Path) -> None:
 
 
 def test_losses_that_are_no_numbers_are_left_out(tmp_path: Path) -> None:
-    told = [events.StepFinished(0, 0, 0, 2, 3, math.nan) if e == COARSE[3] else e for e in ALL]
+    told = [
+        events.StepFinished(level=0, round=0, tile=0, step=2, steps=3, loss=math.nan) if e == COARSE[3] else e
+        for e in ALL
+    ]
     assert read_log(write(tmp_path / "events.jsonl", told)).curves.objective == OBJECTIVE[:1] + OBJECTIVE[2:]
 
 
@@ -125,10 +150,12 @@ def test_a_round_that_began_again_in_smaller_tiles(tmp_path: Path) -> None:
     again: list[Event] = [
         *COARSE[:3],
         events.TilesShrunk(0, 0, 32),
-        events.RoundStarted(0, 0, 2, 2, None, (16,), ()),
-        *(events.StepFinished(0, 0, tile, 1, 1, 8.0) for tile in (0, 1)),
-        events.RoundStarted(0, 1, 2, 2, 0.125, (24,), ()),
-        *(events.StepFinished(0, 1, tile, 1, 1, 6.0) for tile in (0, 1)),
+        events.RoundStarted(level=0, round=0, rounds=2, tiles=2, style_loss=None, row_borders=(16,), column_borders=()),
+        *(events.StepFinished(level=0, round=0, tile=tile, step=1, steps=1, loss=8.0) for tile in (0, 1)),
+        events.RoundStarted(
+            level=0, round=1, rounds=2, tiles=2, style_loss=0.125, row_borders=(24,), column_borders=()
+        ),
+        *(events.StepFinished(level=0, round=1, tile=tile, step=1, steps=1, loss=6.0) for tile in (0, 1)),
     ]
     log = read_log(write(tmp_path / "events.jsonl", [replace(RUN, levels=LEVELS[:1]), *again]))
     assert log.curves == LossCurves(objective=((1, 8.0), (2, 6.0)), style=((1, 0.125),))
