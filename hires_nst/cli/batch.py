@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from hires_nst.cli.batch_progress import following
-from hires_nst.cli.options import ConfigOptions, takes_config_options
+from hires_nst.cli.options import ConfigOptions, number_or_word, takes_config_options
 from hires_nst.cli.report import report_of_batch
 from hires_nst.cli.signals import MaxHours, Until, stopping
 from hires_nst.cli.stylize import Json
@@ -106,6 +106,7 @@ def batch(
     workers: Annotated[
         str | None,
         typer.Option(
+            parser=number_or_word,
             metavar="N|auto",
             help="Processes that paint; auto is one for each CUDA device, or one.",
             rich_help_panel=RUNNING,

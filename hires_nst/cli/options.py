@@ -17,6 +17,12 @@ from hires_nst.backbones.registry import BACKBONES
 from hires_nst.config import PRESETS, Config, InitKind, assign, gather, merge, parse_config
 from hires_nst.errors import ConfigError, nearest
 
+
+def number_or_word(text: str) -> int | str:
+    """The value of an option that is a whole number or a word such as auto."""
+    return int(text) if text.isdecimal() else text
+
+
 SOURCE, SIZE, LOOK, ENGINE = "Configuration", "Size and file", "Look", "Engine"
 
 
@@ -117,11 +123,18 @@ class ConfigOptions:
     ] = None
     tile_size: Annotated[
         str | None,
-        typer.Option(metavar="PIXELS|auto", help="A tile's side without overlap.", rich_help_panel=ENGINE),
+        typer.Option(
+            parser=number_or_word, metavar="PIXELS|auto", help="A tile's side without overlap.", rich_help_panel=ENGINE
+        ),
     ] = None
     overlap: Annotated[
         str | None,
-        typer.Option(metavar="PIXELS|auto", help="How far a tile reaches into the next.", rich_help_panel=ENGINE),
+        typer.Option(
+            parser=number_or_word,
+            metavar="PIXELS|auto",
+            help="How far a tile reaches into the next.",
+            rich_help_panel=ENGINE,
+        ),
     ] = None
     device: Annotated[
         str | None, typer.Option(metavar="DEVICE", help="auto, cpu, cuda or cuda:N.", rich_help_panel=ENGINE)

@@ -38,7 +38,7 @@ from hires_nst.config.schema import (
     Tiles,
 )
 from hires_nst.config.settings import FREE_SETTINGS, FileRole, NamedFile, flatten, picture_settings
-from hires_nst.config.yaml_io import commented_yaml, read_yaml, to_yaml
+from hires_nst.config.yaml_io import commented_yaml, parse_yaml, read_yaml, to_yaml
 
 __all__ = [
     "FREE_SETTINGS",
@@ -78,6 +78,7 @@ __all__ = [
     "merge",
     "parse_assignment",
     "parse_config",
+    "parse_yaml",
     "picture_settings",
     "preset_file",
     "read_yaml",

@@ -6,12 +6,11 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, get_args
 
-import yaml
 from pydantic import ValidationError
 
 from hires_nst.config.messages import sentence
 from hires_nst.config.schema import LAYERS, SIZES, BatchJob, Config, Loss, section_in
-from hires_nst.config.yaml_io import read_yaml
+from hires_nst.config.yaml_io import parse_yaml, read_yaml
 from hires_nst.errors import ConfigError, nearest
 
 PRESETS = ("default", "draft", "print", "gatys")
@@ -81,8 +80,8 @@ def parse_assignment(text: str) -> dict[str, Any]:
     if not separator or not all(key.split(".")):
         raise ConfigError(f"--set needs KEY=VALUE with a dotted key such as levels.rounds=3, not {text!r}")
     try:
-        data: Any = yaml.safe_load(value) if value.strip() else None
-    except yaml.YAMLError:
+        data: Any = parse_yaml(value)
+    except ConfigError:
         raise ConfigError(f"--set {key}: {value!r} is not a value in YAML") from None
     for part in reversed(key.split(".")):
         data = {part: data}

@@ -41,7 +41,8 @@ def _problem(place: str, branches: Sequence[Any], schema: type[BaseModel]) -> st
         return f"{place}: {message}" if place else message
     wishes = [_MESSAGES.get(branch["type"], branch["msg"]).removeprefix("Input should be ") for branch in branches]
     given = first["input"]
-    value = f", not {given!r}" if given is None or isinstance(given, (str, int, float)) else ""
+    given = str(given).lower() if isinstance(given, bool) else repr(given)
+    value = f", not {given}" if first["input"] is None or isinstance(first["input"], (str, int, float)) else ""
     return f"{place or 'the configuration'} should be {' or '.join(wishes)}{value}"
 
 

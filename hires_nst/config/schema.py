@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal, get_args, get_origin
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator, model_validator
+from pydantic import BaseModel, ConfigDict, Field, Strict, field_validator, model_validator
 
 from hires_nst.backbones.registry import BACKBONES
 from hires_nst.config.settings import FileRole, NamedFile, picture_settings
@@ -21,8 +21,10 @@ Coupling = Literal["balanced", "independent", "exact"]
 OptimizerName = Literal["lbfgs", "adam"]
 PixelVariables = Literal["plain", "laplacian"]
 InitKind = Literal["content", "style", "noise", "uniform", "file"]
-Weight = Annotated[float, Field(ge=0, allow_inf_nan=False)]
-Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+Whole = Annotated[int, Strict()]
+Number = Annotated[float, Strict()]
+Weight = Annotated[Number, Field(ge=0, allow_inf_nan=False)]
+Positive = Annotated[Number, Field(gt=0, allow_inf_nan=False)]
 
 SIZES = ("long_edge", "megapixels", "scale", "print")
 LAYERS = ("style_layers", "content_layers")
@@ -32,17 +34,6 @@ class Section(BaseModel):
     """A part of the configuration: frozen, typed, no unknown keys."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, validate_default=True)
-
-    @field_validator("*", mode="before")
-    @classmethod
-    def _no_truth_for_a_number(cls, value: Any, info: ValidationInfo) -> Any:
-        """To Python `true` is 1, and in YAML so many words are true that it rather is a mistake."""
-        name = str(info.field_name)
-        values = value.values() if name in LAYERS and isinstance(value, Mapping) else (value,)
-        truths = [item for item in values if isinstance(item, bool)]
-        if truths and cls.model_fields[name].annotation is not bool:
-            raise ValueError(f"{str(truths[0]).lower()} (or yes, no, on, off) is no value for it")
-        return value
 
 
 def section_in(annotation: Any) -> type[BaseModel] | None:
@@ -68,11 +59,11 @@ class Print(Section):
     """A physical size."""
 
     paper: str = Field("A3", description="A0 to A6, letter, legal, tabloid, or a size such as 60x40cm or 24x36in")
-    dpi: Annotated[float, Field(ge=10, le=4800)] = Field(300, description="pixels per inch")
+    dpi: Annotated[Number, Field(ge=10, le=4800)] = Field(300, description="pixels per inch")
     fit: Literal["cover", "contain"] = Field(
         "cover", description="cover crops the photograph to the paper, contain does not"
     )
-    bleed_mm: Annotated[float, Field(ge=0, le=100)] = Field(0.0, description="added on each side, to be cut off")
+    bleed_mm: Annotated[Number, Field(ge=0, le=100)] = Field(0.0, description="added on each side, to be cut off")
 
     @field_validator("paper")
     @classmethod
@@ -87,14 +78,14 @@ class Print(Section):
 class Output(Section):
     """The result's size and file. At most one of the sizes; without any, the photograph's own."""
 
-    long_edge: Annotated[int, Field(ge=1, le=500_000)] | None = Field(None, description="pixels of the longer side")
-    megapixels: Annotated[float, Field(gt=0, le=250_000)] | None = Field(None, description="millions of pixels")
-    scale: Annotated[float, Field(gt=0, le=1000)] | None = Field(None, description="relative to the photograph")
+    long_edge: Annotated[Whole, Field(ge=1, le=500_000)] | None = Field(None, description="pixels of the longer side")
+    megapixels: Annotated[Number, Field(gt=0, le=250_000)] | None = Field(None, description="millions of pixels")
+    scale: Annotated[Number, Field(gt=0, le=1000)] | None = Field(None, description="relative to the photograph")
     print: Print | None = Field(None, description="a physical size")
     bit_depth: Literal[8, 16] = Field(8, description="bits per channel; 16 for PNG and TIFF")
-    quality: Annotated[int, Field(ge=1, le=100)] = Field(95, description="of a JPEG")
+    quality: Annotated[Whole, Field(ge=1, le=100)] = Field(95, description="of a JPEG")
     compression: Literal["deflate", "lzw", "none"] = Field("deflate", description="deflate, lzw or none, of a TIFF")
-    dpi: Annotated[float, Field(ge=1, le=100_000)] | None = Field(
+    dpi: Annotated[Number, Field(ge=1, le=100_000)] | None = Field(
         None, description="written into the file; a print's own dpi when not given"
     )
 
@@ -157,7 +148,7 @@ class Init(Section):
     """The image that the coarsest level starts from."""
 
     kind: InitKind = Field("content", description="content, style, noise (Gaussian), uniform (noise), or file")
-    noise: Annotated[float, Field(ge=0, le=1)] = Field(
+    noise: Annotated[Number, Field(ge=0, le=1)] = Field(
         0.0, description="share of Gaussian noise mixed into a start from content, style or file"
     )
     file: Path | None = Field(None, description="the image of kind: file")
@@ -172,27 +163,29 @@ class Init(Section):
 class LevelOverride(Section):
     """Another number of rounds or steps for one level."""
 
-    level: Annotated[int, Field(ge=0)] = Field(description="0 is the coarsest")
-    rounds: Annotated[int, Field(ge=0, le=1000)] | None = Field(None, description="the level's own when not given")
-    steps: Annotated[int, Field(ge=1, le=100_000)] | None = Field(None, description="the level's own when not given")
+    level: Annotated[Whole, Field(ge=0)] = Field(description="0 is the coarsest")
+    rounds: Annotated[Whole, Field(ge=0, le=1000)] | None = Field(None, description="the level's own when not given")
+    steps: Annotated[Whole, Field(ge=1, le=100_000)] | None = Field(None, description="the level's own when not given")
 
 
 class Levels(Section):
     """Coarse to fine."""
 
-    min_size: Annotated[int, Field(ge=16, le=100_000)] = Field(
+    min_size: Annotated[Whole, Field(ge=16, le=100_000)] = Field(
         256, description="pixels of the coarsest level's short side (at least; below twice this)"
     )
-    factor: Annotated[float, Field(gt=1, le=8)] = Field(2.0, description="from one level to the next")
-    coarse_steps: Annotated[int, Field(ge=1, le=100_000)] = Field(200, description="evaluations of the coarsest level")
-    rounds: Annotated[int, Field(ge=1, le=1000)] = Field(
+    factor: Annotated[Number, Field(gt=1, le=8)] = Field(2.0, description="from one level to the next")
+    coarse_steps: Annotated[Whole, Field(ge=1, le=100_000)] = Field(
+        200, description="evaluations of the coarsest level"
+    )
+    rounds: Annotated[Whole, Field(ge=1, le=1000)] = Field(
         16, description="of the second level; many short rounds couple the tiles best"
     )
-    steps: Annotated[int, Field(ge=1, le=10_000)] = Field(2, description="evaluations a round")
-    decay: Annotated[float, Field(gt=0, le=1)] = Field(
+    steps: Annotated[Whole, Field(ge=1, le=10_000)] = Field(2, description="evaluations a round")
+    decay: Annotated[Number, Field(gt=0, le=1)] = Field(
         0.75, description="factor on the rounds from one level to the next"
     )
-    detail: Annotated[float, Field(ge=0, le=1)] = Field(
+    detail: Annotated[Number, Field(ge=0, le=1)] = Field(
         0.0, description="share of the photograph's own fine detail that is added when a level is enlarged"
     )
     overrides: tuple[LevelOverride, ...] = Field((), description="other rounds or steps for single levels")
@@ -201,10 +194,10 @@ class Levels(Section):
 class Tiles(Section):
     """How a level is cut."""
 
-    size: Literal["auto"] | Annotated[int, Field(ge=16, le=100_000)] = Field(
+    size: Literal["auto"] | Annotated[Whole, Field(ge=16, le=100_000)] = Field(
         "auto", description="pixels of a tile's side without overlap; auto from the free memory"
     )
-    overlap: Literal["auto"] | Annotated[int, Field(ge=0, le=4096)] = Field(
+    overlap: Literal["auto"] | Annotated[Whole, Field(ge=0, le=4096)] = Field(
         "auto", description="pixels that a tile's window reaches beyond it on each side"
     )
     coupling: Coupling = Field("balanced", description="balanced, independent (for comparison) or exact (reference)")
@@ -215,7 +208,7 @@ class Optimizer(Section):
     """How a tile is optimised."""
 
     name: OptimizerName = Field("lbfgs", description="lbfgs or adam")
-    history: Annotated[int, Field(ge=1, le=200)] = Field(20, description="pairs that L-BFGS keeps")
+    history: Annotated[Whole, Field(ge=1, le=200)] = Field(20, description="pairs that L-BFGS keeps")
     learning_rate: Positive | None = Field(None, description="1.0 for lbfgs and 0.02 for adam when not given")
     pixels: PixelVariables = Field(
         "plain", description="plain, or laplacian: lbfgs on a pyramid, for less noise in small pictures"
@@ -234,11 +227,11 @@ class Runtime(Section):
     precision: Literal["auto", "float32", "bfloat16"] = Field(
         "auto", description="float32 or bfloat16; auto is float32 on the CPU and bfloat16 on CUDA"
     )
-    memory_fraction: Annotated[float, Field(gt=0, le=1)] = Field(0.8, description="share of the free memory to use")
+    memory_fraction: Annotated[Number, Field(gt=0, le=1)] = Field(0.8, description="share of the free memory to use")
     canvas: Literal["auto", "memory", "disk"] = Field(
         "auto", description="memory or disk: where the image being painted is kept"
     )
-    seed: Annotated[int, Field(ge=0, lt=2**63)] = Field(0, description="of the noise")
+    seed: Annotated[Whole, Field(ge=0, lt=2**63)] = Field(0, description="of the noise")
 
     @field_validator("device")
     @classmethod
@@ -257,7 +250,7 @@ class Checkpoint(Section):
     every_seconds: Positive = Field(
         60.0, description="with every: tile, the most that is lost inside a tile of many steps"
     )
-    keep: Annotated[int, Field(ge=1, le=1000)] = Field(
+    keep: Annotated[Whole, Field(ge=1, le=1000)] = Field(
         1, description="finished rounds that stay; more of them are more to fall back on if a file is damaged"
     )
     directory: Path | None = Field(None, description="the run directory; beside the result when not given")
@@ -303,21 +296,21 @@ class Batch(Section):
         "{content}-{style}.png",
         description="names of the pictures, from content, style, index, parent, width, height and preset",
     )
-    retries: Annotated[int, Field(ge=0, le=1000)] = Field(1, description="how often a failed job is tried again")
-    retry_wait: Annotated[float, Field(ge=0, le=86_400)] = Field(10.0, description="seconds before it is")
+    retries: Annotated[Whole, Field(ge=0, le=1000)] = Field(1, description="how often a failed job is tried again")
+    retry_wait: Annotated[Number, Field(ge=0, le=86_400)] = Field(10.0, description="seconds before it is")
     changed: Literal["redo", "skip", "fail"] = Field(
         "skip", description="redo, skip or fail: what becomes of a picture whose settings, input or file changed"
     )
-    workers: Literal["auto"] | Annotated[int, Field(ge=1, le=256)] = Field(
+    workers: Literal["auto"] | Annotated[Whole, Field(ge=1, le=256)] = Field(
         "auto", description="processes that paint; auto is one for each CUDA device, or one"
     )
-    lease_seconds: Annotated[float, Field(ge=0.1, le=3600)] = Field(
+    lease_seconds: Annotated[Number, Field(ge=0.1, le=3600)] = Field(
         60.0, description="after this long without a sign of life, another process may take a job over"
     )
-    cluster_cpus: Annotated[float, Field(gt=0, le=1024)] = Field(
+    cluster_cpus: Annotated[Number, Field(gt=0, le=1024)] = Field(
         1.0, description="processor cores that a job takes in a Ray cluster"
     )
-    cluster_gpus: Annotated[float, Field(ge=0, le=64)] | None = Field(
+    cluster_gpus: Annotated[Number, Field(ge=0, le=64)] | None = Field(
         None, description="GPUs that it takes; 1 where the cluster has any when not given"
     )
 

@@ -2,29 +2,36 @@
 
 from __future__ import annotations
 
-import math
+from io import StringIO
 from pathlib import Path
 from typing import Any
 
-import yaml
+from ruamel.yaml import YAML
+from ruamel.yaml.constructor import DuplicateKeyError
+from ruamel.yaml.error import YAMLError
 
 from hires_nst.config.schema import Config, Print, Section
 from hires_nst.errors import ConfigError, InputError
 
+_WIDTH = 2**31
+"""Of a line, so that none is broken."""
 
-class _Loader(yaml.SafeLoader):
-    """Refuses a mapping with the same key twice, of which PyYAML would take the last."""
 
-    def compose_mapping_node(self, anchor: Any) -> yaml.MappingNode:
-        node: yaml.MappingNode = super().compose_mapping_node(anchor)
-        seen = set[str]()
-        for key, _ in node.value:
-            if isinstance(key, yaml.ScalarNode):
-                if key.value in seen:
-                    problem = f"the key {key.value!r} is there twice"
-                    raise yaml.composer.ComposerError(None, None, problem, key.start_mark)
-                seen.add(key.value)
-        return node
+def parse_yaml(text: str) -> Any:
+    """The value of a YAML 1.2 text, of plain types only; None when it is empty.
+
+    Raises:
+        ConfigError: what is wrong with it, and in which line; a key that is given twice is refused.
+    """
+    try:
+        return YAML(typ="safe", pure=True).load(text)
+    except YAMLError as error:
+        mark = getattr(error, "problem_mark", None)
+        where = f" in line {mark.line + 1}" if mark else ""
+        problem = str(getattr(error, "problem", None) or error).splitlines()[0]
+        if isinstance(error, DuplicateKeyError):
+            problem = problem.replace("found duplicate key", "duplicate key").partition(" with value")[0]
+        raise ConfigError(f"not valid YAML{where}: {problem}") from None
 
 
 def read_yaml(path: Path) -> dict[str, Any]:
@@ -40,11 +47,9 @@ def read_yaml(path: Path) -> dict[str, Any]:
     except UnicodeDecodeError:
         raise ConfigError(f"{path} is no text file; a configuration is YAML") from None
     try:
-        data = yaml.load(text, _Loader)  # a safe one
-    except yaml.YAMLError as error:
-        mark = getattr(error, "problem_mark", None)
-        where = f" in line {mark.line + 1}" if mark else ""
-        raise ConfigError(f"{path} is not valid YAML{where}: {getattr(error, 'problem', None) or error}") from None
+        data = parse_yaml(text)
+    except ConfigError as error:
+        raise ConfigError(f"{path} is {error}") from None
     if data is None:
         return {}
     if not isinstance(data, dict):
@@ -103,9 +108,13 @@ def _flow(value: object) -> str:
 
 def _dump(value: object, *, flow: bool = False) -> str:
     """YAML, with letters such as u-umlaut as they are."""
-    text: str = ""
+    text = ""
     for plain in (True, False):
-        text = yaml.safe_dump(value, default_flow_style=flow, width=math.inf, sort_keys=False, allow_unicode=plain)
-        if not set(text) & set("\x85\u2028\u2029"):  # line breaks to YAML, which PyYAML does not escape
+        writer, target = YAML(typ="safe", pure=True), StringIO()
+        writer.default_flow_style, writer.allow_unicode, writer.width = flow, plain, _WIDTH
+        writer.sort_base_mapping_type_on_output = False  # type: ignore[assignment]
+        writer.dump(value, target)
+        text = target.getvalue()
+        if not set(text) & set("\x85\u2028\u2029"):  # line breaks to YAML, which the library escapes only on request
             break
     return text

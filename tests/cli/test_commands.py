@@ -13,11 +13,10 @@ from typing import Any
 
 import pytest
 import typer.main
-import yaml
 from typer.testing import CliRunner, Result
 
 from hires_nst import cli, events
-from hires_nst.config import Config, load_config
+from hires_nst.config import Config, load_config, parse_yaml
 from hires_nst.errors import InputError, ResourceError, WeightsError
 from hires_nst.version import VERSION
 
@@ -466,7 +465,7 @@ def test_config_validate(tmp_path: Path) -> None:
 
 def test_config_schema() -> None:
     schema = json.loads(run("config", "schema").stdout)
-    assert set(schema["properties"]) == set(yaml.safe_load(run("config", "show").stdout))
+    assert set(schema["properties"]) == set(parse_yaml(run("config", "show").stdout))
 
 
 # models and doctor.

@@ -14,7 +14,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import yaml
 
 import hires_nst
 from hires_nst import events
@@ -32,7 +31,7 @@ def inputs(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("inputs")
     save(folder / "photo.png", 64, 80, 1)
     save(folder / "painting.png", 90, 96, 2)
-    (folder / "small.yaml").write_text(yaml.safe_dump(SMALL))
+    (folder / "small.yaml").write_text(json.dumps(SMALL))
     return folder
 
 
