@@ -8,7 +8,7 @@ import re
 import shlex
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 import pytest
@@ -17,22 +17,23 @@ from PIL import Image
 
 from hires_nst import cli
 from hires_nst.cli.options import ConfigOptions
-from hires_nst.config import PRESETS, commented_yaml
+from hires_nst.config import PRESETS, StyleLossName, commented_yaml
 from hires_nst.errors import HiresNstError
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 GUIDES = ("README.md", "samples/README.md", "docs/algorithm.md", "docs/architecture.md")
-DOCUMENTS = (*GUIDES, "CHANGELOG.md")
+DOCUMENTS = (*GUIDES, "CHANGELOG.md", "CONTRIBUTING.md")
+CONTRIBUTING = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
 PROGRAM: Any = typer.main.get_command(cli.app)
 
-FENCE = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+FENCE = re.compile(r"^( *)```(\w*)\n(.*?)^\1```$", re.MULTILINE | re.DOTALL)
 CODE_SPAN = re.compile(r"`([^`]+)`")
 
 
 def command_lines(text: str) -> Iterator[str]:
     """Every `hires-nst ...` in the fenced blocks of a Markdown text, and in its code spans."""
-    for language, block in FENCE.findall(text):
+    for _, language, block in FENCE.findall(text):
         if language in ("sh", "bash", "console"):
             for line in block.replace("\\\n", " ").splitlines():
                 if line.removeprefix("$ ").startswith("hires-nst "):
@@ -158,11 +159,26 @@ def test_every_exit_code_is_in_the_readme() -> None:
         assert f"| {code} |" in README
 
 
-def test_make_targets_in_the_readme_exist() -> None:
+def test_make_targets_in_the_documents_exist() -> None:
     makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
-    targets = set(re.findall(r"\bmake ([a-z]+)\b", "\n".join(block for _, block in FENCE.findall(README))))
+    targets = set(
+        re.findall(r"\bmake ([a-z]+)\b", "\n".join(block for *_, block in FENCE.findall(README + CONTRIBUTING)))
+    )
     assert {"demo", "test"} <= targets
     assert targets <= set(re.findall(r"^([a-z]+):.*## ", makefile, re.MULTILINE))
+
+
+def test_what_contributing_says_is_in_a_file_is_there() -> None:
+    found = re.findall(r"`(\w+)` in\s+`([\w/]+\.py)`", FENCE.sub("", CONTRIBUTING))
+    assert len(found) > 8
+    missing = [(name, file) for name, file in found if name not in (ROOT / file).read_text(encoding="utf-8")]
+    assert not missing
+
+
+def test_every_style_loss_is_in_the_algorithm() -> None:
+    table = (ROOT / "docs" / "algorithm.md").read_text(encoding="utf-8")
+    for name in get_args(StyleLossName):
+        assert f"\n| `{name}`" in table
 
 
 def test_the_python_example_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -184,10 +200,10 @@ def test_files_that_the_documents_refer_to_exist() -> None:
         text = document.read_text(encoding="utf-8")
         links = [link.partition("#")[0] for link in re.findall(r"\]\(([^)\s]+)\)", text) if "://" not in link]
         spans = [s for s in CODE_SPAN.findall(FENCE.sub("", text)) if re.fullmatch(r"[\w./-]+/[\w.-]*", s)]
-        made = {"build/", "build/site"}
+        made = ("build/", ".venv/")
         places = (document.parent, ROOT, ROOT / "hires_nst")
         missing = [link for link in links if not (document.parent / link).exists()]
-        missing += [s for s in spans if s not in made and not any((f / s).exists() for f in places)]
+        missing += [s for s in spans if not s.startswith(made) and not any((f / s).exists() for f in places)]
         assert not missing, f"{name} refers to {missing}"
 
 

@@ -38,7 +38,7 @@ README_PAGES: Mapping[str, str] = {
 }
 """The page of each section of the README."""
 
-COPIES = ("CHANGELOG.md", "samples/README.md", "hires_nst/backbones/data/MODEL_CARD.md")
+COPIES = ("CHANGELOG.md", "CONTRIBUTING.md", "samples/README.md", "hires_nst/backbones/data/MODEL_CARD.md")
 RESULTS = "benchmarks/results"
 LINK = re.compile(r"(?<=\]\()([^)\s]+)(?=\))")
 HEADING = re.compile(r"^(#+) +(.+?)\s*$", re.MULTILINE)

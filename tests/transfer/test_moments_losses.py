@@ -1,9 +1,12 @@
 from __future__ import annotations
 
+from typing import get_args
+
 import numpy as np
 import pytest
 import torch
 
+from hires_nst.config import StyleLossName
 from hires_nst.transfer.losses import STYLE_LOSSES, content_sum, gram, mean_covariance, variation_sum
 from hires_nst.transfer.moments import Moments
 
@@ -57,6 +60,10 @@ def test_mean_covariance_formula() -> None:
     expected = (image.mean - style.mean).norm() ** 2 / style.mean.norm() ** 2
     expected += (image.covariance - style.covariance).norm() ** 2 / style.covariance.norm() ** 2
     torch.testing.assert_close(mean_covariance(image, style), expected)
+
+
+def test_the_configuration_knows_every_style_loss() -> None:
+    assert set(get_args(StyleLossName)) == STYLE_LOSSES.keys()
 
 
 @pytest.mark.parametrize("name", STYLE_LOSSES)
