@@ -9,6 +9,7 @@ from pathlib import Path, PurePosixPath
 from hires_nst.batch.job import Job
 from hires_nst.batch.paths import BatchPaths
 from hires_nst.errors import ResourceError
+from hires_nst.imageio.formats import written_format
 from hires_nst.quantities import amount
 from hires_nst.run.directory import size
 from hires_nst.run.disk_space import expected_run_bytes
@@ -44,7 +45,7 @@ def picture_bytes(job: Job) -> int:
 
     PNG and TIFF are counted uncompressed with transparency, a JPEG as three bytes for a pixel: they are smaller.
     """
-    if PurePosixPath(job.output).suffix.lower() in (".jpg", ".jpeg"):
+    if written_format(PurePosixPath(job.output)) == "JPEG":
         return job.pixels * 3
     return job.pixels * 4 * job.config.output.bit_depth // 8
 

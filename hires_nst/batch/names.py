@@ -10,9 +10,9 @@ from pathlib import PurePosixPath
 
 from hires_nst.batch.paths import STATE_FOLDER
 from hires_nst.errors import ConfigError, nearest
+from hires_nst.imageio.formats import WRITTEN
 
 FIELDS = ("content", "style", "index", "parent", "width", "height", "preset")
-SUFFIXES = (".png", ".jpg", ".jpeg", ".tif", ".tiff")
 REPORT_FILES = "report-files"
 """The folder of the pictures that a report shows, beside its page."""
 
@@ -56,8 +56,8 @@ def fields_of(template: str) -> frozenset[str]:
             raise ConfigError(f"the template {template!r} has a format that is not known; write such as {{index:04}}")
         if spec and name not in ("index", "width", "height"):
             raise ConfigError(f"the template {template!r}: only index, width and height are numbers with a format")
-    if not template.lower().endswith(SUFFIXES):
-        raise ConfigError(f"the template {template!r} must end in one of {', '.join(SUFFIXES)}")
+    if not template.lower().endswith(tuple(WRITTEN)):
+        raise ConfigError(f"the template {template!r} must end in one of {', '.join(WRITTEN)}")
     return frozenset(names)
 
 

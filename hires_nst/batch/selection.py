@@ -15,9 +15,8 @@ from hires_nst.batch.names import REPORT_FILES, check_collisions, fields_of, nat
 from hires_nst.batch.paths import BatchPaths
 from hires_nst.config import Batch, Config, StyleImage
 from hires_nst.errors import ConfigError, InputError
+from hires_nst.imageio.formats import READ
 from hires_nst.run.directory import RECORD
-
-PICTURES = frozenset({".png", ".jpg", ".jpeg", ".tif", ".tiff", ".webp"})
 
 HIDDEN, NOT_PICTURES, EXCLUDED = "hidden files", "files that are not pictures", "files that the patterns leave out"
 OUTPUTS, RUNS, LOCKED = "output folders", "run directories and pictures of reports", "folders that cannot be read"
@@ -37,7 +36,7 @@ class _Found:
 
 def is_batch(contents: Path) -> bool:
     """Whether a path is a folder or a list of photographs, and not one photograph; False where nothing is there."""
-    return contents.is_dir() or (contents.is_file() and contents.suffix.lower() not in PICTURES)
+    return contents.is_dir() or (contents.is_file() and contents.suffix.lower() not in READ)
 
 
 def expand(
@@ -177,7 +176,7 @@ def _photographs(contents: Path, output: Path, batch: Batch, left_out: Counter[s
         if output.exists() and contents.samefile(output):
             raise ConfigError(f"{output} is the folder of the photographs; choose another one for the pictures")
         found = _walk(contents, output, batch, left_out)
-    elif contents.suffix.lower() in PICTURES:
+    elif contents.suffix.lower() in READ:
         return [_Found(contents)]
     else:
         found = [_Found(path) for path in _lines(contents)]
@@ -208,7 +207,7 @@ def _walk(top: Path, output: Path, batch: Batch, left_out: Counter[str]) -> list
             path, relative = Path(entry.path), Path(entry.path).relative_to(top)
             if entry.name.startswith("."):
                 left_out[HIDDEN] += 1
-            elif path.suffix.lower() in PICTURES:
+            elif path.suffix.lower() in READ:
                 if _wanted(relative.as_posix(), batch, left_out):
                     found.append(_Found(path, relative.parent.as_posix()))
             elif not entry.is_dir():
@@ -263,7 +262,7 @@ def _paintings(styles: Sequence[StyleImage]) -> list[StyleImage]:
         if not path.exists():
             raise InputError(f"{path} does not exist; check the name and the folder")
         if path.is_dir():
-            inside = [p for p in path.iterdir() if p.suffix.lower() in PICTURES and not p.name.startswith(".")]
+            inside = [p for p in path.iterdir() if p.suffix.lower() in READ and not p.name.startswith(".")]
             if not inside:
                 raise InputError(f"there is no picture in the folder of paintings {path}; check the folder")
             inside.sort(key=lambda picture: natural(picture.name))

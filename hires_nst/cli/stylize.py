@@ -12,6 +12,7 @@ from hires_nst.cli.progress import showing
 from hires_nst.cli.signals import MaxHours, Until, ending_at_once, stopping
 from hires_nst.config import Config
 from hires_nst.errors import InputError
+from hires_nst.imageio.formats import FORMATS
 from hires_nst.quantities import duration
 
 MM_PER_INCH = 25.4
@@ -30,7 +31,7 @@ class Resume(str, Enum):
     require = "require"
 
 
-Content = Annotated[Path, typer.Argument(metavar="CONTENT", help="The photograph: PNG, JPEG, TIFF or WebP.")]
+Content = Annotated[Path, typer.Argument(metavar="CONTENT", help=f"The photograph: {FORMATS}.")]
 Styles = Annotated[
     list[Path] | None,
     typer.Argument(metavar="STYLE", help="The paintings; they replace those of the configuration."),

@@ -14,11 +14,10 @@ import tifffile
 from PIL import Image, UnidentifiedImageError
 
 from hires_nst.errors import InputError, ResourceError
+from hires_nst.imageio.formats import FORMATS
 from hires_nst.imageio.picture import Picture, is_on_its_side
 from hires_nst.imageio.pillow import PillowDecoder, open_pillow
 from hires_nst.imageio.tiff import TiffDecoder, is_tiff, open_tiff
-
-FORMATS = "PNG, JPEG, TIFF or WebP"
 
 DECODE_ERRORS = (
     *(OSError, ValueError, TypeError, LookupError, ArithmeticError, AttributeError, RuntimeError, SyntaxError),

@@ -18,6 +18,7 @@ from PIL import Image
 
 from hires_nst.errors import OutputError
 from hires_nst.files import atomic_write, check_free, plain_os_errors
+from hires_nst.imageio.formats import WRITTEN, written_format
 from hires_nst.imageio.pixels import Floats
 from hires_nst.imageio.profiles import srgb_profile
 
@@ -25,7 +26,6 @@ INCHES_PER_METRE = 1 / 0.0254
 JPEG_MAX_SIDE = 65_500
 STRIP_ROWS = 64
 
-_SUFFIX_FORMATS = {".png": "PNG", ".jpg": "JPEG", ".jpeg": "JPEG", ".tif": "TIFF", ".tiff": "TIFF"}
 _CLASSIC_TIFF_BYTES = 3_900_000_000  # below 4 GiB, with room for compression that makes noise larger
 
 Samples = NDArray[Any]  # uint8 or uint16 (rows, W, 3 | 4)
@@ -37,8 +37,8 @@ def check_output(path: Path, *, overwrite: bool) -> None:
     The suffix must be one of .png, .jpg, .jpeg, .tif and .tiff (in any case), the folder must exist and be writable,
     and `path` must not be a folder, nor an existing file unless `overwrite`.
     """
-    if path.suffix.lower() not in _SUFFIX_FORMATS:
-        raise OutputError(f"{path} does not end in one of {', '.join(_SUFFIX_FORMATS)}; choose one for the output")
+    if written_format(path) is None:
+        raise OutputError(f"{path} does not end in one of {', '.join(WRITTEN)}; choose one for the output")
     folder = path.parent
     with plain_os_errors(path):
         if not folder.exists():
@@ -64,7 +64,7 @@ def check_apart(path: Path, inputs: Iterable[Path]) -> None:
 
 def check_format(path: Path, width: int, height: int, *, bit_depth: int) -> None:
     """Raise OutputError where the format that the suffix names cannot hold such a picture: before the work is done."""
-    if _SUFFIX_FORMATS.get(path.suffix.lower()) != "JPEG":
+    if written_format(path) != "JPEG":
         return
     if bit_depth != 8:
         raise OutputError(f"{path} cannot have {bit_depth} bits as a JPEG; choose PNG or TIFF, or 8 bits")
@@ -98,7 +98,7 @@ def write_picture(
     when the file may not be written; ResourceError when the disk is full.
     """
     check_output(path, overwrite=overwrite)
-    kind = _SUFFIX_FORMATS[path.suffix.lower()]
+    kind = written_format(path)
     check_format(path, pixels.shape[1], pixels.shape[0], bit_depth=bit_depth)
     if kind == "JPEG" and alpha is not None:
         raise OutputError(f"{path} cannot have transparency as a JPEG; choose PNG or TIFF, or drop the transparency")
