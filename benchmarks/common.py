@@ -60,8 +60,8 @@ def objective_for(extract: Extractor, config: Config, content: Canvas, style: Ca
 
 def scores(objective: Objective, canvas: Canvas, content: Canvas) -> tuple[float, float]:
     """The global style and content loss of a finished image."""
-    terms = objective.measure(canvas, content, forward_grid(canvas))
-    return float(objective.style_value(objective.statistics(terms.moments))), float(terms.content)
+    terms = objective.measure(canvas, content, grid=forward_grid(canvas))
+    return float(objective.style_value(objective.statistics(terms.moments))), float(terms.content_loss)
 
 
 def seams(canvas: Canvas, grids: Sequence[Grid]) -> float:

@@ -18,7 +18,8 @@ from hires_nst.imageio.resize import resize_pixels
 from hires_nst.run.disk_space import AUTO_OVERLAP
 from hires_nst.transfer.canvas import Canvas
 from hires_nst.transfer.objective import Objective
-from hires_nst.transfer.refine import OptimizerCanvases, refine_round
+from hires_nst.transfer.refine import refine_round
+from hires_nst.transfer.rounds import OptimizerCanvases, Round
 from hires_nst.transfer.tiles import make_grid
 
 UNTILED = 1 << 20
@@ -47,16 +48,20 @@ class Method:
         """Refine as a level of the pipeline does; the image and the seconds."""
         height, width = canvas.height, canvas.width
         measure_grid = make_grid(height, width, size=2 * self.tile, stride=16)
-        memory = OptimizerCanvases() if self.remember else None
+        optimizer_canvases = OptimizerCanvases() if self.remember else None
         began = time.monotonic()
         for number in range(self.rounds):
             grid = make_grid(
                 height, width, size=self.tile, stride=16, overlap=AUTO_OVERLAP, shifted=number % 2 == 1
             )  # fmt: skip
-            canvas, _ = refine_round(
-                canvas, content, objective, grid, measure_grid=measure_grid, coupling=self.coupling,
-                optimizer=Optimizer(name=self.optimizer), steps=self.steps, memory=memory,
+            painted = refine_round(
+                Round(
+                    canvas=canvas, content_canvas=content, objective=objective, grid=grid, measure_grid=measure_grid,
+                    coupling=self.coupling, optimizer=Optimizer(name=self.optimizer), steps=self.steps,
+                    optimizer_canvases=optimizer_canvases,
+                )
             )  # fmt: skip
+            canvas, optimizer_canvases = painted.canvas, painted.optimizer_canvases
         return canvas, time.monotonic() - began
 
 

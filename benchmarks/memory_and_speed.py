@@ -23,7 +23,8 @@ from hires_nst.config import Config, Optimizer
 from hires_nst.run.context import CANVASES
 from hires_nst.run.disk_space import AUTO_OVERLAP
 from hires_nst.transfer.canvas import BYTES_PER_PIXEL
-from hires_nst.transfer.refine import OptimizerCanvases, refine_round
+from hires_nst.transfer.refine import refine_round
+from hires_nst.transfer.rounds import OptimizerCanvases, Round
 from hires_nst.transfer.tiles import make_grid
 
 
@@ -55,22 +56,19 @@ def seconds_per_evaluation(width: int, height: int, tile: int, *, rounds: int, s
     extract = extractor(config)
     content = picture("contents", "landscape", width, height)
     objective = objective_for(extract, config, content, picture("styles", "flow_strokes", 1024, 1024))
-    canvas, memory = content, OptimizerCanvases()
+    canvas, optimizer_canvases = content, OptimizerCanvases()
     seconds = 0.0
     for number in range(rounds + 1):  # the first one warms up
         grid = make_grid(height, width, size=tile, stride=16, overlap=AUTO_OVERLAP, shifted=number % 2 == 1)
         began = time.monotonic()
-        canvas, _ = refine_round(
-            canvas,
-            content,
-            objective,
-            grid,
-            measure_grid=make_grid(height, width, size=2 * tile, stride=16),
-            coupling="balanced",
-            optimizer=Optimizer(),
-            steps=steps,
-            memory=memory,
-        )
+        painted = refine_round(
+            Round(
+                canvas=canvas, content_canvas=content, objective=objective, grid=grid,
+                measure_grid=make_grid(height, width, size=2 * tile, stride=16), coupling="balanced",
+                optimizer=Optimizer(), steps=steps, optimizer_canvases=optimizer_canvases,
+            )
+        )  # fmt: skip
+        canvas, optimizer_canvases = painted.canvas, painted.optimizer_canvases or optimizer_canvases
         seconds += time.monotonic() - began if number else 0.0
     return seconds / (rounds * steps)
 

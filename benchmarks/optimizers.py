@@ -11,9 +11,9 @@ from functools import partial
 from common import PAIRS, extractor, objective_for, picture, report, scores
 from couplings import UNTILED, Method, losses
 
-import hires_nst.transfer.optimizers as optimizers
 from hires_nst.config import Config
 from hires_nst.imageio.resize import resize_pixels
+from hires_nst.transfer import preconditioner
 from hires_nst.transfer.canvas import Canvas
 from hires_nst.transfer.tiles import make_grid
 
@@ -28,7 +28,7 @@ def main() -> None:
     width, height = options.width, options.height
     config = Config()
     extract = extractor(config)
-    preconditioner = optimizers.PRECONDITIONER_POWER
+    usual = preconditioner.POWER
     rows = []
     for content_name, style_name in PAIRS[: options.pairs]:
         half_content = picture("contents", content_name, width // 2, height // 2)
@@ -39,13 +39,13 @@ def main() -> None:
         objective = objective_for(extract, config, content, picture("styles", style_name, width, width))
         count = len(make_grid(height, width, size=options.tile, stride=16).tiles)
         untiled = partial(Method, UNTILED, rounds=1, steps=32, remember=False)
-        methods = [(untiled(optimizer="adam"), 0.0), (untiled(), 0.0), (untiled(), preconditioner)]
+        methods = [(untiled(optimizer="adam"), 0.0), (untiled(), 0.0), (untiled(), usual)]
         for rounds, steps in ((4, 8), (8, 4), (16, 2), (32, 1)):
             for pair in (False, True):
-                methods.append((Method(options.tile, rounds=rounds, steps=steps, remember=pair), preconditioner))
+                methods.append((Method(options.tile, rounds=rounds, steps=steps, remember=pair), usual))
         methods.append((Method(options.tile), 0.0))
         for method, power in methods:
-            optimizers.PRECONDITIONER_POWER = power
+            preconditioner.POWER = power
             result, seconds = method.refine(objective, start, content)
             tiles = "1" if method.tile == UNTILED else str(count)
             about = [tiles, method.optimizer, f"{power:g}", "yes" if method.remember else "no"]

@@ -26,9 +26,12 @@ from hires_nst.evaluation.metrics import roughness
 from hires_nst.imageio.resize import resize_pixels
 from hires_nst.transfer.canvas import Canvas
 from hires_nst.transfer.extractor import Extractor
-from hires_nst.transfer.optimizers import FIRST_CHANGE, GRADIENT_SCALE, Gradient, minimise
+from hires_nst.transfer.lbfgs import FIRST_CHANGE, GRADIENT_SCALE
+from hires_nst.transfer.minimise import minimise
+from hires_nst.transfer.optimizers import Gradient, Minimisation
 from hires_nst.transfer.parametrization import Parametrization
-from hires_nst.transfer.refine import OptimizerCanvases, refine_round, tile_gradient
+from hires_nst.transfer.refine import refine_round, tile_gradient
+from hires_nst.transfer.rounds import OptimizerCanvases, Round
 from hires_nst.transfer.tiles import make_grid
 
 COLOURS = torch.tensor([[0.26, 0.09, 0.02], [0.27, 0.00, -0.05], [0.27, -0.09, 0.03]]) / 0.4619
@@ -72,10 +75,10 @@ def descend(start: Tensor, gradient: Gradient, pixels: Pixels, optimizer: Optimi
 
     def closure() -> float:
         now = start + pixels.decode(z)
-        value, pull = gradient(now.detach().clamp(0, 1).requires_grad_())
-        outward = ((now < 0) & (pull > 0)) | ((now > 1) & (pull < 0))
-        pull = pull.masked_fill(outward, 0)
-        for coefficient, g in zip(z, torch.autograd.grad(now, z, pull * state["scale"]), strict=True):
+        value, slope = gradient(now.detach().clamp(0, 1).requires_grad_())
+        outward = ((now < 0) & (slope > 0)) | ((now > 1) & (slope < 0))
+        slope = slope.masked_fill(outward, 0)
+        for coefficient, g in zip(z, torch.autograd.grad(now, z, slope * state["scale"]), strict=True):
             coefficient.grad = g.contiguous()
         return float(value) * state["scale"]
 
@@ -102,9 +105,9 @@ def traced(gradient: Gradient, trace: list[float]) -> Gradient:
     """The same, with each value appended to `trace`."""
 
     def told(image: Tensor) -> tuple[Tensor, Tensor]:
-        value, pull = gradient(image)
+        value, slope = gradient(image)
         trace.append(float(value))
-        return value, pull
+        return value, slope
 
     return told
 
@@ -132,13 +135,17 @@ def fine(extract: Extractor, config: Config, names: tuple[str, str], size: int) 
             start = Canvas(resize_pixels(canvas.pixels, side, side))
             start.clip()
         for pixels in ("plain",) if canvas is None else ("plain", "laplacian"):
-            result, memory, levels = start, OptimizerCanvases(), Levels()
+            result, levels = start, Levels()
+            optimizer_canvases: OptimizerCanvases | None = OptimizerCanvases()
             for _ in range(1 if canvas is None else levels.rounds):
-                result, _ = refine_round(
-                    result, content, objective, grid, measure_grid=grid, coupling="balanced",
-                    optimizer=Optimizer.model_validate({"pixels": pixels}),
-                    steps=80 if canvas is None else levels.steps, memory=memory,
+                painted = refine_round(
+                    Round(
+                        canvas=result, content_canvas=content, objective=objective, grid=grid, measure_grid=grid,
+                        coupling="balanced", optimizer=Optimizer.model_validate({"pixels": pixels}),
+                        steps=80 if canvas is None else levels.steps, optimizer_canvases=optimizer_canvases,
+                    )
                 )  # fmt: skip
+                result, optimizer_canvases = painted.canvas, painted.optimizer_canvases
             if canvas is not None:
                 style, error = scores(objective, result, content)
                 total = config.loss.style_weight * style + objective.content_weight * error
@@ -181,7 +188,7 @@ def main() -> None:
             objective = objective_for(extract, config, content, picture("styles", style_name, size, size))
             (tile,) = make_grid(size, size, size=size, stride=16).tiles
             start = extract.read(content, tile.window)
-            gradient = tile_gradient(objective, tile, start, None)
+            gradient = tile_gradient(objective, tile, content_image=start, start=None)
             for method, (kind, name, rate) in METHODS.items():
                 optimizer = Optimizer(name=name, learning_rate=rate)
                 trace: list[float] = []
@@ -189,7 +196,8 @@ def main() -> None:
                 if kind in ("plain", "program"):
                     kept = "laplacian" if kind == "program" else "plain"
                     optimizer = optimizer.model_copy(update={"pixels": kept})
-                    image = minimise(start, told, optimizer=optimizer, steps=options.evaluations)
+                    task = Minimisation(start=start, gradient=told, optimizer=optimizer, steps=options.evaluations)
+                    image = minimise(task).image
                 else:
                     pixels = (laplacian if kind == "laplacian" else fourier)(size, size)
                     image = descend(start, told, pixels, optimizer, options.evaluations)

@@ -17,7 +17,8 @@ from hires_nst.transfer.canvas import Canvas
 from hires_nst.transfer.extractor import Extractor
 from hires_nst.transfer.levels import schedule
 from hires_nst.transfer.objective import Objective, content_norms, style_statistics
-from hires_nst.transfer.refine import OptimizerCanvases, refine_round
+from hires_nst.transfer.refine import refine_round
+from hires_nst.transfer.rounds import OptimizerCanvases, Round
 from hires_nst.transfer.tiles import Grid, make_grid
 
 SHALLOW = ("conv1_1", "conv2_1", "conv3_1")
@@ -85,13 +86,16 @@ def stylized(network: VGG, loss: Loss, pair: Pair, size: int, levels: Levels, op
         canvas = content if canvas is None else Canvas(resize_pixels(canvas.pixels, level.width, level.height))
         canvas.clip()
         objective = objective_at(network, loss, pair, level.width)
-        memory = OptimizerCanvases()
+        optimizer_canvases: OptimizerCanvases | None = OptimizerCanvases()
         for _ in range(level.rounds):
             grid = whole(canvas)
-            canvas, _ = refine_round(
-                canvas, content, objective, grid, measure_grid=grid, coupling="balanced", optimizer=optimizer,
-                steps=level.steps, memory=memory,
+            painted = refine_round(
+                Round(
+                    canvas=canvas, content_canvas=content, objective=objective, grid=grid, measure_grid=grid,
+                    coupling="balanced", optimizer=optimizer, steps=level.steps, optimizer_canvases=optimizer_canvases,
+                )
             )  # fmt: skip
+            canvas, optimizer_canvases = painted.canvas, painted.optimizer_canvases
     assert canvas is not None
     return canvas
 
@@ -132,12 +136,12 @@ class Judges:
 
     def __call__(self, canvas: Canvas) -> Verdict:
         """Their verdict on a picture."""
-        shallow = self.shallow.measure(canvas, self.content, whole(canvas))
-        deep = self.deep.measure(canvas, self.content, whole(canvas))
+        shallow = self.shallow.measure(canvas, self.content, grid=whole(canvas))
+        deep = self.deep.measure(canvas, self.content, grid=whole(canvas))
         return Verdict(
             float(self.shallow.style_value(self.shallow.statistics(shallow.moments))),
             float(self.deep.style_value(self.deep.statistics(deep.moments))),
-            float(deep.content),
+            float(deep.content_loss),
             roughness(canvas.pixels),
         )
 
@@ -147,7 +151,7 @@ def style_gradient(network: VGG, pair: Pair, size: int) -> torch.Tensor:
     loss = Loss(style_layers=dict.fromkeys(SHALLOW, 1.0), content_weight=0)
     content = pair.content_at(size)
     objective = objective_at(network, loss, pair, size)
-    _, gradient = objective.gradient(content, content, whole(content))
+    _, gradient = objective.gradient(content, content, grid=whole(content))
     return gradient
 
 

@@ -103,5 +103,5 @@ def _losses(
             height=height,
             width=width,
         )
-        terms = objective.measure(canvas, content, grid(canvas))
-        return float(objective.style_value(objective.statistics(terms.moments))), float(terms.content)
+        terms = objective.measure(canvas, content, grid=grid(canvas))
+        return float(objective.style_value(objective.statistics(terms.moments))), float(terms.content_loss)

@@ -38,8 +38,8 @@ from hires_nst.run.tensors import Array, read_tensors, write_tensors
 from hires_nst.run.write_behind import WriteBehind
 from hires_nst.transfer.canvas import Canvas, Place
 from hires_nst.transfer.moments import Statistics
-from hires_nst.transfer.optimizers import OptimizerState, Snapshot
-from hires_nst.transfer.refine import OptimizerCanvases, RoundStore, TileResult
+from hires_nst.transfer.optimizers import OptimizerState, Snapshot, TakeSnapshot
+from hires_nst.transfer.rounds import OptimizerCanvases, RoundStore, TileResult
 from hires_nst.transfer.tiles import Grid, Tile, make_grid
 
 WRITE_RATE = 50e6
@@ -328,7 +328,7 @@ class DiskRoundStore(RoundStore):
         self.cuts: list[tuple[int, int]] = [(first, size) for first, size in cuts]
         """From which tile on they are cut into parts, and into how large ones."""
         self._began = self._saved = time.monotonic()
-        self._latest: tuple[Tile, Callable[[], Snapshot]] | None = None
+        self._latest: tuple[Tile, TakeSnapshot] | None = None
         self._stepped: int | None = None  # the tile that step.safetensors is of
 
     def _geometry(self, geometry: Mapping[str, Any]) -> str:
@@ -350,7 +350,7 @@ class DiskRoundStore(RoundStore):
         self.cuts.append((self.done, size))
         write_json(self.folder / "parts.json", {"round": self.checksum, "cuts": self.cuts})
 
-    def parts(self, tile: Tile) -> Grid | None:
+    def parts_of(self, tile: Tile) -> Grid | None:
         """See `RoundStore`."""
         sizes = [size for first, size in self.cuts if first <= tile.index]
         if not sizes:
@@ -360,17 +360,17 @@ class DiskRoundStore(RoundStore):
             overlap=self.geometry["overlap"],
         )  # fmt: skip
 
-    def statistics(self) -> dict[str, Statistics] | None:
+    def load_statistics(self) -> dict[str, Statistics] | None:
         """See `RoundStore`."""
         read = self._read("moments.safetensors")
         return None if read is None else {k: s.to(self.device) for k, s in _statistics(read[0]).items()}
 
-    def save_statistics(self, start: dict[str, Statistics]) -> None:
+    def save_statistics(self, statistics: dict[str, Statistics]) -> None:
         """See `RoundStore`."""
         if self.keeps_tiles:
-            self._write("moments.safetensors", "moments", _arrays(start), {})
+            self._write("moments.safetensors", "moments", _arrays(statistics), {})
 
-    def tile(self, tile: Tile) -> TileResult | None:
+    def load_tile(self, tile: Tile) -> TileResult | None:
         """See `RoundStore`; before a tile that is not known, the run may end."""
         self.checkpoints.writer.poll()
         read = self._read(_tile_name(tile))
@@ -384,11 +384,11 @@ class DiskRoundStore(RoundStore):
         self._began = time.monotonic()
         return None
 
-    def save_tile(self, tile: Tile, result: TileResult, told: Callable[[], None]) -> None:
+    def save_tile(self, tile: Tile, result: TileResult, *, on_saved: Callable[[], None]) -> None:
         """See `RoundStore`."""
         self._latest = None
         if not self.keeps_tiles:
-            told()
+            on_saved()
             return
         state = result.state
         tensors = {"image": result.image, **({} if state is None else state.tensors)}
@@ -398,17 +398,17 @@ class DiskRoundStore(RoundStore):
             self.done += 1
             if self._stepped == tile.index:
                 (self.folder / "step.safetensors").unlink(missing_ok=True)
-            told()
+            on_saved()
 
         self._saved = time.monotonic()
         path = self.folder / _tile_name(tile)
         self.checkpoints.write_behind(File(path, "tile", self.at, _numpy(tensors), about), finished)
 
-    def settle(self) -> None:
+    def flush(self) -> None:
         """See `RoundStore`."""
         self.checkpoints.writer.settle()
 
-    def snapshot(self, tile: Tile) -> Snapshot | None:
+    def load_snapshot(self, tile: Tile) -> Snapshot | None:
         """See `RoundStore`."""
         read = self._read("step.safetensors")
         if read is None or read[1]["tile"] != tile.index:
@@ -418,7 +418,7 @@ class DiskRoundStore(RoundStore):
         tensors = {name: torch.from_numpy(np.array(array)) for name, array in arrays.items()}
         return Snapshot(about["step"], tensors, about["numbers"])
 
-    def save_snapshot(self, tile: Tile, step: int, take: Callable[[], Snapshot]) -> None:
+    def save_snapshot(self, tile: Tile, take: TakeSnapshot) -> None:
         """See `RoundStore`; written after some time, or when the run is to stop."""
         self.checkpoints.writer.poll()
         now = time.monotonic()

@@ -24,7 +24,8 @@ from hires_nst.transfer.levels import Level, LevelPlan
 from hires_nst.transfer.memory import SMALLEST_TILE, release, unless_memory_runs_out
 from hires_nst.transfer.moments import Statistics
 from hires_nst.transfer.objective import Objective, content_norms, style_statistics
-from hires_nst.transfer.refine import Listener, OptimizerCanvases, refine_round
+from hires_nst.transfer.refine import refine_round
+from hires_nst.transfer.rounds import OptimizerCanvases, Round, RoundListener
 from hires_nst.transfer.style_images import painting_size
 from hires_nst.transfer.tiles import Grid
 
@@ -216,11 +217,16 @@ def paint_level(
             with torch.enable_grad():
                 painted = unless_memory_runs_out(
                     partial(
-                        refine_round, canvas, content, objective, grid,
-                        measure_grid=context.measure_grid(level.height, level.width, size),
-                        coupling=config.tiles.coupling, optimizer=config.optimizer, steps=level.steps,
-                        memory=memory if number < level.rounds - 1 or memory.canvases else None,
-                        listener=_listener(emit, level, number, grid, exact=config.tiles.coupling == "exact"),
+                        refine_round,
+                        Round(
+                            canvas=canvas, content_canvas=content, objective=objective, grid=grid,
+                            measure_grid=context.measure_grid(level.height, level.width, size),
+                            coupling=config.tiles.coupling, optimizer=config.optimizer, steps=level.steps,
+                            optimizer_canvases=memory if number < level.rounds - 1 or memory.canvases else None,
+                        ),
+                        listener=RoundEvents(
+                            emit, level, number=number, grid=grid, exact=config.tiles.coupling == "exact"
+                        ),
                         store=store,
                     )
                 )  # fmt: skip
@@ -229,7 +235,7 @@ def paint_level(
             raise
         if painted is None:
             store.forget_latest()  # which holds on to the tile's tensors
-            store.settle()
+            store.flush()
             release(extract.device)
             smaller = smaller_tiles(store.size, grid, context.stride)
             emit(events.TilesShrunk(level.index, number, smaller))
@@ -241,7 +247,7 @@ def paint_level(
                 level = split_coarse(level, context.grid(level.height, level.width, size), config)
             checkpoints.forget_round(level.index, number)
             continue
-        canvas, loss = painted
+        canvas, loss, memory = painted.canvas, painted.loss, painted.optimizer_canvases or memory
         if not math.isfinite(loss):
             emit(
                 events.Notice(
@@ -336,37 +342,49 @@ def enlarged_canvas(context: RunContext, canvas: Canvas, photograph: Canvas, con
     return result
 
 
-def _listener(emit: OnEvent, level: Level, number: int, grid: Grid, *, exact: bool) -> Listener:
-    """The callbacks of a round as events."""
-    tiles = 1 if exact else len(grid.tiles)
+class RoundEvents(RoundListener):
+    """A round as events."""
 
-    def started(style: float | None) -> None:
-        rows, columns = grid.row_cuts[1:-1], grid.column_cuts[1:-1]
-        emit(
+    def __init__(self, emit: OnEvent, level: Level, *, number: int, grid: Grid, exact: bool) -> None:
+        self.emit, self.level, self.number, self.grid, self.exact = emit, level, number, grid, exact
+        self.tiles = 1 if exact else len(grid.tiles)
+
+    def _work(self, tile: int) -> float:
+        area = self.grid.image.area if self.exact else self.grid.tiles[tile].owned.area
+        return float(area * self.level.steps)
+
+    def round_started(self, style_loss: float | None) -> None:
+        """See `RoundListener`."""
+        self.emit(
             events.RoundStarted(
-                level=level.index, round=number, rounds=level.rounds, tiles=tiles, style_loss=style, row_borders=rows,
-                column_borders=columns,
+                level=self.level.index, round=self.number, rounds=self.level.rounds, tiles=self.tiles,
+                style_loss=style_loss, row_borders=self.grid.row_cuts[1:-1], column_borders=self.grid.column_cuts[1:-1],
             )
         )  # fmt: skip
 
-    def step_finished(tile: int, step: int, loss: float) -> None:
-        emit(events.StepFinished(level=level.index, round=number, tile=tile, step=step, steps=level.steps, loss=loss))
-
-    def finished(tile: int, loss: float, seconds: float) -> None:
-        work = float((grid.image.area if exact else grid.tiles[tile].owned.area) * level.steps)
-        emit(
-            events.TileFinished(
-                level=level.index, round=number, tile=tile, tiles=tiles, loss=loss, seconds=seconds,
-                pixel_evaluations=work,
-            )
-        )  # fmt: skip
-
-    def restored(tile: int, loss: float, seconds: float) -> None:
-        work = float(grid.tiles[tile].owned.area * level.steps)
-        emit(
-            events.TileRestored(
-                level=level.index, round=number, tile=tile, tiles=tiles, loss=loss, pixel_evaluations=work
+    def step_finished(self, tile: int, step: int, *, loss: float) -> None:
+        """See `RoundListener`."""
+        level = self.level
+        self.emit(
+            events.StepFinished(
+                level=level.index, round=self.number, tile=tile, step=step, steps=level.steps, loss=loss
             )
         )
 
-    return Listener(started=started, step=step_finished, tile=finished, restored=restored)
+    def tile_finished(self, tile: int, *, loss: float, seconds: float) -> None:
+        """See `RoundListener`."""
+        self.emit(
+            events.TileFinished(
+                level=self.level.index, round=self.number, tile=tile, tiles=self.tiles, loss=loss, seconds=seconds,
+                pixel_evaluations=self._work(tile),
+            )
+        )  # fmt: skip
+
+    def tile_restored(self, tile: int, *, loss: float) -> None:
+        """See `RoundListener`."""
+        self.emit(
+            events.TileRestored(
+                level=self.level.index, round=self.number, tile=tile, tiles=self.tiles, loss=loss,
+                pixel_evaluations=self._work(tile),
+            )
+        )  # fmt: skip

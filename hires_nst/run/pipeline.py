@@ -51,7 +51,7 @@ from hires_nst.stopping import Stop
 from hires_nst.transfer.canvas import Canvas, temporary_folder
 from hires_nst.transfer.levels import LevelPlan
 from hires_nst.transfer.memory import is_out_of_memory, unless_memory_runs_out
-from hires_nst.transfer.optimizers import make_ready
+from hires_nst.transfer.minimise import import_optimizers
 from hires_nst.transfer.style_images import check_painting
 from hires_nst.version import VERSION
 
@@ -299,7 +299,7 @@ class _SingleRun:
                 path, config.checkpoint, self.emit, self.check_stop, self.stop.is_late, writer, resumed=resumed
             )
             if self.stop.deadline is not None:  # which the first step is to keep as well
-                make_ready()
+                import_optimizers()
                 self.check_stop()
                 side = min(MEASURED_SIDE, *(plan.window for plan in plans))
                 guess = unless_memory_runs_out(partial(seconds_per_megapixel, context, side))

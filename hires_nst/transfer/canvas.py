@@ -88,7 +88,7 @@ class Canvas:
         """Replace a window by (1, 3, h, w)."""
         self.pixels[rect.slices()] = _pixels(image)
 
-    def add(self, rect: Rect, change: Tensor, weight: NDArray[np.float32]) -> None:
+    def add(self, rect: Rect, change: Tensor, *, weight: NDArray[np.float32]) -> None:
         """Add (1, 3, h, w), weighted by (h, w), to a window."""
         self.pixels[rect.slices()] += _pixels(change) * weight[:, :, None]
 

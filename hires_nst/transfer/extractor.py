@@ -51,7 +51,7 @@ class Extractor:
         """A window of a canvas as this extractor wants it."""
         return canvas.read(rect, device=self.device, dtype=self.dtype)
 
-    def owned(self, feature: Tensor, layer: str, counted: Rect, window: Rect) -> Tensor:
+    def owned(self, feature: Tensor, layer: str, *, counted: Rect, window: Rect) -> Tensor:
         """The part of a window's activations that lies at the counted pixels' positions."""
         stride = self.network.backbone.stride(layer)
         # A window's top left lies on the stride grid, so its activations begin at its own first position.

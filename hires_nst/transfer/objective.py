@@ -26,18 +26,18 @@ class ObjectiveTerms:
 
     Attributes:
         moments: of each style layer.
-        content: sum of the layers' content errors, each already weighted and divided by the content's own norm.
+        content_loss: sum of the layers' content losses, each weighted and divided by the content image's own norm.
         variation: sum of squared differences of neighbouring pixels.
     """
 
     moments: Mapping[str, Moments]
-    content: Tensor
+    content_loss: Tensor
     variation: Tensor
 
     def __add__(self, other: ObjectiveTerms) -> ObjectiveTerms:
         return ObjectiveTerms(
             {layer: moments + other.moments[layer] for layer, moments in self.moments.items()},
-            self.content + other.content,
+            self.content_loss + other.content_loss,
             self.variation + other.variation,
         )
 
@@ -45,7 +45,7 @@ class ObjectiveTerms:
         """The same in float64, in which many tiles are added."""
         return ObjectiveTerms(
             {layer: moments.double() for layer, moments in self.moments.items()},
-            self.content.double(),
+            self.content_loss.double(),
             self.variation.double(),
         )
 
@@ -60,7 +60,7 @@ class Objective:
         extract: the network.
         loss: which losses, layers and weights.
         style: finalised moments of the painting, by layer.
-        content_norms: squared norm of the photograph's activations, by content layer.
+        content_norms: squared norm of the content image's activations, by content layer.
         height, width: of the image.
     """
 
@@ -97,27 +97,30 @@ class Objective:
         stride = self.extract.network.backbone.stride(layer)
         return (self.height // stride) * (self.width // stride)
 
-    def terms(self, image: Tensor, content: Mapping[str, Tensor], counted: Rect, window: Rect) -> ObjectiveTerms:
+    def terms(
+        self, image: Tensor, content_features: Mapping[str, Tensor], *, counted: Rect, window: Rect
+    ) -> ObjectiveTerms:
         """The sums over the counted pixels' positions.
 
         Args:
             image: (1, 3, h, w), the pixels of `window`; differentiable.
-            content: the photograph's activations of the same window, by content layer.
+            content_features: the content image's activations of the same window, by content layer.
             counted: what to sum over; a part of `window`.
         """
         features = self.extract(image, self.layers)
-        own = {layer: self.extract.owned(f, layer, counted, window) for layer, f in features.items()}
-        error = torch.zeros((), dtype=image.dtype, device=image.device)
-        for layer, target in content.items():
+        own = {layer: self.extract.owned(f, layer, counted=counted, window=window) for layer, f in features.items()}
+        content_loss = torch.zeros((), dtype=image.dtype, device=image.device)
+        for layer, target in content_features.items():
             weight = self.loss.content_layers[layer] / self.content_norms[layer]
-            error = error + weight * content_sum(own[layer], self.extract.owned(target, layer, counted, window))
+            target = self.extract.owned(target, layer, counted=counted, window=window)
+            content_loss = content_loss + weight * content_sum(own[layer], target)
         variation = torch.zeros((), dtype=image.dtype, device=image.device)
         if self.loss.tv_weight:
             variation = variation_sum(image, *counted.relative_to(window).slices())
-        return ObjectiveTerms({layer: Moments.of(own[layer]) for layer in self.style}, error, variation)
+        return ObjectiveTerms({layer: Moments.of(own[layer]) for layer in self.style}, content_loss, variation)
 
     def content_features(self, image: Tensor) -> dict[str, Tensor]:
-        """The photograph's activations of a window, without a graph."""
+        """The content image's activations of a window, without a graph."""
         with torch.no_grad():
             return self.extract(image, set(self.content_norms))
 
@@ -132,34 +135,36 @@ class Objective:
         losses = [weights[layer] * function(statistics[layer], target) for layer, target in self.style.items()]
         return torch.stack(losses).sum() if losses else torch.zeros((), dtype=torch.float64)
 
-    def value(self, statistics: Mapping[str, Statistics], content: Tensor, variation: Tensor) -> Tensor:
-        """The objective for statistics, content error and variation of the whole image; differentiable."""
-        total = self.content_weight * content + self.loss.tv_weight * variation / (self.height * self.width)
+    def value(self, statistics: Mapping[str, Statistics], *, content_loss: Tensor, variation: Tensor) -> Tensor:
+        """The objective for statistics, content loss and variation of the whole image; differentiable."""
+        total = self.content_weight * content_loss + self.loss.tv_weight * variation / (self.height * self.width)
         if self.style:
             total = total + self.loss.style_weight * self.style_value(statistics)
         return total
 
-    def measure(self, canvas: Canvas, content: Canvas | None, grid: Grid) -> ObjectiveTerms:
+    def measure(self, canvas: Canvas, content_canvas: Canvas | None, *, grid: Grid) -> ObjectiveTerms:
         """The terms of the whole image, tile by tile, without a graph; sums in float64.
 
         Args:
-            content: the photograph at the same size; None leaves the content error out.
+            content_canvas: the content image at the same size; None leaves the content loss out.
         """
         total: ObjectiveTerms | None = None
         for tile in grid.tiles:
             window = self._haloed(tile, grid)
             with torch.no_grad():
-                target = self.content_features(self.extract.read(content, window)) if content else {}
-                terms = self.terms(self.extract.read(canvas, window), target, tile.owned, window).double()
+                features = self.content_features(self.extract.read(content_canvas, window)) if content_canvas else {}
+                image = self.extract.read(canvas, window)
+                terms = self.terms(image, features, counted=tile.owned, window=window).double()
             total = terms if total is None else total + terms
         assert total is not None
         return total
 
     def total(self, terms: ObjectiveTerms) -> Tensor:
         """The objective's value for the terms of the whole image."""
-        return self.value(self.statistics(terms.moments), terms.content, terms.variation)
+        statistics = self.statistics(terms.moments)
+        return self.value(statistics, content_loss=terms.content_loss, variation=terms.variation)
 
-    def gradient(self, canvas: Canvas, content: Canvas, grid: Grid) -> tuple[Tensor, Tensor]:
+    def gradient(self, canvas: Canvas, content_canvas: Canvas, *, grid: Grid) -> tuple[Tensor, Tensor]:
         """The exact value and gradient of the untiled objective, at any size (the `exact` coupling).
 
         Pass 1 sums the terms over all tiles; autograd through the losses gives the cotangents of these sums. Pass 2
@@ -169,14 +174,14 @@ class Objective:
         Returns:
             The value (scalar), and the gradient (1, 3, H, W) on the CPU.
         """
-        sums = self.measure(canvas, None, grid)
+        sums = self.measure(canvas, None, grid=grid)
         cotangents: dict[str, Statistics] = {}
         if self.style:
             statistics = self.statistics(sums.moments)
             leaves = [tensor.requires_grad_() for s in statistics.values() for tensor in (s.mean, s.second)]
             energy = self.loss.style_weight * self.style_value(statistics)
-            pulls = torch.autograd.grad(energy, leaves, allow_unused=True)
-            full = [torch.zeros_like(leaf) if g is None else g for leaf, g in zip(leaves, pulls, strict=True)]
+            gradients = torch.autograd.grad(energy, leaves, allow_unused=True)
+            full = [torch.zeros_like(leaf) if g is None else g for leaf, g in zip(leaves, gradients, strict=True)]
             cotangents = {s: Statistics(full[2 * i], full[2 * i + 1]) for i, s in enumerate(statistics)}
             value = energy.detach().double().cpu()
         else:
@@ -184,15 +189,15 @@ class Objective:
         result = torch.zeros((1, 3, self.height, self.width), dtype=self.extract.dtype)
         for tile in grid.tiles:
             window = self._haloed(tile, grid)
-            target = self.content_features(self.extract.read(content, window))
+            content_features = self.content_features(self.extract.read(content_canvas, window))
             x = self.extract.read(canvas, window).requires_grad_()
-            terms = self.terms(x, target, tile.owned, window)
-            local = self.content_weight * terms.content
+            terms = self.terms(x, content_features, counted=tile.owned, window=window)
+            local = self.content_weight * terms.content_loss
             local = local + self.loss.tv_weight * terms.variation / (self.height * self.width)
             value = value + local.detach().double().cpu()
             for layer, share in self.statistics(terms.moments).items():
-                pull = cotangents[layer]
-                local = local + (pull.mean * share.mean).sum() + (pull.second * share.second).sum()
+                cotangent = cotangents[layer]
+                local = local + (cotangent.mean * share.mean).sum() + (cotangent.second * share.second).sum()
             (g,) = torch.autograd.grad(local, x)
             rows, columns = window.slices()
             result[:, :, rows, columns] += g.cpu()
@@ -215,7 +220,7 @@ def accumulate(extract: Extractor, canvas: Canvas, layers: Sequence[str], grid: 
         with torch.no_grad():
             features = extract(extract.read(canvas, window), layers)
             for layer, feature in features.items():
-                part = Moments.of(extract.owned(feature, layer, tile.owned, window)).double()
+                part = Moments.of(extract.owned(feature, layer, counted=tile.owned, window=window)).double()
                 sums[layer] = sums[layer] + part if layer in sums else part
     return sums
 
@@ -242,6 +247,6 @@ def style_statistics(
 
 
 def content_norms(extract: Extractor, content: Canvas, layers: Sequence[str], grid: Grid) -> dict[str, float]:
-    """The squared norm of the photograph's activations over the whole image, by layer: the trace of its moments."""
+    """The squared norm of the content image's activations over the whole image, by layer: the trace of its moments."""
     moments = accumulate(extract, content, layers, grid)
     return {layer: max(float(m.outer.trace()), 1e-12) for layer, m in moments.items()}

@@ -48,13 +48,13 @@ class Parametrization:
             result = result + F.interpolate(level, size=size, mode="bilinear", align_corners=False)
         return result
 
-    def pull_back(self, pull: Tensor) -> Tensor:
+    def transpose(self, gradient: Tensor) -> Tensor:
         """P^T of a gradient with respect to the image, (1, 3, h, w): that with respect to z."""
         if self.pixels == "plain":
-            return pull.flatten()
-        z = pull.new_zeros(self.length).requires_grad_()
+            return gradient.flatten()
+        z = gradient.new_zeros(self.length).requires_grad_()
         with torch.enable_grad():
-            (result,) = torch.autograd.grad(self.change(z), z, pull)
+            (result,) = torch.autograd.grad(self.change(z), z, gradient)
         return result
 
     def lift(self, change: Tensor) -> Tensor:

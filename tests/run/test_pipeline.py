@@ -25,7 +25,7 @@ from hires_nst.transfer.canvas import Canvas
 from hires_nst.transfer.levels import Level
 from hires_nst.transfer.moments import Statistics
 from hires_nst.transfer.objective import style_statistics
-from hires_nst.transfer.refine import TileResult
+from hires_nst.transfer.rounds import Round, TileResult
 from tests.conftest import TINY, random_canvas, tiny_network
 
 LIMIT = 500.0
@@ -443,10 +443,10 @@ def forgetful(error: Exception, *, fits: Callable[[int], bool]) -> Callable[...,
     """`refine_tile`, which fails for windows whose area does not fit."""
     from hires_nst.transfer.refine import refine_tile
 
-    def replacement(canvas: Canvas, content: Canvas, objective: Any, tile: Any, **options: Any) -> TileResult:
+    def replacement(current: Round, tile: Any, **options: Any) -> TileResult:
         if not fits(tile.window.area):
             raise error
-        return refine_tile(canvas, content, objective, tile, **options)
+        return refine_tile(current, tile, **options)
 
     return replacement
 

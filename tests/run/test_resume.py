@@ -911,10 +911,10 @@ def test_a_run_whose_memory_ran_out_goes_on_with_the_tiles_it_had(
 
     config = settings(tiles={"size": 64})
 
-    def fails(canvas: Any, content: Any, objective: Any, tile: Any, **options: Any) -> Any:
+    def fails(current: Any, tile: Any, **options: Any) -> Any:
         if tile.window.area > 48 * 48:
             raise RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate 9 bytes")
-        return refine_tile(canvas, content, objective, tile, **options)
+        return refine_tile(current, tile, **options)
 
     monkeypatch.setattr("hires_nst.transfer.memory.SMALLEST_TILE", 16)
     monkeypatch.setattr("hires_nst.run.painter.SMALLEST_TILE", 16)
@@ -972,12 +972,12 @@ def test_memory_that_runs_out_in_the_middle_of_a_round_costs_one_tile(
     monkeypatch.setattr("hires_nst.run.painter.SMALLEST_TILE", 16)
     calls = 0
 
-    def fails(canvas: Any, content: Any, objective: Any, tile: Any, **options: Any) -> Any:
+    def fails(current: Any, tile: Any, **options: Any) -> Any:
         nonlocal calls
         calls += 1
         if calls == 10:  # the third tile of the second round of the second level
             raise MemoryError
-        return refine_tile(canvas, content, objective, tile, **options)
+        return refine_tile(current, tile, **options)
 
     monkeypatch.setattr("hires_nst.transfer.refine.refine_tile", fails)
     seen = stylize(inputs, tmp_path / "whole.png", config)

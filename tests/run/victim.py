@@ -101,12 +101,12 @@ class Outcome:
 def serve() -> None:
     import hires_nst.cli.signals
     import hires_nst.run.pipeline
-    import hires_nst.transfer.optimizers
+    import hires_nst.transfer.minimise
 
     assert hires_nst.cli.signals is not None
     assert hires_nst.run.pipeline is not None
     # The first step of an optimiser imports half of torch. No autograd here: its engine does not survive a fork.
-    hires_nst.transfer.optimizers.make_ready()
+    hires_nst.transfer.minimise.import_optimizers()
     for line in sys.stdin:
         what = json.loads(line)
         told = Path(f"/tmp/victim-{os.getpid()}.told")
@@ -228,7 +228,7 @@ def lie_in_wait(point: str, number: int) -> tuple[Callable[[str, Any], None], li
     from hires_nst import files
     from hires_nst.imageio import writing
     from hires_nst.run import directory
-    from hires_nst.transfer import refine
+    from hires_nst.transfer import blend
 
     original = files.atomic_write
 
@@ -269,13 +269,13 @@ def lie_in_wait(point: str, number: int) -> tuple[Callable[[str, Any], None], li
 
     for module in (files, writing):
         module.atomic_write = atomic_write  # type: ignore[attr-defined]
-    add = refine._Blend._add
+    add = blend.Blend._add
 
     def blended(self: Any, tile: Any, result: Any) -> None:
         here("blend")
         add(self, tile, result)
 
-    refine._Blend._add = blended  # type: ignore[method-assign]
+    blend.Blend._add = blended  # type: ignore[method-assign]
     log_line = directory.log_line
 
     def logged(event: Any, now: float) -> str:

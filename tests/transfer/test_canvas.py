@@ -56,7 +56,7 @@ def test_what_is_written_is_read_again_and_the_rest_stays(canvas: Canvas) -> Non
 
 def test_adding_is_weighted_by_pixel(canvas: Canvas) -> None:
     before, weight = canvas.pixels.copy(), np.linspace(0, 1, 12, dtype=np.float32).reshape(3, 4)
-    canvas.add(WINDOW, torch.full((1, 3, 3, 4), 2.0), weight)
+    canvas.add(WINDOW, torch.full((1, 3, 3, 4), 2.0), weight=weight)
     np.testing.assert_allclose(
         canvas.pixels[1:4, 2:6] - before[1:4, 2:6], 2 * weight[..., None].repeat(3, 2), rtol=1e-5
     )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -13,9 +14,11 @@ from hires_nst.backbones.registry import Pooling
 from hires_nst.config import Coupling, Loss, Optimizer
 from hires_nst.transfer.canvas import Canvas
 from hires_nst.transfer.extractor import Extractor
+from hires_nst.transfer.minimise import minimise
 from hires_nst.transfer.objective import Objective, accumulate, content_norms, style_statistics
-from hires_nst.transfer.optimizers import minimise
-from hires_nst.transfer.refine import OptimizerCanvases, refine_in_parts, refine_round, refine_tile, tile_gradient
+from hires_nst.transfer.optimizers import Minimisation
+from hires_nst.transfer.refine import refine_in_parts, refine_round, refine_tile, tile_gradient
+from hires_nst.transfer.rounds import OptimizerCanvases, Round
 from hires_nst.transfer.tiles import Grid, make_grid
 from tests.conftest import TINY, random_canvas, tiny_network
 
@@ -89,7 +92,7 @@ def test_exact_gradient_equals_the_untiled_one(
     height: int, width: int, pooling: Pooling, dtype: torch.dtype, tolerance: float
 ) -> None:
     objective, content, canvas = problem(height, width, dtype=dtype, pooling=pooling)
-    value, gradient = objective.gradient(canvas, content, make_grid(height, width, size=32, stride=16))
+    value, gradient = objective.gradient(canvas, content, grid=make_grid(height, width, size=32, stride=16))
     expected_value, expected = untiled(objective, content, whole_image(canvas, dtype))
     assert float(value) == pytest.approx(float(expected_value), rel=tolerance)
     assert relative(gradient, expected) < tolerance
@@ -99,7 +102,7 @@ def test_a_halo_smaller_than_the_receptive_field_would_show() -> None:
     objective, content, canvas = problem(96, 128)
     object.__setattr__(objective.extract.network.backbone, "radius_of", lambda layers: 8)
     try:
-        _, gradient = objective.gradient(canvas, content, make_grid(96, 128, size=32, stride=16))
+        _, gradient = objective.gradient(canvas, content, grid=make_grid(96, 128, size=32, stride=16))
         assert relative(gradient, untiled(objective, content, whole_image(canvas))[1]) > 1e-6
     finally:
         del objective.extract.network.backbone.__dict__["radius_of"]
@@ -115,8 +118,8 @@ def test_a_halo_smaller_than_the_receptive_field_would_show() -> None:
 )
 def test_exact_gradient_without_some_of_the_terms(loss: Loss) -> None:
     objective, content, canvas = problem(70, 90, loss=loss)
-    _, tiled = objective.gradient(canvas, content, make_grid(70, 90, size=32, stride=16))
-    _, whole = objective.gradient(canvas, content, make_grid(70, 90, size=9999, stride=16))
+    _, tiled = objective.gradient(canvas, content, grid=make_grid(70, 90, size=32, stride=16))
+    _, whole = objective.gradient(canvas, content, grid=make_grid(70, 90, size=9999, stride=16))
     assert relative(tiled, whole) < 1e-9
 
 
@@ -125,14 +128,14 @@ def test_balanced_tile_gradient_is_the_untiled_one_times_n_over_ni(height: int, 
     # Where the window ends inside the image, pixels nearer than two halos to its end see less of it.
     objective, content, canvas = problem(height, width)
     grid = make_grid(height, width, size=96, stride=16, overlap=2 * TINY.halo_of(objective.layers))
-    sums = objective.measure(canvas, None, make_grid(height, width, size=64, stride=16))
+    sums = objective.measure(canvas, None, grid=make_grid(height, width, size=64, stride=16))
     start = objective.statistics(sums.moments)
     _, expected = untiled(objective, content, whole_image(canvas))
     assert len(grid.tiles) > 3
     for tile in grid.tiles:
         inside = objective.extract.read(content, tile.window)
         x = objective.extract.read(canvas, tile.window).requires_grad_()
-        _, gradient = tile_gradient(objective, tile, inside, start)(x)
+        _, gradient = tile_gradient(objective, tile, content_image=inside, start=start)(x)
         rows, columns = tile.owned.relative_to(tile.window).slices()
         ratio = height * width / tile.window.area
         ours = gradient[:, :, rows, columns]
@@ -144,16 +147,21 @@ def test_balanced_tile_gradient_is_the_untiled_one_times_n_over_ni(height: int, 
 def test_balanced_with_one_tile_is_the_untiled_optimisation_step_for_step(optimizer: Optimizer) -> None:
     objective, content, canvas = problem(67, 83)
     seen: list[float] = []
-    expected = minimise(
-        whole_image(canvas), lambda x: untiled(objective, content, x), optimizer=optimizer, steps=6,
+    task = Minimisation(
+        start=whole_image(canvas), gradient=lambda x: untiled(objective, content, x), optimizer=optimizer, steps=6,
         on_step=lambda step, value: seen.append(value),
     )  # fmt: skip
+    expected = minimise(task).image
     grid = make_grid(67, 83, size=9999, stride=16, overlap=32)
-    sums = objective.measure(canvas, None, grid)
+    sums = objective.measure(canvas, None, grid=grid)
     steps: list[float] = []
     result = refine_tile(
-        canvas, content, objective, grid.tiles[0], start=objective.statistics(sums.moments), optimizer=optimizer,
-        steps=6, on_step=lambda step, value: steps.append(value),
+        Round(
+            canvas=canvas, content_canvas=content, objective=objective, grid=grid, measure_grid=grid,
+            coupling="balanced", optimizer=optimizer, steps=6,
+        ),
+        grid.tiles[0],
+        start=objective.statistics(sums.moments), on_step=lambda step, value: steps.append(value),
     )  # fmt: skip
     assert steps == pytest.approx(seen, rel=1e-7)
     assert relative(result.image - whole_image(canvas), expected - whole_image(canvas)) < 1e-6
@@ -161,12 +169,15 @@ def test_balanced_with_one_tile_is_the_untiled_optimisation_step_for_step(optimi
 
 def rounds(grid: Grid, order: list[int] | None, optimizer: Optimizer, coupling: Coupling = "balanced") -> Canvas:
     objective, content, canvas = problem(grid.height, grid.width, dtype=torch.float32)
-    memory = OptimizerCanvases()
+    optimizer_canvases: OptimizerCanvases | None = OptimizerCanvases()
     for _ in range(3):
-        canvas, _ = refine_round(
-            canvas, content, objective, grid, measure_grid=make_grid(grid.height, grid.width, size=64, stride=16),
-            coupling=coupling, optimizer=optimizer, steps=2, order=order, memory=memory,
+        current = Round(
+            canvas=canvas, content_canvas=content, objective=objective, grid=grid,
+            measure_grid=make_grid(grid.height, grid.width, size=64, stride=16),
+            coupling=coupling, optimizer=optimizer, steps=2, optimizer_canvases=optimizer_canvases,
         )  # fmt: skip
+        result = refine_round(current, order=order)
+        canvas, optimizer_canvases = result.canvas, result.optimizer_canvases
     return canvas
 
 
@@ -186,10 +197,11 @@ def test_an_identity_refinement_returns_the_canvas_unchanged() -> None:
     objective, content, canvas = problem(101, 131, dtype=torch.float32)
     grid = make_grid(101, 131, size=48, stride=16, overlap=32, shifted=True)
     before = canvas.pixels.copy()
-    result, _ = refine_round(
-        canvas, content, objective, grid, measure_grid=grid, coupling="balanced", optimizer=Optimizer(), steps=0
-    )
-    np.testing.assert_array_equal(result.pixels, before)
+    current = Round(
+        canvas=canvas, content_canvas=content, objective=objective, grid=grid, measure_grid=grid, coupling="balanced",
+        optimizer=Optimizer(), steps=0,
+    )  # fmt: skip
+    np.testing.assert_array_equal(refine_round(current).canvas.pixels, before)
     np.testing.assert_array_equal(canvas.pixels, before)
 
 
@@ -198,10 +210,11 @@ def test_exact_rounds_are_the_untiled_optimisation() -> None:
     results = []
     for size in (32, 9999):
         grid = make_grid(96, 112, size=size, stride=16)
-        result, _ = refine_round(
-            canvas, content, objective, grid, measure_grid=grid, coupling="exact", optimizer=Optimizer(), steps=5
-        )
-        results.append(result.pixels)
+        current = Round(
+            canvas=canvas, content_canvas=content, objective=objective, grid=grid, measure_grid=grid, coupling="exact",
+            optimizer=Optimizer(), steps=5,
+        )  # fmt: skip
+        results.append(refine_round(current).canvas.pixels)
     np.testing.assert_allclose(results[0], results[1], atol=2e-5)
     assert np.abs(results[0] - canvas.pixels).max() > 0.01
 
@@ -209,16 +222,21 @@ def test_exact_rounds_are_the_untiled_optimisation() -> None:
 def test_adam_kept_on_canvases_with_one_tile_is_uninterrupted_adam() -> None:
     objective, content, canvas = problem(64, 80)
     grid = make_grid(64, 80, size=9999, stride=16)
-    memory = OptimizerCanvases()
-    optimizer, result = Optimizer(name="adam"), canvas
+    optimizer_canvases: OptimizerCanvases | None = OptimizerCanvases()
+    optimizer, painted = Optimizer(name="adam"), canvas
     for _ in range(3):
-        result, _ = refine_round(
-            result, content, objective, grid, measure_grid=grid, coupling="balanced", optimizer=optimizer, steps=4,
-            memory=memory,
+        current = Round(
+            canvas=painted, content_canvas=content, objective=objective, grid=grid, measure_grid=grid,
+            coupling="balanced", optimizer=optimizer, steps=4, optimizer_canvases=optimizer_canvases,
         )  # fmt: skip
-    expected = minimise(whole_image(canvas), lambda x: untiled(objective, content, x), optimizer=optimizer, steps=12)
-    np.testing.assert_allclose(result.pixels, expected[0].permute(1, 2, 0).numpy(), atol=1e-4)
-    assert memory.steps == 12
+        result = refine_round(current)
+        painted, optimizer_canvases = result.canvas, result.optimizer_canvases
+    task = Minimisation(
+        start=whole_image(canvas), gradient=lambda x: untiled(objective, content, x), optimizer=optimizer, steps=12
+    )
+    expected = minimise(task).image[0].permute(1, 2, 0).numpy()
+    np.testing.assert_allclose(painted.pixels, expected, atol=1e-4)
+    assert optimizer_canvases is not None and optimizer_canvases.steps == 12
 
 
 @pytest.mark.parametrize(("coupling", "size", "tolerance"), [("balanced", 9999, 1e-5), ("exact", 32, 1e-5)])
@@ -226,27 +244,31 @@ def test_lbfgs_remembers_where_a_round_started_and_the_untiled_gradient_there(
     coupling: Coupling, size: int, tolerance: float
 ) -> None:
     objective, content, canvas = problem(96, 112)
-    grid, memory = make_grid(96, 112, size=size, stride=16, overlap=32), OptimizerCanvases()
-    refine_round(
-        canvas, content, objective, grid, measure_grid=grid, coupling=coupling, optimizer=Optimizer(), steps=2,
-        memory=memory,
+    grid = make_grid(96, 112, size=size, stride=16, overlap=32)
+    current = Round(
+        canvas=canvas, content_canvas=content, objective=objective, grid=grid, measure_grid=grid, coupling=coupling,
+        optimizer=Optimizer(), steps=2, optimizer_canvases=OptimizerCanvases(),
     )  # fmt: skip
+    optimizer_canvases = refine_round(current).optimizer_canvases
     _, gradient = untiled(objective, content, whole_image(canvas))
-    assert memory.canvases["start"] is canvas
-    assert relative(whole_image(memory.canvases["gradient"]), gradient) < tolerance
-    assert memory.steps == 2
+    assert optimizer_canvases is not None and optimizer_canvases.canvases["start"] is canvas
+    assert relative(whole_image(optimizer_canvases.canvases["gradient"]), gradient) < tolerance
+    assert optimizer_canvases.steps == 2
 
 
 def test_the_gradients_that_tiles_remember_blend_to_about_the_untiled_one() -> None:
     objective, content, canvas = problem(160, 176)
-    grid, memory = make_grid(160, 176, size=64, stride=16, overlap=48, shifted=True), OptimizerCanvases()
+    grid = make_grid(160, 176, size=64, stride=16, overlap=48, shifted=True)
     assert len(grid.tiles) > 4
-    refine_round(
-        canvas, content, objective, grid, measure_grid=grid, coupling="balanced", optimizer=Optimizer(), steps=1,
-        memory=memory,
+    current = Round(
+        canvas=canvas, content_canvas=content, objective=objective, grid=grid, measure_grid=grid, coupling="balanced",
+        optimizer=Optimizer(), steps=1, optimizer_canvases=OptimizerCanvases(),
     )  # fmt: skip
+    optimizer_canvases = refine_round(current).optimizer_canvases
     _, gradient = untiled(objective, content, whole_image(canvas))
-    assert relative(whole_image(memory.canvases["gradient"]), gradient) < 0.25  # what a window lacks beyond its edge
+    assert optimizer_canvases is not None
+    # The difference is what a window lacks beyond its edge.
+    assert relative(whole_image(optimizer_canvases.canvases["gradient"]), gradient) < 0.25
 
 
 @pytest.mark.parametrize("name", ["lbfgs", "adam"])
@@ -254,16 +276,15 @@ def test_a_tile_in_one_part_is_the_tile(name: str) -> None:
     objective, content, canvas = problem(101, 131, dtype=torch.float32)
     grid = make_grid(101, 131, size=48, stride=16, overlap=16)
     tile, optimizer = grid.tiles[4], Optimizer(name=name)
-    memory = OptimizerCanvases()
-    refine_round(
-        canvas, content, objective, grid, measure_grid=grid, coupling="independent", optimizer=optimizer, steps=1,
-        memory=memory,
+    first = Round(
+        canvas=canvas, content_canvas=content, objective=objective, grid=grid, measure_grid=grid,
+        coupling="independent", optimizer=optimizer, steps=1, optimizer_canvases=OptimizerCanvases(),
     )  # fmt: skip
+    optimizer_canvases = refine_round(first).optimizer_canvases
     one = make_grid(tile.window.height, tile.window.width, size=999, stride=16, overlap=16)
-    expected = refine_tile(canvas, content, objective, tile, start=None, optimizer=optimizer, steps=2, memory=memory)
-    found = refine_in_parts(
-        canvas, content, objective, tile, one, start=None, optimizer=optimizer, steps=2, memory=memory
-    )
+    second = replace(first, steps=2, optimizer_canvases=optimizer_canvases)
+    expected = refine_tile(second, tile, start=None)
+    found = refine_in_parts(second, tile, parts=one, start=None)
     torch.testing.assert_close(found.image, expected.image, rtol=0, atol=1e-6)
     assert found.loss == pytest.approx(expected.loss)
     assert found.state is not None
@@ -272,4 +293,4 @@ def test_a_tile_in_one_part_is_the_tile(name: str) -> None:
         torch.testing.assert_close(found.state.tensors[kept], tensor, rtol=1e-5, atol=1e-9)
     assert set(found.state.tensors) == set(expected.state.tensors)
     assert found.state.steps == expected.state.steps == 3
-    assert memory.steps == 1
+    assert optimizer_canvases is not None and optimizer_canvases.steps == 1

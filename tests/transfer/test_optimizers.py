@@ -5,7 +5,6 @@ from __future__ import annotations
 import copy
 import subprocess
 import sys
-from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -13,15 +12,10 @@ import torch
 from torch import Tensor
 
 from hires_nst.config import Optimizer
-from hires_nst.transfer.optimizers import (
-    FIRST_CHANGE,
-    RESTART_CHANGE,
-    Gradient,
-    OptimizerState,
-    Snapshot,
-    minimise,
-    preconditioner,
-)
+from hires_nst.transfer.lbfgs import FIRST_CHANGE, RESTART_CHANGE
+from hires_nst.transfer.minimise import minimise
+from hires_nst.transfer.optimizers import Gradient, Minimisation, OptimizerState, Snapshot, TakeSnapshot
+from hires_nst.transfer.preconditioner import preconditioner
 
 LBFGS, PYRAMID, ADAM = Optimizer(), Optimizer(pixels="laplacian"), Optimizer(name="adam")
 ALL = pytest.mark.parametrize("optimizer", [LBFGS, PYRAMID, ADAM], ids=["lbfgs", "pyramid", "adam"])
@@ -37,6 +31,11 @@ def quadratic(target: Tensor, scale: Tensor | float = 1.0) -> Gradient:
     return gradient
 
 
+def optimised(start: Tensor, gradient: Gradient, **options: Any) -> Tensor:
+    """The image that a minimisation finds."""
+    return minimise(Minimisation(start=start, gradient=gradient, **options)).image
+
+
 def image(seed: int, low: float = 0.2, high: float = 0.8) -> Tensor:
     generator = torch.Generator().manual_seed(seed)
     return low + (high - low) * torch.rand((1, 3, 12, 10), generator=generator)
@@ -49,11 +48,11 @@ def test_one_evaluation_a_step_and_each_is_told(optimizer: Optimizer) -> None:
     objective = quadratic(image(1))
 
     def gradient(x: Tensor) -> tuple[Tensor, Tensor]:
-        value, pull = objective(x)
+        value, slope = objective(x)
         calls.append(float(value))
-        return value, pull
+        return value, slope
 
-    minimise(image(0), gradient, optimizer=optimizer, steps=5, on_step=lambda step, loss: told.append((step, loss)))
+    optimised(image(0), gradient, optimizer=optimizer, steps=5, on_step=lambda step, loss: told.append((step, loss)))
     assert [step for step, _ in told] == [1, 2, 3, 4, 5]
     assert [loss for _, loss in told] == pytest.approx(calls)
     assert told[0][1] == pytest.approx(float(objective(image(0))[0]))
@@ -63,7 +62,7 @@ def test_one_evaluation_a_step_and_each_is_told(optimizer: Optimizer) -> None:
 def test_the_start_is_not_changed_and_the_result_has_no_graph(optimizer: Optimizer) -> None:
     start = image(0)
     before = start.clone()
-    result = minimise(start, quadratic(image(1)), optimizer=optimizer, steps=3)
+    result = optimised(start, quadratic(image(1)), optimizer=optimizer, steps=3)
     assert torch.equal(start, before)
     assert not result.requires_grad
     assert not torch.equal(result, before)
@@ -71,22 +70,22 @@ def test_the_start_is_not_changed_and_the_result_has_no_graph(optimizer: Optimiz
 
 def test_lbfgs_finds_the_minimum_of_an_ill_conditioned_quadratic() -> None:
     scale = torch.logspace(-1, 1, 360).view(1, 3, 12, 10)
-    result = minimise(image(0), quadratic(image(1), scale), optimizer=LBFGS, steps=60)
+    result = optimised(image(0), quadratic(image(1), scale), optimizer=LBFGS, steps=60)
     assert float((result - image(1)).abs().max()) < 0.02
     assert float((result - image(1)).square().mean()) < 1e-4 * float((image(0) - image(1)).square().mean())
 
 
 def test_adam_finds_the_minimum_too() -> None:
-    result = minimise(image(0), quadratic(image(1)), optimizer=ADAM, steps=150)
+    result = optimised(image(0), quadratic(image(1)), optimizer=ADAM, steps=150)
     assert float((result - image(1)).abs().max()) < 0.02
 
 
 def test_the_first_step_of_lbfgs_has_a_size_of_its_own() -> None:
     start = torch.full((1, 3, 12, 10), 0.5)
     for scale in (1.0, 100.0):
-        result = minimise(start, quadratic(image(1), scale), optimizer=LBFGS, steps=1)
+        result = optimised(start, quadratic(image(1), scale), optimizer=LBFGS, steps=1)
         assert float((result - start).abs().mean()) == pytest.approx(FIRST_CHANGE, rel=1e-3)
-    half = minimise(start, quadratic(image(1)), optimizer=Optimizer(learning_rate=0.5), steps=1)
+    half = optimised(start, quadratic(image(1)), optimizer=Optimizer(learning_rate=0.5), steps=1)
     assert float((half - start).abs().mean()) == pytest.approx(FIRST_CHANGE / 2, rel=1e-3)
 
 
@@ -99,7 +98,7 @@ def test_pixels_stay_in_range_though_the_minimum_does_not(optimizer: Optimizer) 
         seen.append((float(x.detach().min()), float(x.detach().max())))
         return objective(x)
 
-    result = minimise(image(0), gradient, optimizer=optimizer, steps=80)
+    result = optimised(image(0), gradient, optimizer=optimizer, steps=80)
     assert min(low for low, _ in seen) >= 0
     assert max(high for _, high in seen) <= 1
     assert torch.allclose(result, image(1, -1, 2).clamp(0, 1), atol=0.05)
@@ -107,20 +106,21 @@ def test_pixels_stay_in_range_though_the_minimum_does_not(optimizer: Optimizer) 
 
 @ALL
 def test_at_the_minimum_nothing_moves(optimizer: Optimizer) -> None:
-    result = minimise(image(1), quadratic(image(1)), optimizer=optimizer, steps=4)
+    result = optimised(image(1), quadratic(image(1)), optimizer=optimizer, steps=4)
     assert torch.equal(result, image(1))
 
 
 def test_adam_goes_on_from_its_state() -> None:
     objective = quadratic(image(1))
-    whole = minimise(image(0), objective, optimizer=ADAM, steps=9)
-    state = OptimizerState()
-    first = minimise(image(0), objective, optimizer=ADAM, steps=4, state=state)
-    assert state.steps == 4
-    second = minimise(first, objective, optimizer=ADAM, steps=5, state=state)
-    assert state.steps == 9
-    assert torch.allclose(second, whole, atol=1e-6)
-    assert not torch.allclose(minimise(first, objective, optimizer=ADAM, steps=5), whole, atol=1e-4)
+    whole = optimised(image(0), objective, optimizer=ADAM, steps=9)
+    four = Minimisation(start=image(0), gradient=objective, optimizer=ADAM, steps=4, state=OptimizerState())
+    first = minimise(four)
+    assert first.state is not None and first.state.steps == 4
+    five = Minimisation(start=first.image, gradient=objective, optimizer=ADAM, steps=5, state=first.state)
+    second = minimise(five)
+    assert second.state is not None and second.state.steps == 9
+    assert torch.allclose(second.image, whole, atol=1e-6)
+    assert not torch.allclose(optimised(first.image, objective, optimizer=ADAM, steps=5), whole, atol=1e-4)
 
 
 def test_lbfgs_begins_with_the_pair_of_its_last_call() -> None:
@@ -130,18 +130,18 @@ def test_lbfgs_begins_with_the_pair_of_its_last_call() -> None:
     objective = quadratic(minimum, scale)
     before = here + 0.5 * (here - minimum)
     state = OptimizerState({"start": before, "gradient": objective(before)[1]}, 7)
-    result = minimise(here, objective, optimizer=LBFGS, steps=1, state=state)
-    assert torch.allclose(result, minimum, atol=1e-5)
-    assert state.steps == 8
-    assert torch.equal(state.tensors["start"], here)
-    assert torch.equal(state.tensors["gradient"], objective(here)[1])
+    found = minimise(Minimisation(start=here, gradient=objective, optimizer=LBFGS, steps=1, state=state))
+    assert torch.allclose(found.image, minimum, atol=1e-5)
+    assert found.state is not None and found.state.steps == 8
+    assert torch.equal(found.state.tensors["start"], here)
+    assert torch.equal(found.state.tensors["gradient"], objective(here)[1])
 
 
 def test_lbfgs_takes_a_small_step_where_the_pair_has_no_curvature() -> None:
     objective = quadratic(image(1))
     there = image(2)
     state = OptimizerState({"start": there, "gradient": objective(image(0))[1] + (image(0) - there)}, 3)
-    change = (minimise(image(0), objective, optimizer=LBFGS, steps=1, state=state) - image(0)).abs().mean()
+    change = (optimised(image(0), objective, optimizer=LBFGS, steps=1, state=state) - image(0)).abs().mean()
     assert float(change) == pytest.approx(RESTART_CHANGE, rel=1e-3)
 
 
@@ -152,14 +152,15 @@ def test_lbfgs_that_knows_its_last_call_gets_further() -> None:
     for state in (None, OptimizerState()):
         x = image(0)
         for _ in range(6):
-            x = minimise(x, objective, optimizer=LBFGS, steps=2, state=state)
+            found = minimise(Minimisation(start=x, gradient=objective, optimizer=LBFGS, steps=2, state=state))
+            x, state = found.image, found.state
         values.append(float(objective(x)[0]))
     assert values[1] < 0.5 * values[0]
 
 
 @ALL
 def test_the_same_start_gives_the_same_bits(optimizer: Optimizer) -> None:
-    results = [minimise(image(0), quadratic(image(1), 3.0), optimizer=optimizer, steps=6) for _ in range(2)]
+    results = [optimised(image(0), quadratic(image(1), 3.0), optimizer=optimizer, steps=6) for _ in range(2)]
     assert torch.equal(*results)
 
 
@@ -172,18 +173,18 @@ def test_history_and_learning_rate_are_handed_on(monkeypatch: pytest.MonkeyPatch
         original(self, parameters, **options)
 
     monkeypatch.setattr(torch.optim.LBFGS, "__init__", init)
-    minimise(image(0), quadratic(image(1)), optimizer=Optimizer(history=3, learning_rate=0.7), steps=1)
+    optimised(image(0), quadratic(image(1)), optimizer=Optimizer(history=3, learning_rate=0.7), steps=1)
     assert (made[0]["history_size"], made[0]["lr"], made[0]["max_iter"]) == (3, 0.7, 1)
     assert (LBFGS.rate, ADAM.rate) == (1.0, 0.02)
 
 
-def test_whitening_lifts_calm_regions_and_depends_on_no_scale() -> None:
-    pull = torch.ones((1, 3, 24, 40))
-    pull[..., 20:] = 0.01
-    scaling = preconditioner(pull)
+def test_the_preconditioner_lifts_calm_regions_and_depends_on_no_scale() -> None:
+    slope = torch.ones((1, 3, 24, 40))
+    slope[..., 20:] = 0.01
+    scaling = preconditioner(slope)
     assert scaling.shape == (1, 1, 24, 40)
     assert float(scaling[..., 30:].min()) > 1.5 * float(scaling[..., :10].max())
-    assert torch.allclose(preconditioner(pull * 1e-6), scaling, rtol=1e-4)
+    assert torch.allclose(preconditioner(slope * 1e-6), scaling, rtol=1e-4)
 
 
 @ALL
@@ -192,10 +193,10 @@ def test_a_value_that_is_not_finite_ends_the_steps_at_the_last_good_image(optimi
 
     def gradient(x: Tensor) -> tuple[Tensor, Tensor]:
         calls[0] += 1
-        value, pull = objective(x)
-        return (value * float("nan"), pull * float("nan")) if calls[0] == 4 else (value, pull)
+        value, slope = objective(x)
+        return (value * float("nan"), slope * float("nan")) if calls[0] == 4 else (value, slope)
 
-    result = minimise(image(0), gradient, optimizer=optimizer, steps=10)
+    result = optimised(image(0), gradient, optimizer=optimizer, steps=10)
     assert calls[0] == 4
     assert bool(result.isfinite().all())
     assert float((result - image(1)).abs().mean()) < float((image(0) - image(1)).abs().mean())
@@ -206,13 +207,14 @@ def test_a_value_that_is_not_finite_ends_the_steps_at_the_last_good_image(optimi
 def test_going_on_from_a_snapshot_gives_the_same_bits(optimizer: Optimizer, done: int) -> None:
     taken: list[Snapshot] = []
 
-    def keep(step: int, take: Callable[[], Snapshot]) -> None:
-        if step == done:
-            taken.append(copy.deepcopy(take()))
+    def keep(take: TakeSnapshot) -> None:
+        snapshot = take()
+        if snapshot.step == done:
+            taken.append(copy.deepcopy(snapshot))
 
-    whole = minimise(image(0), quadratic(image(1), 3.0), optimizer=optimizer, steps=8, on_state=keep)
+    whole = optimised(image(0), quadratic(image(1), 3.0), optimizer=optimizer, steps=8, on_snapshot=keep)
     told: list[int] = []
-    again = minimise(
+    again = optimised(
         image(0), quadratic(image(1), 3.0), optimizer=optimizer, steps=8, snapshot=taken[0],
         on_step=lambda step, loss: told.append(step),
     )  # fmt: skip
@@ -222,8 +224,8 @@ def test_going_on_from_a_snapshot_gives_the_same_bits(optimizer: Optimizer, done
 
 @pytest.mark.parametrize("optimizer", [LBFGS, ADAM])
 def test_a_step_that_is_broken_off_leaves_the_snapshot_of_the_one_before(optimizer: Optimizer) -> None:
-    whole = minimise(image(0), quadratic(image(1), 3.0), optimizer=optimizer, steps=8)
-    latest: list[Callable[[], Snapshot]] = []
+    whole = optimised(image(0), quadratic(image(1), 3.0), optimizer=optimizer, steps=8)
+    latest: list[TakeSnapshot] = []
     evaluate, calls = quadratic(image(1), 3.0), 0
 
     def breaks(x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
@@ -234,10 +236,10 @@ def test_a_step_that_is_broken_off_leaves_the_snapshot_of_the_one_before(optimiz
         return evaluate(x)
 
     with pytest.raises(KeyboardInterrupt):
-        minimise(image(0), breaks, optimizer=optimizer, steps=8, on_state=lambda step, take: latest.append(take))
+        optimised(image(0), breaks, optimizer=optimizer, steps=8, on_snapshot=latest.append)
     snapshot = latest[-1]()
     assert snapshot.step == 4
-    assert torch.equal(minimise(image(0), evaluate, optimizer=optimizer, steps=8, snapshot=snapshot), whole)
+    assert torch.equal(optimised(image(0), evaluate, optimizer=optimizer, steps=8, snapshot=snapshot), whole)
 
 
 @pytest.mark.parametrize("name", ["lbfgs", "adam"])
@@ -245,10 +247,12 @@ def test_the_first_step_imports_nothing_when_all_is_made_ready(name: str) -> Non
     code = f"""
 import sys, torch
 from hires_nst.config import Optimizer
-from hires_nst.transfer.optimizers import make_ready, minimise
-make_ready()
+from hires_nst.transfer.minimise import import_optimizers, minimise
+from hires_nst.transfer.optimizers import Minimisation
+import_optimizers()
 before, optimizer = set(sys.modules), Optimizer(name="{name}")
-minimise(torch.rand(1, 3, 8, 8), lambda x: (x.square().sum(), 2 * x.detach()), optimizer=optimizer, steps=3)
+gradient = lambda x: (x.square().sum(), 2 * x.detach())
+minimise(Minimisation(start=torch.rand(1, 3, 8, 8), gradient=gradient, optimizer=optimizer, steps=3))
 print(len(before), sorted(set(sys.modules) - before))
 """
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=120)

@@ -5,14 +5,15 @@ import torch
 from torch import Tensor
 
 from hires_nst.config import Optimizer
-from hires_nst.transfer.optimizers import minimise
+from hires_nst.transfer.minimise import minimise
+from hires_nst.transfer.optimizers import Minimisation
 from hires_nst.transfer.parametrization import LEVELS, Parametrization
 
 
 def test_plain_pixels_are_themselves() -> None:
     plain, image = Parametrization(7, 9, "plain"), torch.rand(1, 3, 7, 9)
     assert torch.equal(plain.change(image.flatten()), image)
-    assert torch.equal(plain.pull_back(image), image.flatten())
+    assert torch.equal(plain.transpose(image), image.flatten())
     assert torch.equal(plain.lift(image), image.flatten())
 
 
@@ -29,7 +30,7 @@ def test_pulling_back_is_the_transpose_of_the_change_and_lifting_a_right_inverse
     torch.manual_seed(0)
     pyramid = Parametrization(20, 24, "laplacian")
     z, pull = torch.randn(pyramid.length, dtype=torch.float64), torch.randn(1, 3, 20, 24, dtype=torch.float64)
-    torch.testing.assert_close((pyramid.change(z) * pull).sum(), (z * pyramid.pull_back(pull)).sum())
+    torch.testing.assert_close((pyramid.change(z) * pull).sum(), (z * pyramid.transpose(pull)).sum())
     torch.testing.assert_close(pyramid.change(pyramid.lift(pull)), pull)
 
 
@@ -44,7 +45,9 @@ def test_the_pyramid_moves_large_shapes_where_only_differences_of_neighbours_cou
 
     def left(pixels: str) -> float:
         optimizer = Optimizer.model_validate({"pixels": pixels})
-        result = minimise(torch.full_like(goal, 0.5), gradient, optimizer=optimizer, steps=8)
+        start = torch.full_like(goal, 0.5)
+        task = Minimisation(start=start, gradient=gradient, optimizer=optimizer, steps=8)
+        result = minimise(task).image
         return float(gradient(result.requires_grad_())[0])
 
     assert left("laplacian") < 0.5 * left("plain")
