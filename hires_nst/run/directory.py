@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import json
 import os
 import re
@@ -14,28 +13,28 @@ import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from datetime import datetime
+from io import FileIO
 from pathlib import Path
 from typing import IO, Any
+
+from filelock import lock_descriptor
 
 from hires_nst.errors import DamagedFile, OutputError, RunBusy
 from hires_nst.events import Event
 from hires_nst.files import plain_os_errors
 
-try:
-    import fcntl
-except ImportError:  # Windows, where two processes are not kept apart
-    fcntl = None  # type: ignore[assignment]
-
-RECORD, CONFIG, LOG, LEVELS = "run.json", "config.yaml", "events.jsonl", "levels"
+RECORD, CONFIG, LOG, LEVELS, INPUTS = "run.json", "config.yaml", "events.jsonl", "levels", "inputs"
 OTHER = "give another run directory with --run-dir"
 _LOCK = "lock"
 _PATIENCE = 0.2
-"""Seconds for which a lock is asked for again: `lock_owner` takes it for a moment."""
+"""Seconds for which a lock is tried again: `lock_owner` takes it for a moment."""
 _PART = re.compile(r"\.[0-9a-f]+\.part")
+_NUMBER = re.compile(r"\d\d+", re.ASCII).fullmatch
+"""The name of a level's folder, or of a round's."""
 
 
 class RunDirectory:
-    """A run directory that this process holds; made by `opened`."""
+    """The files of a run directory that this process has locked; made by `opened`."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -43,8 +42,36 @@ class RunDirectory:
 
     @property
     def record(self) -> Path:
-        """Where run.json is, or will be."""
+        """What the run is made of."""
         return self.path / RECORD
+
+    @property
+    def config(self) -> Path:
+        """The effective configuration."""
+        return self.path / CONFIG
+
+    @property
+    def levels(self) -> Path:
+        """The folder of the checkpoints."""
+        return self.path / LEVELS
+
+    @property
+    def inputs(self) -> Path:
+        """The folder of the input images that were given in memory."""
+        return self.path / INPUTS
+
+    def level(self, level: int) -> Path:
+        """The folder of a level."""
+        return self.levels / f"{level:02d}"
+
+    def round(self, level: int, number: int) -> Path:
+        """The folder of a round."""
+        return self.level(level) / "rounds" / f"{number:02d}"
+
+    def rounds(self) -> list[tuple[int, int]]:
+        """Level and number of each round that has a folder; other files there (.DS_Store, @eaDir) are not ours."""
+        folders = [(p.parts[-3], p.name) for p in self.levels.glob("*/rounds/*") if p.is_dir()]
+        return [(int(level), int(number)) for level, number in folders if _NUMBER(level) and _NUMBER(number)]
 
     def log(self, event: Event) -> None:
         """Append an event with its time and a checksum to events.jsonl.
@@ -59,7 +86,7 @@ class RunDirectory:
             self._log.flush()
 
     def close_log(self) -> None:
-        """Let go of events.jsonl; what cannot be written any more is dropped."""
+        """Close events.jsonl; what can no longer be written is dropped."""
         if self._log is not None:
             with suppress(OSError):
                 self._log.close()
@@ -69,42 +96,34 @@ class RunDirectory:
         """Remove what a run has written, the record last, and nothing else."""
         self.close_log()
         with plain_os_errors(self.path):
-            if (self.path / LEVELS).is_dir():
-                shutil.rmtree(self.path / LEVELS)
+            for folder in (self.levels, self.inputs):
+                if folder.is_dir():
+                    shutil.rmtree(folder)
             for name in (LOG, CONFIG, RECORD):
                 (self.path / name).unlink(missing_ok=True)
 
     def remove(self) -> None:
-        """Remove the run directory; files of others in it stay, and it with them."""
+        """Remove the run directory, unless there are files of others in it."""
         self.clear()
-        (self.path / _LOCK).unlink(missing_ok=True)
-        with suppress(OSError):
+        with suppress(OSError):  # Windows removes no file that is open
+            (self.path / _LOCK).unlink(missing_ok=True)
             self.path.rmdir()
 
 
 @contextmanager
 def opened(path: Path, *, make: bool) -> Iterator[RunDirectory]:
-    """The run directory at `path`, held while the block runs.
+    """The run directory at `path`, locked while the block runs.
 
     Args:
-        make: make it if it is not there.
+        make: make it if it does not exist.
 
     Raises:
-        OutputError: it cannot be made or written, or it is somebody else's folder; or as `check_run`.
-        RunBusy: another process holds it.
+        OutputError: it cannot be made or written, or it is another kind of folder; or as `check_run`.
+        RunBusy: another process has locked it.
     """
-    other = OTHER if make else "go on with a copy of it in another place"
-    with plain_os_errors(path, other=other):
-        if not make:
-            check_run(path)
-        made = not path.exists()
-        path.mkdir(parents=True, exist_ok=True)
-        if not os.access(path, os.W_OK | os.X_OK):  # a lock that is there could be taken all the same
-            raise OutputError(f"the run directory {path} may not be written to; change its permissions, or {other}")
-        strangers = sorted(entry.name for entry in path.iterdir() if not _known(entry.name))
-        if strangers and not (path / RECORD).exists():
-            raise OutputError(f"{path} is no run directory, for it holds {strangers[0]}; choose another one")
-        lock = _locked(path)
+    made = not path.exists()
+    with plain_os_errors(path, other=_other(make=make)):
+        lock = _locked(path, make=make)
     folder = RunDirectory(path)
     try:
         for stale in path.rglob(".*.part"):  # of a process that was killed
@@ -114,11 +133,11 @@ def opened(path: Path, *, make: bool) -> Iterator[RunDirectory]:
     finally:
         folder.close_log()
         with suppress(OSError):
-            if _is_at(lock, path / _LOCK) and [entry.name for entry in path.iterdir()] == [_LOCK]:  # nothing was begun
+            if _is_at(lock, path / _LOCK) and [entry.name for entry in path.iterdir()] == [_LOCK]:  # no run began
                 (path / _LOCK).unlink()
                 if made:
                     path.rmdir()
-        os.close(lock)
+        lock.close()
 
 
 def is_run(path: Path) -> bool:
@@ -132,44 +151,37 @@ def is_run(path: Path) -> bool:
 
 
 def check_run(path: Path) -> None:
-    """Refuse what is no run directory.
+    """Refuse what is not a run directory.
 
     Raises:
         OutputError: there is no such folder. DamagedFile: it has no run.json.
     """
     if not path.exists():
-        raise OutputError(f"there is no run directory {path}; a finished run removes its own")
+        raise OutputError(f"there is no run directory {path}; a finished run removes it")
     if not path.is_dir():
         raise OutputError(
             f"{path} is a file, and neither a run directory nor a batch's output folder; give such a folder"
         )
     if not (path / RECORD).exists():
-        raise DamagedFile(f"{path} is no run directory, for it has no {RECORD}, and no batch's output folder")
+        raise DamagedFile(f"{path} is neither a run directory, for it has no {RECORD}, nor a batch's output folder")
 
 
 def resume_command(path: Path | str) -> str:
-    """The command that goes on with the run in a directory."""
+    """The command that resumes the run in a directory."""
     return command("resume", path)
 
 
 def command(name: str, path: Path | str) -> str:
-    """A command line of this program about a path, which is no option even where it begins with a dash."""
+    """A command line of this program about a path, which may begin with a dash."""
     text = str(path)
     return f"hires-nst {name} {shlex.quote(f'./{text}' if text.startswith('-') else text)}"
 
 
 def lock_owner(path: Path) -> str | None:
-    """Who holds a run directory at this moment, or None; without taking hold of it."""
-    if fcntl is None:
-        return None
-    with suppress(FileNotFoundError):
-        handle = os.open(path / _LOCK, os.O_RDONLY)
-        try:
-            fcntl.flock(handle, fcntl.LOCK_SH | fcntl.LOCK_NB)
-        except OSError:
-            return _who(handle)
-        finally:
-            os.close(handle)
+    """The process that has locked a run directory at this moment, or None."""
+    with suppress(OSError), (path / _LOCK).open("rb", buffering=0) as file:
+        if not lock_descriptor(file.fileno(), blocking=False):
+            return _owner(file)
     return None
 
 
@@ -212,45 +224,62 @@ def _appending(path: Path) -> IO[str]:
 
 
 def _known(name: str) -> bool:
-    return name in (RECORD, CONFIG, LOG, LEVELS, _LOCK) or bool(_PART.fullmatch(name))
+    return name in (RECORD, CONFIG, LOG, LEVELS, INPUTS, _LOCK) or bool(_PART.fullmatch(name))
 
 
-def _locked(path: Path) -> int:
-    """An open lock file that is locked by this process, as long as it is open; the system unlocks a killed one's."""
-    patience = time.monotonic() + _PATIENCE
+def _other(*, make: bool) -> str:
+    return OTHER if make else "resume a copy of it in another place"
+
+
+def _locked(path: Path, *, make: bool) -> FileIO:
+    """The lock file, locked by this process as long as it is open; the system unlocks it when the process is killed.
+
+    It says whose it is from its second byte on: Windows lets nobody read the first one while it is locked.
+    """
+    end = time.monotonic() + _PATIENCE
     while True:
-        handle = os.open(path / _LOCK, os.O_RDWR | os.O_CREAT, 0o644)
-        if fcntl is None:
-            return handle
         try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            if _is_at(handle, path / _LOCK):
-                since = datetime.now().isoformat(" ", "seconds")
-                text = f"process {os.getpid()} on {socket.gethostname()}, since {since}"
-                os.ftruncate(handle, 0)
-                os.pwrite(handle, text.encode(), 0)
-                return handle
-        except OSError as error:
-            who = _who(handle)
-            os.close(handle)
-            if error.errno in (errno.EWOULDBLOCK, errno.EACCES):
-                if time.monotonic() < patience:
-                    time.sleep(_PATIENCE / 10)
-                    continue
-                raise RunBusy(f"{path} is in use by {who}; wait for it to end, or stop it first") from None
-            raise
-        os.close(handle)  # the file was removed by the one who held it before: once more
-        with suppress(FileExistsError):
-            path.mkdir(parents=True)
+            if make:
+                path.mkdir(parents=True, exist_ok=True)
+            else:
+                check_run(path)
+            _check_usable(path, make=make)
+            file = FileIO(os.open(path / _LOCK, os.O_RDWR | os.O_CREAT, 0o644), "r+")
+        except (FileNotFoundError, FileExistsError):  # it may be that the process that had locked it removes it
+            if time.monotonic() > end:
+                raise
+            continue
+        locked = lock_descriptor(file.fileno(), blocking=False)
+        if locked and _is_at(file, path / _LOCK):
+            file.truncate(0)
+            since = datetime.now().isoformat(" ", "seconds")
+            file.write(f" process {os.getpid()} on {socket.gethostname()}, since {since}".encode())
+            return file
+        with file:
+            if not locked and time.monotonic() > end:
+                raise RunBusy(f"{path} is in use by {_owner(file)}; wait for it to end, or stop it first")
+        time.sleep(_PATIENCE / 10)
 
 
-def _is_at(handle: int, path: Path) -> bool:
+def _check_usable(path: Path, *, make: bool) -> None:
+    strangers = sorted(entry.name for entry in path.iterdir() if not _known(entry.name))
+    if not os.access(path, os.W_OK | os.X_OK):  # an existing lock could be taken all the same
+        path.stat()
+        raise OutputError(
+            f"the run directory {path} may not be written to; change its permissions, or {_other(make=make)}"
+        )
+    if strangers and not (path / RECORD).exists():
+        raise OutputError(f"{path} is not a run directory: it contains {strangers[0]}; choose another one")
+
+
+def _is_at(file: FileIO, path: Path) -> bool:
     """Whether an open file is still the one of that name."""
     try:
-        return path.stat().st_ino == os.fstat(handle).st_ino
+        return os.path.samestat(path.stat(), os.fstat(file.fileno()))
     except FileNotFoundError:
         return False
 
 
-def _who(handle: int) -> str:
-    return os.pread(handle, 200, 0).decode(errors="replace") or "another process"
+def _owner(file: FileIO) -> str:
+    file.seek(1)
+    return file.read(200).decode(errors="replace") or "another process"

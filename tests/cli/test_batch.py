@@ -270,7 +270,7 @@ def test_nothing_to_do(tmp_path: Path) -> None:
     result = run("batch", "-o", tmp_path / "out")
     assert (result.exit_code, "there are no photographs" in result.stderr) == (2, True)
     result = run("status", tmp_path)
-    assert (result.exit_code, "is no run directory" in result.stderr) == (3, True)
+    assert (result.exit_code, "is neither a run directory" in result.stderr) == (3, True)
     result = run("resume", tmp_path, "--retry-failed")
     assert (result.exit_code, "--retry-failed belongs to a batch" in result.stderr) == (2, True)
 

@@ -523,7 +523,7 @@ def test_a_folder_that_may_not_be_written(
     with pytest.raises(OutputError, match=r"made may not be written to; .* another run directory with --run-dir"):
         stylize(inputs, tmp_path / "out.png", run_dir=made)
     (made / "run.json").touch()
-    with pytest.raises(OutputError, match=r"made may not be written to; .*, or go on with a copy of it in another"):
+    with pytest.raises(OutputError, match=r"made may not be written to; .*, or resume a copy of it in another"):
         resume(made)
     assert [path.name for path in made.iterdir()] == ["run.json"]
     monkeypatch.undo()
@@ -685,7 +685,7 @@ def test_a_folder_of_others_is_no_run_directory(inputs: Path, out: Path, tmp_pat
     (tmp_path / "mine" / "thesis.txt").write_text("precious")
     ways: tuple[dict[str, Any], ...] = ({}, {"resume": "never", "overwrite": True})
     for options in ways:
-        with pytest.raises(OutputError, match=r"is no run directory, for it holds thesis.txt"):
+        with pytest.raises(OutputError, match=r"is not a run directory: it contains thesis.txt"):
             stylize(inputs, out, run_dir=tmp_path / "mine", **options)
     assert [path.name for path in (tmp_path / "mine").iterdir()] == ["thesis.txt"]
     with pytest.raises(OutputError, match="there is no run directory"):
