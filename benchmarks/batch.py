@@ -22,8 +22,8 @@ from PIL import Image
 
 from hires_nst.batch import api
 from hires_nst.batch.ledger import Ledger
+from hires_nst.batch.ledger_schema import Entry, Outcome
 from hires_nst.batch.options import BatchOptions
-from hires_nst.batch.rows import Entry, Outcome
 from hires_nst.batch.runner import run_batch
 from hires_nst.batch.tasks import Painted, Task
 from hires_nst.batch.workers import WorkerPool
@@ -77,13 +77,15 @@ def pictures(folder: Path, count: int, megapixels: float, settings: list[str]) -
 
 def ledger_alone(folder: Path, count: int) -> float:
     """Seconds of claiming and finishing jobs, with nothing in between."""
-    entries = [Entry(f"id{n}", f"{n}.png", f"{n}.jpg", "key") for n in range(count)]
+    entries = [Entry(id=f"id{n}", output=f"{n}.png", content=f"{n}.jpg", config="key") for n in range(count)]
     mark = FileFingerprint(1, 1, "digest")
-    outcome = Outcome(1, 1, 1.0, {"loss": 0.5}, "settings", (mark, mark), mark)
+    outcome = Outcome(
+        width=1, height=1, seconds=1.0, losses={"loss": 0.5}, fingerprint="settings", inputs=(mark, mark), picture=mark
+    )
     with Ledger(folder, lease_seconds=60) as ledger:
         began = time.monotonic()
         ledger.enter(entries, {"key": {}})
-        ledger.plan(entries)
+        ledger.set_queue(entries)
         while (row := ledger.claim()) is not None:
             ledger.finish(row.id, outcome, publish=lambda: None)
         ledger.flush()

@@ -14,8 +14,8 @@ from hires_nst.batch.devices import cores, worker_devices
 from hires_nst.batch.disk_space import picture_bytes, run_bytes
 from hires_nst.batch.executor import Executor
 from hires_nst.batch.job import Jobs
-from hires_nst.batch.options import BatchOptions, stored
-from hires_nst.batch.rows import reading
+from hires_nst.batch.ledger_reading import reading
+from hires_nst.batch.options import BatchOptions, read_batch
 from hires_nst.batch.runner import Summary, run_batch
 from hires_nst.batch.selection import ConfigFor, expand
 from hires_nst.config import Config, StyleImage, merge, parse_config
@@ -204,7 +204,7 @@ def resume(
     """
     folder = _absolute(folder)
     with reading(folder) as database:
-        found, options = stored(database, folder)
+        found, options = read_batch(database, folder)
     options = replace(options, retry_failed=retry_failed, overwrite=overwrite)
     return _run(found, folder, options, stop=stop or Stop(), on_event=on_event)
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from hires_nst.batch.job import Job
-from hires_nst.batch.rows import Entry, JobState, Row
+from hires_nst.batch.ledger_schema import Entry, JobState, Row
 from hires_nst.events import JobChanged
 from hires_nst.files import FileFingerprint, is_unchanged
 
@@ -44,7 +44,12 @@ class Comparison:
                 then = {"waiting": "redo", "done": "skip"}.get(state, "fail")
                 changes.append(JobChanged(job=job.id, output=job.output, change=what, action=then))
             seen = row.state if row is not None else None
-            entries.append(Entry(job.id, job.output, str(job.content), settings_key(job), state, note, seen))
+            entries.append(
+                Entry(
+                    id=job.id, output=job.output, content=str(job.content), config=settings_key(job), state=state,
+                    note=note, seen=seen,
+                )
+            )  # fmt: skip
         return entries, changes
 
     def _state(self, job: Job, row: Row | None, what: str | None) -> tuple[JobState, str | None]:

@@ -1,32 +1,33 @@
-"""How a batch is to be gone about, and how the ledger keeps that for `hires-nst resume`."""
+"""The options of a batch, and how the ledger stores them for `hires-nst resume`."""
 
 from __future__ import annotations
 
 import sqlite3
 import time
-from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from pydantic import TypeAdapter, ValidationError
+
 from hires_nst.batch.job import Job, Jobs
-from hires_nst.batch.rows import read_asked, read_orders, read_rows, read_settings
+from hires_nst.batch.ledger_reading import read_options, read_rows, read_selected, read_settings
 from hires_nst.config import Batch, parse_config
 from hires_nst.errors import ConfigError
 
 
 @dataclass(frozen=True, kw_only=True)
 class BatchOptions:
-    """How to go about a batch: what goes for all of its runs, and what is asked for this time only.
+    """The options of a batch: those that hold for later runs too, and those of this run only.
 
     Attributes:
         seed: of the order `shuffle`.
         device: see `runtime.device`.
         executor: local or ray.
         address, ship: of a Ray cluster, see `RayExecutor`.
-        overwrite: this time, pictures that are not of this batch may be replaced.
-        retry_failed: this time, jobs that failed in earlier runs are tried again.
-        fail_fast: this time, the first job that fails for good ends the batch.
+        overwrite: in this run, replace pictures that are not of this batch.
+        retry_failed: in this run, retry jobs that failed in earlier ones.
+        fail_fast: in this run, end with the first job that fails for good.
     """
 
     batch: Batch
@@ -39,37 +40,34 @@ class BatchOptions:
     retry_failed: bool = False
     fail_fast: bool = False
 
-    def lasting(self) -> dict[str, Any]:
-        """What goes for all runs, as JSON-ready data."""
+    def stored(self) -> dict[str, Any]:
+        """The options that hold for later runs, as JSON-ready data."""
         return {
             "batch": self.batch.model_dump(mode="json"), "seed": self.seed, "device": self.device,
             "executor": self.executor, "address": self.address, "ship": self.ship,
         }  # fmt: skip
 
 
-def stored(database: sqlite3.Connection, folder: Path) -> tuple[Jobs, BatchOptions]:
-    """The jobs that are asked for (see `read_asked`), with the settings that they were last to have, and the orders of
-    the last run; others are left alone.
+def read_batch(database: sqlite3.Connection, folder: Path) -> tuple[Jobs, BatchOptions]:
+    """The selected jobs of a ledger (see `read_selected`), with their last settings, and the options of the last run.
 
     Raises:
         ConfigError: there are none, or the schema does not know them.
     """
-    orders = read_orders(database)
-    if orders is None:
-        raise ConfigError(f"the batch in {folder} was never begun; give its command again")
+    stored = read_options(database)
+    if stored is None:
+        raise ConfigError(f"the batch in {folder} was never started; run its command again")
+    try:
+        options = TypeAdapter(BatchOptions).validate_python(stored)
+    except ValidationError:
+        raise ConfigError(f"the ledger in {folder} has no batch settings; run the command again") from None
     configs = {key: parse_config(settings) for key, settings in read_settings(database).items()}
     rows = read_rows(database)
-    asked = read_asked(database, rows, now=time.time()) or {}
+    selected = read_selected(database, rows, now=time.time()) or {}
+    if not {config for _, config in selected.values()} <= configs.keys():
+        raise sqlite3.DatabaseError("the settings of a job are missing")
     jobs = tuple(
         Job(index=index, content=Path(content), output=rows[id].output, config=configs[config])
-        for index, (id, (content, config)) in enumerate(asked.items(), start=1)
+        for index, (id, (content, config)) in enumerate(selected.items(), start=1)
     )
-    return Jobs(jobs, {}), _orders(orders)
-
-
-def _orders(data: Mapping[str, Any]) -> BatchOptions:
-    names = ("seed", "device", "executor", "address", "ship")
-    if not data.keys() >= {"batch", *names}:
-        raise ConfigError("the ledger does not tell how the batch is to be gone about; give its command again")
-    plain = BatchOptions(batch=parse_config({"batch": data["batch"]}).batch)
-    return replace(plain, **{name: data[name] for name in names})
+    return Jobs(jobs, {}), options

@@ -9,9 +9,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from hires_nst.batch.ledger_schema import Outcome
 from hires_nst.batch.paths import LOGS
 from hires_nst.batch.ray_messages import Sender
-from hires_nst.batch.rows import Outcome
 from hires_nst.batch.tasks import Engine, MakeEngine, Stopped, Task, TaskResult, perform, report_of, spaced
 from hires_nst.config import Config
 from hires_nst.stopping import Stop

@@ -16,9 +16,9 @@ from hires_nst.batch.disk_space import check_room
 from hires_nst.batch.executor import Executor, MakeExecutor, WorkerMessage
 from hires_nst.batch.job import Job, Jobs, in_order
 from hires_nst.batch.ledger import Ledger
+from hires_nst.batch.ledger_schema import Entry, JobState, Outcome
 from hires_nst.batch.options import BatchOptions
 from hires_nst.batch.paths import BatchPaths
-from hires_nst.batch.rows import Entry, JobState, Outcome
 from hires_nst.batch.tasks import Busy, Failure, NoRoom, Task
 from hires_nst.errors import DiskFull, OutputError, ResourceError
 from hires_nst.events import (
@@ -181,11 +181,11 @@ class _BatchRun:
                 self.pace.add(row.seconds, row.width, row.height)
         settings = {settings_key(job): job.config.model_dump(mode="json") for job in self.jobs.jobs}
         self.ledger.enter(entries, settings)
-        self.ledger.note_run(options.lasting(), entries)
+        self.ledger.start_run(options.stored(), entries)
         open_jobs = [job for job in self.jobs.jobs if by_id[job.id].state in ("waiting", "running")]
         ordered = [by_id[job.id] for job in in_order(open_jobs, batch.order, seed=options.seed)]
         closed: list[Entry] = [entry for entry in entries if entry.state not in ("waiting", "running")]
-        self.ledger.plan([*ordered, *closed])
+        self.ledger.set_queue([*ordered, *closed])
 
     def paint(self, executor: Executor) -> None:
         """Until everything is done, here or elsewhere, or it is time to stop."""
@@ -245,7 +245,7 @@ class _BatchRun:
     def skip(self, job: Job) -> None:
         """Leave a job alone whose place is taken."""
         reason = there_already(self.folder / job.output)
-        if self.ledger.set_aside(job.id, reason):
+        if self.ledger.skip(job.id, reason):
             self.emit(JobSkipped(job.id, job.output, reason))
 
     def hear(self, news: Sequence[WorkerMessage]) -> None:

@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import Protocol, TextIO
 
 from hires_nst import events
+from hires_nst.batch.ledger_schema import Outcome
 from hires_nst.batch.paths import JobPaths
-from hires_nst.batch.rows import Outcome
 from hires_nst.config import Config
 from hires_nst.errors import DiskFull, HiresNstError, Interrupted, ResourceError, RunBusy
 from hires_nst.events import Event, OnEvent
@@ -162,7 +162,10 @@ def perform(task: Task, engine: Engine, *, stop: Stop, on_event: OnEvent) -> Tas
     seconds = time.time() - began
     if painted.resumed:
         seconds += seconds_before(task.paths.events, began)
-    return Outcome(painted.width, painted.height, seconds, painted.losses, task.fingerprint, marks, picture)
+    return Outcome(
+        width=painted.width, height=painted.height, seconds=seconds, losses=painted.losses,
+        fingerprint=task.fingerprint, inputs=marks, picture=picture,
+    )  # fmt: skip
 
 
 def report_of(error: Exception, folder: Path) -> Failure | NoRoom:

@@ -74,13 +74,13 @@ def _tell(message: str, *, as_json: bool) -> None:
 
 
 def _is_fresh(folder: Path) -> bool:
-    """Whether the report is complete, and younger than the last change in the ledger and of what is asked for."""
-    from hires_nst.batch.rows import read_asked_since, read_changes, reading
+    """Whether the report is complete, and younger than the last change in the ledger and in the selection."""
+    from hires_nst.batch.ledger_reading import read_changes, read_selected_since, reading
     from hires_nst.report.render import PAGE, is_complete
 
     page = folder / PAGE
     if not is_complete(page):
         return False
     with reading(folder) as database:
-        last = max([read_asked_since(database), *(moment for _, moment, _, _ in read_changes(database))])
+        last = max([read_selected_since(database), *(moment for _, moment, _, _ in read_changes(database))])
     return page.stat().st_mtime > last

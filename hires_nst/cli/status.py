@@ -14,7 +14,7 @@ from hires_nst.events import json_line
 from hires_nst.quantities import amount, duration
 
 if TYPE_CHECKING:
-    from hires_nst.batch.rows import Row
+    from hires_nst.batch.ledger_schema import Row
 
 
 @dataclass(frozen=True)
@@ -172,12 +172,12 @@ def batch_status(folder: Path, *, as_json: bool) -> None:
     Raises:
         InputError: it is no batch's. ConfigError: its ledger is of another version.
     """
-    from hires_nst.batch.rows import read_progress, reading
+    from hires_nst.batch.ledger_reading import read_current, reading
 
     now = time.time()
     with reading(folder) as database:
-        rows, others = read_progress(database, folder, now=now)
-    data = {**batch_progress(rows, now, folder), "not_asked_for": others}
+        rows, others = read_current(database, folder, now=now)
+    data = {**batch_progress(rows, now, folder), "no_longer_selected": others}
     if as_json:
         typer.echo(json_line(data))
         return
@@ -195,13 +195,13 @@ def batch_status(folder: Path, *, as_json: bool) -> None:
         typer.echo(f"speed     {data['megapixels_per_hour']:.3g} megapixels an hour for each worker")
     if others:
         which = "job of an earlier command is" if others == 1 else "jobs of earlier commands are"
-        typer.echo(f"besides   {others} {which} not asked for any more")
+        typer.echo(f"besides   {others} {which} no longer selected")
 
 
 def batch_progress(rows: "list[Row]", now: float, folder: Path) -> dict[str, Any]:
     """Where the batch in a folder stands, as JSON-ready data; `now` in seconds since the epoch."""
+    from hires_nst.batch.ledger_schema import STATES
     from hires_nst.batch.paths import BatchPaths
-    from hires_nst.batch.rows import STATES
 
     paths = BatchPaths(folder)
     done = [row for row in rows if row.state == "done" and row.width and row.height and row.seconds]

@@ -10,8 +10,9 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
+from hires_nst.batch.ledger_reading import read_changes, read_current, read_settings, reading
+from hires_nst.batch.ledger_schema import Row
 from hires_nst.batch.paths import BatchPaths
-from hires_nst.batch.rows import Row, read_changes, read_progress, read_settings, reading
 from hires_nst.report.log import RunLog, last_moment, read_log
 from hires_nst.report.model import Report, ReportedJob, ReportedState, style_paths
 from hires_nst.run.directory import RECORD, resume_command
@@ -29,7 +30,7 @@ def of_batch(folder: Path) -> Report:
     """
     folder = folder.absolute()
     with reading(folder) as database:
-        rows, others = read_progress(database, folder, now=time.time())
+        rows, others = read_current(database, folder, now=time.time())
         settings = read_settings(database)
         changes: dict[str, list[Change]] = defaultdict(list)
         for job, moment, state, _ in read_changes(database):
@@ -48,7 +49,7 @@ def of_batch(folder: Path) -> Report:
         finished=_moment(max((end for _, end in spans), default=None)),
         working_seconds=together(last_spans) if last_spans else None,
         machine=f"{told[-1].model} on {told[-1].device}" if told else "",
-        not_asked_for=others,
+        no_longer_selected=others,
     )
 
 

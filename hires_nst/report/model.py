@@ -125,7 +125,7 @@ class Report:
             start to finish (a batch that went on the next day, or pictures that were painted again).
         version: of hires-nst.
         machine: where it ran, in one line.
-        not_asked_for: how many jobs of earlier commands are not among `jobs`, since the last one does not have them.
+        no_longer_selected: how many jobs of earlier commands are not among `jobs`, since the last one lacks them.
     """
 
     title: str
@@ -135,7 +135,7 @@ class Report:
     finished: datetime | None = None
     working_seconds: float | None = None
     machine: str = ""
-    not_asked_for: int = 0
+    no_longer_selected: int = 0
 
     def in_state(self, *states: ReportedState) -> tuple[ReportedJob, ...]:
         """The jobs in any of these states."""

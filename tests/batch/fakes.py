@@ -16,8 +16,9 @@ from hires_nst import events
 from hires_nst.batch import api
 from hires_nst.batch.executor import MakeExecutor
 from hires_nst.batch.job import Job, Jobs
+from hires_nst.batch.ledger_reading import read_changes, read_rows, reading
+from hires_nst.batch.ledger_schema import Row
 from hires_nst.batch.options import BatchOptions
-from hires_nst.batch.rows import Row, read_changes, read_rows, reading
 from hires_nst.batch.runner import Summary, run_batch
 from hires_nst.batch.tasks import MakeEngine, Painted, Task
 from hires_nst.batch.workers import WorkerPool

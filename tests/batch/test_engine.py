@@ -17,7 +17,7 @@ import pytest
 from hires_nst import events
 from hires_nst.batch import tasks
 from hires_nst.batch.engine import PaintingEngine
-from hires_nst.batch.rows import Outcome
+from hires_nst.batch.ledger_schema import Outcome
 from hires_nst.batch.tasks import (
     Busy,
     Failure,

@@ -15,6 +15,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import pytest
 from hypothesis import strategies as st
@@ -22,25 +23,25 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 
 from hires_nst.batch import ledger as ledger_module
 from hires_nst.batch.ledger import Ledger
-from hires_nst.batch.paths import BatchPaths
-from hires_nst.batch.rows import (
-    STATES,
-    Entry,
-    Outcome,
-    plain_sqlite_errors,
-    read_asked_since,
+from hires_nst.batch.ledger_reading import (
     read_changes,
-    read_orders,
-    read_progress,
+    read_current,
+    read_options,
     read_rows,
+    read_selected,
+    read_selected_since,
     read_settings,
     reading,
 )
+from hires_nst.batch.ledger_schema import STATES, Entry, Outcome, plain_sqlite_errors
+from hires_nst.batch.paths import BatchPaths
 from hires_nst.errors import ConfigError, DiskFull, HiresNstError, InputError, ResourceError
 from hires_nst.files import FileFingerprint
 
 MARK = FileFingerprint(1, 2, "digest")
-OUTCOME = Outcome(20, 10, 1.5, {"loss": 0.25}, "settings", (MARK, MARK), MARK)
+OUTCOME = Outcome(
+    width=20, height=10, seconds=1.5, losses={"loss": 0.25}, fingerprint="settings", inputs=(MARK, MARK), picture=MARK
+)
 
 
 class Clock:
@@ -52,13 +53,17 @@ class Clock:
 
 
 def entries(count: int) -> list[Entry]:
-    return [Entry(f"id{n}", f"{n}.png", f"{n}.jpg", "key") for n in range(count)]
+    return [entry(n) for n in range(count)]
+
+
+def entry(number: int, **state: Any) -> Entry:
+    return Entry(id=f"id{number}", output=f"{number}.png", content=f"{number}.jpg", config="key", **state)
 
 
 def opened(folder: Path, clock: Clock, count: int = 3, lease: float = 10) -> Ledger:
     ledger = Ledger(folder, lease_seconds=lease, clock=clock)
     ledger.enter(entries(count), {"key": {"version": 1}})
-    ledger.plan(entries(count))
+    ledger.set_queue(entries(count))
     return ledger
 
 
@@ -131,7 +136,7 @@ def test_a_lease_runs_out_unless_it_is_renewed(tmp_path: Path) -> None:
         assert not second.finish("id1", OUTCOME, publish=pytest.fail)
         assert second.fail("id1", "broken", retries=0, wait=0) is None
         second.release("id1")
-        assert not second.set_aside("id1", "there")
+        assert not second.skip("id1", "there")
         assert {row.owner for row in first.rows().values()} == {first.owner}
         assert first.finish("id1", OUTCOME, publish=nothing)
         assert first.rows()["id1"].attempts == 2
@@ -223,27 +228,27 @@ def test_jobs_are_entered_once_and_what_others_did_meanwhile_holds(tmp_path: Pat
         ledger.finish(claimed(ledger), OUTCOME, publish=nothing)
         ledger.enter(entries(3), {})  # as if they had not been there
         assert [row.state for row in ledger.rows().values()] == ["done", "waiting", "waiting"]
-        ledger.enter([Entry("id0", "0.png", "0.jpg", "key", "waiting", None, "failed")], {})  # seen as it is not
+        ledger.enter([entry(0, seen="failed")], {})  # seen as it is not
         assert ledger.rows()["id0"].state == "done"
-        ledger.enter([Entry("id0", "0.png", "0.jpg", "key", "skipped", "changed", "done")], {})
+        ledger.enter([entry(0, state="skipped", note="changed", seen="done")], {})
         assert (ledger.rows()["id0"].state, ledger.rows()["id0"].error) == ("skipped", "changed")
         assert ledger.rows()["id0"].picture == MARK
 
 
-def test_what_nobody_asks_for_any_more_is_set_apart(tmp_path: Path) -> None:
+def test_what_is_no_longer_selected_is_set_apart(tmp_path: Path) -> None:
     clock = Clock()
 
     def told(after: float = 0) -> tuple[list[str], int]:
         with reading(tmp_path) as database:
-            rows, others = read_progress(database, tmp_path, now=clock.now + after)
+            rows, others = read_current(database, tmp_path, now=clock.now + after)
         return [row.id for row in rows], others
 
     with opened(tmp_path, clock, 5) as first, opened(tmp_path, clock, 5) as second:
         assert told() == ([f"id{n}" for n in range(5)], 0)  # before any run
-        first.note_run({}, entries(5)[:3])
+        first.start_run({}, entries(5)[:3])
         assert told() == (["id0", "id1", "id2"], 2)
         clock.now += 1
-        second.note_run({}, entries(5)[3:])
+        second.start_run({}, entries(5)[3:])
         assert told() == (["id3", "id4"], 3)
         clock.now += 1
         job = claimed(first)  # it is at work, with three jobs
@@ -251,23 +256,23 @@ def test_what_nobody_asks_for_any_more_is_set_apart(tmp_path: Path) -> None:
         first.finish(job, OUTCOME, publish=(tmp_path / "0.png").touch)
         assert told(1000) == ([f"id{n}" for n in range(5)], 0)  # it was, while the last one was
         clock.now += 1
-        second.note_run({}, entries(5)[4:])
+        second.start_run({}, entries(5)[4:])
         assert told() == (["id0", "id4"], 3)
         (tmp_path / "0.png").unlink()
         assert told() == (["id4"], 4)
-        second.plan(entries(5)[3:])
+        second.set_queue(entries(5)[3:])
         assert claimed(second) == "id3"  # by a run that is at work since before the last one
         clock.now += 1
-        first.note_run({}, entries(5)[4:])
+        first.start_run({}, entries(5)[4:])
         assert told() == (["id3", "id4"], 3)
         assert told(11) == (["id4"], 4)  # or was, until it was killed
     with reading(tmp_path) as database:
-        assert read_asked_since(database) == 1003
+        assert read_selected_since(database) == 1003
 
 
 def test_only_what_is_planned_is_claimed_in_the_plans_order(tmp_path: Path) -> None:
     with opened(tmp_path, Clock(), 5) as ledger:
-        ledger.plan([entries(5)[n] for n in (3, 1, 4)])
+        ledger.set_queue([entries(5)[n] for n in (3, 1, 4)])
         assert [claimed(ledger) for _ in range(3)] == ["id3", "id1", "id4"]
         assert ledger.claim() is None
         assert sum(ledger.counts().values()) == 3
@@ -312,10 +317,10 @@ def test_ledgers_that_are_none(tmp_path: Path) -> None:
 def finished(folder: Path) -> bytes:
     """The bytes of a closed ledger with jobs in every state."""
     with opened(folder, Clock(), 5) as ledger:
-        ledger.note_run({"seed": 0}, entries(5))
+        ledger.start_run({"seed": 0}, entries(5))
         ledger.finish(claimed(ledger), OUTCOME, publish=nothing)
         ledger.fail(claimed(ledger), "broken", retries=0, wait=0)
-        ledger.set_aside(claimed(ledger), "there already")
+        ledger.skip(claimed(ledger), "there already")
         claimed(ledger)
     return BatchPaths(folder).ledger.read_bytes()
 
@@ -324,17 +329,17 @@ def read_all(folder: Path) -> None:
     with reading(folder) as database:
         read_rows(database)
         read_settings(database)
-        read_orders(database)
+        read_options(database)
         read_changes(database)
-        read_progress(database, folder, now=0)
-        read_asked_since(database)
+        read_current(database, folder, now=0)
+        read_selected_since(database)
 
 
 def write_some(folder: Path) -> None:
     with Ledger(folder, lease_seconds=10) as ledger:
         ledger.rows()
         ledger.enter(entries(6), {"key": {"version": 1}})
-        ledger.plan(entries(6))
+        ledger.set_queue(entries(6))
         for number in range(2):
             row = ledger.claim()  # none, where what was altered makes sense
             if row is not None and number == 0:
@@ -404,7 +409,7 @@ def test_a_ledger_that_may_only_be_read() -> None:
     ("said", "kind", "sentence"),
     [
         ("database or disk is full", ResourceError, "no space left"),
-        ("database is locked", HiresNstError, "do not let go of the ledger"),
+        ("database is locked", HiresNstError, "is locked by another process"),
         ("disk I/O error", HiresNstError, "cannot be written"),
         ("attempt to write a readonly database", HiresNstError, "cannot be written"),
     ],
@@ -429,11 +434,12 @@ def test_a_full_disk(tmp_path: Path) -> None:
         database.execute(f"PRAGMA max_page_count = {database.execute('PRAGMA page_count').fetchone()[0]}")
         for _ in range(2):
             with pytest.raises(DiskFull, match=r"no space left on the disk of .*ledger.sqlite; free some"):
-                ledger.note_run({"seed": "0" * 100_000}, [])
+                ledger.start_run({"seed": "0" * 100_000}, [])
         database.execute("PRAGMA max_page_count = 1000000")
-        ledger.note_run({"seed": 0}, entries(1))
+        ledger.start_run({"seed": 0}, entries(1))
     with reading(tmp_path) as database:
-        assert read_orders(database) == {"seed": 0, "jobs": [["id0", "0.jpg", "key"]]}
+        assert read_options(database) == {"seed": 0}
+        assert read_selected(database, read_rows(database), now=0) == {"id0": ("0.jpg", "key")}
 
 
 @pytest.mark.parametrize(("free", "kind"), [(0, DiskFull), (1 << 30, HiresNstError)])

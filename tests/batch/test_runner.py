@@ -28,9 +28,10 @@ from hires_nst.batch.comparison import settings_key
 from hires_nst.batch.devices import cuda_devices, devices
 from hires_nst.batch.executor import WorkerMessage
 from hires_nst.batch.ledger import Ledger
-from hires_nst.batch.options import stored
+from hires_nst.batch.ledger_reading import read_changes, reading
+from hires_nst.batch.ledger_schema import STATES, Entry, Outcome
+from hires_nst.batch.options import read_batch
 from hires_nst.batch.paths import LOGS
-from hires_nst.batch.rows import STATES, Entry, Outcome, read_changes, reading
 from hires_nst.batch.tasks import Failure, Painted, Task, perform
 from hires_nst.batch.workers import WorkerPool
 from hires_nst.config import load_config
@@ -145,7 +146,15 @@ class Drawing:
         self.free = 1
         self.task.folder.mkdir(parents=True)
         self.task.picture.touch()
-        outcome = Outcome(20, 10, 1.5, {}, self.task.fingerprint, (), fingerprint(self.task.picture))
+        outcome = Outcome(
+            width=20,
+            height=10,
+            seconds=1.5,
+            losses={},
+            fingerprint=self.task.fingerprint,
+            inputs=(),
+            picture=fingerprint(self.task.picture),
+        )
         return [WorkerMessage(self.task.id, 0, outcome)]
 
     def stop(self, reason: str) -> None:
@@ -215,7 +224,7 @@ def test_a_name_that_is_not_utf8(tmp_path: Path) -> None:
     run(photos, out, on_event=again.append)
     assert [type(event) for event in again] == [BatchStarted, BatchFinished]
     with reading(out) as database:  # as `hires-nst resume` does
-        jobs, _ = stored(database, out)
+        jobs, _ = read_batch(database, out)
     assert run(photos, out, jobs=jobs, retry_failed=True).counts["done"] == 2
 
 
@@ -466,7 +475,7 @@ def test_a_batch_that_slept_asks_whose_its_jobs_are(theirs: str, tmp_path: Path)
     """Another process took them over when their leases had run out."""
     photos, out, seen = make_inputs(tmp_path, 2), tmp_path / "out", Seen()
     jobs = jobs_of(photos, out).jobs
-    entries = [Entry(job.id, job.output, str(job.content), settings_key(job)) for job in jobs]
+    entries = [Entry(id=job.id, output=job.output, content=str(job.content), config=settings_key(job)) for job in jobs]
 
     def meanwhile(job: str) -> None:
         if len(seen.of(JobStarted)) > 1:
@@ -498,7 +507,7 @@ def test_a_batch_that_slept_asks_whose_its_jobs_are(theirs: str, tmp_path: Path)
 
     folder = tmp_path / "elsewhere"
     with Ledger(out, lease_seconds=60, clock=lambda: time.time() + 1000) as other:  # for which this one sleeps
-        other.plan(entries)
+        other.set_queue(entries)
         ours = run_with(photos, out, lambda: SleepyExecutor(meanwhile), on_event=listen)
     assert ours.exit_code == 0
     assert [event.job for event in seen.of(JobStarted)] == [job.id for job in jobs]
@@ -609,9 +618,9 @@ def test_a_ledger_that_finds_no_room(tmp_path: Path, monkeypatch: pytest.MonkeyP
 
     def fill(event: Event) -> None:
         if isinstance(event, JobStarted) and event.output == "p1-style.png":
-            monkeypatch.setattr(Ledger, "_note", full)
+            monkeypatch.setattr(Ledger, "_log_change", full)
 
-    with pytest.raises(ResourceError, match=r"ledger.sqlite; free some, and the same command goes on"):
+    with pytest.raises(ResourceError, match=r"ledger.sqlite; free some and run the command again"):
         run(photos, out, workers=2, on_event=fill)
     monkeypatch.undo()
     assert states(out)["p1-style.png"] == "running"

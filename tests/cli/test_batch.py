@@ -25,8 +25,8 @@ from PIL import Image
 from rich.console import Console
 
 from hires_nst import events
-from hires_nst.batch.options import stored
-from hires_nst.batch.rows import reading
+from hires_nst.batch.ledger_reading import reading
+from hires_nst.batch.options import read_batch
 from hires_nst.cli.batch_progress import BatchDisplay, BatchErrors, BatchLines, BatchTally
 from hires_nst.cli.report import report_of_batch
 from hires_nst.events import (
@@ -402,7 +402,7 @@ def test_resume_paints_what_the_last_command_had(inputs: tuple[Path, Path], tmp_
     }  # fmt: skip
 
 
-def test_what_is_not_asked_for_any_more_is_told_apart(tmp_path: Path) -> None:
+def test_what_is_no_longer_selected_is_told_apart(tmp_path: Path) -> None:
     photos, out = make_inputs(tmp_path, 3, text=["ok", "bad", "bad"].__getitem__), tmp_path / "out"
 
     def told(expected: dict[str, int], others: int) -> str:
@@ -410,21 +410,21 @@ def test_what_is_not_asked_for_any_more_is_told_apart(tmp_path: Path) -> None:
         report_of_batch(out, Stop(), quiet=True, as_json=False)
         progress, page = json.loads(run("status", out, "--json").stdout), (out / "report.html").read_text()
         assert {state: count for state, count in progress["counts"].items() if count} == expected
-        assert progress["not_asked_for"] == others
-        assert (" of an earlier command is not asked for any more" in page) == (others == 1)
-        assert (" of earlier commands are not asked for any more" in page) == (others > 1)
+        assert progress["no_longer_selected"] == others
+        assert (" of an earlier command is no longer selected" in page) == (others == 1)
+        assert (" of earlier commands are no longer selected" in page) == (others > 1)
         assert ("--retry-failed" in page) == ("failed" in expected)
         assert Counter(job.state for job in gather(out).jobs) == expected
         return run("status", out).stdout
 
     fakes.run(photos, out, retries=0)
-    assert "any more" not in told({"done": 1, "failed": 2}, 0)
+    assert "no longer" not in told({"done": 1, "failed": 2}, 0)
     (photos / "p2.jpg").unlink()
     assert fakes.run(photos, out).counts["failed"] == 1
     told({"done": 1, "failed": 1}, 1)
     (photos / "p1.jpg").unlink()
     assert fakes.run(photos, out).exit_code == 0
-    assert "besides   2 jobs of earlier commands are not asked for any more" in told({"done": 1}, 2)
+    assert "besides   2 jobs of earlier commands are no longer selected" in told({"done": 1}, 2)
     again = Stop()
     again.request("the test")
     fakes.run(photos, out, template="{content}.png", stop=again)
@@ -432,7 +432,7 @@ def test_what_is_not_asked_for_any_more_is_told_apart(tmp_path: Path) -> None:
     fakes.run(photos, out, template="another-{content}.png")
     told({"done": 2}, 3)
     (photos / "p1.jpg").write_text("ok")
-    fakes.run(photos, out)  # asked for again
+    fakes.run(photos, out)  # selected again
     assert "failed    p1-style.png: p1.jpg is no good" in told({"done": 2, "failed": 1}, 2)
 
 
@@ -446,12 +446,12 @@ def test_failures_of_another_folder_stay_until_they_are_painted(tmp_path: Path) 
 
     def counts() -> dict[str, int]:
         progress = json.loads(run("status", out, "--json").stdout)
-        assert progress["not_asked_for"] == 0
+        assert progress["no_longer_selected"] == 0
         return {state: count for state, count in progress["counts"].items() if count}
 
     assert counts() == {"done": 2, "failed": 2}
     with reading(out) as database:
-        jobs, _ = stored(database, out)
+        jobs, _ = read_batch(database, out)
     assert sorted(job.content.name for job in jobs.jobs) == ["ap1.jpg", "bp0.jpg", "bp1.jpg"]
 
 
