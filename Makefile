@@ -13,10 +13,10 @@ DEMO_OPTIONS := --print A6 --dpi 300 --tile-size 512
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help install demo test check format docs samples bench clean
+.PHONY: help install demo test check format docs docker-check samples bench clean
 
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-8s %s\n", $$1, $$2 }' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' Makefile
 
 install: $(VENV)/.installed ## make .venv with the program in it
 
@@ -28,10 +28,12 @@ demo: $(VENV)/.installed ## paint a sample photograph as an A6 print
 test: $(VENV)/.installed-dev ## run the tests
 	$(BIN)/python -m pytest
 
-check: $(VENV)/.installed-dev ## lint, formatting and types
+check: $(VENV)/.installed-dev ## lint, formatting, types, and the project's own files
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+	$(BIN)/check-jsonschema --builtin-schema vendor.github-workflows .github/workflows/*.yml
+	$(BIN)/check-jsonschema --builtin-schema vendor.citation-file-format CITATION.cff
 
 format: $(VENV)/.installed-dev ## format the code
 	$(BIN)/ruff check --fix .
@@ -40,6 +42,11 @@ format: $(VENV)/.installed-dev ## format the code
 docs: $(VENV)/.installed-dev ## build the documentation into build/site
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
 	@echo "The documentation is in $$PWD/build/site/index.html"
+
+docker-check: $(VENV)/.installed-dev ## build and run the image where Docker runs, else lint the Dockerfile
+	$(BIN)/hadolint Dockerfile
+	@if docker info >/dev/null 2>&1; then docker build --tag hires-nst . && docker run --rm hires-nst doctor; \
+	else echo "Docker does not run here; the image was not built"; fi
 
 samples: $(VENV)/.installed ## draw the sample pictures again, in about three minutes
 	$(BIN)/python tools/make_samples.py --out samples
