@@ -11,13 +11,13 @@ from hires_nst.config.loading import (
     parse_config,
     preset_file,
 )
-from hires_nst.config.schema import (
+from hires_nst.config.schema import Config, field_at
+from hires_nst.config.sections import (
     LAYERS,
     SIZES,
     Batch,
     BatchJob,
     Checkpoint,
-    Config,
     Coupling,
     Images,
     Init,
@@ -72,6 +72,7 @@ __all__ = [
     "absolute_paths",
     "assign",
     "commented_yaml",
+    "field_at",
     "flatten",
     "gather",
     "load_config",

@@ -9,7 +9,8 @@ from typing import Any, get_args
 from pydantic import ValidationError
 
 from hires_nst.config.messages import sentence
-from hires_nst.config.schema import LAYERS, SIZES, BatchJob, Config, Loss, section_in
+from hires_nst.config.schema import Config
+from hires_nst.config.sections import LAYERS, SIZES, BatchJob, Loss, section_in
 from hires_nst.config.yaml_io import parse_yaml, read_yaml
 from hires_nst.errors import ConfigError, nearest
 

@@ -7,7 +7,7 @@ from typing import Any
 
 from pydantic import BaseModel, ValidationError
 
-from hires_nst.config.schema import section_in
+from hires_nst.config.sections import section_in
 from hires_nst.errors import nearest
 
 

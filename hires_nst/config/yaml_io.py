@@ -10,7 +10,8 @@ from ruamel.yaml import YAML
 from ruamel.yaml.constructor import DuplicateKeyError
 from ruamel.yaml.error import YAMLError
 
-from hires_nst.config.schema import Config, Print, Section
+from hires_nst.config.schema import Config
+from hires_nst.config.sections import Print, Section
 from hires_nst.errors import ConfigError, InputError
 
 _WIDTH = 2**31
@@ -66,11 +67,11 @@ def commented_yaml(config: Config | None = None) -> str:
     """Every key with its value and a comment that says what it is: the text that `hires-nst config init` writes."""
     config = config or Config()
     lines = [
-        "# Configuration of hires-nst. Leave out what you do not want to change.",
+        "# Configuration of hires-nst. Keys that you leave out have their default values.",
         f"version: {config.version}",
         "",
     ]
-    lines += ["styles:  # The paintings; those on the command line replace these."]
+    lines += ["styles:  # The paintings. Paintings on the command line replace them."]
     lines += [f"  - {_flow(style.model_dump(mode='json'))}" for style in config.styles]
     if not config.styles:
         lines += ["  # - {image: painting.jpg, weight: 1.0, scale: 1.0}"]
@@ -78,7 +79,7 @@ def commented_yaml(config: Config | None = None) -> str:
         section = getattr(config, name)
         if isinstance(section, Section):
             lines += ["", f"{name}:  # {(type(section).__doc__ or name).splitlines()[0]}", *_commented_fields(section)]
-    lines += ["", "jobs:  # Of a batch that is no folder, each with settings of its own if it wants any."]
+    lines += ["", "jobs:  # The jobs of a batch, instead of a folder; each may have settings of its own."]
     lines += [f"  - {_flow(job.model_dump(mode='json'))}" for job in config.jobs]
     if not config.jobs:
         lines += [

@@ -329,7 +329,7 @@ jobs:
     ("job", "sentence"),
     [
         ("{content: a.jpg, style: b.jpg, set: {styles: []}}", "both name the painting"),
-        ("{content: a.jpg, set: {batch: {retries: 2}}}", "are of the whole batch"),
+        ("{content: a.jpg, set: {batch: {retries: 2}}}", "set cannot contain batch"),
         ("{content: a.jpg, sets: {}}", "unknown key 'sets' in jobs.0; did you mean 'set'?"),
         ("{content: a.jpg, style: b.jpg, set: {output: {long_edges: 3}}}", "did you mean 'long_edge'?"),
         ("{content: a.jpg}", "jobs.0: there is no painting"),

@@ -1,20 +1,25 @@
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any, Literal, get_args, get_origin
 
 import pytest
+from pydantic import BaseModel
+from pydantic.fields import FieldInfo
 
 from hires_nst.config import (
     FREE_SETTINGS,
     Config,
     Section,
     absolute_paths,
+    field_at,
     flatten,
     load_config,
     parse_config,
     picture_settings,
 )
+from hires_nst.config.sections import section_in
 from hires_nst.errors import ConfigError
 
 WITH_FILES = {
@@ -109,3 +114,28 @@ def test_relative_paths_are_found_by_the_schema_s_types() -> None:
     }  # fmt: skip
     assert made["jobs"][1:] == [3]
     assert (made["batch"], made["levels"]) == (data["batch"], "wrong")
+
+
+def fields(section: type[BaseModel] = Config, prefix: str = "") -> Iterator[tuple[str, FieldInfo]]:
+    for name, field in section.model_fields.items():
+        inner = section_in(field.annotation)
+        if inner is None or prefix:
+            yield f"{prefix}{name}", field
+        if inner is not None:
+            yield from fields(inner, f"{prefix}{name}.")
+
+
+@pytest.mark.parametrize(("key", "field"), [item for item in fields() if item[0] != "version"])
+def test_every_key_is_described_in_a_sentence(key: str, field: FieldInfo) -> None:
+    text = field.description or ""
+    assert text[:1].isupper() or text.startswith(("cover", "product", "mean-")), text
+    assert text.endswith(".")
+    assert field_at(key) is field
+    for choice in get_args(field.annotation) if get_origin(field.annotation) is Literal else ():
+        assert choice == "auto" or str(choice) in text or key == "output.bit_depth", f"{choice} is not explained"
+
+
+def test_fields_that_do_not_exist() -> None:
+    for key in ("nothing", "levels.nothing", "levels.rounds.nothing"):
+        with pytest.raises(KeyError):
+            field_at(key)

@@ -1,0 +1,352 @@
+"""The sections of the configuration. Every default of the program stands here and nowhere else."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Annotated, Any, Literal, get_args, get_origin
+
+from pydantic import BaseModel, ConfigDict, Field, Strict, field_validator, model_validator
+
+from hires_nst.backbones.registry import BACKBONES
+from hires_nst.errors import ConfigError, nearest
+from hires_nst.imageio.paper import parse_paper
+
+StyleLossName = Literal["mean-covariance", "gram"]
+Coupling = Literal["balanced", "independent", "exact"]
+OptimizerName = Literal["lbfgs", "adam"]
+PixelVariables = Literal["plain", "laplacian"]
+InitKind = Literal["content", "style", "noise", "uniform", "file"]
+Whole = Annotated[int, Strict()]
+Number = Annotated[float, Strict()]
+Weight = Annotated[Number, Field(ge=0, allow_inf_nan=False)]
+Positive = Annotated[Number, Field(gt=0, allow_inf_nan=False)]
+
+SIZES = ("long_edge", "megapixels", "scale", "print")
+LAYERS = ("style_layers", "content_layers")
+
+
+class Section(BaseModel):
+    """A part of the configuration: frozen, typed, no unknown keys."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, validate_default=True)
+
+
+def section_in(annotation: Any) -> type[BaseModel] | None:
+    """The section in a field's type, such as `Print` in `Print | None`, if there is one."""
+    for candidate in (annotation, *get_args(annotation)):
+        # On Python 3.10, `tuple[X, ...]` passes for a class.
+        if get_origin(candidate) is None and isinstance(candidate, type) and issubclass(candidate, BaseModel):
+            return candidate
+    return None
+
+
+class StyleImage(Section):
+    """A painting."""
+
+    image: Path = Field(description="The painting's file.")
+    weight: Positive = Field(1.0, description="Weight of this painting relative to the others.")
+    scale: Positive = Field(
+        1.0,
+        description="Long edge of the painting relative to the result's; smaller gives finer strokes. A painting is "
+        "never enlarged.",
+    )
+
+
+class Print(Section):
+    """Size of a print on paper."""
+
+    paper: str = Field("A3", description="Paper of the print: A0 to A6, letter, legal, tabloid, 60x40cm or 24x36in.")
+    dpi: Annotated[Number, Field(ge=10, le=4800)] = Field(300, description="Pixels per inch of the print.")
+    fit: Literal["cover", "contain"] = Field(
+        "cover", description="cover crops the photograph to the paper; contain fits all of it on the paper."
+    )
+    bleed_mm: Annotated[Number, Field(ge=0, le=100)] = Field(
+        0.0, description="Bleed in millimetres, added on each side of the print to be trimmed."
+    )
+
+    @field_validator("paper")
+    @classmethod
+    def _known_paper(cls, value: str) -> str:
+        try:
+            parse_paper(value)
+        except ConfigError as error:
+            raise ValueError(str(error)) from None
+        return value
+
+
+class Output(Section):
+    """Size and file of the result. Give at most one size; without any, the photograph's own size is used."""
+
+    long_edge: Annotated[Whole, Field(ge=1, le=500_000)] | None = Field(
+        None, description="Pixels of the result's longer side."
+    )
+    megapixels: Annotated[Number, Field(gt=0, le=250_000)] | None = Field(
+        None, description="Size of the result in megapixels."
+    )
+    scale: Annotated[Number, Field(gt=0, le=1000)] | None = Field(
+        None, description="Size of the result relative to the photograph; 2 doubles both sides."
+    )
+    print: Print | None = Field(None, description="Size of the result as a print on paper.")
+    bit_depth: Literal[8, 16] = Field(8, description="Bits per channel; 16 for PNG and TIFF only.")
+    quality: Annotated[Whole, Field(ge=1, le=100)] = Field(95, description="Quality of a JPEG, 1 to 100.")
+    compression: Literal["deflate", "lzw", "none"] = Field(
+        "deflate", description="Compression of a TIFF: deflate, lzw or none."
+    )
+    dpi: Annotated[Number, Field(ge=1, le=100_000)] | None = Field(
+        None, description="Pixels per inch noted in the file; those of the print when not given."
+    )
+
+    @model_validator(mode="after")
+    def _one_size(self) -> Output:
+        given = [key for key in SIZES if getattr(self, key) is not None]
+        if len(given) > 1:
+            raise ValueError(f"{' and '.join(given)} each set the size: give one of them")
+        return self
+
+
+class Model(Section):
+    """The network whose layers compare the pictures."""
+
+    name: str = Field("vgg19-slim", description=f"Network: {', '.join(BACKBONES)}; see `hires-nst models list`.")
+    pooling: Literal["auto", "max", "average", "l2"] = Field(
+        "auto", description="Pooling of the network: max, average or l2; auto is the one it was trained with."
+    )
+    padding: Literal["replicate", "zeros", "reflect"] = Field(
+        "replicate", description="Padding at the picture's edge: replicate, zeros or reflect."
+    )
+    weights: Path | None = Field(None, description="File of weights to use instead of the network's own.")
+
+    @field_validator("name")
+    @classmethod
+    def _known_name(cls, value: str) -> str:
+        if value not in BACKBONES:
+            raise ValueError(f"there is no network {value!r}{nearest(value, BACKBONES)}")
+        return value
+
+
+class Loss(Section):
+    """What is minimised: style_weight * sum of style losses + content_weight * sum of content losses + tv_weight * TV.
+
+    Every layer's loss is divided by its target's own squared norm, so that one set of weights serves every network.
+    """
+
+    style: StyleLossName = Field(
+        "mean-covariance",
+        description="Style loss: mean-covariance compares means and covariances; gram the papers' Gram matrices.",
+    )
+    style_layers: dict[str, Weight] = Field(
+        default={"conv1_1": 1.0, "conv2_1": 1.0, "conv3_1": 1.0, "conv4_1": 1.0, "conv5_1": 1.0},
+        description="Layers of the style loss, with their weights.",
+    )
+    content_layers: dict[str, Weight] = Field(
+        default={"conv4_2": 1.0}, description="Layers of the content loss, with their weights."
+    )
+    style_weight: Weight = Field(1.0, description="Weight of the style loss.")
+    content_weight: Weight = Field(
+        0.2, description="Weight of the content loss; 0.1 to 0.3 keeps the photograph recognisable."
+    )
+    tv_weight: Weight = Field(0.0, description="Weight of the total variation; higher values smooth the result.")
+
+    @property
+    def active_style_layers(self) -> dict[str, float]:
+        """The style layers whose weight is not 0."""
+        return {name: weight for name, weight in self.style_layers.items() if weight * self.style_weight > 0}
+
+    @property
+    def active_content_layers(self) -> dict[str, float]:
+        """The content layers whose weight is not 0."""
+        return {name: weight for name, weight in self.content_layers.items() if weight * self.content_weight > 0}
+
+
+class Init(Section):
+    """The image that the coarsest level starts from."""
+
+    kind: InitKind = Field(
+        "content",
+        description="Initial image: content (the photograph), style (the first painting), noise (Gaussian), uniform "
+        "(uniform noise), or file.",
+    )
+    noise: Annotated[Number, Field(ge=0, le=1)] = Field(
+        0.0, description="Share of Gaussian noise, 0 to 1, mixed into an initial image of content, style or file."
+    )
+    file: Path | None = Field(None, description="The image file of kind: file.")
+
+    @model_validator(mode="after")
+    def _file_given(self) -> Init:
+        if (self.kind == "file") != (self.file is not None):
+            raise ValueError("kind: file and file: PATH belong together")
+        return self
+
+
+class LevelOverride(Section):
+    """Other rounds or steps for one level."""
+
+    level: Annotated[Whole, Field(ge=0)] = Field(description="Number of the level; 0 is the coarsest.")
+    rounds: Annotated[Whole, Field(ge=0, le=1000)] | None = Field(
+        None, description="Rounds of this level; unchanged when not given."
+    )
+    steps: Annotated[Whole, Field(ge=1, le=100_000)] | None = Field(
+        None, description="Evaluations in each round of this level; unchanged when not given."
+    )
+
+
+class Levels(Section):
+    """The levels of resolution, from coarse to fine."""
+
+    min_size: Annotated[Whole, Field(ge=16, le=100_000)] = Field(
+        256, description="Least short side of the coarsest level in pixels; it is less than twice as long."
+    )
+    factor: Annotated[Number, Field(gt=1, le=8)] = Field(2.0, description="Enlargement from one level to the next.")
+    coarse_steps: Annotated[Whole, Field(ge=1, le=100_000)] = Field(
+        200, description="Evaluations of the coarsest level."
+    )
+    rounds: Annotated[Whole, Field(ge=1, le=1000)] = Field(
+        16, description="Rounds of the second level; many short rounds couple the tiles best."
+    )
+    steps: Annotated[Whole, Field(ge=1, le=10_000)] = Field(2, description="Evaluations in each round.")
+    decay: Annotated[Number, Field(gt=0, le=1)] = Field(
+        0.75, description="Factor by which the number of rounds changes from one level to the next."
+    )
+    detail: Annotated[Number, Field(ge=0, le=1)] = Field(
+        0.0, description="Share of the photograph's fine detail, 0 to 1, that is added when a level is enlarged."
+    )
+    overrides: tuple[LevelOverride, ...] = Field((), description="Other rounds or steps for single levels.")
+
+
+class Tiles(Section):
+    """How a level is cut into tiles."""
+
+    size: Literal["auto"] | Annotated[Whole, Field(ge=16, le=100_000)] = Field(
+        "auto", description="Side of a tile in pixels, without overlap; auto is what fits into memory."
+    )
+    overlap: Literal["auto"] | Annotated[Whole, Field(ge=0, le=4096)] = Field(
+        "auto", description="Pixels by which a tile extends into its neighbours on each side; auto suits the layers."
+    )
+    coupling: Coupling = Field(
+        "balanced",
+        description="Coupling between tiles: balanced; independent (none, for comparison); exact (slow, a reference).",
+    )
+    shift: bool = Field(True, description="Shift the grid by half a tile in every second round.")
+
+
+class Optimizer(Section):
+    """How the tiles are optimised."""
+
+    name: OptimizerName = Field("lbfgs", description="Optimizer of the tiles: lbfgs or adam.")
+    history: Annotated[Whole, Field(ge=1, le=200)] = Field(20, description="Correction pairs that L-BFGS stores.")
+    learning_rate: Positive | None = Field(
+        None, description="Learning rate; 1.0 for lbfgs and 0.02 for adam when not given."
+    )
+    pixels: PixelVariables = Field(
+        "plain",
+        description="Variables to optimise: plain pixels, or a laplacian pyramid (lbfgs only; less noise in small "
+        "pictures).",
+    )
+
+    @property
+    def rate(self) -> float:
+        """The learning rate in force."""
+        return self.learning_rate or {"lbfgs": 1.0, "adam": 0.02}[self.name]
+
+
+class Runtime(Section):
+    """Where and how it runs."""
+
+    device: str = Field("auto", description="Device: auto, cpu, cuda or cuda:N.")
+    precision: Literal["auto", "float32", "bfloat16"] = Field(
+        "auto",
+        description="Precision of the convolutions: float32 or bfloat16; auto is bfloat16 on CUDA, else float32.",
+    )
+    memory_fraction: Annotated[Number, Field(gt=0, le=1)] = Field(
+        0.8, description="Share of the free memory to use, above 0 to 1."
+    )
+    canvas: Literal["auto", "memory", "disk"] = Field(
+        "auto", description="Where full-size images are stored: memory or disk; auto is disk when memory is short."
+    )
+    seed: Annotated[Whole, Field(ge=0, lt=2**63)] = Field(0, description="Seed of the random numbers.")
+
+    @field_validator("device")
+    @classmethod
+    def _device(cls, value: str) -> str:
+        if not re.fullmatch("auto|cpu|cuda(:[0-9]{1,3})?", value):
+            raise ValueError(f"there is no device {value!r}; write auto, cpu, cuda or cuda:N")
+        return value
+
+
+class Checkpoint(Section):
+    """What a run stores on disk so that it can be resumed after an interruption."""
+
+    every: Literal["tile", "round", "level"] = Field("tile", description="Save after every tile, round or level.")
+    every_seconds: Positive = Field(
+        60.0, description="With every: tile, seconds between saves inside a tile of many steps."
+    )
+    keep: Annotated[Whole, Field(ge=1, le=1000)] = Field(
+        1, description="Finished rounds to keep; the earlier ones serve if a file is damaged."
+    )
+    directory: Path | None = Field(
+        None, description="Run directory for checkpoints; OUT.run beside the result when not given."
+    )
+    keep_run: bool = Field(False, description="Keep the run directory after the result is written.")
+
+
+class Images(Section):
+    """Limits on input images."""
+
+    max_megapixels: Positive = Field(500.0, description="Inputs of more megapixels than this are refused.")
+
+
+class BatchJob(Section):
+    """A job of a batch, with settings of its own."""
+
+    content: Path = Field(description="The photograph's file.")
+    style: Path | None = Field(None, description="The painting's file; those under styles: when not given.")
+    output: str | None = Field(None, description="Name of the picture; batch.template when not given.")
+    set: dict[str, Any] = Field(
+        default={}, description="Settings for this job only, such as {output: {long_edge: 3000}}."
+    )
+
+    @model_validator(mode="after")
+    def _one_style(self) -> BatchJob:
+        if self.style is not None and "styles" in self.set:
+            raise ValueError("style and set.styles both name the painting: give one of them")
+        if inside := self.set.keys() & {"batch", "jobs"}:
+            raise ValueError(f"set cannot contain {' and '.join(sorted(inside))}; give that for the whole batch")
+        return self
+
+
+class Batch(Section):
+    """Many pictures at once, with `hires-nst batch`."""
+
+    recursive: bool = Field(False, description="Include photographs in subfolders.")
+    include: tuple[str, ...] = Field((), description="Use only photographs whose names match, such as IMG_*.jpg.")
+    exclude: tuple[str, ...] = Field((), description="Leave out photographs whose names match, such as *_small.jpg.")
+    match: Literal["product", "zip", "stem"] = Field(
+        "product",
+        description="product pairs each photograph with each painting; zip pairs them in order; stem by file name.",
+    )
+    order: Literal["name", "size", "shuffle", "shortest"] = Field(
+        "name", description="Order of the jobs: name, size (largest first), shuffle, or shortest (least work first)."
+    )
+    template: str = Field(
+        "{content}-{style}.png",
+        description="Names of the pictures, with {content}, {style}, {index}, {parent}, {width}, {height}, {preset}.",
+    )
+    retries: Annotated[Whole, Field(ge=0, le=1000)] = Field(1, description="Retries of a failed job.")
+    retry_wait: Annotated[Number, Field(ge=0, le=86_400)] = Field(10.0, description="Seconds to wait before a retry.")
+    changed: Literal["redo", "skip", "fail"] = Field(
+        "skip",
+        description="What to do with a finished picture whose settings, inputs or file changed: redo, skip or fail.",
+    )
+    workers: Literal["auto"] | Annotated[Whole, Field(ge=1, le=256)] = Field(
+        "auto", description="Worker processes; auto is one for each CUDA device, or one."
+    )
+    lease_seconds: Annotated[Number, Field(ge=0.1, le=3600)] = Field(
+        60.0, description="Seconds after which a job is taken over from a process that has stopped responding."
+    )
+    cluster_cpus: Annotated[Number, Field(gt=0, le=1024)] = Field(
+        1.0, description="CPU cores for each job on a Ray cluster."
+    )
+    cluster_gpus: Annotated[Number, Field(ge=0, le=64)] | None = Field(
+        None, description="GPUs for each job on a Ray cluster; 1 when not given and the cluster has any."
+    )
