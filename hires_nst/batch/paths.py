@@ -5,10 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+from hires_nst.run.log import LOG
+
 STATE_FOLDER = ".hires-nst"
 """The folder inside the output folder for the ledger, the logs and unfinished work."""
 
-LOGS = EVENTS, TEXT = "events.jsonl", "log.txt"
+TEXT = "log.txt"
+LOGS = LOG, TEXT
 """The logs in a job's folder, of all attempts: for programs and for people."""
 
 
@@ -21,7 +24,7 @@ class JobPaths:
     @property
     def events(self) -> Path:
         """The log for programs."""
-        return self.folder / EVENTS
+        return self.folder / LOG
 
     @property
     def text(self) -> Path:

@@ -6,7 +6,7 @@ import json
 import time
 import traceback
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol, TextIO
@@ -18,6 +18,7 @@ from hires_nst.config import Config
 from hires_nst.errors import DiskFull, HiresNstError, Interrupted, ResourceError, RunBusy
 from hires_nst.events import Event, OnEvent
 from hires_nst.files import FileFingerprint, fingerprint, is_disk_full
+from hires_nst.run.log import EventLog
 from hires_nst.stopping import Stop
 
 STEPS_APART = 0.2
@@ -126,13 +127,12 @@ def perform(task: Task, engine: Engine, *, stop: Stop, on_event: OnEvent) -> Tas
     """Do a task, whatever comes of it, with its logs."""
     began = time.time()
     try:
-        with _logs(task.paths) as (lines, text):
+        with _logs(task.paths) as (log, text):
             _say(text, f"attempt {task.attempt}: {task.content}")
 
             def tell(event: Event) -> None:
-                lines.write(events.json_line({"time": time.time(), **event.as_dict()}) + "\n")
+                log.write(event)
                 if not isinstance(event, events.StepFinished):
-                    lines.flush()
                     _say(text, _sentence(event))
                 on_event(event)
 
@@ -229,17 +229,15 @@ def reason_of(error: Exception) -> str:
 
 
 @contextmanager
-def _logs(paths: JobPaths) -> Iterator[tuple[TextIO, TextIO]]:
+def _logs(paths: JobPaths) -> Iterator[tuple[EventLog, TextIO]]:
     """A job's logs, at their ends; what cannot be written any more when they are closed is dropped."""
     paths.folder.mkdir(parents=True, exist_ok=True)
-    with ExitStack() as files:
-
-        def opened(path: Path) -> TextIO:
-            file = path.open("a", encoding="utf-8", errors="replace")
-            files.callback(_close, file)
-            return file
-
-        yield opened(paths.events), opened(paths.text)
+    with closing(EventLog(paths.events)) as log:
+        text = paths.text.open("a", encoding="utf-8", errors="replace")
+        try:
+            yield log, text
+        finally:
+            _close(text)
 
 
 def _close(file: TextIO) -> None:

@@ -82,17 +82,15 @@ def run_status(run_dir: Path) -> RunStatus:
         OutputError, DamagedFile, ConfigError: it is no run directory, or none of this program.
     """
     from hires_nst.run import directory
+    from hires_nst.run.log import LOG, read_log
     from hires_nst.run.record import read_record
 
     record = read_record(run_dir)
     now = [0.0]
     tally = Tally(clock=lambda: now[0])
     tiles, reason, over = set[int](), None, False
-    for data in directory.read_log(run_dir):
-        event = events.from_dict(data)
-        if event is None:
-            continue
-        now[0] = float(data["time"])
+    for logged in read_log(run_dir / LOG):
+        event, now[0] = logged.event, logged.time
         tally.update(event)
         match event:
             case events.RunStarted():

@@ -13,7 +13,8 @@ from hires_nst.report.batches import of_batch
 from hires_nst.report.log import RunLog, read_log
 from hires_nst.report.model import Report, ReportedJob, ReportedState, style_paths
 from hires_nst.run import directory
-from hires_nst.run.directory import CONFIG, LOG
+from hires_nst.run.directory import CONFIG
+from hires_nst.run.log import LOG
 from hires_nst.run.record import read_record
 from hires_nst.version import VERSION
 

@@ -2,28 +2,26 @@
 
 from __future__ import annotations
 
-import json
 import os
 import re
 import shlex
 import shutil
 import socket
 import time
-import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from datetime import datetime
 from io import FileIO
 from pathlib import Path
-from typing import IO, Any
 
 from filelock import lock_descriptor
 
 from hires_nst.errors import DamagedFile, OutputError, RunBusy
 from hires_nst.events import Event
 from hires_nst.files import plain_os_errors
+from hires_nst.run.log import LOG, EventLog
 
-RECORD, CONFIG, LOG, LEVELS, INPUTS = "run.json", "config.yaml", "events.jsonl", "levels", "inputs"
+RECORD, CONFIG, LEVELS, INPUTS = "run.json", "config.yaml", "levels", "inputs"
 OTHER = "give another run directory with --run-dir"
 _LOCK = "lock"
 _PATIENCE = 0.2
@@ -38,7 +36,7 @@ class RunDirectory:
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self._log: IO[str] | None = None
+        self._log: EventLog | None = None
 
     @property
     def record(self) -> Path:
@@ -74,22 +72,20 @@ class RunDirectory:
         return [(int(level), int(number)) for level, number in folders if _NUMBER(level) and _NUMBER(number)]
 
     def log(self, event: Event) -> None:
-        """Append an event with its time and a checksum to events.jsonl.
+        """Append an event to events.jsonl.
 
         Raises:
             ResourceError: the disk is full. OutputError: the file cannot be written.
         """
         with plain_os_errors(self.path / LOG):
             if self._log is None:
-                self._log = _appending(self.path / LOG)
-            self._log.write(log_line(event, time.time()) + "\n")
-            self._log.flush()
+                self._log = EventLog(self.path / LOG)
+            self._log.write(event)
 
     def close_log(self) -> None:
         """Close events.jsonl; what can no longer be written is dropped."""
         if self._log is not None:
-            with suppress(OSError):
-                self._log.close()
+            self._log.close()
             self._log = None
 
     def clear(self) -> None:
@@ -193,34 +189,6 @@ def size(path: Path) -> int:
             if file.is_file():
                 total += file.stat().st_size
     return total
-
-
-def log_line(event: Event, now: float) -> str:
-    """An event as one line of events.jsonl: JSON with `time` (seconds since the epoch) first and `crc32` last."""
-    line = json.dumps({"time": round(now, 3), **event.as_dict()}, default=str)
-    return f'{line[:-1]}, "crc32": "{zlib.crc32(line.encode()):08x}"}}'
-
-
-def read_log(path: Path) -> Iterator[dict[str, Any]]:
-    """The events of a run directory, oldest first; torn and damaged lines are left out."""
-    with suppress(FileNotFoundError), (path / LOG).open("rb") as file:
-        for raw in file:
-            with suppress(ValueError):
-                text = raw.decode().rstrip("\n")
-                body, mark, tail = text.rpartition(', "crc32": "')
-                if mark and tail == f'{zlib.crc32((body + "}").encode()):08x}"}}':
-                    yield json.loads(body + "}")
-
-
-def _appending(path: Path) -> IO[str]:
-    """The log, at its end; a line that a killed process left torn is ended first."""
-    file = path.open("a", encoding="utf-8")
-    if file.tell():
-        with path.open("rb") as end:
-            end.seek(-1, os.SEEK_END)
-            if end.read() != b"\n":
-                file.write("\n")
-    return file
 
 
 def _known(name: str) -> bool:

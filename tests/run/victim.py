@@ -227,7 +227,7 @@ def lie_in_wait(point: str, number: int) -> tuple[Callable[[str, Any], None], li
 
     from hires_nst import files
     from hires_nst.imageio import writing
-    from hires_nst.run import directory
+    from hires_nst.run import directory, log
     from hires_nst.transfer import blend
 
     original = files.atomic_write
@@ -276,13 +276,13 @@ def lie_in_wait(point: str, number: int) -> tuple[Callable[[str, Any], None], li
         add(self, tile, result)
 
     blend.Blend._add = blended  # type: ignore[method-assign]
-    log_line = directory.log_line
+    log_line = log.log_line
 
     def logged(event: Any, now: float) -> str:
         here("log")
         return log_line(event, now)
 
-    directory.log_line = logged
+    log.log_line = logged
     clear = directory.RunDirectory.clear
 
     def cleared(self: Any) -> None:
