@@ -6,7 +6,7 @@ A message is one clear sentence that says what is wrong and what to do.
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 
@@ -79,3 +79,13 @@ def nearest(word: str, known: Iterable[str]) -> str:
     if close:
         return f"; did you mean {close[0]!r}?"
     return f"; known are {', '.join(candidates)}"
+
+
+LESS_MEMORY = ("choose a smaller size", "use smaller tiles (--tile-size)")
+"""What helps wherever memory ran out."""
+
+
+def out_of_memory(where: str = "", *, remedies: Sequence[str] = LESS_MEMORY) -> ResourceError:
+    """The error for memory that ran out; closing other programs helps besides the remedies."""
+    *others, last = "close other programs", *remedies
+    return ResourceError(f"out of memory{f' {where}' if where else ''}; {', '.join(others)} or {last}")

@@ -33,14 +33,13 @@ class PaintingEngine:
 
     def __init__(self, *, device: str, threads: int | None) -> None:
         """Take a device, for jobs that leave it open, and the number of torch's threads (None: as torch likes)."""
-        import torch
-
         from hires_nst.run.cache import Cache
+        from hires_nst.transfer.device import set_threads
 
         self.kept = Cache()
         self.device = device
         if threads is not None:
-            torch.set_num_threads(threads)
+            set_threads(threads)
 
     def paint(self, task: Task, *, stop: Stop, on_event: OnEvent) -> Painted:
         """Paint a picture, from where an interrupted attempt left it.
@@ -48,9 +47,8 @@ class PaintingEngine:
         Raises:
             Interrupted: `stop` was due. RunBusy: another process is at it. HiresNstError: as `stylize`.
         """
-        import torch
-
         from hires_nst.run.pipeline import stylize
+        from hires_nst.transfer.device import release_memory
 
         losses, config = _Losses(), self.on_device(task.config)
 
@@ -65,7 +63,7 @@ class PaintingEngine:
                     stop=stop, kept=self.kept, on_event=tell,
                 )  # fmt: skip
             finally:
-                torch.cuda.empty_cache()  # another process may be the next one on this GPU
+                release_memory()  # another process may be the next one on this GPU
             return Painted(result.width, result.height, losses.found, resumed=resume == "auto")
 
         if not (task.run_dir / RECORD).exists():

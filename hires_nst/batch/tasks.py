@@ -15,7 +15,7 @@ from hires_nst import events
 from hires_nst.batch.ledger_schema import Outcome
 from hires_nst.batch.paths import JobPaths
 from hires_nst.config import Config
-from hires_nst.errors import DiskFull, HiresNstError, Interrupted, ResourceError, RunBusy
+from hires_nst.errors import LESS_MEMORY, DiskFull, HiresNstError, Interrupted, ResourceError, RunBusy, out_of_memory
 from hires_nst.events import Event, OnEvent
 from hires_nst.files import FileFingerprint, fingerprint, is_disk_full
 from hires_nst.run.log import EventLog
@@ -222,7 +222,7 @@ def reason_of(error: Exception) -> str:
     if isinstance(error, HiresNstError):
         return str(error)
     if isinstance(error, MemoryError):
-        return "memory ran out; ask for a smaller size, smaller tiles, or fewer workers"
+        return str(out_of_memory(remedies=(*LESS_MEMORY, "use fewer workers")))
     if isinstance(error, OSError):
         return f"{error.strerror or error}{f' ({error.filename})' if error.filename else ''}"
     return f"{type(error).__name__}: {error}".strip(": ").replace("\n", " ")

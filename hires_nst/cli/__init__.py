@@ -15,7 +15,7 @@ import typer
 from typer.core import TyperGroup
 
 from hires_nst.cli import batch, config, doctor, evaluate, models, plan, report, resume, status, stylize
-from hires_nst.errors import HiresNstError, ResourceError
+from hires_nst.errors import HiresNstError, ResourceError, out_of_memory
 from hires_nst.version import VERSION
 
 INTERRUPTED = 130
@@ -117,7 +117,7 @@ def _message(error: BaseException) -> tuple[str, int]:
     if isinstance(error, KeyboardInterrupt):
         return "interrupted", INTERRUPTED
     if isinstance(error, MemoryError):
-        return "memory ran out; ask for a smaller size or smaller tiles (--tile-size)", ResourceError.exit_code
+        return str(out_of_memory()), ResourceError.exit_code
     assert isinstance(error, OSError)
     place = f" ({error.filename})" if error.filename else ""
     if error.errno in (errno.ENOSPC, errno.EDQUOT):

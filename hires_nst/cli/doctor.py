@@ -40,14 +40,14 @@ def doctor() -> None:
 
         from hires_nst.backbones import weights
         from hires_nst.run import pipeline
-        from hires_nst.transfer.memory import free_memory
+        from hires_nst.transfer.memory import free_host_memory
     except Exception as error:  # whatever a broken installation raises
         stops.append(f"the engine cannot be loaded ({type(error).__name__}: {error}); install hires-nst again")
     else:
         assert pipeline is not None
         _line("devices", ", ".join(_devices()))
         _line("threads", f"{torch.get_num_threads()} of {os.cpu_count()} processors")
-        free = free_memory(torch.device("cpu"))
+        free = free_host_memory()
         _line("memory", f"{amount(free)} free of {amount(psutil.virtual_memory().total)}")
         if free < LEAST_MEMORY:
             stops.append(f"only {amount(free)} of memory are free; close other programs")

@@ -15,18 +15,15 @@ from hires_nst.run.cache import Cache, content_key
 from hires_nst.run.disk_space import overlap_of
 from hires_nst.run.output_size import OutputSize
 from hires_nst.transfer.canvas import BYTES_PER_PIXEL, Canvas, Place
-from hires_nst.transfer.device import autocast_of, choose_device
+from hires_nst.transfer.device import LARGEST_TENSOR, autocast_of, choose_device, free_memory, largest_tile
 from hires_nst.transfer.extractor import Extractor, network_of
 from hires_nst.transfer.levels import Level
-from hires_nst.transfer.memory import automatic_tile_size, free_memory, tile_bytes_per_pixel
+from hires_nst.transfer.memory import automatic_tile_size, free_host_memory, tile_bytes_per_pixel
 from hires_nst.transfer.style_images import painting_size
 from hires_nst.transfer.tiles import Grid, make_grid
 
 MEASURE_FACTOR = 2
 """Tiles of evaluations without a graph are this much larger, in about the memory of those with one."""
-
-LARGEST_TENSOR = 2**31
-"""Elements beyond which cuDNN is unsafe."""
 
 CANVASES = {"lbfgs": 6, "adam": 7}
 """Full-size canvases at the finest level: the photograph, the image before a round and after it, and of L-BFGS where
@@ -63,7 +60,12 @@ class RunContext:
         if device.type == "cpu" and not self.on_disk:  # the level's canvases come first
             free = max(0, free - area * BYTES_PER_PIXEL * CANVASES[self.config.optimizer.name])
         size = automatic_tile_size(
-            free, self.bytes_per_pixel, fraction=fraction, overlap=self.overlap, stride=self.stride, device=device
+            free,
+            self.bytes_per_pixel,
+            fraction=fraction,
+            overlap=self.overlap,
+            stride=self.stride,
+            largest=largest_tile(device.type),
         )
         if level.index == 0:
             elements = area * self.backbone.blocks[0][-1]
@@ -152,4 +154,4 @@ def canvas_on_disk(config: Config, sheet: OutputSize) -> bool:
     if config.runtime.canvas != "auto":
         return config.runtime.canvas == "disk"
     need = sheet.width * sheet.height * BYTES_PER_PIXEL * CANVASES[config.optimizer.name]
-    return need > free_memory(torch.device("cpu")) / 2
+    return need > free_host_memory() / 2

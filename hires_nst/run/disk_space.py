@@ -7,8 +7,9 @@ from collections.abc import Sequence
 from hires_nst.backbones.registry import BACKBONES
 from hires_nst.config import Config
 from hires_nst.transfer.canvas import BYTES_PER_PIXEL
+from hires_nst.transfer.device import largest_tile
 from hires_nst.transfer.levels import Level, schedule
-from hires_nst.transfer.tiles import LARGEST_TILE, make_grid
+from hires_nst.transfer.tiles import make_grid
 
 AUTO_OVERLAP = 64
 """Pixels of overlap where `tiles.overlap` is auto: more gained little in style loss, less lost some."""
@@ -73,7 +74,7 @@ def expected_run_bytes(config: Config, width: int, height: int, *, kind: str) ->
         kind: `cpu` or `cuda`, where it is painted.
     """
     stride = BACKBONES[config.model.name].stride_of(config.layers)
-    largest = LARGEST_TILE[kind] if config.tiles.size == "auto" else max(config.tiles.size, stride)
+    largest = largest_tile(kind) if config.tiles.size == "auto" else max(config.tiles.size, stride)
     levels = schedule(height, width, config.levels)
     return run_bytes(
         config, [(level, largest if level.index else max(level.height, level.width, stride)) for level in levels]

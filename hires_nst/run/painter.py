@@ -13,15 +13,16 @@ import torch
 
 from hires_nst import events
 from hires_nst.config import Init, StyleImage
-from hires_nst.errors import Interrupted, ResourceError
+from hires_nst.errors import Interrupted, out_of_memory
 from hires_nst.events import OnEvent
 from hires_nst.imageio import reading, resize
 from hires_nst.run.checkpoint import CheckpointStore, DiskRoundStore, Progress
 from hires_nst.run.context import RunContext
 from hires_nst.run.plan import split_coarse
 from hires_nst.transfer.canvas import Canvas
+from hires_nst.transfer.device import release_memory, unless_memory_runs_out
 from hires_nst.transfer.levels import Level, LevelPlan
-from hires_nst.transfer.memory import SMALLEST_TILE, release, unless_memory_runs_out
+from hires_nst.transfer.memory import SMALLEST_TILE
 from hires_nst.transfer.moments import Statistics
 from hires_nst.transfer.objective import Objective, content_norms, style_statistics
 from hires_nst.transfer.refine import refine_round
@@ -115,7 +116,7 @@ def objective_of(
     while known is None:
         measured = unless_memory_runs_out(partial(_measured, context, planned, content, paintings))
         if measured is None:
-            release(context.extract.device)
+            release_memory()
             grid = context.grid(planned.height, planned.width, planned.tile_size)
             planned = replace(planned, tile_size=smaller_tiles(planned.tile_size, grid, context.stride))
             context.emit(events.TilesShrunk(planned.index, 0, planned.tile_size))
@@ -236,7 +237,7 @@ def paint_level(
         if painted is None:
             store.forget_latest()  # which holds on to the tile's tensors
             store.flush()
-            release(extract.device)
+            release_memory()
             smaller = smaller_tiles(store.size, grid, context.stride)
             emit(events.TilesShrunk(level.index, number, smaller))
             if store.done:  # these stay, and with them the geometry
@@ -276,9 +277,9 @@ def smaller_tiles(size: int, grid: Grid, stride: int) -> int:
     used = min(size, max(max(tile.owned.height, tile.owned.width) for tile in grid.tiles))
     half = used // 2 // stride * stride
     if half < max(SMALLEST_TILE, stride):
-        raise ResourceError(
-            f"memory ran out with tiles of {used} px, and smaller ones make no sense; close other programs, choose a "
-            "smaller network (--model vgg19-slim), or run on another device"
+        raise out_of_memory(
+            f"with tiles of {used} px, and tiles cannot be made smaller",
+            remedies=("choose a smaller network (--model vgg19-slim)", "run on another device"),
         )
     return half
 

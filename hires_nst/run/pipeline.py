@@ -18,7 +18,16 @@ from hires_nst import events, files
 from hires_nst.backbones.registry import BACKBONES
 from hires_nst.backbones.weights import own_file
 from hires_nst.config import Config, StyleImage, parse_config
-from hires_nst.errors import ConfigError, DamagedFile, DiskFull, InputError, Interrupted, OutputError, ResourceError
+from hires_nst.errors import (
+    ConfigError,
+    DamagedFile,
+    DiskFull,
+    InputError,
+    Interrupted,
+    OutputError,
+    ResourceError,
+    out_of_memory,
+)
 from hires_nst.events import Event, OnEvent
 from hires_nst.imageio import reading, resize, writing
 from hires_nst.quantities import amount
@@ -49,8 +58,8 @@ from hires_nst.run.record import (
 from hires_nst.run.write_behind import WriteBehind
 from hires_nst.stopping import Stop
 from hires_nst.transfer.canvas import Canvas, temporary_folder
+from hires_nst.transfer.device import is_out_of_memory, unless_memory_runs_out
 from hires_nst.transfer.levels import LevelPlan
-from hires_nst.transfer.memory import is_out_of_memory, unless_memory_runs_out
 from hires_nst.transfer.minimise import import_optimizers
 from hires_nst.transfer.style_images import check_painting
 from hires_nst.version import VERSION
@@ -476,7 +485,4 @@ def _readable_memory_errors() -> Iterator[None]:
     except (RuntimeError, MemoryError) as error:
         if not is_out_of_memory(error):
             raise
-        raise ResourceError(
-            "memory ran out; close other programs, or give the command again with canvases on disk "
-            "(--set runtime.canvas=disk)"
-        ) from None
+        raise out_of_memory(remedies=("keep canvases on disk (--set runtime.canvas=disk)",)) from None

@@ -17,8 +17,8 @@ from hires_nst.run import disk_space
 from hires_nst.run.context import RunContext, canvas_bytes, open_context
 from hires_nst.run.output_size import OutputSize, output_size_of
 from hires_nst.transfer.canvas import temporary_folder
+from hires_nst.transfer.device import free_memory
 from hires_nst.transfer.levels import Level, LevelPlan, schedule
-from hires_nst.transfer.memory import free_memory
 from hires_nst.transfer.style_images import check_painting
 from hires_nst.transfer.tiles import Grid
 

@@ -1,32 +1,111 @@
-"""Where and how precisely the network is evaluated."""
+"""What is special to a kind of device: CUDA or the processor. torch is imported by the functions that need it only."""
 
 from __future__ import annotations
 
-import torch
+import platform
+from collections.abc import Callable
+from typing import TYPE_CHECKING, TypeVar
 
 from hires_nst.config import Config
 from hires_nst.errors import ConfigError
+from hires_nst.quantities import amount
+from hires_nst.transfer.memory import free_host_memory
 
+if TYPE_CHECKING:
+    import torch
 
-def autocast_of(config: Config, device: torch.device) -> torch.dtype | None:
-    """The type that convolutions are computed in on a device; None for float32."""
-    precision = config.runtime.precision
-    if precision == "auto":
-        precision = "bfloat16" if device.type == "cuda" and torch.cuda.is_bf16_supported() else "float32"
-    return torch.bfloat16 if precision == "bfloat16" else None
+Value = TypeVar("Value")
+
+LARGEST_TENSOR = 2**31
+"""Elements beyond which cuDNN is unsafe."""
+
+_LARGEST_TILE = {"cpu": 1024, "cuda": 3072}
+_OUT_OF_MEMORY = ("can't allocate memory", "out of memory", "ALLOC_FAILED")
 
 
 def choose_device(name: str) -> torch.device:
     """The device of that name; `auto` is the first CUDA device, or else the CPU.
 
     Raises:
-        ConfigError: this machine or this build of torch has it not.
+        ConfigError: this machine or this build of torch does not have it.
     """
-    if name == "auto":
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    device = torch.device(name)
+    import torch
+
     count = torch.cuda.device_count() if torch.cuda.is_available() else 0
+    if name == "auto":
+        return torch.device("cuda" if count else "cpu")
+    device = torch.device(name)
     if device.type == "cuda" and (device.index or 0) >= count:
         found = f"{count} CUDA device{'s' if count != 1 else ''}" if count else "no CUDA device"
         raise ConfigError(f"there is no device {name}: torch finds {found} here; --device cpu works everywhere")
     return device
+
+
+def describe_devices() -> tuple[str, ...]:
+    """Each device of this machine in a few words."""
+    import torch
+
+    found = [f"cpu ({platform.processor() or platform.machine()})"]
+    for index in range(torch.cuda.device_count() if torch.cuda.is_available() else 0):
+        free, total = torch.cuda.mem_get_info(index)
+        found.append(f"cuda:{index} ({torch.cuda.get_device_name(index)}, {amount(free)} free of {amount(total)})")
+    return tuple(found)
+
+
+def autocast_of(config: Config, device: torch.device) -> torch.dtype | None:
+    """The type that convolutions are computed in on a device; None for float32."""
+    import torch
+
+    precision = config.runtime.precision
+    if precision == "auto":
+        precision = "bfloat16" if device.type == "cuda" and torch.cuda.is_bf16_supported() else "float32"
+    return torch.bfloat16 if precision == "bfloat16" else None
+
+
+def largest_tile(kind: str) -> int:
+    """Pixels of a tile's side beyond which nothing is gained on `cpu` (caches) or `cuda` (`LARGEST_TENSOR`)."""
+    return _LARGEST_TILE.get(kind, _LARGEST_TILE["cpu"])
+
+
+def set_threads(count: int) -> None:
+    """Set the number of processor threads that torch uses."""
+    import torch
+
+    torch.set_num_threads(count)
+
+
+def free_memory(device: torch.device) -> int:
+    """Bytes that are free on a device; for the processor, those of `free_host_memory`."""
+    import torch
+
+    if device.type != "cuda":
+        return free_host_memory()
+    cached = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)  # torch's own, to use again
+    return int(torch.cuda.mem_get_info(device)[0]) + int(cached)
+
+
+def release_memory() -> None:
+    """Give cached memory back to the CUDA devices in use, if there are any."""
+    import torch
+
+    torch.cuda.empty_cache()
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether an exception says that memory ran out: CUDA's, the CPU allocator's, or Python's."""
+    import torch
+
+    if isinstance(error, (MemoryError, torch.cuda.OutOfMemoryError)):
+        return True
+    text = str(error)
+    return isinstance(error, RuntimeError) and any(sign in text for sign in _OUT_OF_MEMORY)
+
+
+def unless_memory_runs_out(work: Callable[[], Value]) -> Value | None:
+    """What `work` returns, or None when memory ran out; by then the error and its tensors are released."""
+    try:
+        return work()
+    except (RuntimeError, MemoryError) as error:
+        if not is_out_of_memory(error):
+            raise
+    return None

@@ -1,21 +1,16 @@
-"""How much memory there is, how much a tile needs, and the tile size that follows."""
+"""How much memory this machine has free, how much a tile needs, and the tile size that follows."""
 
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Collection, Iterator
 from contextlib import suppress
 from pathlib import Path, PurePosixPath
-from typing import TypeVar
 
 import psutil
-import torch
 
 from hires_nst.backbones.registry import Backbone, ConvLayer
 from hires_nst.config import Optimizer
-from hires_nst.transfer.tiles import LARGEST_TILE as LARGEST_TILE
-
-Value = TypeVar("Value")
 
 SMALLEST_TILE = 64
 """Below this a tile is nearly all overlap."""
@@ -29,14 +24,9 @@ CGROUP = Path("/sys/fs/cgroup")
 OWN_CGROUP = Path("/proc/self/cgroup")
 """Says to which control groups this process belongs."""
 
-_OUT_OF_MEMORY = ("can't allocate memory", "out of memory", "ALLOC_FAILED")
 
-
-def free_memory(device: torch.device) -> int:
-    """Bytes that are free: on the CUDA device, or in this machine and its control group."""
-    if device.type == "cuda":
-        kept = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)  # torch's own, to use again
-        return int(torch.cuda.mem_get_info(device)[0]) + int(kept)
+def free_host_memory() -> int:
+    """Bytes that are free in this machine and in the control groups of this process."""
     return min([int(psutil.virtual_memory().available), *map(_free_in_group, _own_groups())])
 
 
@@ -83,57 +73,32 @@ def tile_bytes_per_pixel(backbone: Backbone, layers: Collection[str], optimizer:
     largest activations in passing, and the optimiser's vectors: L-BFGS's pairs, and about 14 others.
     """
     size = 2 if half else 4
-    kept, largest, stride = 0.0, 0.0, 1
+    saved, largest, stride = 0.0, 0.0, 1
     needed = set(layers)
     channels = 3
     for step in backbone.steps:
         if not needed:
             break
         if isinstance(step, ConvLayer):
-            kept += size * (channels + step.out_channels) / stride**2
+            saved += size * (channels + step.out_channels) / stride**2
             channels = step.out_channels
             largest = max(largest, size * channels / stride**2)
-            kept += 4 * channels / stride**2 if step.name in needed else 0
+            saved += 4 * channels / stride**2 if step.name in needed else 0
             needed.discard(step.name)
         else:
             stride *= 2
-            kept += 8 * channels / stride**2
+            saved += 8 * channels / stride**2
     vectors = 14 + (2 * optimizer.history if optimizer.name == "lbfgs" else 0)
     pyramid = 4 / 3 if optimizer.pixels == "laplacian" else 1.0
-    return SAFETY * (kept + 4 * largest + 12 * vectors * pyramid)
+    return SAFETY * (saved + 4 * largest + 12 * vectors * pyramid)
 
 
 def automatic_tile_size(
-    free: int, bytes_per_pixel: float, *, fraction: float, overlap: int, stride: int, device: torch.device
+    free: int, bytes_per_pixel: float, *, fraction: float, overlap: int, stride: int, largest: int
 ) -> int:
     """The side of the largest tile whose window fits into `fraction` of the free memory, on the stride grid.
 
-    Never below `SMALLEST_TILE` (where memory does not suffice, the run will say so) nor above `LARGEST_TILE`.
+    Never below `SMALLEST_TILE` (where memory does not suffice, the run will say so) nor above `largest`.
     """
     window = int((max(0, free) * fraction / bytes_per_pixel) ** 0.5)
-    size = min(window - 2 * overlap, LARGEST_TILE.get(device.type, 1024))
-    return max(size, SMALLEST_TILE) // stride * stride
-
-
-def is_out_of_memory(error: BaseException) -> bool:
-    """Whether an exception says that memory ran out: CUDA's, the CPU allocator's, or Python's."""
-    if isinstance(error, (MemoryError, torch.cuda.OutOfMemoryError)):
-        return True
-    text = str(error)
-    return isinstance(error, RuntimeError) and any(sign in text for sign in _OUT_OF_MEMORY)
-
-
-def unless_memory_runs_out(work: Callable[[], Value]) -> Value | None:
-    """What `work` returns, or None when memory ran out; by then nobody holds on to the error and its tensors."""
-    try:
-        return work()
-    except (RuntimeError, MemoryError) as error:
-        if not is_out_of_memory(error):
-            raise
-    return None
-
-
-def release(device: torch.device) -> None:
-    """Give cached memory back to the device."""
-    if device.type == "cuda":
-        torch.cuda.empty_cache()
+    return max(min(window - 2 * overlap, largest), SMALLEST_TILE) // stride * stride

@@ -13,9 +13,6 @@ from itertools import pairwise
 import numpy as np
 from numpy.typing import NDArray
 
-LARGEST_TILE = {"cpu": 1024, "cuda": 3072}
-"""Pixels of a tile's side beyond which nothing is gained: caches on a CPU, 2^31 elements of a tensor in cuDNN."""
-
 
 @dataclass(frozen=True)
 class Rect:

@@ -527,7 +527,7 @@ class Broken(FakeEngine):
 def test_an_engine_that_cannot_be_made(tmp_path: Path) -> None:
     photos, out = make_inputs(tmp_path, 2), tmp_path / "out"
     assert run(photos, out, engine=Broken, retries=0).counts["failed"] == 2
-    assert "memory ran out" in (rows(out)["p0-style.png"].error or "")
+    assert "out of memory" in (rows(out)["p0-style.png"].error or "")
 
 
 class Stillborn:

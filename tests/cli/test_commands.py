@@ -338,7 +338,7 @@ def test_errors_before_the_engine(
         (ResourceError("no room"), 4, "no room"),
         (WeightsError("no weights"), 5, "no weights"),
         (KeyboardInterrupt(), 130, "interrupted"),
-        (MemoryError(), 4, "memory ran out"),
+        (MemoryError(), 4, "out of memory"),
         (OSError(errno.ENOSPC, "No space left on device", "/x/y"), 4, "no space left on the disk (/x/y)"),
         (PermissionError(errno.EACCES, "Permission denied", "/x/y"), 1, "Permission denied (/x/y)"),
     ],

@@ -187,6 +187,7 @@ def test_plan_measures_a_loss_without_any_layer(photo: Path) -> None:
 
 def test_tiles_leave_room_for_the_canvases(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(context, "free_memory", lambda device: 10**9)
+    monkeypatch.setattr(context, "free_host_memory", lambda: 10**9)
     level = Level(1, 4000, 4000, 1, 1)
     automatic = {"size": "auto"}
     on_disk = opened(config(runtime={"canvas": "disk"}, tiles=automatic))
@@ -499,7 +500,7 @@ def test_tiles_never_shrink_below_the_smallest(
 ) -> None:
     error = RuntimeError("can't allocate memory")
     monkeypatch.setattr("hires_nst.transfer.refine.refine_tile", forgetful(error, fits=lambda area: False))
-    with pytest.raises(ResourceError, match=r"memory ran out with tiles of .* px, and smaller ones make no sense"):
+    with pytest.raises(ResourceError, match=r"out of memory with tiles of .* px, and tiles cannot be made smaller"):
         paint(photo, out, painting)
     assert ResourceError.exit_code == 4
     assert not out.exists()
@@ -512,7 +513,7 @@ def test_memory_that_runs_out_elsewhere_is_one_sentence(
         raise RuntimeError("DefaultCPUAllocator: can't allocate memory")
 
     monkeypatch.setattr(painter, "resized", fail)
-    with pytest.raises(ResourceError, match="memory ran out; close other programs"):
+    with pytest.raises(ResourceError, match="out of memory; close other programs"):
         paint(photo, out, painting)
 
 

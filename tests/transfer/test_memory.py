@@ -1,4 +1,4 @@
-"""Free memory, the estimate for a tile, the tile size, and what counts as memory that ran out."""
+"""Free memory of the machine, the estimate for a tile, and the tile size."""
 
 from __future__ import annotations
 
@@ -12,9 +12,8 @@ import torch
 from hires_nst.backbones.registry import BACKBONES
 from hires_nst.config import Config, Optimizer
 from hires_nst.transfer import memory
-from hires_nst.transfer.memory import automatic_tile_size, free_memory, is_out_of_memory, release, tile_bytes_per_pixel
+from hires_nst.transfer.memory import automatic_tile_size, free_host_memory, tile_bytes_per_pixel
 
-CPU = torch.device("cpu")
 LAYERS = Config().layers
 GIGA = 10**9
 
@@ -37,7 +36,7 @@ def limit(group: Path, limit: str, used: int, cached: int = 0) -> None:
 
 
 def test_without_a_control_group_the_machine_says_what_is_free(group: Path) -> None:
-    assert free_memory(CPU) == 8 * GIGA
+    assert free_host_memory() == 8 * GIGA
 
 
 @pytest.mark.parametrize(
@@ -54,7 +53,7 @@ def test_a_control_group_limits_it_and_its_cached_files_make_way(
     group: Path, maximum: str, used: int, cached: int, free: int
 ) -> None:
     limit(group, maximum, used, cached)
-    assert free_memory(CPU) == free
+    assert free_host_memory() == free
 
 
 def limit_1(group: Path, limit: int, used: int, cached: int = 0) -> None:
@@ -86,7 +85,7 @@ def test_the_tightest_group_on_the_way_up_counts(
     (group / "own").write_text(f"{own}\n")
     for folder, giga in ((group / "slice" / "me", mine), (group / "slice", above), (group, top)):
         limit(folder, str((giga + 1) * GIGA), 2 * GIGA, GIGA)
-    assert free_memory(CPU) == free * GIGA
+    assert free_host_memory() == free * GIGA
 
 
 @pytest.mark.parametrize(
@@ -102,19 +101,12 @@ def test_groups_of_version_1_count_too(group: Path, own: str, mine: int, top: in
     (group / "own").write_text(f"{own}\n")
     limit_1(group / "memory" / "docker" / "me", (mine + 1) * GIGA, 2 * GIGA, GIGA)
     limit_1(group / "memory", (top + 1) * GIGA, 2 * GIGA, GIGA)
-    assert free_memory(CPU) == free * GIGA
+    assert free_host_memory() == free * GIGA
 
 
 def test_unreadable_numbers_of_a_control_group_are_ignored(group: Path) -> None:
     limit(group, "what", 0)
-    assert free_memory(CPU) == 8 * GIGA
-
-
-def test_what_torch_keeps_of_a_cuda_device_counts_as_free(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(torch.cuda, "mem_get_info", lambda device: (3 * GIGA, 8 * GIGA))
-    monkeypatch.setattr(torch.cuda, "memory_reserved", lambda device: 4 * GIGA)
-    monkeypatch.setattr(torch.cuda, "memory_allocated", lambda device: GIGA)
-    assert free_memory(torch.device("cuda")) == 6 * GIGA
+    assert free_host_memory() == 8 * GIGA
 
 
 def test_a_tile_needs_more_with_wider_networks_deeper_layers_and_more_history() -> None:
@@ -151,42 +143,16 @@ def test_the_estimate_covers_what_autograd_really_keeps() -> None:
 
 
 @pytest.mark.parametrize("free", [0, GIGA // 100, GIGA, 10 * GIGA, 10**15])
-@pytest.mark.parametrize("kind", ["cpu", "cuda"])
-def test_an_automatic_tile_fits_lies_on_the_stride_grid_and_keeps_its_bounds(free: int, kind: str) -> None:
-    size = automatic_tile_size(free, 2000, fraction=0.5, overlap=48, stride=16, device=torch.device(kind))
+@pytest.mark.parametrize("largest", [1024, 3072])
+def test_an_automatic_tile_fits_lies_on_the_stride_grid_and_keeps_its_bounds(free: int, largest: int) -> None:
+    size = automatic_tile_size(free, 2000, fraction=0.5, overlap=48, stride=16, largest=largest)
     assert size % 16 == 0
-    assert memory.SMALLEST_TILE <= size <= memory.LARGEST_TILE[kind]
+    assert memory.SMALLEST_TILE <= size <= largest
     if size > memory.SMALLEST_TILE:
         assert (size + 2 * 48) ** 2 * 2000 <= free * 0.5
     if free == 10**15:
-        assert size == memory.LARGEST_TILE[kind]
+        assert size == largest
 
 
 def test_no_memory_left_is_no_complex_number() -> None:
-    assert automatic_tile_size(-5, 2000, fraction=0.5, overlap=0, stride=16, device=CPU) == memory.SMALLEST_TILE
-
-
-@pytest.mark.parametrize(
-    ("error", "expected"),
-    [
-        (MemoryError(), True),
-        (torch.cuda.OutOfMemoryError("CUDA out of memory"), True),
-        (
-            RuntimeError("[enforce fail] DefaultCPUAllocator: can't allocate memory: you tried to allocate 9 bytes"),
-            True,
-        ),
-        (RuntimeError("CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling cublasCreate"), True),
-        (RuntimeError("mat1 and mat2 shapes cannot be multiplied"), False),
-        (ValueError("out of memory"), False),
-        (OSError("out of memory"), False),
-    ],
-)
-def test_out_of_memory_is_told_from_other_errors(error: Exception, expected: bool) -> None:
-    assert is_out_of_memory(error) is expected
-
-
-def test_torch_says_so_in_words_that_are_known() -> None:
-    with pytest.raises(RuntimeError) as caught:
-        torch.empty(2**55)
-    assert is_out_of_memory(caught.value)
-    release(CPU)
+    assert automatic_tile_size(-5, 2000, fraction=0.5, overlap=0, stride=16, largest=1024) == memory.SMALLEST_TILE
