@@ -25,7 +25,7 @@ from hires_nst.batch.ledger import Ledger
 from hires_nst.batch.ledger_schema import Entry, Outcome
 from hires_nst.batch.options import BatchOptions
 from hires_nst.batch.runner import run_batch
-from hires_nst.batch.tasks import Painted, Task
+from hires_nst.batch.tasks import EngineResult, Task
 from hires_nst.batch.workers import WorkerPool
 from hires_nst.config import Batch
 from hires_nst.events import OnEvent
@@ -39,9 +39,9 @@ CONTENTS = ("landscape", "astronaut")
 class Nothing:
     """An engine that paints an empty file at once."""
 
-    def paint(self, task: Task, *, stop: Stop, on_event: OnEvent) -> Painted:
+    def paint(self, task: Task, *, stop: Stop, on_event: OnEvent) -> EngineResult:
         task.picture.touch()
-        return Painted(1, 1, {})
+        return EngineResult(1, 1, {})
 
 
 def make_photographs(folder: Path, count: int, megapixels: float) -> None:

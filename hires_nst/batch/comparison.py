@@ -1,4 +1,4 @@
-"""What earlier runs left: which jobs are done, which changed since, and in which state each begins."""
+"""The comparison of jobs with the ledger: which are done, which have changed, and in which state each begins."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from hires_nst.files import FileFingerprint, is_unchanged
 GONE = "the picture is gone"
 
 
-@dataclass
+@dataclass(kw_only=True)
 class Comparison:
     """Compares jobs with the ledger.
 
     Attributes:
         folder: the batch folder.
         changed: redo, skip or fail, see `batch.changed`.
-        retry_failed: failed jobs wait again.
+        retry_failed: failed jobs are retried.
         overwrite: pictures that are not of this batch may be replaced.
     """
 
@@ -34,7 +34,7 @@ class Comparison:
         self._compared: dict[tuple[Path, FileFingerprint], str | None] = {}
 
     def entries(self, jobs: Iterable[Job], rows: Mapping[str, Row]) -> tuple[list[Entry], list[JobChanged]]:
-        """The entry of each job, and what changed since it was done."""
+        """The entry of each job, and what has changed since it was done."""
         entries, changes = [], []
         for job in jobs:
             row = rows.get(job.id)
@@ -65,39 +65,39 @@ class Comparison:
                 return "waiting", None
             if self.changed == "fail":
                 return "failed", f"{what}; --changed redo paints it again"
-            return "done", None  # the picture that is there is still a picture
+            return "done", None  # the picture still exists
         if row is not None and row.state == "failed" and not self.retry_failed:
             return "failed", row.error
         owned = self.overwrite or (row is not None and row.owned)
         if not owned and (self.folder / job.output).exists():
-            return "skipped", there_already(self.folder / job.output)
+            return "skipped", already_exists(self.folder / job.output)
         return "waiting", row.error if row is not None and row.state == "waiting" else None
 
     def what_changed(self, job: Job, row: Row) -> str | None:
-        """What is not as it was when the picture was done, in words; None when nothing changed."""
+        """What has changed since the picture was done, in words; None if nothing has."""
         assert row.picture is not None
         picture = self.folder / job.output
         if not picture.exists():
             return GONE
         if row.fingerprint != job.fingerprint:
-            return "the settings changed since"
+            return "the settings have changed"
         if row.inputs is None or len(row.inputs) != len(job.inputs):
-            return "other files go into the picture now"
+            return "the input files are others"
         for path, before in zip(job.inputs, row.inputs, strict=True):
             if what := self._difference(path, before):
                 return f"{path.name} {what}"
-        return "the picture was changed by others" if self._difference(picture, row.picture) else None
+        return "the picture was changed by another program" if self._difference(picture, row.picture) else None
 
     def _difference(self, path: Path, before: FileFingerprint) -> str | None:
-        """What became of a file, if anything. Paintings are the same for many jobs: each is looked at once."""
+        """How a file has changed, if it has. Many jobs have the same paintings: each is checked once."""
         key = path, before
         if key not in self._compared:
             try:
-                self._compared[key] = None if is_unchanged(path, before) else "changed since"
+                self._compared[key] = None if is_unchanged(path, before) else "has changed"
             except FileNotFoundError:
-                self._compared[key] = "is not there any more"
+                self._compared[key] = "no longer exists"
             except OSError as error:
-                self._compared[key] = f"cannot be read any more ({error.strerror})"
+                self._compared[key] = f"cannot be read ({error.strerror})"
         return self._compared[key]
 
 
@@ -114,6 +114,6 @@ def settings_key(job: Job) -> str:
     return job.config.fingerprint()
 
 
-def there_already(path: Path) -> str:
-    """Why a job is skipped whose picture is not of this batch."""
-    return f"{path} was there before; --overwrite replaces it"
+def already_exists(path: Path) -> str:
+    """Why a job is skipped whose place has a picture that is not of this batch."""
+    return f"{path} already exists; --overwrite replaces it"

@@ -1,4 +1,4 @@
-"""Whether the disk has room for a batch."""
+"""The disk space that a batch needs."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ from hires_nst.run.directory import size
 from hires_nst.run.disk_space import expected_run_bytes
 
 
-def check_room(jobs: Sequence[Job], folder: Path, *, workers: int) -> None:
-    """Raise ResourceError unless the disk has room for all these pictures, and for what is kept while they are painted.
+def check_disk_space(jobs: Sequence[Job], folder: Path, *, workers: int) -> None:
+    """Raise ResourceError unless the disk has space for all these pictures, and for run directories meanwhile.
 
     Each worker has one run directory at a time, and one picture that is not published yet.
     """
@@ -24,16 +24,16 @@ def check_room(jobs: Sequence[Job], folder: Path, *, workers: int) -> None:
     free = shutil.disk_usage(folder).free
     if need > free:
         raise ResourceError(
-            f"the pictures and what is kept while they are painted need up to {amount(need)}, and {folder} has "
-            f"{amount(free)} free; free some, choose another folder or smaller pictures, or keep less with "
+            f"the pictures and their run directories need up to {amount(need)}, and {folder} has {amount(free)} free; "
+            "free some, choose another folder or smaller pictures, or store fewer checkpoints with "
             "--set checkpoint.every=level"
         )
 
 
 def needed(jobs: Sequence[Job], folder: Path, *, workers: int) -> int:
-    """The most bytes that the pictures take, and the run directories of the largest ones in work at once.
+    """The most bytes that the pictures take, and the run directories of the largest ones that are painted at once.
 
-    What is in the run directories of interrupted jobs is there already.
+    The files of interrupted jobs in their run directories exist already.
     """
     paths = BatchPaths(folder)
     growth = (max(0, run_bytes(job) - size(paths.job(job.id).run_dir)) for job in jobs)

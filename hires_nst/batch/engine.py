@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from hires_nst import events
-from hires_nst.batch.tasks import Painted, Task
+from hires_nst.batch.tasks import EngineResult, Task
 from hires_nst.config import Config
 from hires_nst.errors import ConfigError, InputError, WeightsError
 from hires_nst.events import Event, OnEvent
@@ -16,12 +16,12 @@ from hires_nst.stopping import Stop
 
 @dataclass
 class _Losses:
-    """The last losses that a run tells of."""
+    """The last losses that a run reports."""
 
     found: dict[str, float] = field(default_factory=dict)
 
-    def hear(self, event: Event) -> None:
-        """Take an event in."""
+    def update(self, event: Event) -> None:
+        """Take an event into account."""
         if isinstance(event, events.RoundFinished):
             self.found["loss"] = event.loss
         elif isinstance(event, events.RoundStarted) and event.style_loss is not None:
@@ -41,40 +41,39 @@ class PaintingEngine:
         if threads is not None:
             set_threads(threads)
 
-    def paint(self, task: Task, *, stop: Stop, on_event: OnEvent) -> Painted:
+    def paint(self, task: Task, *, stop: Stop, on_event: OnEvent) -> EngineResult:
         """Paint a picture, from where an interrupted attempt left it.
 
         Raises:
-            Interrupted: `stop` was due. RunBusy: another process is at it. HiresNstError: as `stylize`.
+            Interrupted: `stop` was due. RunBusy: another process works on it. HiresNstError: as `stylize`.
         """
         from hires_nst.run.pipeline import stylize
         from hires_nst.transfer.device import release_memory
 
         losses, config = _Losses(), self.on_device(task.config)
 
-        def tell(event: Event) -> None:
-            losses.hear(event)
+        def emit(event: Event) -> None:
+            losses.update(event)
             on_event(event)
 
-        def painted(resume: Literal["auto", "never"]) -> Painted:
+        def paint(resume: Literal["auto", "never"]) -> EngineResult:
             try:
                 result = stylize(
                     task.content, task.picture, config=config, overwrite=True, run_dir=task.run_dir, resume=resume,
-                    stop=stop, kept=self.kept, on_event=tell,
+                    stop=stop, kept=self.kept, on_event=emit,
                 )  # fmt: skip
             finally:
                 release_memory()  # another process may be the next one on this GPU
-            return Painted(result.width, result.height, losses.found, resumed=resume == "auto")
+            return EngineResult(result.width, result.height, losses.found, resumed=resume == "auto")
 
         if not (task.run_dir / RECORD).exists():
-            return painted("never")
+            return paint("never")
         try:
-            return painted("auto")
+            return paint("auto")
         except (ConfigError, InputError, WeightsError) as error:
-            # What an earlier attempt left does not go with the job as it is now. Where the job itself is at fault, it
-            # says so again.
-            tell(events.Notice(f"begun anew instead of going on: {error}"))
-            return painted("never")
+            # The run of an earlier attempt does not match the job as it is now. An error of the job itself comes again.
+            emit(events.Notice(f"started over instead of resuming: {error}"))
+            return paint("never")
 
     def on_device(self, config: Config) -> Config:
         """The settings with this engine's device, unless they name one themselves."""

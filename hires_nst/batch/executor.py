@@ -1,4 +1,4 @@
-"""What carries tasks out: the interface of the local workers and of the cluster."""
+"""The interface of what runs tasks: local workers, or a cluster."""
 
 from __future__ import annotations
 
@@ -12,42 +12,42 @@ from hires_nst.events import Event
 
 @dataclass(frozen=True)
 class WorkerMessage:
-    """Something about a task in work: an event of its engine, or the report that ends it."""
+    """A message about a running task: an event of its engine, or the result that ends it."""
 
     job: str
     worker: int
-    what: Event | TaskResult
+    content: Event | TaskResult
 
 
 class Executor(Protocol):
-    """Carries tasks out, somewhere else; used from one thread."""
+    """Runs tasks in other processes; used from one thread."""
 
     @property
     def workers(self) -> int:
-        """How many tasks it can have in work at once, at the moment."""
+        """How many tasks it can run at once, at the moment."""
 
     @property
     def free(self) -> int:
-        """How many more tasks it would take now."""
+        """How many more tasks it accepts now."""
 
     def start(self, task: Task) -> int:
-        """Take a task, where `free` is above 0; the number of the worker that has it."""
+        """Run a task, where `free` is above 0; the number of its worker."""
 
     def wait(self, seconds: float) -> Sequence[WorkerMessage]:
-        """WorkerMessage as soon as there are any; none after that many seconds without.
+        """Messages as soon as there are any; none after this many seconds without.
 
-        Each task started ends with exactly one report, also when its worker dies.
+        Each started task ends with exactly one result, also when its worker dies.
 
         Raises:
             HiresNstError: workers cannot be started.
         """
 
     def stop(self, reason: str) -> None:
-        """Ask every task in work for an orderly end."""
+        """Ask every running task to stop in an orderly way."""
 
     def close(self) -> None:
-        """End at once, whatever is in work; may be called again."""
+        """End at once, whatever is running; may be called again."""
 
 
 MakeExecutor = Callable[[], Executor]
-"""Called when there is something to do."""
+"""Called when there is something to paint."""

@@ -24,7 +24,7 @@ from hires_nst.batch.engine import PaintingEngine
 from hires_nst.batch.executor import WorkerMessage
 from hires_nst.batch.paths import LOGS
 from hires_nst.batch.ray_messages import TaskMessage, new_mailbox
-from hires_nst.batch.tasks import Failure, MakeEngine, Stopped, Task, TaskResult, report_of
+from hires_nst.batch.tasks import Failure, MakeEngine, Stopped, Task, TaskResult, result_of
 from hires_nst.config import Batch
 from hires_nst.errors import ConfigError
 
@@ -226,7 +226,7 @@ def _received(result: tuple[TaskResult, dict[str, bytes]], given: _Given) -> Tas
     try:
         _write(given.task.folder, files, given.logs)
     except OSError as error:
-        return report_of(error, given.task.folder)
+        return result_of(error, given.task.folder)
     return report
 
 

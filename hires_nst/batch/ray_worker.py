@@ -12,7 +12,7 @@ from typing import Any
 from hires_nst.batch.ledger_schema import Outcome
 from hires_nst.batch.paths import LOGS
 from hires_nst.batch.ray_messages import Sender
-from hires_nst.batch.tasks import Engine, MakeEngine, Stopped, Task, TaskResult, perform, report_of, spaced
+from hires_nst.batch.tasks import Engine, MakeEngine, Stopped, Task, TaskResult, result_of, run_task, throttled
 from hires_nst.config import Config
 from hires_nst.stopping import Stop
 
@@ -75,9 +75,9 @@ def _performed(task: Task, terms: RayBatch, *, logs: bool) -> TaskResult:
         try:
             engine = _engine(terms)
         except Exception as error:
-            return report_of(error, task.folder)
+            return result_of(error, task.folder)
         with Sender(terms.mailbox, task, logs=logs) as sender:
-            return perform(task, engine, stop=Stop(deadline=terms.deadline), on_event=spaced(sender.tell))
+            return run_task(task, engine, stop=Stop(deadline=terms.deadline), on_event=throttled(sender.tell))
     except KeyboardInterrupt:  # how Ray cancels
         _ENGINES.clear()  # it may have been in the middle of anything
         return Stopped()

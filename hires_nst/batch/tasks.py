@@ -1,4 +1,4 @@
-"""A job on its way to a worker and back: the task, the engine that does it, and the logs that it leaves."""
+"""A task: a job for a worker, the engine that paints it, its result, and its logs."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ from hires_nst.files import FileFingerprint, fingerprint, is_disk_full
 from hires_nst.run.log import EventLog
 from hires_nst.stopping import Stop
 
-STEPS_APART = 0.2
-"""Seconds between two steps that a worker tells about: displays need no more."""
+STEP_SECONDS = 0.2
+"""The least time between two steps that a worker reports: displays need no more."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Task:
-    """A job as a worker gets it.
+    """A job for a worker.
 
     Attributes:
         content: the photograph.
@@ -65,9 +65,8 @@ class Task:
 
 
 @dataclass(frozen=True)
-class Painted:
-    """What an engine says about a finished picture: its pixels, its last losses by name, and whether it went on with an
-    earlier attempt's work."""
+class EngineResult:
+    """A finished picture: its size in pixels, its last losses by name, and whether an earlier attempt was resumed."""
 
     width: int
     height: int
@@ -76,14 +75,14 @@ class Painted:
 
 
 class Engine(Protocol):
-    """Paints one job after another; what it may keep between them, it keeps."""
+    """Paints one job after another, with a cache for what they share."""
 
-    def paint(self, task: Task, *, stop: Stop, on_event: OnEvent) -> Painted:
+    def paint(self, task: Task, *, stop: Stop, on_event: OnEvent) -> EngineResult:
         """Write the picture to `task.picture`, whole or not at all.
 
         Raises:
-            Interrupted: `stop` was due; the next attempt goes on from there where that is possible.
-            RunBusy: an earlier attempt of another process is not over.
+            Interrupted: `stop` was due; the next attempt resumes where that is possible.
+            RunBusy: another process still works on an earlier attempt.
             HiresNstError: it is not possible.
         """
 
@@ -94,11 +93,11 @@ MakeEngine = Callable[[], Engine]
 
 @dataclass(frozen=True)
 class Failure:
-    """Why an attempt failed, in one sentence; `asked` when its worker died of a signal that asks for an end, as Ctrl-C
-    sends it to every process of a terminal."""
+    """Why an attempt failed, in one sentence; `signalled` when its worker died of a termination signal, which Ctrl-C
+    sends to every process of a terminal."""
 
     reason: str
-    asked: bool = False
+    signalled: bool = False
 
 
 @dataclass(frozen=True)
@@ -107,84 +106,84 @@ class Stopped:
 
 
 @dataclass(frozen=True)
-class Busy:
-    """Another process, which has lost the job, still works in its run directory; `reason` says which."""
+class BusyResult:
+    """Another process, which no longer owns the job, still works in its run directory; `reason` says which."""
 
     reason: str
 
 
 @dataclass(frozen=True)
-class NoRoom:
-    """A full disk ended an attempt, that of `place`; other jobs would fare no better."""
+class DiskFullResult:
+    """An attempt ended because no space is left on the disk of `path`; other jobs would end in the same way."""
 
-    place: Path
-
-
-TaskResult = Outcome | Failure | Stopped | Busy | NoRoom
+    path: Path
 
 
-def perform(task: Task, engine: Engine, *, stop: Stop, on_event: OnEvent) -> TaskResult:
-    """Do a task, whatever comes of it, with its logs."""
+TaskResult = Outcome | Failure | Stopped | BusyResult | DiskFullResult
+
+
+def run_task(task: Task, engine: Engine, *, stop: Stop, on_event: OnEvent) -> TaskResult:
+    """Run a task and write its logs; whatever happens is in the result."""
     began = time.time()
     try:
         with _logs(task.paths) as (log, text):
-            _say(text, f"attempt {task.attempt}: {task.content}")
+            _write(text, f"attempt {task.attempt}: {task.content}")
 
-            def tell(event: Event) -> None:
+            def emit(event: Event) -> None:
                 log.write(event)
                 if not isinstance(event, events.StepFinished):
-                    _say(text, _sentence(event))
+                    _write(text, _sentence(event))
                 on_event(event)
 
             try:
-                marks = _marks(task)  # before, lest a file that changes meanwhile pass for the one that was painted
-                painted = engine.paint(task, stop=stop, on_event=tell)
+                inputs = _fingerprints(task)  # before painting, in which a file may change
+                painted = engine.paint(task, stop=stop, on_event=emit)
                 picture = fingerprint(task.picture)
-            except Interrupted:  # how to go on, which it says, is not for a job of a batch
-                _say(text, f"stopped for {stop.reason}")
+            except Interrupted:  # its message says how to resume a run, not a batch
+                _write(text, f"stopped: {stop.reason}")
                 return Stopped()
             except RunBusy as error:
-                _say(text, str(error))
-                return Busy(str(error))
+                _write(text, str(error))
+                return BusyResult(str(error))
             except Exception as error:
-                report = report_of(error, task.folder)
-                if isinstance(report, NoRoom):
-                    _say(text, f"stopped for want of room on the disk of {report.place}")
+                result = result_of(error, task.folder)
+                if isinstance(result, DiskFullResult):
+                    _write(text, f"stopped: no space left on the disk of {result.path}")
                 elif isinstance(error, HiresNstError):
-                    _say(text, f"failed: {error}")
+                    _write(text, f"failed: {error}")
                 else:
-                    _say(text, "".join(traceback.format_exception(error)).rstrip())
-                return report
+                    _write(text, "".join(traceback.format_exception(error)).rstrip())
+                return result
             with suppress(OSError):  # the picture is there
-                _say(text, "done")
+                _write(text, "done")
     except OSError as error:  # of the logs
-        return report_of(error, task.folder)
+        return result_of(error, task.folder)
     seconds = time.time() - began
     if painted.resumed:
         seconds += seconds_before(task.paths.events, began)
     return Outcome(
         width=painted.width, height=painted.height, seconds=seconds, losses=painted.losses,
-        fingerprint=task.fingerprint, inputs=marks, picture=picture,
+        fingerprint=task.fingerprint, inputs=inputs, picture=picture,
     )  # fmt: skip
 
 
-def report_of(error: Exception, folder: Path) -> Failure | NoRoom:
-    """What an error makes of an attempt; a full disk is that of `folder` where the error does not say which."""
+def result_of(error: Exception, folder: Path) -> Failure | DiskFullResult:
+    """The result of an attempt that ended with an error; a full disk is that of `folder` unless it names a file."""
     if isinstance(error, OSError) and is_disk_full(error):
-        return NoRoom(Path(error.filename) if isinstance(error.filename, str) else folder)
+        return DiskFullResult(Path(error.filename) if isinstance(error.filename, str) else folder)
     link: BaseException | None = error
-    while isinstance(link, ResourceError):  # one may add to what another one says
+    while isinstance(link, ResourceError):  # one may extend another
         if isinstance(link, DiskFull):
-            return NoRoom(link.path)
+            return DiskFullResult(link.path)
         link = link.__cause__ or link.__context__
     return Failure(reason_of(error))
 
 
 def seconds_before(log: Path, began: float) -> float:
-    """The seconds of the attempts whose work one that began then (in seconds since the epoch) went on with, by the log.
+    """The seconds of the attempts that one that began at `began` (seconds since the epoch) has resumed, from the log.
 
-    Each lasted from the start of its run to the last thing that it told, for it may have been killed. What was before a
-    run that began anew does not count.
+    Each lasted from the start of its run to its last event, for it may have been killed. Attempts before a run that
+    started over do not count.
     """
     seconds, before, start, last = 0.0, 0.0, None, 0.0
     with suppress(OSError), log.open("rb") as lines:
@@ -203,22 +202,22 @@ def seconds_before(log: Path, began: float) -> float:
     return seconds if start is None else seconds + last - start
 
 
-def spaced(on_event: OnEvent) -> OnEvent:
-    """A callback that tells `on_event` everything but steps that come too soon."""
-    told = 0.0
+def throttled(on_event: OnEvent) -> OnEvent:
+    """A callback that passes all events to `on_event` but steps that follow too soon."""
+    last = 0.0
 
-    def tell(event: Event) -> None:
-        nonlocal told
+    def emit(event: Event) -> None:
+        nonlocal last
         now = time.monotonic()
-        if not isinstance(event, events.StepFinished) or now - told > STEPS_APART:
-            told = now
+        if not isinstance(event, events.StepFinished) or now - last > STEP_SECONDS:
+            last = now
             on_event(event)
 
-    return tell
+    return emit
 
 
 def reason_of(error: Exception) -> str:
-    """What is said about a failed attempt: one sentence."""
+    """Why an attempt failed, in one sentence."""
     if isinstance(error, HiresNstError):
         return str(error)
     if isinstance(error, MemoryError):
@@ -245,15 +244,15 @@ def _close(file: TextIO) -> None:
         file.close()
 
 
-def _marks(task: Task) -> tuple[FileFingerprint, ...]:
-    """The marks of the inputs; none when one cannot be read, which the engine will say better."""
+def _fingerprints(task: Task) -> tuple[FileFingerprint, ...]:
+    """The fingerprints of the inputs; none when one cannot be read, which the engine explains better."""
     try:
         return tuple(fingerprint(path) for path in task.inputs)
     except OSError:
         return ()
 
 
-def _say(file: TextIO, text: str) -> None:
+def _write(file: TextIO, text: str) -> None:
     """A line for people, with the time."""
     file.write(f"{time.strftime('%Y-%m-%d %H:%M:%S')} {text}\n")
     file.flush()

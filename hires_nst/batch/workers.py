@@ -16,71 +16,71 @@ from multiprocessing.context import SpawnProcess
 from typing import Any
 
 from hires_nst.batch.executor import WorkerMessage
-from hires_nst.batch.tasks import Engine, Failure, MakeEngine, Stopped, Task, perform, report_of, spaced
+from hires_nst.batch.tasks import Engine, Failure, MakeEngine, Stopped, Task, result_of, run_task, throttled
 from hires_nst.errors import HiresNstError
 from hires_nst.events import Event
 from hires_nst.stopping import Stop
 
-STARTS = 3
-"""Workers in a row that may die before they say a word; then something is wrong with all of them."""
+MOST_FAILED_STARTS = 3
+"""Workers in a row that may die before their first message; then something is wrong with all of them."""
 
 START_SECONDS = 300.0
-"""How long a worker may take until its first sign of life; a busy machine takes its time to start a process."""
+"""The most that a worker may take until its first message; a busy machine starts processes slowly."""
 
-END_SECONDS = 10.0
-"""How long a process that has closed its pipes may take to be over."""
+EXIT_SECONDS = 10.0
+"""The most that a process that has closed its pipes may take to exit."""
 
-ASKING = signal.SIGINT, signal.SIGTERM
-"""Signals that ask for an end. A terminal and a service send them to the whole group: the parent decides."""
+TERMINATION_SIGNALS = signal.SIGINT, signal.SIGTERM
+"""A terminal and a service send them to the whole process group: the parent decides what follows."""
 
 
 class _Worker:
     """A worker process as its parent sees it."""
 
-    def __init__(self, number: int, make_engine: MakeEngine, beat_seconds: float, deadline: float | None) -> None:
+    def __init__(self, number: int, make_engine: MakeEngine, heartbeat_seconds: float, deadline: float | None) -> None:
         context = multiprocessing.get_context("spawn")
         self.number = number
         self.connection, other = context.Pipe()
         self.process: SpawnProcess = context.Process(
-            target=_work, args=(other, make_engine, beat_seconds, deadline), name=f"worker-{number}", daemon=True
+            target=_work, args=(other, make_engine, heartbeat_seconds, deadline), name=f"worker-{number}", daemon=True
         )
-        with _held_back():
+        with _signals_blocked():
             self.process.start()
         other.close()
         self.task: Task | None = None
-        self.spoke = False
-        self.heard = time.monotonic()
-        self.silent = False
+        self.started = False  # its first message has come
+        self.last_message = time.monotonic()
+        self.unresponsive = False
 
     def messages(self) -> list[Any]:
-        """What has come; everything that ever will where the process is dead."""
+        """The messages that have come; all that ever will if the process is dead."""
         found = []
         with suppress(EOFError, OSError):
             while self.connection.poll():
                 found.append(self.connection.recv())
         if found:
-            self.heard, self.spoke = time.monotonic(), True
+            self.last_message, self.started = time.monotonic(), True
         return found
 
     def send(self, message: object) -> None:
-        """Say something to the process; that it is dead comes out elsewhere."""
+        """Send a message to the process; whether it is dead is found out elsewhere."""
         with suppress(OSError):
             self.connection.send(message)
 
-    def why_dead(self) -> str:
-        """What became of the process, in words."""
-        self.process.join(END_SECONDS)  # its pipes close a little before it is over
+    def exit_reason(self) -> str:
+        """Why the process ended, as a sentence."""
+        self.process.join(EXIT_SECONDS)  # its pipes close a little before it exits
         code = self.process.exitcode
-        if self.silent:
-            return "the worker process gave no sign of life any more and was killed"
+        if self.unresponsive:
+            return "the worker process stopped responding and was killed"
         if code is not None and code < 0:
             name = signal.Signals(-code).name if -code in set(signal.Signals) else f"signal {-code}"
             hint = ", as the system does when memory runs out" if -code == signal.SIGKILL else ""
             return f"the worker process was killed by {name}{hint}"
-        return f"the worker process ended by itself with exit code {code}"
+        return f"the worker process exited with exit code {code}"
 
-    def end(self) -> None:
-        """Kill the process if it lives, and let go of it."""
+    def close(self) -> None:
+        """Kill the process if it lives, and release its resources."""
         self.process.kill()
         self.process.join()
         self.connection.close()
@@ -88,68 +88,68 @@ class _Worker:
 
 
 class WorkerPool:
-    """As many worker processes as engines, each started when first needed and again when it died."""
+    """As many worker processes as engines, each started when first needed, and again after it died."""
 
     def __init__(self, engines: Sequence[MakeEngine], *, lease_seconds: float, deadline: float | None = None) -> None:
         """Take the makers of the engines, one for each worker.
 
         Args:
-            lease_seconds: a worker that gives no sign of life for this long is killed.
+            lease_seconds: a worker that sends no heartbeat for this long is killed.
             deadline: seconds since the epoch at which all must have stopped.
         """
         self._engines = engines
-        self._silence = lease_seconds
+        self._timeout = lease_seconds
         self._deadline = deadline
         self._workers: list[_Worker | None] = [None] * len(engines)
-        self._stillborn = 0
+        self._failed_starts = 0  # in a row
         self._stopping: str | None = None
-        self._looked = time.monotonic()  # for signs of life
+        self._last_check = time.monotonic()  # of the heartbeats
 
     @property
     def workers(self) -> int:
-        """How many tasks it can have in work."""
+        """How many tasks it runs at once."""
         return len(self._engines)
 
     @property
     def free(self) -> int:
-        """How many more tasks it would take now."""
+        """How many more tasks it accepts now."""
         return sum(worker is None or worker.task is None for worker in self._workers)
 
     def start(self, task: Task) -> int:
-        """Take a task; the number of the worker."""
+        """Run a task; the number of the worker."""
         idle = [number for number, worker in enumerate(self._workers) if worker is not None and worker.task is None]
         number = idle[0] if idle else self._workers.index(None)
         worker = self._workers[number]
         if worker is None:
-            worker = _Worker(number, self._engines[number], self._silence / 4, self._deadline)
+            worker = _Worker(number, self._engines[number], self._timeout / 4, self._deadline)
             self._workers[number] = worker
         worker.task = task
         worker.send(task)
         return number
 
     def wait(self, seconds: float) -> Sequence[WorkerMessage]:
-        """WorkerMessage as soon as there are any."""
+        """Messages of the workers, as soon as there are any."""
         alive = [worker for worker in self._workers if worker is not None]
         places = [place for worker in alive for place in (worker.connection, worker.process.sentinel)]
         if not places:
             time.sleep(seconds)
             return ()
-        ready = set(connection.wait(places, min(seconds, self._silence / 4)))
-        self._forgive(alive)
-        news: list[WorkerMessage] = []
+        ready = set(connection.wait(places, min(seconds, self._timeout / 4)))
+        self._allow_for_suspension(alive)
+        messages: list[WorkerMessage] = []
         for worker in alive:
             dead = worker.process.sentinel in ready
             if dead or worker.connection in ready:
-                news += self._take(worker, worker.messages())
+                messages += self._received(worker)
             if dead:
-                news += self._bury(worker)
-            elif time.monotonic() - worker.heard > (self._silence if worker.spoke else START_SECONDS):
-                worker.silent = True
+                messages += self._reap(worker)
+            elif time.monotonic() - worker.last_message > (self._timeout if worker.started else START_SECONDS):
+                worker.unresponsive = True
                 worker.process.kill()
-        return news
+        return messages
 
     def stop(self, reason: str) -> None:
-        """Ask every worker for an orderly end."""
+        """Ask every worker to stop in an orderly way."""
         self._stopping = reason
         for worker in self._workers:
             if worker is not None:
@@ -159,52 +159,52 @@ class WorkerPool:
         """Kill every worker."""
         for number, worker in enumerate(self._workers):
             if worker is not None:
-                worker.end()
+                worker.close()
                 self._workers[number] = None
 
-    def _take(self, worker: _Worker, messages: Sequence[Any]) -> list[WorkerMessage]:
-        """The messages of a worker as news; a beat of its heart is None."""
-        news = []
-        for message in messages:
-            self._stillborn = 0
+    def _received(self, worker: _Worker) -> list[WorkerMessage]:
+        """The messages of a worker without its heartbeats, which are None."""
+        messages = []
+        for message in worker.messages():
+            self._failed_starts = 0
             if message is None or worker.task is None:
                 continue
-            news.append(WorkerMessage(worker.task.id, worker.number, message))
+            messages.append(WorkerMessage(worker.task.id, worker.number, message))
             if not isinstance(message, Event):
                 worker.task = None
-        return news
+        return messages
 
-    def _forgive(self, alive: Sequence[_Worker]) -> None:
-        """When this process has not looked for long, silence says nothing: the machine or the batch may have slept."""
+    def _allow_for_suspension(self, alive: Sequence[_Worker]) -> None:
+        """Restart the timeouts when this process has not checked for long: the machine or the batch was suspended."""
         now = time.monotonic()
-        if now - self._looked > self._silence / 2:
+        if now - self._last_check > self._timeout / 2:
             for worker in alive:
-                worker.heard = now
-        self._looked = now
+                worker.last_message = now
+        self._last_check = now
 
-    def _bury(self, worker: _Worker) -> list[WorkerMessage]:
-        """Make room for another worker, and report what the dead one was at."""
-        self._stillborn += not worker.spoke
-        reason = worker.why_dead()
-        asked = worker.process.exitcode in [-number for number in ASKING]
-        worker.end()
+    def _reap(self, worker: _Worker) -> list[WorkerMessage]:
+        """Remove a dead worker, so that another can start, and give the result of its task."""
+        self._failed_starts += not worker.started
+        reason = worker.exit_reason()
+        signalled = worker.process.exitcode in [-number for number in TERMINATION_SIGNALS]
+        worker.close()
         self._workers[worker.number] = None
-        if self._stillborn >= STARTS:
+        if self._failed_starts >= MOST_FAILED_STARTS:
             raise HiresNstError(f"workers cannot be started: {reason}; `hires-nst doctor` may say why")
         if worker.task is None:
             return []
-        report = Stopped() if self._stopping else Failure(reason, asked=asked)
-        return [WorkerMessage(worker.task.id, worker.number, report)]
+        result = Stopped() if self._stopping else Failure(reason, signalled=signalled)
+        return [WorkerMessage(worker.task.id, worker.number, result)]
 
 
 @contextmanager
-def _held_back() -> Iterator[None]:
-    """Signals that ask for an end wait while the block runs; a process that is started in it has to let them in."""
+def _signals_blocked() -> Iterator[None]:
+    """Block the termination signals while the block runs; a process that is started in it has to unblock them."""
     if not hasattr(signal, "pthread_sigmask"):  # not on this system
         yield
         return
-    resource_tracker.ensure_running()  # comes with the first process otherwise, and lets them in
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, ASKING)
+    resource_tracker.ensure_running()  # starts with the first process otherwise, and unblocks them
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, TERMINATION_SIGNALS)
     try:
         yield
     finally:
@@ -212,15 +212,15 @@ def _held_back() -> Iterator[None]:
 
 
 def _ignore_signals() -> None:
-    """Ignore those that ask for an end, the ones that came while this process was started included."""
-    for number in ASKING:
+    """Ignore the termination signals, including those that came while this process was started."""
+    for number in TERMINATION_SIGNALS:
         signal.signal(number, signal.SIG_IGN)
     if hasattr(signal, "pthread_sigmask"):
-        signal.pthread_sigmask(signal.SIG_UNBLOCK, ASKING)
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, TERMINATION_SIGNALS)
 
 
-def _work(parent: Connection, make_engine: MakeEngine, beat_seconds: float, deadline: float | None) -> None:
-    """The life of a worker process."""
+def _work(parent: Connection, make_engine: MakeEngine, heartbeat_seconds: float, deadline: float | None) -> None:
+    """The main function of a worker process."""
     _ignore_signals()
     stop = Stop(deadline=deadline)
     tasks: queue.SimpleQueue[Task] = queue.SimpleQueue()
@@ -238,19 +238,19 @@ def _work(parent: Connection, make_engine: MakeEngine, beat_seconds: float, dead
                     tasks.put(message)
                 else:
                     stop.request(message)
-        except (EOFError, OSError):  # the parent is gone: what is unfinished belongs to others now
+        except (EOFError, OSError):  # the parent is gone: unfinished jobs belong to others now
             os.kill(os.getpid(), signal.SIGKILL)
 
-    def beat() -> None:
+    def send_heartbeats() -> None:
         with suppress(OSError):
             while True:
                 send(None)
-                time.sleep(beat_seconds)
+                time.sleep(heartbeat_seconds)
 
-    for thread in (listen, beat):
+    for thread in (listen, send_heartbeats):
         threading.Thread(target=thread, daemon=True).start()
     engine: Engine | None = None
-    tell = spaced(send)
+    on_event = throttled(send)
     while True:
         task = tasks.get()
         if stop.due():  # it takes seconds to make an engine
@@ -259,6 +259,6 @@ def _work(parent: Connection, make_engine: MakeEngine, beat_seconds: float, dead
         try:
             engine = engine or make_engine()
         except Exception as error:
-            send(report_of(error, task.folder))
+            send(result_of(error, task.folder))
             continue
-        send(perform(task, engine, stop=stop, on_event=tell))
+        send(run_task(task, engine, stop=stop, on_event=on_event))

@@ -20,7 +20,7 @@ from hires_nst.batch.ledger_reading import read_changes, read_rows, reading
 from hires_nst.batch.ledger_schema import Row
 from hires_nst.batch.options import BatchOptions
 from hires_nst.batch.runner import Summary, run_batch
-from hires_nst.batch.tasks import MakeEngine, Painted, Task
+from hires_nst.batch.tasks import EngineResult, MakeEngine, Task
 from hires_nst.batch.workers import WorkerPool
 from hires_nst.config import Batch, load_config
 from hires_nst.errors import InputError, Interrupted, ResourceError, RunBusy
@@ -39,7 +39,7 @@ class FakeEngine:
     def __init__(self, seconds: float = 0.0) -> None:
         self.seconds = seconds
 
-    def paint(self, task: Task, *, stop: Stop, on_event: OnEvent) -> Painted:
+    def paint(self, task: Task, *, stop: Stop, on_event: OnEvent) -> EngineResult:
         text = task.content.read_text()
         on_event(
             events.RunStarted(
@@ -78,7 +78,7 @@ class FakeEngine:
         part = task.folder / "part"
         part.write_text(picture_of(text, task.config.styles[0].image.read_text()))
         part.replace(task.picture)
-        return Painted(20, 10, {"loss": 0.5})
+        return EngineResult(20, 10, {"loss": 0.5})
 
 
 def picture_of(content: str, style: str) -> str:

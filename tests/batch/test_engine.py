@@ -19,15 +19,15 @@ from hires_nst.batch import tasks
 from hires_nst.batch.engine import PaintingEngine
 from hires_nst.batch.ledger_schema import Outcome
 from hires_nst.batch.tasks import (
-    Busy,
+    BusyResult,
+    DiskFullResult,
     Failure,
-    NoRoom,
     Stopped,
     Task,
-    perform,
-    report_of,
+    result_of,
+    run_task,
     seconds_before,
-    spaced,
+    throttled,
 )
 from hires_nst.config import StyleImage
 from hires_nst.errors import ResourceError
@@ -52,7 +52,10 @@ def task(tmp_path: Path) -> Task:
     photo = save(tmp_path / "photo.png", random_canvas(64, 80, 1))
     painting = save(tmp_path / "painting.png", random_canvas(60, 60, 2))
     own = small().model_copy(update={"styles": (StyleImage(image=painting),)})
-    return Task("id", photo, own, (photo, painting), "settings", tmp_path / "books", ".png", 1)
+    return Task(
+        id="id", content=photo, config=own, inputs=(photo, painting), fingerprint="settings", folder=tmp_path / "job",
+        suffix=".png", attempt=1,
+    )  # fmt: skip
 
 
 def perform_until(engine: PaintingEngine, task: Task, tiles: int | None = None) -> tuple[Any, list[Event]]:
@@ -64,7 +67,7 @@ def perform_until(engine: PaintingEngine, task: Task, tiles: int | None = None) 
         if tiles is not None and len(finished(seen)) == tiles:
             stop.request("the test")
 
-    return perform(task, engine, stop=stop, on_event=listen), seen
+    return run_task(task, engine, stop=stop, on_event=listen), seen
 
 
 def finished(seen: list[Event]) -> list[Tile]:
@@ -119,7 +122,7 @@ def test_what_does_not_fit_any_more_is_begun_anew(
     assert isinstance(report, Outcome)
     assert report.seconds <= time.time() - began
     notices = [event.message for event in seen if isinstance(event, events.Notice)]
-    assert [notice.startswith("begun anew instead of going on: ") for notice in notices].count(True) == 1
+    assert [notice.startswith("started over instead of resuming: ") for notice in notices].count(True) == 1
     alone = replace(task, folder=tmp_path / "alone")
     assert isinstance(perform_until(engine, alone)[0], Outcome)
     assert task.picture.read_bytes() == alone.picture.read_bytes()
@@ -136,7 +139,7 @@ def test_a_photograph_that_broke_meanwhile_is_what_is_told(engine: PaintingEngin
 def test_a_run_directory_that_another_process_holds(engine: PaintingEngine, task: Task) -> None:
     with opened(task.run_dir, make=True):
         report, _ = perform_until(engine, task)
-    assert isinstance(report, Busy)
+    assert isinstance(report, BusyResult)
     assert "is in use by process" in report.reason
     assert isinstance(perform_until(engine, task)[0], Outcome)
 
@@ -152,10 +155,10 @@ def test_a_full_disk_is_no_failure_of_the_job(
 
         patch.setattr("hires_nst.imageio.writing.os.fsync", full)
         report, _ = perform_until(engine, task)
-    assert isinstance(report, NoRoom)
-    assert report.place.is_relative_to(task.run_dir)
+    assert isinstance(report, DiskFullResult)
+    assert report.path.is_relative_to(task.run_dir)
     log = (task.folder / "log.txt").read_text()
-    assert "stopped for want of room" in log
+    assert "stopped: no space left on the disk of " in log
     assert "hires-nst resume" not in log
     report, told = perform_until(engine, task)
     assert isinstance(report, Outcome)
@@ -164,7 +167,7 @@ def test_a_full_disk_is_no_failure_of_the_job(
 
 @pytest.mark.parametrize("error", [ResourceError("memory ran out"), MemoryError(), OSError(errno.EIO, "it is broken")])
 def test_other_errors_are_failures(error: Exception, tmp_path: Path) -> None:
-    assert isinstance(report_of(error, tmp_path), Failure)
+    assert isinstance(result_of(error, tmp_path), Failure)
 
 
 RUN, STEP, RESUMED, NOTICE = "RunStarted", "StepFinished", "RunResumed", "Notice"
@@ -198,7 +201,7 @@ def test_steps_are_spaced_and_nothing_else_is(monkeypatch: pytest.MonkeyPatch) -
         events.TileFinished(level=0, round=0, tile=0, tiles=1, loss=0.5, seconds=1.0, pixel_evaluations=1.0),
     )
     heard: list[Event] = []
-    tell = spaced(heard.append)
+    tell = throttled(heard.append)
     for event in (step, step, tile, tile, step):
         tell(event)
     assert heard == [step, tile, tile]

@@ -32,7 +32,7 @@ from hires_nst.batch.ledger_reading import read_changes, reading
 from hires_nst.batch.ledger_schema import STATES, Entry, Outcome
 from hires_nst.batch.options import read_batch
 from hires_nst.batch.paths import LOGS
-from hires_nst.batch.tasks import Failure, Painted, Task, perform
+from hires_nst.batch.tasks import EngineResult, Failure, Task, run_task
 from hires_nst.batch.workers import WorkerPool
 from hires_nst.config import load_config
 from hires_nst.errors import HiresNstError, OutputError, ResourceError
@@ -257,8 +257,8 @@ def repaint_result(photos: Path, out: Path) -> dict[str, Any]:
 
 
 CHANGES: dict[str, tuple[Callable[[Path, Path], dict[str, Any]], str]] = {
-    "photograph": (repaint_photograph, "p1.jpg changed since"),
-    "picture": (repaint_result, "the picture was changed by others"),
+    "photograph": (repaint_photograph, "p1.jpg has changed"),
+    "picture": (repaint_result, "the picture was changed by another program"),
 }
 
 
@@ -323,7 +323,7 @@ def test_other_settings_change_all(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     seen = Seen()
     summary = run(photos, out, changed="skip", on_event=seen.append)
     assert (summary.painted, summary.counts["done"]) == (0, 3)  # the pictures are there
-    assert {event.change for event in seen.of(JobChanged)} == {"the settings changed since"}
+    assert {event.change for event in seen.of(JobChanged)} == {"the settings have changed"}
     assert {job.state for job in gather(out).jobs} == {"done"}
     assert run(photos, out, changed="redo", retries=4).painted == 3  # settings of the batch are no settings of pictures
     assert run(photos, out, changed="fail", retries=5).exit_code == 0
@@ -348,7 +348,7 @@ def test_a_picture_stays_done_when_its_photograph_is_gone(policy: str, tmp_path:
     summary = run(photos, out, jobs=jobs, changed=policy, on_event=seen.append)
     assert (summary.counts["done"], summary.exit_code) == (3, 0)
     (told,) = seen.of(JobChanged)
-    assert (told.change, told.action) == ("p1.jpg is not there any more", "skip")
+    assert (told.change, told.action) == ("p1.jpg no longer exists", "skip")
     assert {job.state for job in gather(out).jobs} == {"done"}
 
 
@@ -359,7 +359,7 @@ def test_pictures_of_others_are_left_alone(tmp_path: Path) -> None:
     summary = run(photos, out, on_event=seen.append)
     assert (summary.painted, summary.exit_code, summary.counts["skipped"]) == (1, 0, 1)
     assert (out / "p0-style.png").read_text() == "mine"
-    assert "was there before; --overwrite replaces it" in seen.of(JobSkipped)[0].reason
+    assert "already exists; --overwrite replaces it" in seen.of(JobSkipped)[0].reason
     assert run(photos, out).painted == 0
     assert run(photos, out, overwrite=True).painted == 1
     check_agreement(photos, out, jobs_of(photos, out).jobs)
@@ -410,7 +410,7 @@ def test_a_worker_that_hangs_is_killed(tmp_path: Path) -> None:
     photos, out, seen = make_inputs(tmp_path, 1, text=lambda _: "hang"), tmp_path / "out", Seen()
     summary = run(photos, out, lease=1.0, retries=1000, on_event=seen.append)  # a busy machine may seem to hang, too
     assert summary.exit_code == 0
-    assert "gave no sign of life" in seen.of(JobFailed)[0].reason
+    assert "stopped responding" in seen.of(JobFailed)[0].reason
     assert rows(out)["p0-style.png"].attempts >= 2
 
 
@@ -430,16 +430,14 @@ def test_workers_of_a_batch_that_slept_are_not_killed(tmp_path: Path, monkeypatc
                 slept[0] += 3600.0 if slept[0] < 7200 else 20.0
             news = super().wait(seconds)
             if slept[0] <= 7200 + 60:  # so many seconds without a sign of life are all right
-                assert not any(isinstance(item.what, Failure) for item in news)
-                assert not any(worker is not None and worker.silent for worker in self._workers)
+                assert not any(isinstance(item.content, Failure) for item in news)
+                assert not any(worker is not None and worker.unresponsive for worker in self._workers)
             return news
 
     made = partial(Sleeping, [FakeEngine], lease_seconds=100.0)
     assert run_with(photos, out, made, lease_seconds=100.0, on_event=seen.append).exit_code == 0
     assert slept[0] > 7200 + 100
-    assert [event.reason for event in seen.of(JobFailed)] == [
-        "the worker process gave no sign of life any more and was killed"
-    ]
+    assert [event.reason for event in seen.of(JobFailed)] == ["the worker process stopped responding and was killed"]
 
 
 class SleepyExecutor:
@@ -458,7 +456,7 @@ class SleepyExecutor:
         if self.free:
             time.sleep(seconds)
             return []
-        report = perform(self.task, FakeEngine(), stop=Stop(), on_event=lambda event: None)
+        report = run_task(self.task, FakeEngine(), stop=Stop(), on_event=lambda event: None)
         self.meanwhile(self.task.id)
         self.free = 1
         return [WorkerMessage(self.task.id, 0, report)]
@@ -491,8 +489,11 @@ def test_a_batch_that_slept_asks_whose_its_jobs_are(theirs: str, tmp_path: Path)
             finish(job)
 
     def finish(job: str) -> None:
-        task = Task(job, jobs[0].content, jobs[0].config, jobs[0].inputs, jobs[0].fingerprint, folder, ".png", 2)
-        outcome = perform(task, FakeEngine(), stop=Stop(), on_event=lambda event: None)
+        task = Task(
+            id=job, content=jobs[0].content, config=jobs[0].config, inputs=jobs[0].inputs,
+            fingerprint=jobs[0].fingerprint, folder=folder, suffix=".png", attempt=2,
+        )  # fmt: skip
+        outcome = run_task(task, FakeEngine(), stop=Stop(), on_event=lambda event: None)
         assert isinstance(outcome, Outcome)
 
         def publish() -> None:
@@ -530,7 +531,7 @@ def test_an_engine_that_cannot_be_made(tmp_path: Path) -> None:
     assert "out of memory" in (rows(out)["p0-style.png"].error or "")
 
 
-class Stillborn:
+class Unloadable:
     """Something that no worker can unpickle."""
 
     def __reduce__(self) -> Any:
@@ -540,7 +541,7 @@ class Stillborn:
 def test_workers_that_cannot_be_started(tmp_path: Path) -> None:
     photos, out = make_inputs(tmp_path, 5), tmp_path / "out"
     with pytest.raises(HiresNstError, match=r"workers cannot be started: .* exit code 3"):
-        run(photos, out, engine=Stillborn(), retries=5)  # type: ignore[arg-type]
+        run(photos, out, engine=Unloadable(), retries=5)  # type: ignore[arg-type]
     assert "running" not in states(out).values()
     assert run(photos, out).exit_code == 0
 
@@ -562,7 +563,7 @@ def test_no_room_on_the_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
     assert not list(out.glob("*.png"))
     assert set(states(out).values()) == {"waiting"}
     monkeypatch.setattr(shutil, "disk_usage", lambda _: usage._replace(free=need))
-    disk_space.check_room(jobs, out, workers=1)
+    disk_space.check_disk_space(jobs, out, workers=1)
 
 
 def test_what_interrupted_jobs_have_on_the_disk_needs_no_room(tmp_path: Path) -> None:
@@ -583,7 +584,7 @@ def test_a_disk_that_gets_full_stops_the_batch(tmp_path: Path) -> None:
     out, seen = tmp_path / "out", Seen()
     summary = run(photos, out, workers=2, on_event=seen.append)
     assert summary.exit_code == 4
-    assert summary.stopped == f"want of room on the disk of {out} (free some)"
+    assert summary.stopped == f"no space left on the disk of {out} (free some)"
     assert not seen.of(JobFailed)
     assert summary.counts["failed"] == summary.counts["running"] == 0
     assert summary.counts["waiting"] >= 2
@@ -670,7 +671,9 @@ class SignalledExecutor:
 
     def wait(self, seconds: float) -> list[WorkerMessage]:
         self.stopping.request("Ctrl-C")
-        return [WorkerMessage(self.task.id, 0, Failure("the worker process was killed by SIGINT", asked=self.asked))]
+        return [
+            WorkerMessage(self.task.id, 0, Failure("the worker process was killed by SIGINT", signalled=self.asked))
+        ]
 
     def stop(self, reason: str) -> None:
         pass
@@ -689,7 +692,7 @@ def test_a_worker_that_dies_of_what_asks_for_an_end_did_not_fail(asked: bool, tm
 class Interruptible(FakeEngine):
     """An engine whose process dies of Ctrl-C."""
 
-    def paint(self, task: Task, *, stop: Stop, on_event: OnEvent) -> Painted:
+    def paint(self, task: Task, *, stop: Stop, on_event: OnEvent) -> EngineResult:
         signal.signal(signal.SIGINT, signal.SIG_DFL)
         os.kill(os.getpid(), signal.SIGINT)
         return super().paint(task, stop=stop, on_event=on_event)
