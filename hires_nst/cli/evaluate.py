@@ -21,10 +21,10 @@ def evaluate(
     ],
     json: Json = False,
 ) -> None:
-    """Tell how much of the painting and how much of the photograph is in a picture."""
+    """Measure how much of the painting and how much of the photograph is in a picture."""
     from hires_nst.evaluation import evaluate
 
-    found = evaluate.evaluate(result, content, style)
+    found = evaluate.evaluate(result, content=content, styles=style)
     if json:
         typer.echo(json_line(dataclasses.asdict(found)))
         return
@@ -33,7 +33,7 @@ def evaluate(
     table.add_column("photograph", justify="right")
     table.add_column("result", justify="right")
     table.add_column("meaning")
-    at = f"of the bundled network, at {evaluate.LOSS_EDGE} px at most: 0 is the same"
+    at = f"of the bundled network, at most {evaluate.LOSS_EDGE} px: 0 is the same"
     table.add_row("Style loss", "", number(found.style_loss), at)
     table.add_row("Content loss", number(0), number(found.content_loss), at)
     for score in found.scores:

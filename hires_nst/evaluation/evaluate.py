@@ -1,26 +1,28 @@
-"""The scores of a picture that is finished, whoever painted it: with the network, and without."""
+"""The scores of a finished picture, whoever painted it: with the network, and without."""
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 import torch
+from PIL import Image
 
 from hires_nst import events
-from hires_nst.config import Config, StyleImage
-from hires_nst.errors import InputError
+from hires_nst.config import Config
 from hires_nst.evaluation import metrics
 from hires_nst.events import OnEvent
+from hires_nst.imageio.images import ImageInput, to_picture
 from hires_nst.imageio.paper import central_crop
 from hires_nst.imageio.pixels import Floats
-from hires_nst.imageio.reading import read_picture
 from hires_nst.imageio.resize import resize_pixels
 from hires_nst.transfer.canvas import Canvas
 from hires_nst.transfer.extractor import load_extractor
 from hires_nst.transfer.objective import Objective, content_norms, style_statistics
-from hires_nst.transfer.style_images import check_painting
+from hires_nst.transfer.style_images import check_side
 from hires_nst.transfer.tiles import Grid, make_grid
 
 LOSS_EDGE = 768
@@ -31,11 +33,11 @@ TILE = 512
 
 @dataclass(frozen=True)
 class Evaluation:
-    """What a result amounts to.
+    """The scores of a result.
 
     Attributes:
         style_loss, content_loss: as configured, without their weights, of copies whose long edge has LOSS_EDGE pixels
-            at most. The paintings are taken at the same size, never enlarged.
+            at most. The style images are taken at the same size, never enlarged.
         scores: those without a network, see `metrics`.
     """
 
@@ -44,49 +46,77 @@ class Evaluation:
     scores: tuple[metrics.Score, ...]
 
 
+@dataclass(frozen=True)
+class _Style:
+    """A style image with its weight; `name` is its file's, or its place in the list."""
+
+    name: str
+    pixels: Floats
+    weight: float
+
+
 def evaluate(
-    result: Path,
-    content: Path,
-    styles: Sequence[Path],
+    result: ImageInput,
     *,
+    content: ImageInput,
+    styles: ImageInput | Sequence[ImageInput] = (),
     config: Config | None = None,
     on_event: OnEvent = events.ignore,
 ) -> Evaluation:
-    """Compare a result with its photograph, of which the centred part of its proportions is taken, and its paintings.
+    """Compare a result with its content image, of which the centred part of its proportions is taken, and its styles.
+
+    Args:
+        result, content, styles: paths, or images in memory, see `imageio.images.to_picture`.
+        styles: one or several style images of equal weight; those of the configuration when none is given.
+        config: the network, the losses and the device; the schema's defaults when not given.
+        on_event: told how a download of the weights goes.
 
     Raises:
-        InputError: a picture cannot be read, or is too small for the network. ConfigError, WeightsError: see
-        `load_extractor`.
+        InputError: an image cannot be read, or is too small for the network. ConfigError: there is no style image.
+        ConfigError, WeightsError: see `load_extractor`.
     """
-    config = (config or Config()).with_styles(styles)
-    config.check_styles()
+    config = config or Config()
     limit = config.images.max_megapixels
-    picture, photograph = (read_picture(path, max_megapixels=limit).pixels for path in (result, content))
-    paintings = [(style, read_picture(style.image, max_megapixels=limit).pixels) for style in config.styles]
+    picture = to_picture(result, max_megapixels=limit, name="the result").pixels
+    content_pixels = to_picture(content, max_megapixels=limit, name="the photograph").pixels
+    style_images = _read_styles(styles, config)
     small = metrics.reduced(picture, LOSS_EDGE)
     height, width = small.shape[:2]
-    size = (photograph.shape[1], photograph.shape[0])
-    photograph = resize_pixels(photograph, width, height, box=central_crop(size, (picture.shape[1], picture.shape[0])))
-    if min(width, height) < config.minimum_side:
-        raise InputError(
-            f"{result} is {width} x {height} px, but {config.model.name} needs {config.minimum_side} px on each side; "
-            "give a larger one"
-        )
-    style_loss, content_loss = _losses(small, photograph, paintings, config, on_event)
-    named = {style.image.stem: pixels for style, pixels in paintings}
-    return Evaluation(style_loss, content_loss, metrics.scores(picture, photograph=photograph, paintings=named))
+    name = str(result) if isinstance(result, (str, os.PathLike)) else "the result"
+    check_side(name, (width, height), config=config)
+    box = central_crop((content_pixels.shape[1], content_pixels.shape[0]), (picture.shape[1], picture.shape[0]))
+    content_pixels = resize_pixels(content_pixels, width, height, box=box)
+    style_loss, content_loss = _losses(small, content_pixels, styles=style_images, config=config, emit=on_event)
+    named = {style.name: style.pixels for style in style_images}
+    return Evaluation(style_loss, content_loss, metrics.scores(picture, photograph=content_pixels, paintings=named))
+
+
+def _read_styles(styles: ImageInput | Sequence[ImageInput], config: Config) -> list[_Style]:
+    if isinstance(styles, (str, os.PathLike, Image.Image, np.ndarray)):
+        styles = [styles]
+    if styles:
+        given: list[tuple[ImageInput, float]] = [(image, 1.0) for image in styles]
+    else:
+        config.check_styles()
+        given = [(style.image, style.weight) for style in config.styles]
+    result = []
+    for number, (image, weight) in enumerate(given, start=1):
+        name = f"painting {number}"
+        pixels = to_picture(image, max_megapixels=config.images.max_megapixels, name=name).pixels
+        result.append(_Style(Path(image).name if isinstance(image, (str, os.PathLike)) else name, pixels, weight))
+    return result
 
 
 def _losses(
-    picture: Floats, photograph: Floats, paintings: Sequence[tuple[StyleImage, Floats]], config: Config, emit: OnEvent
+    picture: Floats, content: Floats, *, styles: Sequence[_Style], config: Config, emit: OnEvent
 ) -> tuple[float, float]:
-    """The style and the content loss of a picture, both of one size."""
+    """The style and the content loss of a picture; the content image has its size."""
     height, width = picture.shape[:2]
-    canvas, content = Canvas(picture), Canvas(photograph)
+    canvas, content_canvas = Canvas(picture), Canvas(content)
     scaled = []
-    for style, pixels in paintings:
-        small = metrics.reduced(pixels, max(height, width))
-        check_painting(style, (small.shape[1], small.shape[0]), config)
+    for style in styles:
+        small = metrics.reduced(style.pixels, max(height, width))
+        check_side(f"the style {style.name}", (small.shape[1], small.shape[0]), config=config)
         scaled.append((Canvas(small), style.weight))
     with torch.no_grad():
         extract = load_extractor(config, on_event=emit)
@@ -99,9 +129,11 @@ def _losses(
             extract=extract,
             loss=config.loss,
             style=style_statistics(extract, scaled, list(config.loss.active_style_layers), grid),
-            content_norms=content_norms(extract, content, list(config.loss.active_content_layers), grid(content)),
+            content_norms=content_norms(
+                extract, content_canvas, list(config.loss.active_content_layers), grid(content_canvas)
+            ),
             height=height,
             width=width,
         )
-        terms = objective.measure(canvas, content, grid=grid(canvas))
+        terms = objective.measure(canvas, content_canvas, grid=grid(canvas))
         return float(objective.style_value(objective.statistics(terms.moments))), float(terms.content_loss)

@@ -19,7 +19,7 @@ from hires_nst.transfer.device import LARGEST_TENSOR, autocast_of, choose_device
 from hires_nst.transfer.extractor import Extractor, network_of
 from hires_nst.transfer.levels import Level
 from hires_nst.transfer.memory import automatic_tile_size, free_host_memory, tile_bytes_per_pixel
-from hires_nst.transfer.style_images import painting_size
+from hires_nst.transfer.style_images import style_size
 from hires_nst.transfer.tiles import Grid, make_grid
 
 MEASURE_FACTOR = 2
@@ -100,7 +100,7 @@ def canvas_bytes(config: Config, height: int, width: int, paintings: Sequence[tu
     """
     pixels = height * width * CANVASES[config.optimizer.name]
     for own, style in zip(paintings, config.styles, strict=True):
-        scaled = painting_size(own, style, height, width, config)
+        scaled = style_size(own, (height, width), scale=style.scale, config=config)
         pixels += 0 if scaled == own else scaled[0] * scaled[1]
     return pixels * BYTES_PER_PIXEL
 

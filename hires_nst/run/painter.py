@@ -27,7 +27,7 @@ from hires_nst.transfer.moments import Statistics
 from hires_nst.transfer.objective import Objective, content_norms, style_statistics
 from hires_nst.transfer.refine import refine_round
 from hires_nst.transfer.rounds import OptimizerCanvases, Round, RoundListener
-from hires_nst.transfer.style_images import painting_size
+from hires_nst.transfer.style_images import style_size
 from hires_nst.transfer.tiles import Grid
 
 
@@ -41,13 +41,13 @@ def resized(source: Canvas, height: int, width: int, context: RunContext) -> Can
 
 
 def painting_at(painting: Canvas, style: StyleImage, level: Level, context: RunContext) -> tuple[Canvas, bool]:
-    """The painting at the size that goes with a level, see `painting_size`.
+    """The painting at the size that goes with a level, see `style_size`.
 
     Returns:
         The canvas, and whether the painting's own pixels were too few.
     """
     own = painting.height, painting.width
-    height, width = painting_size(own, style, level.height, level.width, context.config)
+    height, width = style_size(own, (level.height, level.width), scale=style.scale, config=context.config)
     return resized(painting, height, width, context), style.scale * max(level.height, level.width) > max(own)
 
 

@@ -61,7 +61,7 @@ from hires_nst.transfer.canvas import Canvas, temporary_folder
 from hires_nst.transfer.device import is_out_of_memory, unless_memory_runs_out
 from hires_nst.transfer.levels import LevelPlan
 from hires_nst.transfer.minimise import import_optimizers
-from hires_nst.transfer.style_images import check_painting
+from hires_nst.transfer.style_images import check_side
 from hires_nst.version import VERSION
 
 Resume = Literal["auto", "never", "require"]
@@ -470,7 +470,7 @@ def read_paintings(context: RunContext) -> list[tuple[Canvas, StyleImage]]:
                 f"the style {style.image} has transparent pixels, which have no colour to learn from; flatten it onto "
                 "a background first"
             )
-        check_painting(style, (picture.width, picture.height), context.config)
+        check_side(f"the style {style.image}", (picture.width, picture.height), config=context.config)
         for text in picture.notes:
             context.emit(events.Notice(f"{style.image}: {text}"))
         result.append((Canvas(picture.pixels), style))

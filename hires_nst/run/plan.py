@@ -19,7 +19,7 @@ from hires_nst.run.output_size import OutputSize, output_size_of
 from hires_nst.transfer.canvas import temporary_folder
 from hires_nst.transfer.device import free_memory
 from hires_nst.transfer.levels import Level, LevelPlan, schedule
-from hires_nst.transfer.style_images import check_painting
+from hires_nst.transfer.style_images import check_side
 from hires_nst.transfer.tiles import Grid
 
 
@@ -87,7 +87,7 @@ def plan(
     paintings = []
     for painting in config.styles:
         size = reading.picture_size(painting.image, max_megapixels=config.images.max_megapixels)
-        check_painting(painting, size, config)
+        check_side(f"the style {painting.image}", size, config=config)
         paintings.append((size[1], size[0]))
     context = open_context(config, sheet, note)
     plans = level_plans(context, sheet)

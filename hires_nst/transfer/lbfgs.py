@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import torch
@@ -134,12 +135,6 @@ class _Descent:
         self.method.state[self.z] = _restored_state(snapshot, self.z.device)
         self._set_rate(self.task.optimizer.rate)
 
-    def snapshot(self) -> Snapshot:
-        """Take a snapshot after the last complete step."""
-        kept = {key: value for key, value in self.method.state[self.z].items() if key != _SCRATCH}
-        tensors, numbers = state_tensors(kept)
-        return Snapshot(self.done, {"z": self.z.detach(), "good": self.good, **tensors}, numbers)
-
     def run(self) -> Tensor:
         """Take the steps that are left, and return the last image whose value was finite."""
         for step in range(self.done + 1, self.task.steps + 1):
@@ -150,9 +145,9 @@ class _Descent:
             self.good = self.image
             self._update_image()
             self._set_rate(self.task.optimizer.rate)
-            self.done = step
             if step < self.task.steps:
-                self.task.on_snapshot(self.snapshot)
+                # Whoever holds on to it holds no canvases, as the task does.
+                self.task.on_snapshot(partial(_snapshot, step, z=self.z, good=self.good, method=self.method))
         return (self.image if bool(self.image.isfinite().all()) else self.good).clamp(0, 1)
 
     def _update_image(self) -> None:
@@ -167,6 +162,12 @@ class _Descent:
         self.z.grad = self.variables.gradient(gradient.masked_fill(outward, 0), self.loss_scale)
         self.loss = float(value)
         return value * self.loss_scale
+
+
+def _snapshot(step: int, *, z: Tensor, good: Tensor, method: torch.optim.LBFGS) -> Snapshot:
+    kept = {key: value for key, value in method.state[z].items() if key != _SCRATCH}
+    tensors, numbers = state_tensors(kept)
+    return Snapshot(step, {"z": z.detach(), "good": good, **tensors}, numbers)
 
 
 def _is_curved(step: Tensor, change: Tensor) -> bool:

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
-from hires_nst.config import Config, StyleImage
+from hires_nst.config import Config
 from hires_nst.errors import InputError
 
 
-def check_painting(style: StyleImage, size: tuple[int, int], config: Config) -> None:
-    """Refuse a painting of `size` (width, height) that the deepest layer has no position on.
+def check_side(name: str, size: tuple[int, int], *, config: Config) -> None:
+    """Refuse an image on which the deepest layer in use has no position.
+
+    Args:
+        name: what the error calls the image.
+        size: width and height.
 
     Raises:
         InputError: it is too small.
@@ -15,17 +19,17 @@ def check_painting(style: StyleImage, size: tuple[int, int], config: Config) -> 
     least = config.minimum_side
     if min(size) < least:
         raise InputError(
-            f"the style {style.image} is {size[0]} x {size[1]} px, but {config.model.name} needs {least} px on each "
-            "side; give a larger one"
+            f"{name} is {size[0]} x {size[1]} px, but {config.model.name} needs {least} px on each side; give a larger "
+            "one"
         )
 
 
-def painting_size(own: tuple[int, int], style: StyleImage, height: int, width: int, config: Config) -> tuple[int, int]:
-    """Height and width of a painting at a level of that height and width, from its `own`.
+def style_size(own: tuple[int, int], level: tuple[int, int], *, scale: float, config: Config) -> tuple[int, int]:
+    """Height and width of a style image at a level, from its `own` and the level's.
 
-    Its long edge is `style.scale` times the level's. It is never enlarged beyond its own pixels, nor made smaller on a
-    side than the deepest layer needs.
+    Its long edge is `scale` times the level's. It is never enlarged beyond its own pixels, nor made smaller on a side
+    than the deepest layer needs.
     """
     least = config.minimum_side
-    factor = min(1.0, max(style.scale * max(height, width) / max(own), least / min(own)))
+    factor = min(1.0, max(scale * max(level) / max(own), least / min(own)))
     return max(least, round(own[0] * factor)), max(least, round(own[1] * factor))

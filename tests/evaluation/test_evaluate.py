@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 from typer.testing import CliRunner
 
-from hires_nst import cli
+from hires_nst import Config, cli
 from hires_nst.errors import ConfigError, InputError
 from hires_nst.evaluation.evaluate import evaluate
 
@@ -32,7 +32,7 @@ def painting(tmp_path: Path) -> Path:
 
 
 def test_a_copy_of_the_photograph_has_lost_nothing_of_it(photo: Path, painting: Path) -> None:
-    found = evaluate(photo, photo, [painting])
+    found = evaluate(photo, content=photo, styles=[painting])
     assert found.content_loss == pytest.approx(0, abs=1e-6)
     assert found.style_loss > 0.01
     scores = {score.name: score for score in found.scores}
@@ -41,7 +41,7 @@ def test_a_copy_of_the_photograph_has_lost_nothing_of_it(photo: Path, painting: 
 
 
 def test_a_copy_of_the_painting_has_its_style_and_nothing_of_the_photograph(photo: Path, painting: Path) -> None:
-    found = evaluate(painting, photo, [painting])
+    found = evaluate(painting, content=photo, styles=[painting])
     assert found.style_loss == pytest.approx(0, abs=1e-6)
     assert found.content_loss > 0.1
     scores = {score.name: score.value for score in found.scores}
@@ -53,17 +53,19 @@ def test_a_copy_of_the_painting_has_its_style_and_nothing_of_the_photograph(phot
 def test_a_cropped_print_is_compared_with_the_part_that_it_shows(tmp_path: Path, photo: Path, painting: Path) -> None:
     with Image.open(photo) as whole:
         whole.crop((16, 0, 80, 64)).save(tmp_path / "square.png")
-    assert evaluate(tmp_path / "square.png", photo, [painting]).content_loss == pytest.approx(0, abs=1e-3)
+    assert evaluate(tmp_path / "square.png", content=photo, styles=[painting]).content_loss == pytest.approx(
+        0, abs=1e-3
+    )
 
 
 def test_what_cannot_be_evaluated_is_said(tmp_path: Path, photo: Path, painting: Path) -> None:
     tiny = save(tmp_path / "tiny.png", 8, 8, seed=3)
     with pytest.raises((InputError, ConfigError), match="16 px"):
-        evaluate(tiny, photo, [painting])
+        evaluate(tiny, content=photo, styles=[painting])
     with pytest.raises(InputError, match=r"tiny\.png is 8 x 8 px"):
-        evaluate(photo, photo, [tiny])
+        evaluate(photo, content=photo, styles=[tiny])
     with pytest.raises(InputError, match="does not exist"):
-        evaluate(photo, tmp_path / "none.png", [painting])
+        evaluate(photo, content=tmp_path / "none.png", styles=[painting])
 
 
 def test_the_command(photo: Path, painting: Path) -> None:
@@ -75,3 +77,26 @@ def test_the_command(photo: Path, painting: Path) -> None:
     told = json.loads(CliRunner().invoke(cli.app, [*arguments, "--json"]).stdout)
     assert told["content_loss"] == pytest.approx(0, abs=1e-6)
     assert [score["name"] for score in told["scores"]] == ["Outlines", "Palette", "Texture"]
+
+
+def test_images_in_memory_score_as_their_files_do(photo: Path, painting: Path) -> None:
+    from_files = evaluate(painting, content=photo, styles=[painting, photo])
+    pillow = [Image.open(painting), Image.open(photo)]
+    arrays = [np.asarray(image) for image in pillow]
+    for images in (pillow, arrays, [np.float32(array / 255) for array in arrays]):
+        found = evaluate(images[0], content=images[1], styles=images)
+        assert found.style_loss == pytest.approx(from_files.style_loss, abs=1e-6)
+        assert found.content_loss == pytest.approx(from_files.content_loss)
+        assert [score.value for score in found.scores] == pytest.approx([score.value for score in from_files.scores])
+    expected = [f"{score}, painting {number}" for number in (1, 2) for score in ("Palette", "Texture")]
+    assert [score.name for score in found.scores] == ["Outlines", *expected]
+
+
+def test_one_style_or_those_of_the_configuration(photo: Path, painting: Path) -> None:
+    expected = evaluate(photo, content=photo, styles=[painting])
+    assert evaluate(photo, content=photo, styles=painting) == expected
+    assert evaluate(photo, content=photo, config=Config().with_styles([painting])) == expected
+    with pytest.raises(ConfigError, match="there is no painting"):
+        evaluate(photo, content=photo)
+    with pytest.raises(InputError, match="painting 1 has the shape"):
+        evaluate(photo, content=photo, styles=np.zeros((4, 4, 9), np.uint8))
