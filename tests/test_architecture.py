@@ -28,8 +28,8 @@ FLOORS = (
     ("cli", "__main__"),
 )
 WITH_TORCH = {
-    "backbones.vgg", "backbones.weights", "batch.ray_executor", "batch.ray_worker", "evaluation", "run.cache",
-    "run.checkpoint", "run.context", "run.painter", "run.pipeline", "run.plan", "transfer",
+    "backbones.models", "backbones.vgg", "backbones.weights", "batch.ray_executor", "batch.ray_worker", "evaluation",
+    "run.cache", "run.checkpoint", "run.context", "run.painter", "run.pipeline", "run.plan", "transfer",
 }  # fmt: skip
 """Packages and modules that may import torch; all others are quick to import, as the command line must be."""
 

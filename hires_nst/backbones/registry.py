@@ -50,6 +50,10 @@ class Weights:
     url: str
     size: int
 
+    def matches(self, digest: str) -> bool:
+        """Whether a file's SHA-256 in hexadecimal begins as the published one."""
+        return digest.startswith(self.sha256.lower())
+
 
 @dataclass(frozen=True)
 class Backbone:
@@ -144,6 +148,11 @@ class Backbone:
         stride = self.stride_of(layers)
         return -(-self.radius_of(layers) // stride) * stride
 
+    @property
+    def parameters(self) -> int:
+        """Weights and biases of the convolutions."""
+        return sum((9 * conv.in_channels + 1) * conv.out_channels for conv in self.convolutions)
+
     def multiply_adds(self) -> float:
         """Multiply-adds per pixel of a full forward pass."""
         return sum(
@@ -223,3 +232,14 @@ _KNOWN = (
 
 BACKBONES: Mapping[str, Backbone] = MappingProxyType({backbone.name: backbone for backbone in _KNOWN})
 """Every network by name; read-only."""
+
+
+def find_backbone(name: str) -> Backbone:
+    """The network of that name.
+
+    Raises:
+        ConfigError: there is none.
+    """
+    if name not in BACKBONES:
+        raise ConfigError(f"there is no network {name!r}{nearest(name, BACKBONES)}")
+    return BACKBONES[name]

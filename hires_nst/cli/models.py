@@ -7,9 +7,9 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from hires_nst.backbones.registry import BACKBONES, Backbone
+from hires_nst.backbones.registry import BACKBONES, find_backbone
 from hires_nst.cli.progress import showing
-from hires_nst.errors import ConfigError, WeightsError, nearest
+from hires_nst.errors import WeightsError
 
 app = typer.Typer(no_args_is_help=True, help="The networks and their weights.")
 
@@ -19,26 +19,19 @@ Name = Annotated[str, typer.Argument(metavar="NAME", help=f"One of {', '.join(BA
 @app.command("list")
 def list_models() -> None:
     """List the networks: what they are, what they cost, and whether their weights are here."""
-    from hires_nst.backbones.weights import own_file
+    from hires_nst.backbones import models
 
     table = Table()
     for heading in ("name", "what it is", "licence", "parameters", "work", "weights"):
         table.add_column(heading, overflow="fold")
-    for backbone in BACKBONES.values():
-        work = 100 * backbone.multiply_adds() / BACKBONES["vgg19"].multiply_adds()
-        here = "here" if own_file(backbone).is_file() else "not here"
-        state = "bundled" if backbone.weights.provider == "bundled" and here == "here" else here
-        table.add_row(
-            backbone.name,
-            backbone.description,
-            backbone.licence,
-            f"{parameters(backbone) / 1e6:.1f} M",
-            f"{work:.0f} %",
-            state,
-        )
+    for model in models.list():
+        work = 100 * model.multiply_adds / BACKBONES["vgg19"].multiply_adds()
+        state = ("bundled" if model.bundled else "here") if model.present else "not here"
+        parameters = f"{model.parameters / 1e6:.1f} M"
+        table.add_row(model.name, model.description, model.licence, parameters, f"{work:.0f} %", state)
     console = Console()
     console.print(table)
-    console.print("work: multiply-adds of a pixel, relative to all of VGG-19", markup=False, highlight=False)
+    console.print("work: multiply-adds per pixel, relative to all of VGG-19", markup=False, highlight=False)
 
 
 @app.command("fetch")
@@ -47,17 +40,14 @@ def fetch(
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Print errors only.")] = False,
 ) -> None:
     """Download a network's weights into torch's cache, and check them."""
-    backbone = find(name)
-    from hires_nst.backbones import weights
+    find_backbone(name)  # before torch is loaded
+    from hires_nst.backbones import models
 
-    if weights.verify(backbone)[0] == "ok":
-        if not quiet:
-            typer.echo(f"{name} is here already: {weights.own_file(backbone)}")
-        return
+    (before,) = models.verify(name)
     with showing(quiet=quiet, as_json=False) as on_event:
-        file = weights.fetch(backbone, on_event)
+        model = models.fetch(name, on_event=on_event)
     if not quiet:
-        typer.echo(f"{name} is here now: {file}")
+        typer.echo(f"{name} is here {'already' if before.state == 'ok' else 'now'}: {model.file}")
 
 
 @app.command("import")
@@ -68,41 +58,25 @@ def import_model(
     ] = None,
 ) -> None:
     """Copy a downloaded weight file into torch's cache, after checking that it is the published one."""
-    named = None if name is None else find(name)
-    from hires_nst.backbones import weights
+    if name is not None:
+        find_backbone(name)  # before torch is loaded
+    from hires_nst.backbones import models
 
-    backbone = named or weights.identify(file)
-    typer.echo(f"{backbone.name} is here now: {weights.import_file(backbone, file)}")
+    model = models.import_file(file, name=name)
+    typer.echo(f"{model.name} is here now: {model.file}")
 
 
 @app.command("verify")
 def verify(
     name: Annotated[str | None, typer.Argument(metavar="NAME", help="A network; all of them when not given.")] = None,
 ) -> None:
-    """Compare weight files with their published SHA-256. Missing ones are told; a damaged one is an error."""
-    chosen = list(BACKBONES.values()) if name is None else [find(name)]
-    from hires_nst.backbones import weights
+    """Compare weight files with their published SHA-256. Missing files are listed; a damaged one is an error."""
+    if name is not None:
+        find_backbone(name)  # before torch is loaded
+    from hires_nst.backbones import models
 
-    damaged: list[str] = []
-    for backbone in chosen:
-        state, sentence = weights.verify(backbone)
-        typer.echo(f"{state:8}{sentence}")
-        damaged += [backbone.name] if state == "damaged" else []
-    if damaged:
+    checks = models.verify(name)
+    for check in checks:
+        typer.echo(f"{check.state:8}{check.message}")
+    if damaged := [check.name for check in checks if check.state == "damaged"]:
         raise WeightsError(f"the weights of {' and '.join(damaged)} are damaged; see above what to do")
-
-
-def find(name: str) -> Backbone:
-    """The network of this name.
-
-    Raises:
-        ConfigError: there is none.
-    """
-    if name not in BACKBONES:
-        raise ConfigError(f"there is no network {name!r}{nearest(name, BACKBONES)}")
-    return BACKBONES[name]
-
-
-def parameters(backbone: Backbone) -> int:
-    """The number of weights of a network's convolutions."""
-    return sum((9 * conv.in_channels + 1) * conv.out_channels for conv in backbone.convolutions)

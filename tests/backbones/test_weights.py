@@ -15,7 +15,7 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor
 
-from hires_nst.backbones import weights
+from hires_nst.backbones import download, weights
 from hires_nst.backbones.registry import BACKBONES, Backbone, Weights
 from hires_nst.errors import ResourceError, WeightsError
 from hires_nst.events import DownloadProgress, Event
@@ -161,7 +161,7 @@ def changed(**changes: Tensor | None) -> dict[str, Tensor]:
         (changed(conv2_1__bias=None), "lacks conv2_1.bias"),
         (changed(conv1_2__weight=torch.zeros(3, 2, 1, 1)), "conv1_2.weight is float32 of shape"),
         (changed(conv1_1__bias=torch.zeros(2, dtype=torch.int64)), "conv1_1.bias is int64"),
-        (changed(conv1_1__bias=torch.tensor([0.0, float("nan")])), "not finite"),
+        (changed(conv1_1__bias=torch.tensor([0.0, float("nan")])), "NaN or infinite"),
         (changed(conv2_2__bias=torch.zeros(4)), "has no conv2_2.bias"),
         ({"features.0.weight": torch.zeros(2, 3, 3, 3)}, "lacks conv1_1.bias"),
         ({}, "lacks conv1_1.weight"),
@@ -219,7 +219,7 @@ def test_a_malicious_pickle_is_refused_and_not_run(tmp_path: Path, legacy: bool)
 
 def test_the_bundled_network_is_there_and_runs() -> None:
     backbone = BACKBONES["vgg19-slim"]
-    assert weights.verify(backbone)[0] == "ok"
+    assert weights.verify(backbone).state == "ok"
     network = weights.load_network(backbone, pooling="max", padding="replicate")
     features = network(torch.rand(1, 3, 16, 16), ["conv1_1", "conv5_1"])
     assert {name: tuple(value.shape) for name, value in features.items()} == {
@@ -250,15 +250,15 @@ def test_a_bundled_network_is_neither_downloaded_nor_imported() -> None:
 
 
 def test_a_download_happens_once(server: str, home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(weights, "CHUNK", 1000)
+    monkeypatch.setattr(download, "CHUNK", 1000)
     backbone = tiny_backbone(Server.content, f"{server}/tiny.pth")
-    assert weights.verify(backbone)[0] == "missing"
+    assert weights.verify(backbone).state == "missing"
     heard: list[Event] = []
     assert same(weights.load_weights(backbone, on_event=heard.append), state())
     assert same(weights.load_weights(backbone), state())
     assert Server.requests == ["/tiny.pth"]
     assert weights.cache_file(backbone) == home / "hub" / "checkpoints" / "tiny.pth"
-    assert weights.verify(backbone)[0] == "ok"
+    assert weights.verify(backbone).state == "ok"
     assert [event.done for event in heard if isinstance(event, DownloadProgress)] == [
         *range(0, len(Server.content), 1000),
         len(Server.content),
@@ -272,7 +272,7 @@ def files(folder: Path) -> list[Path]:
 
 def test_a_wrong_digest_leaves_nothing_behind(server: str, home: Path) -> None:
     backbone = tiny_backbone(b"something else", f"{server}/tiny.pth")
-    with pytest.raises(WeightsError, match="is not the published file"):
+    with pytest.raises(WeightsError, match="sent another file than the published one"):
         weights.fetch(backbone)
     assert files(home) == []
 
@@ -299,7 +299,7 @@ def test_an_interrupted_download_leaves_nothing_behind(server: str, home: Path) 
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        weights.fetch(tiny_backbone(Server.content, f"{server}/tiny.pth"), interrupt)
+        weights.fetch(tiny_backbone(Server.content, f"{server}/tiny.pth"), on_event=interrupt)
     assert files(home) == []
 
 
@@ -326,7 +326,7 @@ def test_import(tmp_path: Path, home: Path) -> None:
     backbone = tiny_backbone(published())
     file = tmp_path / "download (1).pth"
     file.write_bytes(published())
-    assert weights.identify(file, {"tiny": backbone}) is backbone
+    assert weights.identify(file, known={"tiny": backbone}) is backbone
     assert weights.import_file(backbone, file) == home / "hub" / "checkpoints" / "tiny.pth"
     assert same(weights.load_weights(backbone), state())
     assert weights.import_file(backbone, weights.cache_file(backbone)).read_bytes() == published()
@@ -335,7 +335,7 @@ def test_import(tmp_path: Path, home: Path) -> None:
 def test_import_of_another_file(tmp_path: Path, home: Path) -> None:
     backbone = tiny_backbone(published())
     torch.save({key: value + 1 for key, value in state().items()}, tmp_path / "w.pth")
-    assert weights.identify(tmp_path / "w.pth", {"tiny": backbone}) is backbone
+    assert weights.identify(tmp_path / "w.pth", known={"tiny": backbone}) is backbone
     with pytest.raises(WeightsError, match=r"is not the published file of tiny.*model\.weights="):
         weights.import_file(backbone, tmp_path / "w.pth")
     with pytest.raises(WeightsError, match="cannot read the weight file"):
@@ -355,9 +355,9 @@ def test_damage_is_found(home: Path) -> None:
     cached = weights.cache_file(backbone)
     cached.parent.mkdir(parents=True)
     cached.write_bytes(published() + b"x")
-    damaged, sentence = weights.verify(backbone)
-    assert damaged == "damaged"
-    assert "hires-nst models fetch tiny" in sentence
+    check = weights.verify(backbone)
+    assert (check.name, check.state) == ("tiny", "damaged")
+    assert "hires-nst models fetch tiny" in check.message
 
 
 def test_an_empty_digest_means_not_checked_yet(home: Path) -> None:
@@ -366,4 +366,4 @@ def test_an_empty_digest_means_not_checked_yet(home: Path) -> None:
     cached = weights.cache_file(backbone)
     cached.parent.mkdir(parents=True)
     cached.write_bytes(published())
-    assert weights.verify(backbone)[0] == "ok"
+    assert weights.verify(backbone).state == "ok"

@@ -502,13 +502,12 @@ def test_models_verify(home: Path) -> None:
 def test_models_fetch(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from hires_nst.backbones import weights
 
-    def fetch(backbone: Any, on_event: Any) -> Path:
+    def fetch(backbone: Any, *, on_event: Any) -> None:
         on_event(events.DownloadProgress("vgg16.pth", 1_000_000, 1_000_000))
-        return home / "vgg16.pth"
 
     monkeypatch.setattr(weights, "fetch", fetch)
-    result = run("models", "fetch", "vgg16")
-    assert (result.exit_code, result.stdout) == (0, f"vgg16 is here now: {home / 'vgg16.pth'}\n")
+    result, file = run("models", "fetch", "vgg16"), home / "hub" / "checkpoints" / "vgg16-397923af.pth"
+    assert (result.exit_code, result.stdout) == (0, f"vgg16 is here now: {file}\n")
     assert "downloading vgg16.pth: 1 of 1 MB" in result.stderr
     assert "is here already" in run("models", "fetch", "vgg19-slim").stdout
 
@@ -529,7 +528,11 @@ def test_doctor(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert result.stdout.endswith("nothing would stop a run here\n")
     for part in ("Python", "torch", "cpu", "free of", "missing: vgg19", "temporary files"):
         assert part in result.stdout
-    monkeypatch.setattr(weights, "verify", lambda backbone: ("damaged", f"{backbone.name} is damaged; do this"))
+
+    def verify(backbone: Any) -> weights.WeightsCheck:
+        return weights.WeightsCheck(backbone.name, "damaged", f"{backbone.name} is damaged; do this")
+
+    monkeypatch.setattr(weights, "verify", verify)
     result = run("doctor")
     assert result.exit_code == 1
-    assert "stops     vgg19-slim is damaged; do this" in result.stdout
+    assert "problem   vgg19-slim is damaged; do this" in result.stdout

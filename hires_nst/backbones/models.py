@@ -1,0 +1,95 @@
+"""The networks and their weights, by name: what `hires-nst models` does, as functions."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from hires_nst.backbones import weights
+from hires_nst.backbones.registry import BACKBONES, Backbone, find_backbone
+from hires_nst.backbones.weights import WeightsCheck
+from hires_nst.events import OnEvent, ignore
+
+
+@dataclass(frozen=True, kw_only=True)
+class ModelInfo:
+    """A network.
+
+    Attributes:
+        name: as the configuration spells it.
+        description: one line.
+        licence: of its weights.
+        parameters: weights and biases of its convolutions.
+        multiply_adds: per pixel of a full forward pass.
+        bundled: whether its weights come with the program; others are downloaded once.
+        file: the place of its weights.
+        present: whether they are there.
+    """
+
+    name: str
+    description: str
+    licence: str
+    parameters: int
+    multiply_adds: float
+    bundled: bool
+    file: Path
+    present: bool
+
+
+def list() -> tuple[ModelInfo, ...]:
+    """The networks that the program knows."""
+    return tuple(_info(backbone) for backbone in BACKBONES.values())
+
+
+def fetch(name: str, *, on_event: OnEvent = ignore) -> ModelInfo:
+    """Download a network's weights into torch's cache and check them, unless they are there.
+
+    Args:
+        on_event: told the progress of the download.
+
+    Raises:
+        ConfigError: there is no such network. WeightsError: there is no internet connection, or the file is not the
+            published one. ResourceError: the disk is full.
+    """
+    backbone = find_backbone(name)
+    if weights.verify(backbone).state != "ok":
+        weights.fetch(backbone, on_event=on_event)
+    return _info(backbone)
+
+
+def import_file(file: Path | str, *, name: str | None = None) -> ModelInfo:
+    """Copy a weight file that was downloaded in another way into torch's cache, after checking it.
+
+    Args:
+        name: the network; recognised from the file when not given.
+
+    Raises:
+        ConfigError: there is no such network. WeightsError: the file is not the published one. ResourceError: the disk
+            is full.
+    """
+    file = Path(file)
+    backbone = weights.identify(file) if name is None else find_backbone(name)
+    weights.import_file(backbone, file)
+    return _info(backbone)
+
+
+def verify(name: str | None = None) -> tuple[WeightsCheck, ...]:
+    """Compare weight files with their published SHA-256.
+
+    Args:
+        name: a network; all of them when not given.
+
+    Raises:
+        ConfigError: there is no such network. WeightsError: a file cannot be read.
+    """
+    backbones = BACKBONES.values() if name is None else [find_backbone(name)]
+    return tuple(weights.verify(backbone) for backbone in backbones)
+
+
+def _info(backbone: Backbone) -> ModelInfo:
+    file = weights.own_file(backbone)
+    return ModelInfo(
+        name=backbone.name, description=backbone.description, licence=backbone.licence, parameters=backbone.parameters,
+        multiply_adds=backbone.multiply_adds(), bundled=backbone.weights.provider == "bundled", file=file,
+        present=file.is_file(),
+    )  # fmt: skip
