@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import os
 import re
 import shlex
@@ -85,9 +84,8 @@ def check(line: str) -> None:
     try:
         with command.make_context("hires-nst", words) as context:
             arguments = context.params
-        names = [field.name for field in dataclasses.fields(ConfigOptions)]
-        if set(names) <= arguments.keys():
-            options = ConfigOptions(**{name: arguments[name] for name in names})
+        if "assignments" in arguments:
+            options = ConfigOptions.of(arguments)
             if options.config is not None:
                 options.config.write_text(commented_yaml())
             options.effective(arguments.get("styles") or ())

@@ -1,6 +1,6 @@
 """`hires-nst batch`."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -8,125 +8,74 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from hires_nst.cli.batch_progress import following
-from hires_nst.cli.options import ConfigOptions, number_or_word, takes_config_options
+from hires_nst.cli.options import BATCH_OPTIONS, JOBS, RUNNING, ConfigOptions, takes_config_options
 from hires_nst.cli.report import report_of_batch
 from hires_nst.cli.signals import MaxHours, Until, stopping
 from hires_nst.cli.stylize import Json
-from hires_nst.config import StyleImage, merge, parse_config
+from hires_nst.config import StyleImage, merge
 from hires_nst.errors import ConfigError, Interrupted
 from hires_nst.stopping import Stop
 
 if TYPE_CHECKING:
     from hires_nst.batch.runner import Summary
 
-JOBS, RUNNING, CLUSTER = "Jobs", "Running", "Cluster"
+CLUSTER = "Cluster"
 
 
-@takes_config_options
+@takes_config_options(*BATCH_OPTIONS)
 def batch(
     contents: Annotated[
         Path | None,
         typer.Argument(
             metavar="CONTENTS",
-            help="A folder of photographs, or a text file with a path in each line; without it, the jobs: of --config.",
+            help="A folder of photographs, or a text file with one path per line; without it, the jobs: of --config.",
         ),
     ] = None,
     styles: Annotated[
         list[Path] | None,
         typer.Argument(
             metavar="STYLE",
-            help="Paintings, or folders of them, each for pictures of its own; without any, those of the configuration "
-            "together.",
+            help="Paintings or folders of paintings, each a style of its own; without any, the paintings of the "
+            "configuration together.",
         ),
     ] = None,
     *,
     output: Annotated[
-        Path, typer.Option("--output", "-o", metavar="OUT_DIR", help="The folder for the pictures; made if need be.")
+        Path, typer.Option("--output", "-o", metavar="OUT_DIR", help="Folder for the pictures; created if missing.")
     ],
-    recursive: Annotated[
-        bool, typer.Option("--recursive", "-r", help="Take the folders inside the folder, too.", rich_help_panel=JOBS)
-    ] = False,
-    include: Annotated[
-        list[str] | None,
-        typer.Option(metavar="PATTERN", help="Only such names, as IMG_*.jpg; repeatable.", rich_help_panel=JOBS),
-    ] = None,
-    exclude: Annotated[
-        list[str] | None, typer.Option(metavar="PATTERN", help="No such names; repeatable.", rich_help_panel=JOBS)
-    ] = None,
-    match: Annotated[
-        str | None,
-        typer.Option(
-            metavar="product|zip|stem",
-            help="Each photograph with each painting, in pairs in their order, or in pairs of the same name.",
-            rich_help_panel=JOBS,
-        ),
-    ] = None,
-    template: Annotated[
-        str | None,
-        typer.Option(
-            metavar="NAME",
-            help="Names of the pictures, with {content}, {style}, {index}, {parent}, {width}, {height} and {preset}.",
-            rich_help_panel=JOBS,
-        ),
-    ] = None,
-    order: Annotated[
-        str | None,
-        typer.Option(
-            metavar="name|size|shuffle|shortest",
-            help="What comes first: by name, the most pixels, anything, or the least work.",
-            rich_help_panel=JOBS,
-        ),
-    ] = None,
     overwrite: Annotated[
         bool,
-        typer.Option("--overwrite", help="Replace pictures that are not of this batch.", rich_help_panel=JOBS),
+        typer.Option("--overwrite", help="Replace existing files that this batch did not write.", rich_help_panel=JOBS),
     ] = False,
-    changed: Annotated[
-        str | None,
-        typer.Option(
-            metavar="redo|skip|fail",
-            help="What to do about a picture that is done, but whose settings, input or file changed.",
-            rich_help_panel=JOBS,
-        ),
-    ] = None,
-    retries: Annotated[
-        int | None,
-        typer.Option(metavar="N", help="How often a failed job is tried again.", rich_help_panel=RUNNING),
-    ] = None,
-    retry_wait: Annotated[
-        float | None, typer.Option(metavar="SECONDS", help="How long to wait before that.", rich_help_panel=RUNNING)
-    ] = None,
     retry_failed: Annotated[
         bool,
-        typer.Option("--retry-failed", help="Try what failed in earlier runs again.", rich_help_panel=RUNNING),
+        typer.Option("--retry-failed", help="Retry jobs that failed in earlier runs.", rich_help_panel=RUNNING),
     ] = False,
     fail_fast: Annotated[
-        bool, typer.Option("--fail-fast", help="End with the first job that fails for good.", rich_help_panel=RUNNING)
-    ] = False,
-    workers: Annotated[
-        str | None,
+        bool,
         typer.Option(
-            parser=number_or_word,
-            metavar="N|auto",
-            help="Processes that paint; auto is one for each CUDA device, or one.",
-            rich_help_panel=RUNNING,
+            "--fail-fast", help="Stop at the first job that fails after its retries.", rich_help_panel=RUNNING
         ),
-    ] = None,
+    ] = False,
     until: Until = None,
     max_hours: MaxHours = None,
     executor: Annotated[
         str,
-        typer.Option(metavar="local|ray", help="Paint on this machine, or on a Ray cluster.", rich_help_panel=CLUSTER),
+        typer.Option(metavar="local|ray", help="Run on this machine or on a Ray cluster.", rich_help_panel=CLUSTER),
     ] = "local",
     address: Annotated[
         str | None,
-        typer.Option(metavar="ADDRESS", help="Of the Ray cluster; auto finds one here.", rich_help_panel=CLUSTER),
+        typer.Option(
+            metavar="ADDRESS",
+            help="Address of the Ray cluster; auto for one on this machine.",
+            rich_help_panel=CLUSTER,
+        ),
     ] = None,
     ship: Annotated[
         bool,
         typer.Option(
             "--ship",
-            help="Send pictures through Ray; without it, all machines share the folders.",
+            help="Send files through Ray; without it, all machines must share the folders.",
             rich_help_panel=CLUSTER,
         ),
     ] = False,
@@ -137,16 +86,13 @@ def batch(
 ) -> None:
     """Paint many photographs in the style of one or more paintings, into a folder.
 
-    The same command goes on where it was interrupted, and does nothing twice; several at once share the work.
+    The same command resumes an interrupted batch without repeating finished pictures; several processes may share one
+    batch.
     """
     from hires_nst.batch import api
 
-    given = {
-        "recursive": recursive or None, "include": include, "exclude": exclude, "match": match, "template": template,
-        "order": order, "changed": changed, "retries": retries, "retry_wait": retry_wait, "workers": workers,
-    }  # fmt: skip
     with stopping(until=until, max_hours=max_hours, quiet=quiet or json) as stop:
-        selection = batch_arguments(styles or (), options, {k: v for k, v in given.items() if v is not None})
+        selection = batch_arguments(styles or (), options)
         painting = partial(
             api.run, contents, output, **selection, executor=executor, address=address, ship=ship, overwrite=overwrite,
             retry_failed=retry_failed, fail_fast=fail_fast, stop=stop,
@@ -178,22 +124,22 @@ def followed(
     return summary.exit_code
 
 
-def batch_arguments(styles: Sequence[Path], options: ConfigOptions, given: Mapping[str, Any]) -> dict[str, Any]:
-    """The selection of a batch, as arguments of `hires_nst.batch.jobs`; `given` are options of the section batch.
+def batch_arguments(styles: Sequence[Path], options: ConfigOptions) -> dict[str, Any]:
+    """The selection of a batch, as arguments of `hires_nst.batch.jobs`.
 
     Raises:
         ConfigError, InputError: as `ConfigOptions.effective`.
     """
     if styles and options.style_weights is not None:
-        raise ConfigError("--style-weights is for paintings that go into one picture; here each makes its own")
+        raise ConfigError(
+            "--style-weights blends paintings, but in a batch each painting is a style of its own; leave it out"
+        )
     sources = options.sources()
     common = {key: value for key, value in sources.items() if key != "jobs"}  # the list may be long
-    config = options.effective(sources=sources)
-    section = {**config.batch.model_dump(mode="json"), **given}
     scale = {} if options.style_scale is None else {"scale": options.style_scale}
     return {
         "styles": [StyleImage(image=path, **scale) for path in styles],
-        "config": config.model_copy(update={"batch": parse_config({"batch": section}).batch}),
+        "config": options.effective(sources=sources),
         "config_for": lambda own: options.effective(sources=merge(common, own)),
         "preset": options.preset,
     }

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import typer
 
 from hires_nst.cli.batch import batch_arguments
 from hires_nst.cli.options import ConfigOptions
 from hires_nst.cli.progress import showing
-from hires_nst.config import Batch
 from hires_nst.events import json_line
 from hires_nst.quantities import amount, duration
 
@@ -22,17 +21,12 @@ if TYPE_CHECKING:
 
 def show_batch_plan(
     contents: Path | None, styles: Sequence[Path], output: Path | None, options: ConfigOptions,
-    given: Mapping[str, Any], *, measure: bool, quiet: bool, as_json: bool,
+    *, measure: bool, quiet: bool, as_json: bool,
 ) -> None:  # fmt: skip
-    """Print what a batch will do and need; arguments and errors as `batch`.
-
-    Args:
-        given: other options of `batch` that were given; those of the configuration's section `batch` count.
-    """
+    """Print what a batch will do and need; arguments and errors as `batch`."""
     from hires_nst.batch import api
 
-    section = {name: value for name, value in given.items() if name in Batch.model_fields}
-    selection = batch_arguments(styles, options, section)
+    selection = batch_arguments(styles, options)
     with showing(quiet=quiet or as_json, as_json=False) as on_event:
         planned = api.plan(contents, output, **selection, measure=measure, on_event=on_event)
     if as_json:

@@ -37,7 +37,7 @@ def init(
 
 
 @app.command("show")
-@takes_config_options
+@takes_config_options()
 def show(options: ConfigOptions) -> None:
     """Print the configuration that these options, a file and a preset amount to, as YAML."""
     typer.echo(to_yaml(options.effective()), nl=False)

@@ -1,148 +1,118 @@
-"""The options that `stylize`, `plan` and `config show` share, and the configuration that follows from them.
+"""The options that commands share, and the configuration that follows from them.
 
 An option that is not given is None and changes nothing. Precedence: option, `--set`, file, preset, schema.
 """
 
-import functools
+from __future__ import annotations
+
 import inspect
 import typing
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Any
 
 import typer
 
-from hires_nst.backbones.registry import BACKBONES
+from hires_nst.cli.schema_options import ConfigOption, with_parameters
 from hires_nst.config import PRESETS, Config, InitKind, assign, gather, merge, parse_config
 from hires_nst.errors import ConfigError, nearest
 
-
-def number_or_word(text: str) -> int | str:
-    """The value of an option that is a whole number or a word such as auto."""
-    return int(text) if text.isdecimal() else text
-
-
 SOURCE, SIZE, LOOK, ENGINE = "Configuration", "Size and file", "Look", "Engine"
+JOBS, RUNNING = "Jobs", "Running"
+
+CONFIG_OPTIONS = (
+    ConfigOption(
+        name="config", panel=SOURCE, flags=("--config", "-c"), metavar="FILE", type=Path,
+        help="YAML configuration to start from.",
+    ),
+    ConfigOption(name="preset", panel=SOURCE, metavar="NAME", type=str, help=f"Preset: {', '.join(PRESETS)}."),
+    ConfigOption(
+        name="assignments", panel=SOURCE, flags=("--set",), metavar="KEY=VALUE", type=list[str],
+        help="Set any key of the configuration, such as levels.rounds=24; repeatable.",
+    ),
+    ConfigOption(name="size", key="output.long_edge", panel=SIZE, metavar="PIXELS"),
+    ConfigOption(name="megapixels", key="output.megapixels", panel=SIZE, metavar="X"),
+    ConfigOption(name="scale", key="output.scale", panel=SIZE, metavar="X"),
+    ConfigOption(name="print", key="output.print.paper", panel=SIZE, metavar="PAPER"),
+    ConfigOption(
+        name="dpi", panel=SIZE, metavar="N", type=float,
+        help="Pixels per inch of the print; without a print, only noted in the file.",
+    ),
+    ConfigOption(name="fit", key="output.print.fit", panel=SIZE),
+    ConfigOption(name="bleed", key="output.print.bleed_mm", panel=SIZE, metavar="MM"),
+    ConfigOption(name="bit_depth", key="output.bit_depth", panel=SIZE),
+    ConfigOption(name="quality", key="output.quality", panel=SIZE, metavar="1-100"),
+    ConfigOption(name="content_weight", key="loss.content_weight", panel=LOOK, metavar="X"),
+    ConfigOption(name="style_scale", key="styles.scale", panel=LOOK, metavar="X"),
+    ConfigOption(
+        name="style_weights", panel=LOOK, metavar="X,Y,...", type=str,
+        help="Weight of each painting relative to the others, in their order.",
+    ),
+    ConfigOption(
+        name="init", panel=LOOK, metavar="KIND|FILE", type=str,
+        help="Initial image: content, style, noise, uniform, or an image file.",
+    ),
+    ConfigOption(name="init_noise", key="init.noise", panel=LOOK, metavar="X"),
+    ConfigOption(name="seed", key="runtime.seed", panel=LOOK, metavar="N"),
+    ConfigOption(name="model", key="model.name", panel=ENGINE, metavar="NAME"),
+    ConfigOption(name="pooling", key="model.pooling", panel=ENGINE),
+    ConfigOption(name="optimizer", key="optimizer.name", panel=ENGINE),
+    ConfigOption(name="coupling", key="tiles.coupling", panel=ENGINE),
+    ConfigOption(name="tile_size", key="tiles.size", panel=ENGINE, metavar="PIXELS|auto"),
+    ConfigOption(name="overlap", key="tiles.overlap", panel=ENGINE, metavar="PIXELS|auto"),
+    ConfigOption(name="device", key="runtime.device", panel=ENGINE, metavar="DEVICE"),
+    ConfigOption(name="precision", key="runtime.precision", panel=ENGINE),
+)  # fmt: skip
+"""Of every command that has a configuration."""
+
+BATCH_OPTIONS = (
+    ConfigOption(name="recursive", key="batch.recursive", panel=JOBS, flags=("--recursive", "-r")),
+    ConfigOption(name="include", key="batch.include", panel=JOBS, metavar="PATTERN"),
+    ConfigOption(name="exclude", key="batch.exclude", panel=JOBS, metavar="PATTERN"),
+    ConfigOption(name="match", key="batch.match", panel=JOBS),
+    ConfigOption(name="template", key="batch.template", panel=JOBS, metavar="NAME"),
+    ConfigOption(name="order", key="batch.order", panel=JOBS),
+    ConfigOption(name="changed", key="batch.changed", panel=JOBS),
+    ConfigOption(name="retries", key="batch.retries", panel=RUNNING, metavar="N"),
+    ConfigOption(name="retry_wait", key="batch.retry_wait", panel=RUNNING, metavar="SECONDS"),
+    ConfigOption(name="workers", key="batch.workers", panel=RUNNING),
+)
+"""Of the commands for batches."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class ConfigOptions:
-    """Every option that sets a part of the configuration."""
+    """The options of a command that set a part of the configuration.
 
-    config: Annotated[
-        Path | None,
-        typer.Option("--config", "-c", metavar="FILE", help="A YAML configuration.", rich_help_panel=SOURCE),
-    ] = None
-    preset: Annotated[
-        str | None, typer.Option(metavar="NAME", help=f"One of {', '.join(PRESETS)}.", rich_help_panel=SOURCE)
-    ] = None
-    assignments: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--set", metavar="KEY=VALUE", help="Any key, such as levels.rounds=24; repeatable.", rich_help_panel=SOURCE
-        ),
-    ] = None
-    size: Annotated[
-        int | None, typer.Option(metavar="PIXELS", help="Pixels of the result's long edge.", rich_help_panel=SIZE)
-    ] = None
-    megapixels: Annotated[
-        float | None, typer.Option(metavar="X", help="Millions of pixels of the result.", rich_help_panel=SIZE)
-    ] = None
-    scale: Annotated[
-        float | None, typer.Option(metavar="X", help="Size relative to the photograph.", rich_help_panel=SIZE)
-    ] = None
-    print: Annotated[
-        str | None,
-        typer.Option(
-            metavar="PAPER", help="A print: A0 to A6, letter, legal, tabloid, 60x40cm, 24x36in.", rich_help_panel=SIZE
-        ),
-    ] = None
-    dpi: Annotated[
-        float | None,
-        typer.Option(
-            metavar="N", help="Pixels per inch of the print; without a print, only noted in the file.",
-            rich_help_panel=SIZE,
-        ),
-    ] = None  # fmt: skip
-    fit: Annotated[
-        str | None,
-        typer.Option(
-            metavar="cover|contain", help="Crop the photograph to the paper, or fit all of it in.", rich_help_panel=SIZE
-        ),
-    ] = None
-    bleed: Annotated[
-        float | None,
-        typer.Option(metavar="MM", help="Millimetres added on each side, to be cut off.", rich_help_panel=SIZE),
-    ] = None
-    bit_depth: Annotated[
-        int | None, typer.Option(metavar="8|16", help="Bits per channel; 16 for PNG and TIFF.", rich_help_panel=SIZE)
-    ] = None
-    quality: Annotated[int | None, typer.Option(metavar="1-100", help="Quality of a JPEG.", rich_help_panel=SIZE)] = (
-        None
-    )
-    content_weight: Annotated[
-        float | None,
-        typer.Option(metavar="X", help="How much the photograph counts, such as 0.2.", rich_help_panel=LOOK),
-    ] = None
-    style_scale: Annotated[
-        float | None,
-        typer.Option(
-            metavar="X", help="Size of the strokes: the paintings' size relative to the result's.", rich_help_panel=LOOK
-        ),
-    ] = None
-    style_weights: Annotated[
-        str | None,
-        typer.Option(metavar="X,Y,...", help="The share of each painting, in their order.", rich_help_panel=LOOK),
-    ] = None
-    init: Annotated[
-        str | None,
-        typer.Option(
-            metavar="KIND|FILE", help="Start from content, style, noise, uniform, or an image file.",
-            rich_help_panel=LOOK,
-        ),
-    ] = None  # fmt: skip
-    init_noise: Annotated[
-        float | None, typer.Option(metavar="X", help="Share of noise in the start, 0 to 1.", rich_help_panel=LOOK)
-    ] = None
-    seed: Annotated[int | None, typer.Option(metavar="N", help="Seed of the noise.", rich_help_panel=LOOK)] = None
-    model: Annotated[
-        str | None, typer.Option(metavar="NAME", help=f"One of {', '.join(BACKBONES)}.", rich_help_panel=ENGINE)
-    ] = None
-    pooling: Annotated[
-        str | None, typer.Option(metavar="auto|max|average|l2", help="Pooling of the network.", rich_help_panel=ENGINE)
-    ] = None
-    optimizer: Annotated[
-        str | None, typer.Option(metavar="lbfgs|adam", help="How tiles are optimised.", rich_help_panel=ENGINE)
-    ] = None
-    coupling: Annotated[
-        str | None,
-        typer.Option(
-            metavar="balanced|independent|exact", help="How tiles know of each other.", rich_help_panel=ENGINE
-        ),
-    ] = None
-    tile_size: Annotated[
-        str | None,
-        typer.Option(
-            parser=number_or_word, metavar="PIXELS|auto", help="A tile's side without overlap.", rich_help_panel=ENGINE
-        ),
-    ] = None
-    overlap: Annotated[
-        str | None,
-        typer.Option(
-            parser=number_or_word,
-            metavar="PIXELS|auto",
-            help="How far a tile reaches into the next.",
-            rich_help_panel=ENGINE,
-        ),
-    ] = None
-    device: Annotated[
-        str | None, typer.Option(metavar="DEVICE", help="auto, cpu, cuda or cuda:N.", rich_help_panel=ENGINE)
-    ] = None
-    precision: Annotated[
-        str | None,
-        typer.Option(metavar="NAME", help="Of the convolutions: auto, float32 or bfloat16.", rich_help_panel=ENGINE),
-    ] = None
+    Attributes:
+        values: those that are one key, by key; only those that were given.
+        others: by their parameters' names.
+    """
+
+    config: Path | None = None
+    preset: str | None = None
+    assignments: Sequence[str] | None = None
+    dpi: float | None = None
+    style_weights: str | None = None
+    init: str | None = None
+    values: Mapping[str, Any] = field(default_factory=dict)
+
+    @classmethod
+    def of(cls, arguments: Mapping[str, Any]) -> ConfigOptions:
+        """The options among a command's arguments."""
+        given = {
+            option: arguments[option.name]
+            for option in (*CONFIG_OPTIONS, *BATCH_OPTIONS)
+            if arguments.get(option.name) not in (None, [])
+        }
+        values = {option.key: value for option, value in given.items() if option.key is not None}
+        return cls(values=values, **{option.name: value for option, value in given.items() if option.key is None})
+
+    @property
+    def style_scale(self) -> float | None:
+        """The scale for all paintings, if it was given."""
+        return self.values.get(_STYLE_SCALE)
 
     def sources(self) -> dict[str, Any]:
         """What the preset and the file say; errors as `effective`."""
@@ -160,35 +130,27 @@ class ConfigOptions:
         below = dict(self.sources() if sources is None else sources)
         for assignment in self.assignments or ():
             below = assign(below, assignment)
-        chosen: dict[str, Any] = {}
-        for name, key in _KEYS.items():
-            value = getattr(self, name)
-            if value is not None:
-                section, _, rest = key.partition(".")
-                chosen.setdefault(section, {})[rest] = value
-        output = {**chosen.get("output", {}), **self._print(below)}
-        if output:
-            chosen["output"] = output
+        chosen = _nested({key: value for key, value in self.values.items() if key != _STYLE_SCALE})
+        if self.dpi is not None or "print" in chosen.get("output", {}):
+            chosen["output"] = self._output(chosen.get("output", {}), below)
         if self.init is not None:
             chosen["init"] = {**chosen.get("init", {}), **_start(self.init)}
         if styles or self.style_scale is not None or self.style_weights is not None:
             chosen["styles"] = self._styles(styles, below)
         return parse_config(merge(below, chosen))
 
-    def _print(self, below: Mapping[str, Any]) -> dict[str, Any]:
-        """The part of `output` that --print, --dpi, --fit and --bleed set."""
-        wanted = {"paper": self.print, "dpi": self.dpi, "fit": self.fit, "bleed_mm": self.bleed}
-        given = {key: value for key, value in wanted.items() if value is not None}
+    def _output(self, output: dict[str, Any], below: Mapping[str, Any]) -> dict[str, Any]:
+        """The section `output` of the command line, where `--dpi` belongs to a print or to the file."""
+        sizes = output.keys() & {"long_edge", "megapixels", "scale"}  # they take the place of an earlier print
         known = below.get("output")
-        inherited = isinstance(known, Mapping) and known.get("print") is not None
-        if any(value is not None for value in (self.size, self.megapixels, self.scale)):
-            inherited = False  # the size on the command line takes the print's place
-        if not given or self.print is not None or inherited:
-            return {"print": given} if given else {}
-        if self.fit is not None or self.bleed is not None:
-            option = "--fit" if self.fit is not None else "--bleed"
-            raise ConfigError(f"{option} belongs to a print: give its paper too, such as --print A3")
-        return {"dpi": self.dpi}
+        inherited = not sizes and isinstance(known, Mapping) and known.get("print") is not None
+        given = output.get("print", {})
+        if not inherited and "paper" not in given:
+            if given:
+                option = "--fit" if "fit" in given else "--bleed"
+                raise ConfigError(f"{option} belongs to a print: give its paper too, such as --print A3")
+            return {**output, "dpi": self.dpi}
+        return {**output, "print": {**given, **({} if self.dpi is None else {"dpi": self.dpi})}}
 
     def _styles(self, paths: Sequence[Path], below: Mapping[str, Any]) -> list[dict[str, Any]]:
         """The paintings with the scale and the weights of the command line."""
@@ -210,47 +172,27 @@ class ConfigOptions:
         return styles
 
 
-_KEYS = {
-    "size": "output.long_edge",
-    "megapixels": "output.megapixels",
-    "scale": "output.scale",
-    "bit_depth": "output.bit_depth",
-    "quality": "output.quality",
-    "model": "model.name",
-    "pooling": "model.pooling",
-    "content_weight": "loss.content_weight",
-    "init_noise": "init.noise",
-    "optimizer": "optimizer.name",
-    "tile_size": "tiles.size",
-    "overlap": "tiles.overlap",
-    "coupling": "tiles.coupling",
-    "device": "runtime.device",
-    "precision": "runtime.precision",
-    "seed": "runtime.seed",
-}
-"""Options that are one key of the configuration."""
+_STYLE_SCALE = "styles.scale"
+"""Sets the scale of every painting, so that it is not simply one key."""
 
 
-def takes_config_options(command: Callable[..., None]) -> Callable[..., None]:
-    """Give a command every option of `ConfigOptions` besides its own; it gets them together, as `options`."""
-    hints = typing.get_type_hints(ConfigOptions, include_extras=True)
-    own = [p for name, p in inspect.signature(command, eval_str=True).parameters.items() if name != "options"]
-    shared = [
-        inspect.Parameter(
-            field.name, inspect.Parameter.KEYWORD_ONLY, default=field.default, annotation=hints[field.name]
-        )
-        for field in fields(ConfigOptions)
-    ]
-    parameters = [p.replace(kind=inspect.Parameter.KEYWORD_ONLY) for p in own] + shared
+def takes_config_options(*more: ConfigOption) -> Callable[[Callable[..., None]], Callable[..., None]]:
+    """Give a command every option of `CONFIG_OPTIONS`, and `more`; it gets them together, as `options`."""
 
-    @functools.wraps(command)
-    def run(**arguments: Any) -> None:
-        options = ConfigOptions(**{p.name: arguments.pop(p.name) for p in shared})
-        command(options=options, **arguments)
+    def take(command: Callable[..., None]) -> Callable[..., None]:
+        own = [p for name, p in inspect.signature(command, eval_str=True).parameters.items() if name != "options"]
+        own = [p.replace(kind=inspect.Parameter.KEYWORD_ONLY) for p in own]
+        shared = [option.parameter() for option in (*more, *CONFIG_OPTIONS)]
+        number = next((index for index, p in enumerate(own) if _is_option(p)), len(own))
 
-    run.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
-    run.__annotations__ = {p.name: p.annotation for p in parameters}
-    return run
+        def run(**arguments: Any) -> None:
+            options = ConfigOptions.of({p.name: arguments.pop(p.name) for p in shared})
+            command(options=options, **arguments)
+
+        first, last = shared[: len(more)], shared[len(more) :]  # panels appear in the order of their first option
+        return with_parameters(command, [*own[:number], *first, *own[number:], *last], run)
+
+    return take
 
 
 def takes_options_of(*others: Callable[..., None]) -> Callable[[Callable[..., None]], Callable[..., None]]:
@@ -268,16 +210,12 @@ def takes_options_of(*others: Callable[..., None]) -> Callable[[Callable[..., No
             if name not in own and _is_option(parameter)
         }
 
-        @functools.wraps(command)
         def run(**arguments: Any) -> None:
             values = {name: arguments.pop(name) for name in more}
             given = {name: value for name, value in values.items() if value != more[name].default}
             command(others=given, **arguments)
 
-        parameters = [*own.values(), *more.values()]
-        run.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
-        run.__annotations__ = {p.name: p.annotation for p in parameters}
-        return run
+        return with_parameters(command, [*own.values(), *more.values()], run)
 
     return take
 
@@ -291,6 +229,18 @@ def option_name(command: Callable[..., None], parameter: str) -> str:
 
 def _is_option(parameter: inspect.Parameter) -> bool:
     return any(type(info) is type(typer.Option()) for info in getattr(parameter.annotation, "__metadata__", ()))
+
+
+def _nested(values: Mapping[str, Any]) -> dict[str, Any]:
+    """`{"output.print.paper": "A3"}` as `{"output": {"print": {"paper": "A3"}}}`."""
+    result: dict[str, Any] = {}
+    for key, value in values.items():
+        *sections, name = key.split(".")
+        place = result
+        for section in sections:
+            place = place.setdefault(section, {})
+        place[name] = value
+    return result
 
 
 def _start(text: str) -> dict[str, Any]:

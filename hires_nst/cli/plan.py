@@ -1,7 +1,7 @@
 """`hires-nst plan`."""
 
 import dataclasses
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from inspect import signature
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -13,7 +13,7 @@ from rich.table import Table
 import hires_nst
 from hires_nst.cli.batch import batch
 from hires_nst.cli.batch_plan import show_batch_plan
-from hires_nst.cli.options import ConfigOptions, option_name, takes_config_options, takes_options_of
+from hires_nst.cli.options import BATCH_OPTIONS, ConfigOptions, option_name, takes_config_options, takes_options_of
 from hires_nst.cli.progress import showing
 from hires_nst.cli.stylize import Json, Styles, check_inputs, physical_size, stylize
 from hires_nst.config import Config
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 
 @takes_options_of(stylize, batch)
-@takes_config_options
+@takes_config_options(*BATCH_OPTIONS)
 def plan(
     content: Annotated[
         Path | None,
@@ -54,9 +54,10 @@ def plan(
 
     if content is None or is_batch(content):
         refuse_options_of(stylize, others, but=batch, why="a single picture, and this is a batch")
-        show_batch_plan(content, styles or (), output, options, others, measure=measure, quiet=quiet, as_json=json)
+        show_batch_plan(content, styles or (), output, options, measure=measure, quiet=quiet, as_json=json)
         return
-    refuse_options_of(batch, others, but=stylize, why=f"a batch, and {content} is one photograph")
+    given = [*others, *(option.name for option in BATCH_OPTIONS if option.key in options.values)]
+    refuse_options_of(batch, given, but=stylize, why=f"a batch, and {content} is one photograph")
     config = options.effective(styles or ())
     check_inputs(content, config, output)
     if output is not None:
@@ -76,7 +77,7 @@ def plan(
 
 
 def refuse_options_of(
-    command: Callable[..., None], given: Mapping[str, Any], *, but: Callable[..., None], why: str
+    command: Callable[..., None], given: Iterable[str], *, but: Callable[..., None], why: str
 ) -> None:
     """Raise ConfigError where an option was given that is one of `command`, `but` not of the other one."""
     for name in given:

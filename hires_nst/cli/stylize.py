@@ -41,7 +41,7 @@ Json = Annotated[
 ]
 
 
-@takes_config_options
+@takes_config_options()
 def stylize(
     content: Content,
     styles: Styles = None,

@@ -6,10 +6,6 @@ from io import StringIO
 from pathlib import Path
 from typing import Any
 
-from ruamel.yaml import YAML
-from ruamel.yaml.constructor import DuplicateKeyError
-from ruamel.yaml.error import YAMLError
-
 from hires_nst.config.schema import Config
 from hires_nst.config.sections import Print, Section
 from hires_nst.errors import ConfigError, InputError
@@ -24,6 +20,10 @@ def parse_yaml(text: str) -> Any:
     Raises:
         ConfigError: what is wrong with it, and in which line; a key that is given twice is refused.
     """
+    from ruamel.yaml import YAML  # here, since the command line's help needs none
+    from ruamel.yaml.constructor import DuplicateKeyError
+    from ruamel.yaml.error import YAMLError
+
     try:
         return YAML(typ="safe", pure=True).load(text)
     except YAMLError as error:
@@ -109,6 +109,8 @@ def _flow(value: object) -> str:
 
 def _dump(value: object, *, flow: bool = False) -> str:
     """YAML, with letters such as u-umlaut as they are."""
+    from ruamel.yaml import YAML
+
     text = ""
     for plain in (True, False):
         writer, target = YAML(typ="safe", pure=True), StringIO()

@@ -252,7 +252,7 @@ jobs:
         (["--match", "cross"], "batch.match should be 'product', 'zip' or 'stem'"),
         (["--workers", "many"], "batch.workers should be"),
         (["--template", "{contents}.png"], "did you mean 'content'?"),
-        (["--style-weights", "1"], "here each makes its own"),
+        (["--style-weights", "1"], "each painting is a style of its own"),
         (["--set", "batch.retrys=2"], "did you mean 'retries'?"),
         (["--print", "A33"], "is no paper size"),
         (["--set", "checkpoint.directory=run"], "checkpoint.directory is for a single picture"),

@@ -1,0 +1,92 @@
+"""Options of commands that are made from the configuration's fields: type, choices and help stand in the schema."""
+
+from __future__ import annotations
+
+import functools
+import inspect
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from types import NoneType, UnionType
+from typing import Annotated, Any, Literal, Union, get_args, get_origin
+
+import typer
+
+from hires_nst.config import field_at
+
+
+@dataclass(frozen=True, kw_only=True)
+class ConfigOption:
+    """An option that sets a part of the configuration; None is its value when it is not given.
+
+    Attributes:
+        name: of the command's parameter; `--name` on the command line unless there are `flags`.
+        key: the dotted key that it sets; its description is the help, its type the option's.
+        help: instead of the description, for an option that is not one key.
+        type: instead of the field's.
+        metavar: instead of the field's choices.
+    """
+
+    name: str
+    key: str | None = None
+    panel: str
+    metavar: str | None = None
+    help: str | None = None
+    type: Any = None
+    flags: tuple[str, ...] = ()
+
+    def parameter(self) -> inspect.Parameter:
+        """The option as a parameter of a Typer command."""
+        kind, metavar, parser, text = self.type, self.metavar, None, self.help
+        if self.key is not None:
+            field = field_at(self.key)
+            kind, parser, choices = _command_line_type(field.annotation)
+            metavar, text = metavar or choices, field.description
+        flags = self.flags or (f"--{self.name.replace('_', '-')}",)
+        option = typer.Option(*flags, metavar=metavar, parser=parser, help=text, rich_help_panel=self.panel)
+        annotation = Annotated[kind | None, option]  # type: ignore[valid-type]
+        return inspect.Parameter(self.name, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=annotation)
+
+
+def number_or_word(text: str) -> int | str:
+    """The value of an option that is a whole number or a word such as auto."""
+    return int(text) if text.isdecimal() else text
+
+
+def with_parameters(
+    command: Callable[..., None], parameters: Sequence[inspect.Parameter], run: Callable[..., None]
+) -> Callable[..., None]:
+    """`run` under the name and with the docstring of `command`, with these parameters for Typer."""
+    result = functools.wraps(command)(run)
+    result.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
+    result.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters}
+    return result
+
+
+def _command_line_type(annotation: Any) -> tuple[Any, Callable[[str], Any] | None, str | None]:
+    """A field's type as an option has it, how to read it if not as usual, and its choices such as `cover|contain`.
+
+    The schema checks the value.
+    """
+    alternatives = list(_alternatives(annotation))
+    words = [item for item in alternatives if isinstance(item, (str, int))]
+    kinds = [item for item in alternatives if item not in words]
+    if not words:
+        return kinds[0], None, None
+    choices = "|".join(map(str, words))
+    return (str, number_or_word, f"N|{choices}") if kinds else (type(words[0]), None, choices)
+
+
+def _alternatives(annotation: Any) -> Iterator[Any]:
+    """The types that a field may have, with lists for tuples, and the values of a `Literal`; None is left out."""
+    origin, inner = get_origin(annotation), get_args(annotation)
+    if origin is Annotated:
+        yield from _alternatives(inner[0])
+    elif origin in (Union, UnionType):
+        for alternative in inner:
+            yield from _alternatives(alternative)
+    elif origin is Literal:
+        yield from inner
+    elif origin is tuple:
+        yield list[inner[0]]  # type: ignore[valid-type]
+    elif annotation is not NoneType:
+        yield annotation
