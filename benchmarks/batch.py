@@ -1,9 +1,9 @@
-"""Pictures in a batch against as many single runs, and what the ledger of a batch costs a job.
+"""A batch compared with single runs of the same pictures, and the cost of the ledger per job.
 
 python benchmarks/batch.py [--pictures 20 --megapixels 1.0 --jobs 2000 --only pictures|ledger] [--set KEY=VALUE ...]
 
-What a batch saves is the start of a process, the loading of the network and the painting's statistics: the same seconds
-whatever a picture takes. `--set` makes pictures quicker, so that the benchmark is.
+A batch saves the start of a process, the loading of the network and the painting's statistics: the same time for each
+picture, however long it takes. `--set` makes the pictures, and so the benchmark, faster.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ CONTENTS = ("landscape", "astronaut")
 
 
 class Nothing:
-    """An engine that paints an empty file at once."""
+    """An engine that writes an empty file."""
 
     def paint(self, task: Task, *, stop: Stop, on_event: OnEvent) -> EngineResult:
         task.picture.touch()
@@ -45,7 +45,7 @@ class Nothing:
 
 
 def make_photographs(folder: Path, count: int, megapixels: float) -> None:
-    """Sample photographs of that size, no two alike."""
+    """Write sample photographs of that size, all different."""
     height = round((megapixels * 1e6 / 1.5) ** 0.5)
     for number in range(count):
         pixels = picture("contents", CONTENTS[number % len(CONTENTS)], round(height * 1.5), height).pixels
@@ -54,14 +54,14 @@ def make_photographs(folder: Path, count: int, megapixels: float) -> None:
 
 
 def program(*arguments: str | Path) -> float:
-    """Seconds that the program takes."""
+    """Run the program; the seconds that it took."""
     began = time.monotonic()
     subprocess.run([sys.executable, "-m", "hires_nst.cli", *map(str, arguments), "--quiet"], check=True)
     return time.monotonic() - began
 
 
 def pictures(folder: Path, count: int, megapixels: float, settings: list[str]) -> list[list[str]]:
-    """Rows of a table: seconds of a batch and of single commands."""
+    """Rows of the table: the time of a batch and of single commands."""
     photos, single = folder / "photos", folder / "single"
     photos.mkdir()
     single.mkdir()
@@ -71,12 +71,12 @@ def pictures(folder: Path, count: int, megapixels: float, settings: list[str]) -
     paths = sorted(photos.iterdir())
     commands = sum(program("stylize", path, STYLE, "-o", single / path.name, *sets) for path in paths)
     what = f"{count} pictures of {megapixels:g} MP"
-    rows = [("one batch", batch), ("as many commands `hires-nst stylize`", commands)]
+    rows = [("one batch", batch), ("one command `hires-nst stylize` for each", commands)]
     return [[what, name, f"{seconds:.1f}", f"{seconds / batch:.3f}"] for name, seconds in rows]
 
 
 def ledger_alone(folder: Path, count: int) -> float:
-    """Seconds of claiming and finishing jobs, with nothing in between."""
+    """Seconds to claim and finish jobs, without any work in between."""
     entries = [Entry(id=f"id{n}", output=f"{n}.png", content=f"{n}.jpg", config="key") for n in range(count)]
     mark = FileFingerprint(1, 1, "digest")
     outcome = Outcome(
@@ -93,7 +93,7 @@ def ledger_alone(folder: Path, count: int) -> float:
 
 
 def whole_batch(folder: Path, count: int) -> float:
-    """Seconds of a batch whose engine does nothing: ledger, logs, a worker process and its messages."""
+    """Seconds of a batch whose engine does nothing: ledger, logs, and the messages of a worker process."""
     photos = folder / "photos"
     photos.mkdir()
     for number in range(count):
@@ -123,16 +123,16 @@ def main() -> None:
             with tempfile.TemporaryDirectory() as folder:
                 seconds = measure(Path(folder), options.jobs)
             rows.append([name, str(options.jobs), f"{seconds:.2f}", f"{1000 * seconds / options.jobs:.2f}"])
-        header = ["what", "jobs", "seconds", "milliseconds a job"]
-        report("batch_ledger", "What the ledger of a batch costs", header, rows, script="batch")
+        header = ["what", "jobs", "seconds", "milliseconds per job"]
+        report("batch_ledger", "The cost of the ledger of a batch", header, rows, script="batch")
     if options.only != "ledger":
         with tempfile.TemporaryDirectory() as folder:
             rows = pictures(Path(folder), options.pictures, options.megapixels, options.set)
         header = ["what", "how", "seconds", "relative to the batch"]
         saved = (float(rows[1][2]) - float(rows[0][2])) / options.pictures
-        notes = [f"A batch saves {saved:.1f} seconds a picture, whatever a picture takes."]
+        notes = [f"A batch saves {saved:.1f} seconds per picture, however long a picture takes."]
         notes += [f"With the settings {', '.join(options.set)}."] if options.set else []
-        report("batch", "A batch against single runs", header, rows, notes)
+        report("batch", "A batch compared with single runs", header, rows, notes)
 
 
 if __name__ == "__main__":

@@ -1,11 +1,11 @@
-"""What checkpoints cost on the demo's size (an A6 print at 300 dpi), and how long it takes to go on.
+"""The cost of checkpoints at the size of the demo (an A6 print at 300 dpi), and the time to resume.
 
 python benchmarks/checkpoint_cost.py [--repeat 2] [--size 1748] [--set KEY=VALUE ...]
 
-Runs with a checkpoint of every tile and of finished levels only take turns in one process. As machines get faster and
-slower by more than a checkpoint costs, two things are measured inside of a run as well: how long the painting waited
-for files, and the processor's time of the thread that writes them, of which other threads could have made use. The
-time until a resumed run computes its first step is taken from a run that is stopped in the middle of the last level.
+Runs with a checkpoint after every tile alternate, in one process, with runs that have them after levels only. The speed
+of a machine varies by more than a checkpoint costs, so two times are measured inside a run as well: how long the
+painting waited for files, and the CPU time of the thread that writes them, which other threads could have used. The
+time until a resumed run has done its first step is that of a run that was stopped in the middle of the last level.
 """
 
 from __future__ import annotations
@@ -33,12 +33,12 @@ CONTENT, STYLE = SAMPLES / "contents" / "landscape.jpg", SAMPLES / "styles" / "f
 
 
 class Timed(WriteBehind):
-    """Adds up what writing costs."""
+    """Adds up the cost of writing."""
 
     waited = 0.0
-    """Seconds for which the painting waited, and of what follows a write in its thread."""
+    """Seconds for which the painting waited, including the work that follows a write in the same thread."""
     worked = 0.0
-    """Seconds of the processor that the writing thread took."""
+    """CPU seconds of the writing thread."""
 
     def put(self, write: Write, told: Callable[[], None]) -> None:
         def timed(check_stop: Callable[[], None]) -> None:
@@ -55,7 +55,7 @@ class Timed(WriteBehind):
 
 
 def timed(out: Path, config: Config) -> tuple[float, float, float]:
-    """Seconds of a run, those that it waited for files, and those of the processor that went into them."""
+    """Seconds of a run, seconds that it waited for files, and CPU seconds spent on writing them."""
     Timed.waited = Timed.worked = 0.0
 
     def on_event(event: events.Event) -> None:
@@ -131,13 +131,14 @@ def main() -> None:
         rows.append([every, *cells, f"{100 * share:.1f} %"])
     report(
         "checkpoint_cost",
-        f"CheckpointStore of a picture of {options.size} px in tiles of 512 px, median of {options.repeat} runs",
-        ["every", "seconds", "against level", "waited, s", "writing thread's CPU, s", "cost"],
+        f"Checkpoints of a picture of {options.size} px in tiles of 512 px, median of {options.repeat} runs",
+        ["every", "seconds", "relative to level", "waited, s", "writing thread's CPU, s", "cost"],
         rows,
         [
-            "Cost: what the painting waited, and the writing thread's share of the processors, of the whole time.",
+            "Cost: the time that the painting waited plus the writing thread's share of the CPUs, relative to the "
+            "whole time.",
             "",
-            f"Going on in the last level: {resumed:.1f} s until the first step is done, beyond loading the network.",
+            f"Resuming in the last level: {resumed:.1f} s until the first step is done, without loading the network.",
             *([f"With the settings {', '.join(options.set)}."] if options.set else []),
         ],
     )

@@ -1,4 +1,4 @@
-"""What the benchmarks share: the images, scores, and where results go."""
+"""What the benchmarks share: images, scores, and tables of results."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ PAIRS = (("landscape", "flow_strokes"), ("astronaut", "mosaic"))
 
 
 def picture(kind: str, name: str, width: int, height: int) -> Canvas:
-    """A sample image that fills width x height, cut centrally."""
+    """A sample image, cropped in the centre to width x height."""
     source = read_picture(SAMPLES / kind / f"{name}.jpg", max_megapixels=100).pixels
     rows, columns = source.shape[:2]
     part = min(columns / width, rows / height)
@@ -34,7 +34,7 @@ def picture(kind: str, name: str, width: int, height: int) -> Canvas:
 
 
 def extractor(config: Config) -> Extractor:
-    """The configured network on the configured device, as the program has it."""
+    """The configured network on the configured device, as in the program."""
     device = choose_device(config.runtime.device)
     return Extractor(network_of(config, device), device, autocast=autocast_of(config, device))
 
@@ -59,20 +59,20 @@ def objective_for(extract: Extractor, config: Config, content: Canvas, style: Ca
 
 
 def scores(objective: Objective, canvas: Canvas, content: Canvas) -> tuple[float, float]:
-    """The global style and content loss of a finished image."""
+    """The style and content loss of a whole finished image."""
     terms = objective.measure(canvas, content, grid=forward_grid(canvas))
     return float(objective.style_value(objective.statistics(terms.moments))), float(terms.content_loss)
 
 
 def seams(canvas: Canvas, grids: Sequence[Grid]) -> float:
-    """How visible the tile borders of all grids are, see `seam_visibility`."""
+    """How visible the tile borders of all grids are; see `seam_visibility`."""
     rows = sorted({cut for grid in grids for cut in grid.row_cuts[1:-1]})
     columns = sorted({cut for grid in grids for cut in grid.column_cuts[1:-1]})
     return seam_visibility(canvas.pixels, rows, columns)
 
 
 def machine() -> str:
-    """This machine and today, in one line."""
+    """The date and this machine, in one line."""
     device = torch.cuda.get_device_name() if torch.cuda.is_available() else f"{torch.get_num_threads()} CPU threads"
     today = datetime.date.today().isoformat()
     return f"{today}, {device} ({platform.machine()}), Python {platform.python_version()}, torch {torch.__version__}"

@@ -24,17 +24,17 @@ from hires_nst.transfer.tiles import make_grid
 
 UNTILED = 1 << 20
 SCALE = BACKBONES[Config().model.name].content_scale
-"""By which the default network's content loss counts."""
+"""The factor on the default network's content loss."""
 
 CONTENT_WEIGHTS = {"mean-covariance": Loss().content_weight, "gram": 0.01}
-"""With the default weight, the content error alone decides how far a Gram loss falls, tiled or not."""
+"""With the default weight, the content loss alone would decide how far a Gram loss falls, tiled or not."""
 
 
 @dataclass(frozen=True)
 class Method:
-    """How a level is refined: in tiles of so many pixels, by default as the program does it.
+    """How a level is refined; the defaults are those of the program.
 
-    Without `remember`, each round starts afresh.
+    Without `remember`, the optimiser starts over in each round.
     """
 
     tile: int
@@ -45,7 +45,7 @@ class Method:
     remember: bool = True
 
     def refine(self, objective: Objective, canvas: Canvas, content: Canvas) -> tuple[Canvas, float]:
-        """Refine as a level of the pipeline does; the image and the seconds."""
+        """Refine a canvas as a level of the program does: the image, and the seconds that it took."""
         height, width = canvas.height, canvas.width
         measure_grid = make_grid(height, width, size=2 * self.tile, stride=16)
         optimizer_canvases = OptimizerCanvases() if self.remember else None
@@ -66,7 +66,7 @@ class Method:
 
 
 def losses(objective: Objective, style: float, content: float) -> list[str]:
-    """Style loss, content loss, and the objective that they make, as cells."""
+    """Style loss, content loss and objective, as cells of a table."""
     total = objective.loss.style_weight * style + objective.content_weight * content
     return [f"{value:.4f}" for value in (style, content, total)]
 
@@ -78,7 +78,7 @@ def main() -> None:
     parser.add_argument("--tile", type=int, default=256)
     parser.add_argument("--coarse-steps", type=int, default=80)
     parser.add_argument("--loss", nargs="+", default=["mean-covariance", "gram"])
-    parser.add_argument("--only", nargs="+", help="methods whose names begin like this")
+    parser.add_argument("--only", nargs="+", help="methods whose names start with one of these")
     parser.add_argument("--pairs", type=int, default=len(PAIRS))
     options = parser.parse_args()
     width, height, tile = options.width, options.height, options.tile
@@ -100,7 +100,7 @@ def main() -> None:
         for content_name, style_name in PAIRS[: options.pairs]:
             content = picture("contents", content_name, width, height)
             style = picture("styles", style_name, min(1024, width), min(1024, width))
-            # The start: a finished level of half the size, enlarged, as in the pipeline.
+            # The start: a finished level of half the size, enlarged, as in the program.
             half_content = picture("contents", content_name, width // 2, height // 2)
             half_style = picture("styles", style_name, min(1024, width) // 2, min(1024, width) // 2)
             half = objective_for(extract, config, half_content, half_style)
@@ -131,14 +131,23 @@ def tell(loss: str, sizes: str, rows: Sequence[Sequence[str]]) -> None:
     report(
         f"couplings-{loss}",
         f"Couplings at equal evaluations, {loss}, content weight {CONTENT_WEIGHTS[loss]:g} times {SCALE:g}: {sizes}",
-        ["content, style", "method", "tiles", "style loss", "content loss", "objective", "seams", "over untiled"],
+        [
+            "content, style",
+            "method",
+            "tiles",
+            "style loss",
+            "content loss",
+            "objective",
+            "seams",
+            "relative to untiled",
+        ],
         rows,
         [
-            "32 evaluations per pixel each (`exact` needs a forward pass more for each), from an enlarged finished "
-            "level of half the size. Losses are the whole blended image's, measured untiled. Seams: mean absolute "
-            "second difference across the tile borders of both grids over that elsewhere; a picture has structure of "
-            "its own at these lines, so the untiled ones are measured there too, and the last column is what the tiles "
-            "add to untiled L-BFGS."
+            "32 evaluations per pixel each (`exact` needs one more forward pass for each), from an enlarged finished "
+            "level of half the size. Losses are those of the whole blended image, measured untiled. Seams: the mean "
+            "absolute second difference across the tile borders of both grids, relative to that elsewhere. A picture "
+            "has structure of its own along these lines, so untiled results are measured there too; the last column is "
+            "relative to untiled L-BFGS."
         ],
         script="couplings",
     )

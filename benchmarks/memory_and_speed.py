@@ -1,9 +1,10 @@
-"""Peak memory at growing sizes with a fixed tile, and the time of an evaluation in tiles over the untiled one.
+"""Peak memory for growing pictures with a fixed tile size, and the time of an evaluation in tiles relative to untiled.
 
 python benchmarks/memory_and_speed.py [--sides 2048 4096 6144] [--tile 512]
 
-Each memory row is a process of its own with a short schedule: one coarse step, and at each finer level two rounds of
-one step. The pictures are square, with sides that are multiples of the tile, so that all tiles have the same size.
+Each row on memory is measured in a process of its own with a short schedule: one coarse step, and two rounds of one
+step at each finer level. The pictures are square, with sides that are multiples of the tile size, so that all tiles
+have the same size.
 """
 
 from __future__ import annotations
@@ -29,7 +30,7 @@ from hires_nst.transfer.tiles import make_grid
 
 
 def peak(side: int, tile: int) -> float:
-    """Peak resident bytes of a run of side x side pixels, in this process."""
+    """Run side x side pixels in this process; its peak resident memory in bytes."""
     from hires_nst import stylize
 
     config = Config.model_validate(
@@ -51,7 +52,7 @@ def peak(side: int, tile: int) -> float:
 
 
 def seconds_per_evaluation(width: int, height: int, tile: int, *, rounds: int, steps: int) -> float:
-    """Seconds of one evaluation of the whole image: everything a round does, divided by its evaluations."""
+    """Seconds per evaluation of the whole image: all that a round does, divided by its evaluations."""
     config = Config()
     extract = extractor(config)
     content = picture("contents", "landscape", width, height)
@@ -75,7 +76,7 @@ def seconds_per_evaluation(width: int, height: int, tile: int, *, rounds: int, s
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--sides", type=int, nargs="*", default=[2048, 4096, 6144], help="none: speed only")
+    parser.add_argument("--sides", type=int, nargs="*", default=[2048, 4096, 6144], help="without values: speed only")
     parser.add_argument("--tile", type=int, default=512)
     parser.add_argument("--width", type=int, default=1536)
     parser.add_argument("--height", type=int, default=2048)
@@ -121,9 +122,9 @@ def main() -> None:
     report(
         "speed",
         f"Time of an evaluation at {width} x {height} px, rounds of {steps}",
-        ["method", "tiles", "seconds per evaluation and megapixel", "over untiled"],
+        ["method", "tiles", "seconds per evaluation and megapixel", "relative to untiled"],
         rows,
-        ["Everything in a round counts: global moments, the photograph's activations, overlap, blending."],
+        ["The times include all parts of a round: global moments, the photograph's activations, overlap, blending."],
         script="memory_and_speed",
     )
 

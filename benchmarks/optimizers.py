@@ -1,4 +1,4 @@
-"""L-BFGS with and without preconditioner and the last round's pair, 32 evaluations in rounds of different lengths.
+"""L-BFGS with and without preconditioner and previous round's pair; 32 evaluations in rounds of different lengths.
 
 python benchmarks/optimizers.py [--width 768 --height 512 --tile 128]
 """
@@ -57,11 +57,11 @@ def main() -> None:
         "optimizers",
         f"Rounds of L-BFGS, {width} x {height} px, tiles of {options.tile} px, 32 evaluations",
         [
-            "content, style", "tiles", "optimiser", "preconditioner", "pair of the last round", "rounds x steps",
+            "content, style", "tiles", "optimiser", "preconditioner", "pair of the previous round", "rounds x steps",
             "style loss", "content loss", "objective", "seconds",
         ],
         rows,
-        ["Balanced tiles, from an enlarged level of half the size. Each round measures the moments once more."],
+        ["Balanced tiles, from an enlarged level of half the size. Each round needs one more pass for the moments."],
     )  # fmt: skip
 
 

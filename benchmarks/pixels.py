@@ -2,8 +2,8 @@
 
 python benchmarks/pixels.py [--size 256 --evaluations 100] [--vgg19 vgg19_caffe_conv1_to_conv3.safetensors]
 
-An image is written as start + P z. The parametrization preconditions the optimiser: with P P^T the gradient gets the
-spectrum of pictures. VGG-19 stands for a large network; a file of its first three blocks is enough.
+An image is written as start + P z. The parametrization is a preconditioner: P P^T gives the gradient the spectrum of
+natural images. VGG-19 represents a large network; a file with its first three blocks is enough.
 """
 
 from __future__ import annotations
@@ -49,13 +49,13 @@ class Pixels:
 
 
 def laplacian(height: int, width: int) -> Pixels:
-    """The program's pyramid, without the preconditioner that goes with it there."""
+    """The program's pyramid, without the preconditioner that it has there."""
     pyramid = Parametrization(height, width, "laplacian")
     return Pixels([torch.zeros(pyramid.length, requires_grad=True)], lambda z: pyramid.change(z[0]))
 
 
 def fourier(height: int, width: int) -> Pixels:
-    """A spectrum whose coefficients count by 1 / frequency, in decorrelated colours."""
+    """A spectrum whose coefficients are scaled by 1 / frequency, in decorrelated colours."""
     rows, columns = np.fft.fftfreq(height)[:, None], np.fft.rfftfreq(width)
     scale = torch.from_numpy(1 / np.maximum(np.hypot(rows, columns), 1 / max(height, width))).float()
     scale = scale / scale.square().mean().sqrt()
@@ -102,14 +102,14 @@ def descend(start: Tensor, gradient: Gradient, pixels: Pixels, optimizer: Optimi
 
 
 def traced(gradient: Gradient, trace: list[float]) -> Gradient:
-    """The same, with each value appended to `trace`."""
+    """The same gradient, with each value appended to `trace`."""
 
-    def told(image: Tensor) -> tuple[Tensor, Tensor]:
+    def recorded(image: Tensor) -> tuple[Tensor, Tensor]:
         value, slope = gradient(image)
         trace.append(float(value))
         return value, slope
 
-    return told
+    return recorded
 
 
 def vgg19(file: Path) -> tuple[Extractor, Config]:
@@ -192,15 +192,15 @@ def main() -> None:
             for method, (kind, name, rate) in METHODS.items():
                 optimizer = Optimizer(name=name, learning_rate=rate)
                 trace: list[float] = []
-                told = traced(gradient, trace)
+                recorded = traced(gradient, trace)
                 if kind in ("plain", "program"):
-                    kept = "laplacian" if kind == "program" else "plain"
-                    optimizer = optimizer.model_copy(update={"pixels": kept})
-                    task = Minimisation(start=start, gradient=told, optimizer=optimizer, steps=options.evaluations)
+                    variables = "laplacian" if kind == "program" else "plain"
+                    optimizer = optimizer.model_copy(update={"pixels": variables})
+                    task = Minimisation(start=start, gradient=recorded, optimizer=optimizer, steps=options.evaluations)
                     image = minimise(task).image
                 else:
                     pixels = (laplacian if kind == "laplacian" else fourier)(size, size)
-                    image = descend(start, told, pixels, optimizer, options.evaluations)
+                    image = descend(start, recorded, pixels, optimizer, options.evaluations)
                 result = Canvas(image[0].permute(1, 2, 0).contiguous().numpy())
                 style, error = scores(objective, result, content)
                 total = config.loss.style_weight * style + objective.content_weight * error
@@ -218,8 +218,9 @@ def main() -> None:
         ],
         rows,
         [
-            "Power above three quarters of the Nyquist frequency is the mean per pixel, times 1e6. `Laplacian, L-BFGS,",
-            "preconditioned` is the option `optimizer.pixels: laplacian`; pixels_in_rounds.md has it in a finer level.",
+            "Power above three quarters of the Nyquist frequency is the mean per pixel, times 1e6.",
+            "`Laplacian, L-BFGS, preconditioned` is the option `optimizer.pixels: laplacian`; pixels_in_rounds.md",
+            "measures it at a finer level.",
         ],
     )
     extract, config = networks["vgg19-slim"]

@@ -1,14 +1,15 @@
-"""Measure `vgg19-slim`, or another student, against its teachers, on contents and styles that were not trained on.
+"""Compare `vgg19-slim`, or another student, with its teachers, on contents and styles that it was not trained on.
 
     python tools/evaluate_slim.py --shared ../shared [--weights FILE.safetensors] [--parts features transfer ...]
 
 - features: R2 of a ridge regression from the activations to the teacher's (VGG-19 up to conv3_4, the 16x encoder from
-  conv4_1 on), fitted on crops of the training images and scored on photographs and paintings that were held out;
-- transfer: pictures made with the student and with the encoder, at the same evaluations, as others judge them;
+  conv4_1 on), fitted on crops of the training images and scored on held-out photographs and paintings;
+- transfer: pictures made with the student and with the encoder in the same number of evaluations, scored by networks
+  that did not make them;
 - gradient: cosine similarity to VGG-19's gradient of the style loss at the start of a coarse level;
-- cost: CPU time and memory of an evaluation, beside VGG-19's.
+- cost: CPU time and memory of an evaluation, compared with VGG-19.
 
-The tables go to the terminal, and with `--out` to a Markdown file, with the pictures beside it as a contact sheet.
+The tables are printed, and with `--out` written to a Markdown file, with a contact sheet of the pictures next to it.
 """
 
 from __future__ import annotations
@@ -43,7 +44,7 @@ Features = Callable[[Tensor], dict[str, Tensor]]
 SHEET_BYTES = 1_450_000
 PARTS = ("features", "transfer", "gradient", "cost")
 COARSE = 256
-"""Pixels of the side of a coarse level, where gradients are compared."""
+"""The side of the coarse level at which gradients are compared, in pixels."""
 
 
 def table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
@@ -90,7 +91,7 @@ def features(slim: VGG, teachers: Teachers, shared: Path, count: int) -> str:
 def transfer(
     slim: VGG, teachers: Teachers, pairs: Sequence[Pair], loss: Loss, size: int, levels: Levels, optimizer: Optimizer
 ) -> tuple[str, str, Image.Image]:
-    """The judges' table, that of the criteria, and the contact sheet."""
+    """The table of scores, the table of criteria, and the contact sheet."""
     rows, sheet = [], []
     verdicts: dict[str, list[Verdict]] = {}
     for pair in pairs:
@@ -120,7 +121,7 @@ def transfer(
     scores = []
     for number, (what, wanted, value) in enumerate(of_means):
         each = [found[number][2] for found in of_pairs]
-        share = "taken away" in what
+        share = "removed" in what
         scores.append(
             [what, wanted, *(f"{100 * v:.1f} %" if share else f"{v:.2f}" for v in (value, min(each), max(each)))]
         )
@@ -129,23 +130,23 @@ def transfer(
         *("content, encoder conv4_2", "power above 3/4 Nyquist"),
     ]
     pixels = (np.concatenate(sheet) * 255 + 0.5).clip(0, 255).astype(np.uint8)
-    summary = table(["what", "wanted", "of the means", "least of a pair", "most of a pair"], scores)
+    summary = table(["what", "goal", "of the means", "minimum of a pair", "maximum of a pair"], scores)
     return table(header, rows), summary, Image.fromarray(pixels)
 
 
 def criteria(photo: Verdict, encoder: Verdict, mine: Verdict) -> list[tuple[str, str, float]]:
-    """What is asked of the student's picture beside the encoder's: what, how much, and what it is."""
+    """Criteria for the student's picture relative to the encoder's: name, goal, value."""
     return [
         ("shallow style loss over the encoder's", "at most 1.25", mine.shallow / encoder.shallow),
-        ("deep style loss taken away, student", "at least 85 %", 1 - mine.deep / photo.deep),
-        ("deep style loss taken away, encoder", "", 1 - encoder.deep / photo.deep),
+        ("deep style loss removed, student", "at least 85 %", 1 - mine.deep / photo.deep),
+        ("deep style loss removed, encoder", "", 1 - encoder.deep / photo.deep),
         ("content loss over the encoder's", "at most 1.15", mine.content / encoder.content),
         ("high-frequency power over the encoder's", "at most 1.3", mine.roughness / encoder.roughness),
     ]
 
 
 def cells(verdict: Verdict) -> list[str]:
-    """A verdict's numbers."""
+    """The numbers of a verdict, as cells of a table."""
     return [f"{verdict.shallow:.4f}", f"{verdict.deep:.4f}", f"{verdict.content:.3f}", f"{verdict.roughness:.1f}"]
 
 
@@ -162,23 +163,23 @@ def gradient(slim: VGG, teachers: Teachers, pairs: Sequence[Pair]) -> str:
 
 
 def costs(file: Path) -> str:
-    """Time and memory beside VGG-19's."""
+    """Time and memory, compared with VGG-19."""
     slim, vgg = measured(file), measured(None)
     rows = [
-        ["CPU seconds a megapixel", f"{slim[0]:.2f}", f"{vgg[0]:.2f}", f"1/{vgg[0] / slim[0]:.1f}", "at most 1/6"],
+        ["CPU seconds per megapixel", f"{slim[0]:.2f}", f"{vgg[0]:.2f}", f"1/{vgg[0] / slim[0]:.1f}", "at most 1/6"],
         [
-            "peak memory a megapixel, GB",
+            "peak memory per megapixel, GB",
             f"{slim[1] / 1e9:.2f}",
             f"{vgg[1] / 1e9:.2f}",
             f"1/{vgg[1] / slim[1]:.1f}",
             "at most 1/3",
         ],
     ]
-    return table(["an evaluation with gradient", "student", "VGG-19", "ratio", "wanted"], rows)
+    return table(["an evaluation with gradient", "student", "VGG-19", "ratio", "goal"], rows)
 
 
 def jpeg(sheet: Image.Image) -> bytes:
-    """The sheet at the best quality that keeps it below SHEET_BYTES."""
+    """The sheet as a JPEG of the best quality that stays below SHEET_BYTES."""
     for quality in range(92, 40, -4):
         target = io.BytesIO()
         sheet.save(target, "JPEG", quality=quality, optimize=True)
@@ -204,10 +205,10 @@ def main() -> None:
         "--tv", type=float, default=Loss().tv_weight, help="weight of the total variation, student only"
     )
     parser.add_argument("--optimizer", choices=["lbfgs", "adam"], default="lbfgs")
-    parser.add_argument("--out", type=Path, help="a Markdown file; the contact sheet stands beside it")
+    parser.add_argument("--out", type=Path, help="a Markdown file; the contact sheet is written next to it")
     parser.add_argument("--card", type=Path, help="the model card to write, with --training and all parts")
     parser.add_argument("--training", type=Path, help="training.json of `train_slim.py`")
-    parser.add_argument("--png", type=Path, help="the contact sheet without loss")
+    parser.add_argument("--png", type=Path, help="a lossless contact sheet")
     options = parser.parse_args()
     if options.card and (options.training is None or set(options.parts) != set(PARTS)):
         parser.error("--card needs --training, and all parts")
@@ -217,7 +218,7 @@ def main() -> None:
     slim = student("student", options.weights, pooling=options.pooling)
     teachers = Teachers(options.shared / "teachers")
     pairs = [Pair.read(options.shared, *names) for names in PAIRS[: options.pairs]]
-    text = ["# vgg19-slim beside its teachers"]
+    text = ["# vgg19-slim compared with its teachers"]
     machine = f"{torch.get_num_threads()} CPU threads ({platform.machine()}), torch {torch.__version__}"
     text.append(f"{datetime.date.today().isoformat()}, {machine}. Made by `python tools/evaluate_slim.py`.")
 

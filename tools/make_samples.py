@@ -1,8 +1,8 @@
-"""Renders the sample pictures: two contents and five styles.
+"""Draw the sample pictures: two contents and five styles.
 
     python tools/make_samples.py --out samples [--only NAME]
 
-Everything is drawn from seeds, so two runs write the same pictures.
+Everything is drawn from fixed seeds, so every run writes the same pictures.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from skimage import data
 
 @dataclass(frozen=True)
 class Sample:
-    """One file of the samples: where it goes, how it is drawn and how it is saved."""
+    """One sample: its folder, how it is drawn, and how it is saved."""
 
     folder: str
     draw: Callable[[np.random.Generator], Array]

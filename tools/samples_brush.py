@@ -90,7 +90,7 @@ class Canvas:
 
 
 def scatter(rng: np.random.Generator, shape: Shape, spacing: float) -> Array:
-    """Stroke centres in random order: a jittered lattice that reaches a little beyond the canvas."""
+    """Stroke centres in random order: a jittered lattice slightly larger than the canvas."""
     rows, columns = np.mgrid[-1 : shape[0] / spacing + 1, -1 : shape[1] / spacing + 1]
     points = np.stack([rows.ravel(), columns.ravel()], -1)
     points = (points + rng.uniform(-0.6, 0.6, points.shape)) * spacing

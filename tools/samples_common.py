@@ -1,4 +1,4 @@
-"""What all sample pictures share: noise fields, colour ramps, sampling, relief and saving."""
+"""What the sample pictures share: noise fields, colour ramps, sampling, relief and saving."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ Shape = tuple[int, int]
 
 
 def rgb(code: str) -> Array:
-    """A colour such as "1b2a6b" as three floats in [0, 1]."""
+    """A hexadecimal colour such as "1b2a6b" as three floats in [0, 1]."""
     return np.array([int(code[i : i + 2], 16) / 255 for i in (0, 2, 4)], np.float32)
 
 
@@ -33,7 +33,7 @@ def ramp(position: Array, colours: Array, stops: Sequence[float] | None = None) 
 
 
 def smoothstep(low: float, high: float, value: Array) -> Array:
-    """0 below low, 1 above high, a smooth cubic between; low may exceed high to turn the step around."""
+    """0 below low, 1 above high, a smooth cubic in between; with low above high the step is reversed."""
     t = np.clip((value - np.float32(low)) / np.float32(high - low), 0, 1)
     step: Array = t * t * (3 - 2 * t)
     return step

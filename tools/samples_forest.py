@@ -16,7 +16,7 @@ TREES = [  # column and row of the foot and height of the near conifers, from ba
 
 
 def conifer(rng: np.random.Generator, height: int) -> Image.Image:
-    """One spruce as a picture with transparency, lit from the left; drawn at twice the asked height."""
+    """One spruce as a picture with transparency, lit from the left; drawn at twice the given height."""
     tall, wide = height * 2, int(height * 2 * 0.52)
     tree = Image.new("RGBA", (wide, tall), (*shade(NEEDLES, 0.2)[:3], 0))
     draw = ImageDraw.Draw(tree)
@@ -39,7 +39,7 @@ def conifer(rng: np.random.Generator, height: int) -> Image.Image:
 
 
 def shade(colours: Array, position: float) -> tuple[int, int, int, int]:
-    """A colour of a ramp in the form that Pillow draws with."""
+    """A colour of a ramp, in the form that Pillow takes."""
     colour = ramp(np.clip(np.array([position], np.float32), 0, 1), colours)[0]
     return (int(255 * colour[0]), int(255 * colour[1]), int(255 * colour[2]), 255)
 

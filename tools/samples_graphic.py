@@ -1,4 +1,4 @@
-"""Three pictures that are not painted in oil: a mosaic, a woodcut and a watercolour."""
+"""Three pictures: a mosaic, a woodcut and a watercolour."""
 
 from __future__ import annotations
 
@@ -114,7 +114,7 @@ def mosaic(rng: np.random.Generator) -> Array:
     regions = mosaic_regions(rng, SHAPE)
     seeds = tile_seeds(rng, regions)
     labels = regions.part * 200.0 + np.floor(regions.course / TILE)
-    apart = np.array([1, 1, 300], np.float32)  # keeps the courses apart when the nearest tile is sought
+    apart = np.array([1, 1, 300], np.float32)  # separates the courses in the search for the nearest tile
     rows, columns = np.mgrid[0 : SHAPE[0], 0 : SHAPE[1]].astype(np.float32)
     wobble = band_noise(rng, SHAPE, 26) * 1.3
     pixels = np.stack([rows + wobble, columns + wobble[::-1], labels], -1).reshape(-1, 3).astype(np.float32) * apart
@@ -166,7 +166,7 @@ class Press:
         self.grain -= 0.8 * smoothstep(2.9, 3.3, band_noise(rng, shape, 7))
 
     def moved(self, field: Array) -> Array:
-        """A noise field shifted at random, so that no two blocks repeat it in place."""
+        """A noise field with a random shift, so that no two blocks are alike."""
         return np.roll(field, tuple(self.rng.integers(0, self.shape[0], 2)), (0, 1))
 
     def carved(self, phase: Array, period: float, tone: Array) -> Array:
@@ -176,7 +176,7 @@ class Press:
         return smoothstep(1.6 / period, -1.6 / period, position - width)
 
     def clear(self, cover: Array) -> None:
-        """Keep a form free of what was printed behind it."""
+        """Erase what was printed behind a form."""
         self.sheet = mix(self.sheet, np.broadcast_to(PAPER, self.sheet.shape), cover)
 
     def ink(self, colour: Array, cover: Array) -> None:
@@ -271,10 +271,10 @@ BLOOMS = [
 
 
 class Paper:
-    """Wet paper: what the washes absorb adds up, so that they glaze each other."""
+    """Wet paper: the absorption of the washes adds up, as in glazes."""
 
     def __init__(self, shape: Shape, rng: np.random.Generator) -> None:
-        """Dry cold-pressed paper and the noise that the washes borrow for their edges."""
+        """Dry cold-pressed paper, and the noise for the edges of the washes."""
         self.rng, self.shape = rng, shape
         self.absorbed = np.zeros((*shape, 3), np.float32)
         self.tooth = fractal_noise(rng, shape, 14, 3, 0.7)
@@ -308,7 +308,7 @@ class Paper:
         self.absorbed[rows, columns] += density[..., None] * -np.log(np.clip(pigment, 0.03, 0.995))
 
     def finish(self) -> Array:
-        """The dry painting under a light that shows the tooth of the paper."""
+        """The dry painting, in light that shows the texture of the paper."""
         sheet = rgb("fbf7ec") * relief(self.tooth, 0.09)[..., None]
         return sheet * np.exp(-self.absorbed)
 

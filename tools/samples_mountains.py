@@ -126,7 +126,7 @@ class Mountains:
         self.light = light.astype(np.float32)
 
     def shadow(self) -> Array:
-        """How much of the sun each sample loses to the mountains on its way, 0 to 1."""
+        """How much of the sunlight the mountains block at each sample, 0 to 1."""
         shade = np.zeros(MAP, np.float32)
         planar = SUN_DIRECTION[[2, 0]] / np.hypot(SUN_DIRECTION[0], SUN_DIRECTION[2])
         climb = SUN_DIRECTION[1] / np.hypot(SUN_DIRECTION[0], SUN_DIRECTION[2])
@@ -137,7 +137,7 @@ class Mountains:
         return shade
 
     def mark_visible(self, view: View) -> None:
-        """Remember which parts of the map the camera sees, so that trees are planted there alone."""
+        """Record which parts of the map the camera sees, so that trees are planted only there."""
         rows = np.clip(view.depth[view.hit] / CELL, 0, MAP[0] - 1).astype(np.intp)
         columns = np.clip(view.across[view.hit] / CELL + MAP[1] / 2, 0, MAP[1] - 1).astype(np.intp)
         seen = np.zeros(MAP, np.float32)

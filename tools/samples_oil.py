@@ -41,7 +41,7 @@ def night_stream(rng: np.random.Generator, shape: Shape) -> Array:
 
 
 def night_target(rng: np.random.Generator, stream: Array) -> tuple[Array, Array]:
-    """The picture to be painted, and the mask of the land with its cypress."""
+    """The target picture, and the mask of the land with its cypress."""
     shape = (stream.shape[0], stream.shape[1])
     rows, columns = grid(shape)
     bands = 0.5 + 0.5 * np.sin(stream * 58 + band_noise(rng, shape, 260) * 0.7)
@@ -92,7 +92,7 @@ def flow_strokes(rng: np.random.Generator) -> Array:
 
 
 def detail(target: Array) -> Array:
-    """Where a picture has edges that ask for fine strokes: chances in [0.1, 1]."""
+    """Where a picture has edges that need fine strokes: probabilities in [0.1, 1]."""
     tone = target.mean(-1)
     edges = blur(np.hypot(*np.gradient(blur(tone, 3))), 6)
     return np.clip(edges / np.quantile(edges, 0.9), 0.1, 1).astype(np.float32)

@@ -1,4 +1,4 @@
-"""The model card of the bundled network, from what its training and its evaluation say; see slim_card.md.j2."""
+"""The model card of the bundled network, from the records of its training and evaluation; see slim_card.md.j2."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def model_card(backbone: Backbone, weights: Path, training: Mapping[str, Any], t
 
     Args:
         weights: the network's file.
-        training: what `train_slim.py` wrote into training.json.
+        training: the content of training.json, written by `train_slim.py`.
         tables: `features`, `gradient`, `cost` and `criteria` of `evaluate_slim.py`.
     """
     options = training["options"]
@@ -39,7 +39,7 @@ def model_card(backbone: Backbone, weights: Path, training: Mapping[str, Any], t
 
 
 def teacher_multiply_adds() -> float:
-    """Of VGG-19 up to conv5_1, per pixel."""
+    """Multiply-adds of VGG-19 up to conv5_1, per pixel."""
     vgg19 = BACKBONES["vgg19"]
     return dataclasses.replace(vgg19, blocks=(*vgg19.blocks[:4], vgg19.blocks[4][:1])).multiply_adds()
 
@@ -51,5 +51,5 @@ def _text(value: Any) -> str:
 
 
 def read_training(path: Path) -> dict[str, Any]:
-    """What `train_slim.py` wrote."""
+    """The content of training.json, written by `train_slim.py`."""
     return dict(json.loads(path.read_text()))

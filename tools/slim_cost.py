@@ -1,4 +1,4 @@
-"""What an evaluation costs: seconds per megapixel and peak memory, each network in a process of its own."""
+"""The cost of an evaluation, in seconds and bytes per megapixel; each network in a process of its own."""
 
 from __future__ import annotations
 
@@ -34,16 +34,16 @@ def vgg19_shape() -> VGG:
 
 
 def memory(kind: str) -> int:
-    """Bytes that this process has in memory now (VmRSS) or had at most (VmHWM), from Linux.
+    """Resident bytes of this process now (VmRSS) or at its peak (VmHWM), from Linux.
 
-    `getrusage` will not do: its peak counts that of the process which started this one.
+    `getrusage` cannot be used: its peak includes that of the parent process.
     """
     lines = dict(line.split(":", 1) for line in Path("/proc/self/status").read_text().splitlines())
     return 1024 * int(lines[kind].split()[0])
 
 
 def cost(network: VGG, side: int, repeats: int) -> tuple[float, int]:
-    """CPU seconds of an evaluation with gradient, the least of several, and the bytes that it adds to the peak."""
+    """CPU seconds of an evaluation with gradient, the minimum of several, and the bytes that it adds to the peak."""
     image = torch.rand(1, 3, side, side, requires_grad=True)
     before = memory("VmRSS")
     seconds = []

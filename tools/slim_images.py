@@ -1,4 +1,4 @@
-"""The images of the distillation: augmented crops, half-stylized ones, and those held out."""
+"""The images of the distillation: augmented crops, half-stylized images, and the held-out set."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ class Crops:
         return torch.from_numpy(np.ascontiguousarray(pixels))
 
     def augmented(self) -> Tensor:
-        """A crop as the student sees it: (3, CROP, CROP)."""
+        """An augmented crop, as the student is trained on: (3, CROP, CROP)."""
         rng = self.rng
         kind = rng.choice(["photo", "style", "stylized", "texture"], p=[0.46, 0.3, 0.1, 0.14])
         x = torch.from_numpy(texture(rng, CROP)) if kind == "texture" else self.plain(kind)
@@ -71,7 +71,7 @@ def mean_covariance(features: Tensor) -> tuple[Tensor, Tensor]:
 
 
 class HalfStylized:
-    """Images on their way from a photograph to a painting, optimised with the student as it is now."""
+    """Images between photograph and painting, optimised with the student in its present state."""
 
     def __init__(self, crops: Crops, count: int) -> None:
         self.crops = crops
@@ -80,7 +80,7 @@ class HalfStylized:
         self.styles = torch.stack([crops.plain("style") for _ in range(count)])
 
     def advance(self, student: Student, *, steps: int) -> Tensor:
-        """Renew a sixth of the images, take `steps` of Adam on all of them, and return a copy beside the student."""
+        """Replace a sixth of the images, take `steps` of Adam on all, and return a copy on the student's device."""
         rng, device = self.crops.rng, next(student.parameters()).device
         for i in np.flatnonzero(rng.uniform(size=len(self.images)) < 1 / 6):
             self.contents[i] = self.crops.plain(str(rng.choice(["photo", "stylized"])))
@@ -115,7 +115,7 @@ class HalfStylized:
 
 
 def held_out(shared: Path) -> Tensor:
-    """Crops of photographs and paintings that are not trained on, at two scales: (B, 3, 2 CROP, 2 CROP)."""
+    """Crops of held-out photographs and paintings, at two scales: (B, 3, 2 CROP, 2 CROP)."""
     paths = sorted((shared / "images/photos").glob("*"))[::2]
     paths += [shared / "images/paintings" / f"{n}.jpg" for n in ("munch_the_scream", "turner_shipwreck")]
     crops = []

@@ -32,7 +32,7 @@ def network(
     pooling: Pooling,
     content_scale: float = 1.0,
 ) -> VGG:
-    """A VGG of whatever widths the weights have."""
+    """A VGG with the widths of the weights."""
     widths = {key[:7]: len(value) for key, value in weights.items() if key.endswith(".weight")}
     blocks = tuple(tuple(width for key, width in widths.items() if key[4] == block) for block in "12345")
     red, green, blue = mean
@@ -141,9 +141,9 @@ def fit_first(
 def narrowed(
     weights: Mapping[str, Tensor], blocks: Blocks, images: Tensor, target: Mapping[str, Tensor]
 ) -> dict[str, Tensor]:
-    """A student's weights with at most the channels of `blocks`: of wider layers those that tell most of the teachers'.
+    """A student's weights with at most the channels of `blocks`: those that explain most of the teachers' activations.
 
-    The layer that follows gets the others' part from what is left of them in those that were kept.
+    The next layer gets the part of the dropped channels from the remaining ones, by linear regression.
 
     Args:
         images: (B, 3, h, w).
@@ -193,13 +193,13 @@ class Teachers:
         self.channels = {n: (self.vgg if n in NAMES[:8] else self.encoder).backbone.channels(n) for n in NAMES}
 
     def to(self, device: torch.device) -> Teachers:
-        """Moved there."""
+        """Move all to a device."""
         self.vgg, self.encoder = self.vgg.to(device), self.encoder.to(device)
         self.aux = {name: weight.to(device) for name, weight in self.aux.items()}
         return self
 
     def calibrate(self, images: Tensor) -> None:
-        """Divide each layer's activations (and aux maps) by their standard deviation on these images from now on."""
+        """From now on divide each layer's activations (and aux maps) by their standard deviation on these images."""
         for name, f in self(images).items():
             flat = f.transpose(0, 1).flatten(1)
             flat = flat - flat.mean(1, keepdim=True)
@@ -209,7 +209,7 @@ class Teachers:
 
     @torch.no_grad()
     def __call__(self, images: Tensor) -> dict[str, Tensor]:
-        """What the student is to predict: VGG-19's activations up to conv3_4, the encoder's from conv4_1 on."""
+        """The targets of the student: VGG-19's activations up to conv3_4, the encoder's from conv4_1 on."""
         features = self.vgg(images, NAMES[:8]) | self.encoder(images, NAMES[8:])
         return {name: f / self.unit[name] for name, f in features.items()}
 
@@ -258,10 +258,10 @@ class Student(nn.Module):
 
     @torch.no_grad()
     def grow_from(self, weights: Mapping[str, Tensor], images: Tensor) -> None:
-        """Begin as a trained network of at most these widths, computing the same function.
+        """Start as a trained network of at most these widths, which computes the same function.
 
-        New channels look at random filters of their input; nothing listens to them yet. Batch normalisation is set to
-        what it finds on `images`, so that it changes nothing.
+        New channels have random filters, and the next layer ignores them at first. Batch normalisation is set to the
+        statistics of `images`, so that it changes nothing.
 
         Args:
             weights: `convN_M.weight` and `convN_M.bias`, without batch normalisation.
@@ -288,12 +288,12 @@ class Student(nn.Module):
 
     @property
     def trained(self) -> list[nn.Parameter]:
-        """What the steps change: all but the first layer."""
+        """The trained parameters: all but those of the first layer."""
         fixed = f"convolutions.{FIRST}."
         return [parameter for name, parameter in self.named_parameters() if not name.startswith(fixed)]
 
     def fit_first(self, images: Tensor, target: Tensor) -> None:
-        """Fit the first layer, and have the second one see the same as before, as far as it can be seen now.
+        """Fit the first layer, and adapt the second one, so that its input is as before as far as possible.
 
         Args:
             target: the teacher's activations of the first layer on these images.

@@ -1,4 +1,4 @@
-"""Pictures made with a network, and how networks that did not make them judge them."""
+"""Pictures made with a network, and their scores in networks that did not make them."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ PAIRS = (
     ("kodim19", "turner_shipwreck"),
     ("kodim04", "turner_shipwreck"),
 )
-"""Contents and styles that no network was trained on."""
+"""Contents and styles that were not trained on."""
 
 UNTILED = 1 << 20
 STRIDE = 16
@@ -45,7 +45,7 @@ class Pair:
 
     @staticmethod
     def read(shared: Path, content: str, style: str) -> Pair:
-        """From the folder of the photographs and paintings."""
+        """Read both from the shared folder."""
         photo, painting = (
             Canvas(read_picture(shared / "images" / file, max_megapixels=100).pixels)
             for file in (f"photos/{content}.png", f"paintings/{style}.jpg")
@@ -57,7 +57,7 @@ class Pair:
         return Canvas(resize_pixels(self.content.pixels, size, size))
 
     def style_at(self, size: int) -> Canvas:
-        """The painting with a long edge of `size` (never enlarged), as the pipeline scales it."""
+        """The painting with a long edge of `size` (never enlarged), as the program scales it."""
         factor = min(1.0, size / max(self.style.height, self.style.width))
         return Canvas(
             resize_pixels(self.style.pixels, round(self.style.width * factor), round(self.style.height * factor))
@@ -79,7 +79,7 @@ def objective_at(network: VGG, loss: Loss, pair: Pair, size: int) -> Objective:
 
 
 def stylized(network: VGG, loss: Loss, pair: Pair, size: int, levels: Levels, optimizer: Optimizer) -> Canvas:
-    """The pair's picture, made with a network as the pipeline makes it: all levels, each in one tile."""
+    """The pair's picture, made with a network as the program does it: all levels, each in one tile."""
     canvas: Canvas | None = None
     for level in schedule(size, size, levels):
         content = pair.content_at(level.width)
@@ -101,7 +101,7 @@ def stylized(network: VGG, loss: Loss, pair: Pair, size: int, levels: Levels, op
 
 
 def colour_noise(pair: Pair, size: int) -> Canvas:
-    """Pixels of the painting in random order: its palette exactly, and nothing else of it."""
+    """Pixels of the painting in random order: exactly its palette, and no structure."""
     palette = pair.style_at(size).pixels.reshape(-1, 3)
     chosen = np.random.default_rng(0).integers(len(palette), size=(size, size))
     return Canvas(palette[chosen])
@@ -109,7 +109,7 @@ def colour_noise(pair: Pair, size: int) -> Canvas:
 
 @dataclass(frozen=True)
 class Verdict:
-    """What the judges say of a picture.
+    """The scores of a picture in the judging networks.
 
     Attributes:
         shallow: mean-covariance loss over conv1_1, conv2_1 and conv3_1 of the original VGG-19.
@@ -125,7 +125,7 @@ class Verdict:
 
 
 class Judges:
-    """The original VGG-19 and the 16x encoder, asked about pictures of one pair."""
+    """The original VGG-19 and the 16x encoder, which score pictures of one pair."""
 
     def __init__(self, vgg: VGG, encoder: VGG, pair: Pair, size: int) -> None:
         shallow = Loss(style_layers=dict.fromkeys(SHALLOW, 1.0), content_weight=0)
@@ -135,7 +135,7 @@ class Judges:
         self.content = pair.content_at(size)
 
     def __call__(self, canvas: Canvas) -> Verdict:
-        """Their verdict on a picture."""
+        """The scores of a picture."""
         shallow = self.shallow.measure(canvas, self.content, grid=whole(canvas))
         deep = self.deep.measure(canvas, self.content, grid=whole(canvas))
         return Verdict(
@@ -147,7 +147,7 @@ class Judges:
 
 
 def style_gradient(network: VGG, pair: Pair, size: int) -> torch.Tensor:
-    """The gradient of the shallow style loss with respect to the photograph, with which a coarse level starts."""
+    """The gradient of the shallow style loss at the photograph, where a coarse level starts."""
     loss = Loss(style_layers=dict.fromkeys(SHALLOW, 1.0), content_weight=0)
     content = pair.content_at(size)
     objective = objective_at(network, loss, pair, size)

@@ -1,6 +1,6 @@
 """Procedural textures for the training of the bundled network: dead leaves, noise, gradients, stripes.
 
-Each function draws one image from a random generator: (3, size, size) in [0, 1], by `texture` in float32.
+Each function draws one image from a random generator, (3, size, size) in [0, 1]; `texture` returns float32.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ Image = NDArray[np.floating[Any]]
 
 
 def colour(rng: np.random.Generator) -> NDArray[np.float32]:
-    """A random colour; half of them near grey, as in photographs."""
+    """A random colour; half of the colours are close to grey, as in photographs."""
     grey = rng.uniform(0, 1)
     spread = rng.choice([0.08, 0.5])
     return np.clip(grey + rng.normal(0, spread, 3), 0, 1).astype(np.float32)
@@ -70,7 +70,7 @@ def gradient(rng: np.random.Generator, size: int) -> Image:
 
 
 def stripes(rng: np.random.Generator, size: int) -> Image:
-    """Gratings of any period from 2 px, bent, with soft or hard flanks."""
+    """Gratings of any period from 2 px, bent, with soft or hard edges."""
     rows, columns = grid(size)
     angle, period = rng.uniform(0, np.pi), 2.0 * 2 ** rng.uniform(0, 5)
     bend = rng.uniform(0, 6) * np.sin(2 * np.pi * columns / rng.uniform(20, 200))
@@ -80,7 +80,7 @@ def stripes(rng: np.random.Generator, size: int) -> Image:
 
 
 def texture(rng: np.random.Generator, size: int) -> NDArray[np.float32]:
-    """One of the above, or a mixture of two of them along a third."""
+    """One of these textures, or two of them mixed by a third."""
     kinds = (dead_leaves, dead_leaves, spectral_noise, gradient, stripes)
     image = kinds[rng.integers(len(kinds))](rng, size)
     if rng.uniform() < 0.3:

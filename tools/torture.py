@@ -1,9 +1,9 @@
-"""Kill a run again and again, at random moments, and see that it always ends in the same picture.
+"""Kill runs at random moments, and check that the resumed runs always give the same picture.
 
 python tools/torture.py --kills 300 [--seed 0] [--signal KILL|TERM]
 
-Each run is killed until it is finished; then its bytes are compared with those of a run that nobody disturbed, and the
-tiles that it computed are counted: none that was finished may be computed again.
+Each run is killed and resumed until it finishes. Then its bytes are compared with those of an uninterrupted run, and
+its tiles are counted: no finished tile may be computed again.
 """
 
 from __future__ import annotations
@@ -56,12 +56,12 @@ def main() -> None:
                 if end.code:
                     kills += 1
                     where["at a random time" if at_random_time else point.partition("@")[0]] += 1
-            assert out.read_bytes() == expected, "another picture"
+            assert out.read_bytes() == expected, "the picture differs"
             assert max(tiles.values()) == 1, "a finished tile was computed again"
             assert sorted(path.name for path in folder.iterdir()) == ["out.png", "painting.png", "photo.png"]
             out.unlink()
             runs += 1
-            print(f"{runs} runs, {kills} interruptions: the same bytes, nothing computed twice", flush=True)
+            print(f"{runs} runs, {kills} interruptions: the same bytes, no tile computed twice", flush=True)
     victim.close()
     for place, count in sorted(where.items()):
         print(f"{count:5d}  {place}")

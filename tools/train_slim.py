@@ -3,24 +3,23 @@
     python tools/train_slim.py --shared ../shared --steps 9000 --out build/slim [--grow FILE.safetensors]
 
 Teachers: the original VGG-19 (Simonyan and Zisserman 2014) for conv1_1 to conv3_4, and the 16x encoder of Wang et al.
-(Collaborative Distillation, CVPR 2020) for conv4_1 to conv5_1, measured through its `aux` maps too. The student starts
+(Collaborative Distillation, CVPR 2020) for conv4_1 to conv5_1, compared through its `aux` maps too. The student starts
 from random weights, or with `--grow` from a trained network of other widths. It learns, layer by layer and all at
 once,
 
 - features: the teacher's activations through a learned 1x1 map, as a share of their variance (1 - R2);
 - similarities: the centred kernel alignment of student and teacher activations (Kornblith et al. 2019; Tung and Mori
-  2019). Losses on covariance matrices depend on the features through this kernel only, and a learned map would hide it.
+  2019). Losses on covariances depend on the features through this kernel only, and a learned map would hide it.
 
-The first layer is fitted to the teacher's alone, before the steps, and stays (see `slim_networks.fit_first`).
+The first layer is fitted to the teacher's by itself before the steps, and then fixed (see `slim_networks.fit_first`).
 
-Both are taken at random positions, since neighbouring ones say nearly the same. Batch normalisation follows every
-convolution but those of the first block, and is folded into the weights at the end. A bank of crops with the teachers'
-features is renewed slowly (`--fresh` crops a step of `--batch`). Part of what enters the bank is half-stylized by the
-student itself, so that it meets the noise that optimisation finds in it.
+Both are computed at random positions, because neighbouring ones are nearly the same. Batch normalisation follows every
+convolution except those of the first block, and is folded into the weights at the end. Batches are drawn from a bank of
+crops with the teachers' features, of which `--fresh` are replaced at each step. Some of the new crops are half-stylized
+by the student itself, so that it is trained on the noise that optimisation makes.
 
-A run that is started again goes on from its checkpoint with the crops that it had; with other options it is refused.
-Beside the network stand log.jsonl, with the losses, and training.json, from which `evaluate_slim.py --card` writes the
-model card.
+A run that is started again resumes from its checkpoint, with the same crops; other options are refused. Next to the
+network are log.jsonl, with the losses, and training.json, from which `evaluate_slim.py --card` writes the model card.
 """
 
 from __future__ import annotations
@@ -47,22 +46,22 @@ from torch import Tensor, nn
 from hires_nst.backbones.registry import BACKBONES, SLIM_BLOCKS
 
 ALIGNED = ("conv1_1", "conv2_1", "conv3_1", "conv4_1", "conv4_2", "conv5_1")
-"""The layers that style and content losses look at: those whose similarities count, with weight 1."""
+"""The layers of the style and content losses: their similarities are part of the loss, with weight 1."""
 
 WEIGHT = {name: 2.0 if name in ALIGNED else 0.3 for name in NAMES}
 """Weights of the features."""
 
 POSITIONS = 400
-"""Positions of an image and layer in the loss, at most."""
+"""Maximum number of positions per image and layer in the loss."""
 
 SIMILAR = 1024
-"""Positions of a batch and layer between which similarities are taken, at most."""
+"""Maximum number of positions per batch and layer between which similarities are computed."""
 
 HALF_EVERY = 15
 """Steps between two batches of half-stylized images."""
 
 HALF_FROM = 300
-"""The first step that may be followed by one: before, the student knows nothing."""
+"""The first step that may be followed by one: before that, the student has learned too little."""
 
 
 class Bank:
@@ -76,8 +75,8 @@ class Bank:
         self.next = 0
 
     def add(self, images: Tensor) -> None:
-        """Take (B, 3, CROP, CROP) in; the bank never holds more than `size`."""
-        # In bfloat16 the teachers are four times as fast, and wrong by 2e-4 of the variance at most.
+        """Add (B, 3, CROP, CROP); the bank never holds more than `size` crops."""
+        # In bfloat16 the teachers are four times as fast; the error is at most 2e-4 of the variance.
         with torch.autocast(images.device.type, torch.bfloat16):
             features = {n: f.permute(0, 2, 3, 1).flatten(1, 2).half() for n, f in self.teachers(images).items()}
         for i, image in enumerate(images):
@@ -167,7 +166,7 @@ def blocks(text: str) -> Blocks:
 
 
 class Run:
-    """Everything that a training run consists of, so that it can be saved and gone on with."""
+    """The whole state of a training run, so that it can be saved and resumed."""
 
     def __init__(self, options: argparse.Namespace) -> None:
         self.options, self.checkpoint = options, options.out / "checkpoint.pt"
@@ -227,9 +226,9 @@ class Run:
         return {"loss": loss.item()} | scores
 
     def save(self) -> None:
-        """Write the checkpoint and the network as it is now."""
+        """Write the checkpoint and the present network."""
         state = {
-            "options": self.told_options(),
+            "options": self.recorded_options(),
             "step": self.step,
             "seconds": self.seconds,
             "student": self.student.state_dict(),
@@ -247,34 +246,34 @@ class Run:
         save_file(half, file, {"network": "vgg19-slim", "step": str(self.step)})
 
     def about(self, r2: Mapping[str, float]) -> dict[str, Any]:
-        """What the model card says of the training."""
+        """The facts about the training that the model card has."""
         kind = torch.cuda.get_device_name(self.device) if self.device.type == "cuda" else platform.machine()
         threads = "" if self.device.type == "cuda" else f", CPU threads: {torch.get_num_threads()}"
         return {
             "date": datetime.date.today().isoformat(), "machine": kind + threads, "steps": self.step,
-            "minutes": round(self.seconds / 60), "options": self.told_options(), "r2": dict(r2),
+            "minutes": round(self.seconds / 60), "options": self.recorded_options(), "r2": dict(r2),
             "grown_from": self.options.grow and hashlib.sha256(self.options.grow.read_bytes()).hexdigest(),
         }  # fmt: skip
 
-    def told_options(self) -> dict[str, Any]:
-        """The options on which the result depends, as JSON has them."""
+    def recorded_options(self) -> dict[str, Any]:
+        """The options on which the result depends, as JSON values."""
         options = {name: value for name, value in vars(self.options).items() if name not in ("shared", "out", "every")}
         options["grow"] = self.options.grow and self.options.grow.name
         return dict(json.loads(json.dumps(options)))
 
     def saved(self) -> dict[str, Any] | None:
-        """The checkpoint of the same options, if there is one; the program ends where it is of others."""
+        """The checkpoint, if there is one; ends the program if it was made with other options."""
         if not self.checkpoint.exists():
             return None
         state: dict[str, Any] = torch.load(self.checkpoint, map_location="cpu", weights_only=True)
-        told, before = self.told_options(), state["options"]
-        if changed := sorted(name for name in told if told[name] != before.get(name)):
+        wanted, before = self.recorded_options(), state["options"]
+        if changed := sorted(name for name in wanted if wanted[name] != before.get(name)):
             was = ", ".join(f"--{name} {before.get(name)}" for name in changed)
-            sys.exit(f"{self.checkpoint} was begun with {was}; give the same options, or another --out")
+            sys.exit(f"{self.checkpoint} was made with {was}; give the same options, or another --out")
         return state
 
     def load(self, state: dict[str, Any]) -> None:
-        """Go on from a checkpoint; the teachers' features of the bank are computed again."""
+        """Restore a checkpoint; the teachers' features of the bank are computed again."""
         self.step, self.seconds = state["step"], state["seconds"]
         self.student.load_state_dict(state["student"])
         self.optimizer.load_state_dict(state["optimizer"])

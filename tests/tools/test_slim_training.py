@@ -247,6 +247,6 @@ def test_an_interrupted_training_goes_on_as_if_it_had_not_been(tmp_path: Path, m
     for name, tensor in whole.student.folded().items():
         assert torch.equal(resumed.student.folded()[name], tensor)
     for changed in ({"rate": 1.0}, {"widths": WIDE}, {"pooling": "max"}):
-        with pytest.raises(SystemExit, match=f"was begun with --{next(iter(changed))} .*; give the same options"):
+        with pytest.raises(SystemExit, match=f"was made with --{next(iter(changed))} .*; give the same options"):
             Run(Namespace(**common | changed, **sizes, out=tmp_path / "out"))
     assert not torch.allclose(began["conv5_1.weight"], whole.student.folded()["conv5_1.weight"])
