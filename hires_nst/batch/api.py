@@ -183,7 +183,7 @@ def run(
         batch=config.batch, seed=config.runtime.seed, device=config.runtime.device, executor=executor, address=address,
         ship=ship, overwrite=overwrite, retry_failed=retry_failed, fail_fast=fail_fast,
     )  # fmt: skip
-    return _run(found, output, options, stop=stop or Stop(), on_event=on_event)
+    return _run(found, output, options=options, stop=stop or Stop(), on_event=on_event)
 
 
 def resume(
@@ -206,10 +206,10 @@ def resume(
     with reading(folder) as database:
         found, options = read_batch(database, folder)
     options = replace(options, retry_failed=retry_failed, overwrite=overwrite)
-    return _run(found, folder, options, stop=stop or Stop(), on_event=on_event)
+    return _run(found, folder, options=options, stop=stop or Stop(), on_event=on_event)
 
 
-def _run(found: Jobs, folder: Path, options: BatchOptions, *, stop: Stop, on_event: OnEvent) -> Summary:
+def _run(found: Jobs, folder: Path, *, options: BatchOptions, stop: Stop, on_event: OnEvent) -> Summary:
     make = partial(_executor, options, stop)
     return run_batch(found, folder, options=options, make_executor=make, stop=stop, on_event=on_event)
 

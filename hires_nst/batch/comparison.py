@@ -38,11 +38,11 @@ class Comparison:
         entries, changes = [], []
         for job in jobs:
             row = rows.get(job.id)
-            what = self.what_changed(job, row) if row is not None and row.picture is not None else None
-            state, note = self._state(job, row, what)
-            if what is not None:
-                then = {"waiting": "redo", "done": "skip"}.get(state, "fail")
-                changes.append(JobChanged(job=job.id, output=job.output, change=what, action=then))
+            change = self.what_changed(job, row) if row is not None and row.picture is not None else None
+            state, note = self._state(job, row, change=change)
+            if change is not None:
+                action = {"waiting": "redo", "done": "skip"}.get(state, "fail")
+                changes.append(JobChanged(job=job.id, output=job.output, change=change, action=action))
             seen = row.state if row is not None else None
             entries.append(
                 Entry(
@@ -52,19 +52,19 @@ class Comparison:
             )  # fmt: skip
         return entries, changes
 
-    def _state(self, job: Job, row: Row | None, what: str | None) -> tuple[JobState, str | None]:
+    def _state(self, job: Job, row: Row | None, *, change: str | None) -> tuple[JobState, str | None]:
         if row is not None and row.state == "running":
             return "running", row.error
         if row is not None and row.picture is not None:  # it was done once
-            if what is None:
+            if change is None:
                 return "done", None
             redo = self.changed == "redo" or (row.state == "failed" and self.retry_failed)
-            if what == GONE and self.changed == "skip":
+            if change == GONE and self.changed == "skip":
                 return "waiting", None
             if redo and all(map(_is_there, job.inputs)):
                 return "waiting", None
             if self.changed == "fail":
-                return "failed", f"{what}; --changed redo paints it again"
+                return "failed", f"{change}; --changed redo paints it again"
             return "done", None  # the picture still exists
         if row is not None and row.state == "failed" and not self.retry_failed:
             return "failed", row.error
@@ -84,8 +84,8 @@ class Comparison:
         if row.inputs is None or len(row.inputs) != len(job.inputs):
             return "the input files are others"
         for path, before in zip(job.inputs, row.inputs, strict=True):
-            if what := self._difference(path, before):
-                return f"{path.name} {what}"
+            if change := self._difference(path, before):
+                return f"{path.name} {change}"
         return "the picture was changed by another program" if self._difference(picture, row.picture) else None
 
     def _difference(self, path: Path, before: FileFingerprint) -> str | None:

@@ -64,7 +64,7 @@ class PaintingEngine:
                 )  # fmt: skip
             finally:
                 release_memory()  # another process may be the next one on this GPU
-            return EngineResult(result.width, result.height, losses.found, resumed=resume == "auto")
+            return EngineResult(width=result.width, height=result.height, losses=losses.found, resumed=resume == "auto")
 
         if not (task.run_dir / RECORD).exists():
             return paint("never")

@@ -136,7 +136,7 @@ class Ledger:
                         "UPDATE jobs SET state = ?, error = ?, failures = 0, not_before = 0 WHERE id = ?",
                         (entry.state, as_stored(entry.note), entry.id),
                     )
-                self._log_change(entry.id, entry.state, entry.note, now)
+                self._log_change(entry.id, entry.state, note=entry.note, now=now)
 
     def start_run(self, options: Mapping[str, Any], entries: Sequence[Entry]) -> None:
         """Enter a run that begins now: its JSON-ready options and the jobs that it selects."""
@@ -186,7 +186,7 @@ class Ledger:
                 "picture = NULL WHERE id = ?",
                 (self.owner, now + self.lease_seconds, now, found[1], found[2], found[0]),
             )
-            self._log_change(found[0], "running", None, now)
+            self._log_change(found[0], "running", now=now)
             return as_row(database.execute("SELECT * FROM jobs WHERE id = ?", (found[0],)).fetchone())
 
     def renew(self, working: Iterable[str] = ()) -> frozenset[str]:
@@ -232,7 +232,7 @@ class Ledger:
                     json.dumps(asdict(outcome.picture)), id,
                 ),
             )  # fmt: skip
-            self._log_change(id, "done", None, now)
+            self._log_change(id, "done", now=now)
         return True
 
     def fail(self, id: str, reason: str, *, retries: int, wait: float) -> JobState | None:
@@ -247,7 +247,7 @@ class Ledger:
             now = self._clock()
             failures = database.execute("SELECT failures FROM jobs WHERE id = ?", (id,)).fetchone()[0] + 1
             state: JobState = "failed" if failures > retries else "waiting"
-            self._end_claim(id, state, reason, failures=failures, not_before=now + wait)
+            self._end_claim(id, state, note=reason, failures=failures, not_before=now + wait)
         return state
 
     def skip(self, id: str, reason: str) -> bool:
@@ -255,20 +255,20 @@ class Ledger:
         with self._transaction():
             owned = self._owns(id)
             if owned:
-                self._end_claim(id, "skipped", reason)
+                self._end_claim(id, "skipped", note=reason)
         return owned
 
     def release(self, id: str) -> None:
         """Release an interrupted job: it waits, and this does not count as a failure."""
         with self._transaction():
             if self._owns(id):
-                self._end_claim(id, "waiting", None)
+                self._end_claim(id, "waiting")
 
     def postpone(self, id: str, reason: str, *, wait: float) -> None:
         """Release a job that cannot start yet: it waits this many seconds, and this does not count as a failure."""
         with self._transaction():
             if self._owns(id):
-                self._end_claim(id, "waiting", reason, not_before=self._clock() + wait)
+                self._end_claim(id, "waiting", note=reason, not_before=self._clock() + wait)
 
     def counts(self) -> dict[JobState, int]:
         """How many jobs of the queue are in which state; all states are there."""
@@ -307,10 +307,10 @@ class Ledger:
             {"owner": self.owner, "lease": now + self.lease_seconds, "id": id},
         )
         if taken.rowcount:
-            self._log_change(id, "running", None, now)
+            self._log_change(id, "running", now=now)
 
     def _end_claim(
-        self, id: str, state: JobState, note: str | None, *, failures: int = 0, not_before: float = 0
+        self, id: str, state: JobState, *, note: str | None = None, failures: int = 0, not_before: float = 0
     ) -> None:
         now = self._clock()
         self._database.execute(
@@ -318,9 +318,9 @@ class Ledger:
             "not_before = ? WHERE id = ?",
             (state, now, as_stored(note), failures, not_before, id),
         )
-        self._log_change(id, state, note, now)
+        self._log_change(id, state, note=note, now=now)
 
-    def _log_change(self, id: str, state: JobState, note: str | None, now: float) -> None:
+    def _log_change(self, id: str, state: JobState, *, now: float, note: str | None = None) -> None:
         self._database.execute(
             "INSERT INTO changes VALUES (?, ?, ?, ?, ?)", (id, now, state, self.owner, as_stored(note))
         )

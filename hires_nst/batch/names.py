@@ -1,4 +1,4 @@
-"""Names: the natural order of files, and the pictures' names from a template."""
+"""The natural order of file names, and the names of pictures from a template."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ REPORT_FILES = "report-files"
 """The folder of the pictures that a report shows, beside its page."""
 
 LONGEST_NAME = 255 - len(".0123456789abcdef.part")
-"""Bytes of a file's name, with room for the temporary name that most file systems must hold too."""
+"""Bytes of a file's name, less what a temporary name adds, which file systems must allow too."""
 
 
 def natural(path: str) -> tuple[tuple[tuple[str | int, ...], ...], str]:
@@ -38,7 +38,7 @@ def fields_of(template: str) -> frozenset[str]:
     """The fields that a template names.
 
     Raises:
-        ConfigError: it is no template, names a field that there is not, or ends in no suffix of a picture.
+        ConfigError: it is not a template, names an unknown field, or does not end in the suffix of a picture.
     """
     try:
         parsed = [(name, spec, conversion) for _, name, spec, conversion in string.Formatter().parse(template)]
@@ -51,9 +51,9 @@ def fields_of(template: str) -> frozenset[str]:
         if name is None:
             continue
         if name not in FIELDS:
-            raise ConfigError(f"the template {template!r} has no field {{{name}}} to fill{nearest(name, FIELDS)}")
+            raise ConfigError(f"the template {template!r} has an unknown field {{{name}}}{nearest(name, FIELDS)}")
         if conversion or (spec and not re.fullmatch("0?[0-9]{1,2}d?", spec)):
-            raise ConfigError(f"the template {template!r} has a format that is not known; write such as {{index:04}}")
+            raise ConfigError(f"the template {template!r} has an unknown format; write it as in {{index:04}}")
         if spec and name not in ("index", "width", "height"):
             raise ConfigError(f"the template {template!r}: only index, width and height are numbers with a format")
     if not template.lower().endswith(tuple(WRITTEN)):
@@ -74,7 +74,7 @@ def output_name(template: str, values: Mapping[str, str | int], *, folder: str =
         raise ConfigError(f"the name {rendered!r} leaves the output folder; write a template without .. in it")
     hidden = [part for part in PurePosixPath(rendered).parts if part.startswith(".")]
     if hidden or STATE_FOLDER in path.parts or rendered.endswith("/"):
-        raise ConfigError(f"the name {rendered!r} is that of a hidden file; write a template that begins otherwise")
+        raise ConfigError(f"the name {rendered!r} is that of a hidden file; write a template with another beginning")
     for part in path.parts:
         if len(part.encode("utf-8", "surrogateescape")) > LONGEST_NAME:
             raise ConfigError(f"the name {part!r} is too long; write a shorter template")
@@ -82,9 +82,9 @@ def output_name(template: str, values: Mapping[str, str | int], *, folder: str =
 
 
 def check_collisions(named: Iterable[tuple[str, str]]) -> None:
-    """Raise ConfigError unless all outputs are different; `named` has the output and what it is made from.
+    """Raise ConfigError unless all outputs differ; `named` has each output and its source.
 
-    Names that differ in capitals or in the form of their accents only are the same on some systems, and count as such.
+    Names that differ only in capitals or in the form of their accents count as the same, as on some systems.
     """
     seen: dict[str, tuple[str, str]] = {}
     for output, source in named:

@@ -1,4 +1,4 @@
-"""Jobs as tasks of a Ray cluster. Ray runs them again when a node or a worker is lost; the ledger stays the driver's.
+"""Jobs as tasks of a Ray cluster. Ray runs them again when a node or a worker is lost; only the driver has the ledger.
 
 Needs `pip install hires-nst[cluster]`.
 """
@@ -23,27 +23,24 @@ from hires_nst.batch import ray_worker
 from hires_nst.batch.engine import PaintingEngine
 from hires_nst.batch.executor import WorkerMessage
 from hires_nst.batch.paths import LOGS
-from hires_nst.batch.ray_messages import TaskMessage, new_mailbox
+from hires_nst.batch.ray_messages import TaskMessage, new_queue
 from hires_nst.batch.tasks import Failure, MakeEngine, Stopped, Task, TaskResult, result_of
 from hires_nst.config import Batch
 from hires_nst.errors import ConfigError
 
 LOST_NODES = 3
-"""How often Ray runs a task again whose worker or node was lost, before that counts as a failed attempt."""
+"""How often Ray runs a task again after its worker or node was lost, before that counts as a failed attempt."""
 
 REACH_SECONDS = 10.0
-"""How long the head of a cluster may take to answer."""
+"""The most that the head of a cluster may take to answer."""
 
-CANCEL_SECONDS, PATIENCE = 5.0, 3
-"""How long a task may take to hear that it is cancelled, and how often it is asked: Ray may lose a request."""
-
-MAIL_SECONDS = 5.0
-"""How long to wait for an answer of the mailbox; one that is late is asked about again, but not waited for."""
+CANCEL_SECONDS, CANCELS = 5.0, 3
+"""The time between requests to cancel a task, and their number before it is killed: Ray may lose a request."""
 
 
 @dataclass(frozen=True)
-class _Given:
-    """A task in work: the number of its place, and the bytes that its logs had before."""
+class _Running:
+    """A running task: the number of its place, and the sizes of its logs before it, in bytes."""
 
     task: Task
     number: int
@@ -51,7 +48,7 @@ class _Given:
 
 
 class RayExecutor:
-    """Gives tasks to a Ray cluster; each takes `cluster_cpus` cores and `cluster_gpus` GPUs of a node."""
+    """Runs tasks on a Ray cluster; each takes `cluster_cpus` cores and `cluster_gpus` GPUs of a node."""
 
     def __init__(
         self,
@@ -86,8 +83,8 @@ class RayExecutor:
             except (ConnectionError, ValueError, RuntimeError) as error:
                 raise ConfigError(f"there is no Ray cluster at {address}: {error}") from None
         self._ship = ship
-        self._tasks: dict[Any, _Given] = {}  # references of results
-        self._shipped: dict[Path, Any] = {}  # references of paintings and other files of many jobs
+        self._tasks: dict[Any, _Running] = {}  # by the references of their results
+        self._shipped: dict[Path, Any] = {}  # references of the files of many jobs, such as paintings
         self._stopping = False
         self._cancelled, self._cancelled_at = 0, 0.0
         gpus = batch.cluster_gpus
@@ -96,142 +93,138 @@ class RayExecutor:
         self._needs = {"CPU": batch.cluster_cpus, **({"GPU": gpus} if gpus else {})}
         device = "cuda" if gpus else "cpu"
         make_engine = make_engine or partial(PaintingEngine, device=device, threads=max(1, int(batch.cluster_cpus)))
-        self._mailbox: Any = new_mailbox(self._ray)
-        self._letters: Any = None  # the reference of those asked for
-        self._terms = ray_worker.RayBatch(secrets.token_hex(8), make_engine, gpus > 0, deadline, self._mailbox)
-        # Without max_calls=0, a process that was given a GPU ends after one task, and its engine with it.
+        self._queue: Any = new_queue(self._ray)
+        self._batch = ray_worker.RayBatch(
+            name=secrets.token_hex(8), make_engine=make_engine, on_gpu=gpus > 0, deadline=deadline, queue=self._queue
+        )
+        # Without max_calls=0, a process with a GPU ends after one task, and its engine with it.
         remote = self._ray.remote(num_cpus=batch.cluster_cpus, num_gpus=gpus, max_retries=LOST_NODES, max_calls=0)
         self._paint = remote(ray_worker.paint_shipped if ship else ray_worker.paint)
 
     @property
     def workers(self) -> int:
-        """How many tasks the cluster has room for at the moment; at least one, for which it then waits."""
+        """How many tasks the cluster can run at once now; at least one, which then waits for resources."""
         found = self._ray.cluster_resources()
         return max(1, min(int(found.get(name, 0) // need) for name, need in self._needs.items()))
 
     @property
     def free(self) -> int:
-        """How many more tasks it would take now."""
+        """How many more tasks it accepts now."""
         return max(0, self.workers - len(self._tasks))
 
     def start(self, task: Task) -> int:
-        """Hand a task to the cluster; the number says which of the places it has, as Ray chooses the node."""
-        taken = {given.number for given in self._tasks.values()}
+        """Submit a task; the number is that of its place among those of the cluster, as Ray chooses the node."""
+        taken = {running.number for running in self._tasks.values()}
         number = next(number for number in range(len(taken) + 1) if number not in taken)
         paths = task.inputs if self._ship else ()
-        files = [self._reference(path, keep=path != task.content) for path in paths]
+        files = [self._reference(path, shared=path != task.content) for path in paths]
         logs = {name: _length(task.folder / name) for name in LOGS}
-        self._tasks[self._paint.remote(task, self._terms, *files)] = _Given(task, number, logs)
+        self._tasks[self._paint.remote(task, self._batch, *files)] = _Running(task, number, logs)
         return number
 
     def wait(self, seconds: float) -> Sequence[WorkerMessage]:
-        """WorkerMessage as soon as there are any."""
+        """Messages as soon as there are any."""
         if not self._tasks:
             time.sleep(seconds)
             return ()
         if self._stopping and time.monotonic() - self._cancelled_at > CANCEL_SECONDS:
             self._cancel()
         ready, _ = self._ray.wait(list(self._tasks), num_returns=1, timeout=seconds)
-        news = self._mail()
-        for result in ready:
-            given = self._tasks.pop(result)
+        messages = self._received()
+        for reference in ready:
+            running = self._tasks.pop(reference)
             try:
-                report = _received(self._ray.get(result), given)
+                result = _result(self._ray.get(reference), running)
             except self._ray.exceptions.TaskCancelledError:
-                report = Stopped()
+                result = Stopped()
             except self._ray.exceptions.RayError as error:
-                report = Stopped() if self._stopping else Failure(f"lost in the cluster: {str(error).splitlines()[0]}")
-            news.append(WorkerMessage(given.task.id, given.number, report))
-        return news
+                result = Stopped() if self._stopping else Failure(f"lost in the cluster: {str(error).splitlines()[0]}")
+            messages.append(WorkerMessage(running.task.id, running.number, result))
+        return messages
 
     def stop(self, reason: str) -> None:
-        """Cancel every task: those in work are interrupted, where they are, and go on there when they are run again."""
+        """Cancel every task: the running ones are interrupted, and resumed from there when they run again."""
         self._stopping = True
         self._cancel()
 
     def _cancel(self) -> None:
-        """Cancel every task; when that was of no avail, without asking the task."""
-        for result in self._tasks:
-            self._ray.cancel(result, recursive=False, force=self._cancelled >= PATIENCE)
+        """Cancel every task; by force after several requests."""
+        for reference in self._tasks:
+            self._ray.cancel(reference, recursive=False, force=self._cancelled >= CANCELS)
         self._cancelled += 1
         self._cancelled_at = time.monotonic()
 
     def close(self) -> None:
-        """Cancel what is in work at once, and leave the cluster."""
-        for result in self._tasks:
-            self._ray.cancel(result, force=True)
+        """Kill what is running at once, and leave the cluster."""
+        for reference in self._tasks:
+            self._ray.cancel(reference, force=True)
         self._tasks.clear()
-        if self._mailbox is not None:
+        if self._queue is not None:
             with suppress(Exception):  # it may be gone, and the cluster with it
-                self._ray.kill(self._mailbox)
-            self._mailbox = None
+                self._queue.shutdown(force=True)
+            self._queue = None
         if self._started:
             self._ray.shutdown()
             self._started = False
 
-    def _reference(self, path: Path, *, keep: bool) -> Any:
-        """A file in the object store; None where it cannot be read, which the engine will say better."""
+    def _reference(self, path: Path, *, shared: bool) -> Any:
+        """A file in the object store; None where it cannot be read, which the engine explains better."""
         if path not in self._shipped:
             try:
                 reference = self._ray.put(path.read_bytes())
             except OSError:
                 reference = None
-            if not keep:
+            if not shared:
                 return reference
             self._shipped[path] = reference
         return self._shipped[path]
 
-    def _mail(self) -> list[WorkerMessage]:
-        """What tasks in work have told since the last time; the logs that they sent with it go where they belong."""
-        if self._mailbox is None:
+    def _received(self) -> list[WorkerMessage]:
+        """The new events of running tasks; the log pieces that come with them are written to their places."""
+        if self._queue is None:
             return []
         try:
-            late = self._letters is not None
-            self._letters = self._letters if late else self._mailbox.take.remote()
-            if not self._ray.wait([self._letters], timeout=0 if late else MAIL_SECONDS)[0]:
-                return []
-            letters: list[TaskMessage] = self._ray.get(self._letters)
-        except self._ray.exceptions.RayError:  # the mailbox is lost: the batch goes on without
-            self._mailbox = None
+            found: list[TaskMessage] = self._queue.get_nowait_batch(self._queue.qsize())
+        except self._ray.exceptions.RayError:  # the queue is lost: the batch continues without
+            self._queue = None
             return []
-        self._letters = None
-        working = {(given.task.id, given.task.attempt): given for given in self._tasks.values()}
-        news = []
-        for letter in letters:
-            given = working.get((letter.job, letter.attempt))
-            if given is None:
+        attempts = {(running.task.id, running.task.attempt): running for running in self._tasks.values()}
+        messages = []
+        for message in found:
+            running = attempts.get((message.job, message.attempt))
+            if running is None:
                 continue
-            news += [WorkerMessage(letter.job, given.number, event) for event in letter.told]
-            with suppress(OSError):  # at the end of the task, it will be said
-                _write(given.task.folder, letter.logs)
-        return news
+            messages += [WorkerMessage(message.job, running.number, event) for event in message.events]
+            with suppress(OSError):  # reported at the end of the task
+                _write(running.task.folder, message.logs)
+        return messages
 
 
 @contextmanager
 def _own_signals() -> Iterator[None]:
-    """What this process does on signals that ask for an end stays as it is, whatever Ray sets in the block."""
+    """Restore this process's handlers of termination signals after the block, in which Ray sets its own."""
     before = {kind: signal.getsignal(kind) for kind in (signal.SIGINT, signal.SIGTERM)}
     try:
         yield
     finally:
-        if threading.current_thread() is threading.main_thread():  # Ray sets none elsewhere, and none may be set
+        if threading.current_thread() is threading.main_thread():  # in other threads none may be set
             for kind, handler in before.items():
                 if handler is not None:
                     signal.signal(kind, handler)
 
 
-def _received(result: tuple[TaskResult, dict[str, bytes]], given: _Given) -> TaskResult:
-    """The report of a task, with the files that it sent back in their places, where logs may have come in part."""
-    report, files = result
+def _result(returned: tuple[TaskResult, dict[str, bytes]], running: _Running) -> TaskResult:
+    """The result of a task, after writing the files that it sent back; parts of its logs may have come before."""
+    result, files = returned
     try:
-        _write(given.task.folder, files, given.logs)
+        _write(running.task.folder, files, lengths=running.logs)
     except OSError as error:
-        return result_of(error, given.task.folder)
-    return report
+        return result_of(error, running.task.folder)
+    return result
 
 
-def _write(folder: Path, files: Mapping[str, bytes], lengths: Mapping[str, int] | None = None) -> None:
-    """Write files as they are, and logs after what is there, or after so many bytes of it."""
+def _write(folder: Path, files: Mapping[str, bytes], *, lengths: Mapping[str, int] | None = None) -> None:
+    """Write files, and append to logs: at their ends, or after the first `lengths` bytes."""
     if not files:
         return
     folder.mkdir(parents=True, exist_ok=True)

@@ -1,4 +1,4 @@
-"""What runs in the worker processes of a Ray cluster: a task, with what the process keeps for those that come after."""
+"""The worker processes of a Ray cluster: they run tasks, and reuse the engine for the next ones."""
 
 from __future__ import annotations
 
@@ -17,35 +17,35 @@ from hires_nst.config import Config
 from hires_nst.stopping import Stop
 
 _ENGINES: dict[str, Engine] = {}
-"""At most one: that of the batch whose tasks this process does. Ray gives a process one task after another, and nothing
-but the module outlives them."""
+"""At most one, by the name of its batch. Ray runs one task after another in a process, and only a module's variables
+survive them."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class RayBatch:
-    """What is the same for all tasks of a batch.
+    """What all tasks of a batch share.
 
     Attributes:
-        batch: a name that no other batch has; a process keeps its engine as long as tasks are of the same one.
+        name: unique to the batch; a process reuses its engine for tasks of the same batch.
         on_gpu: whether tasks have a GPU each, which Ray chooses.
         deadline: seconds since the epoch at which all must have stopped.
-        mailbox: see `new_mailbox`.
+        queue: for messages to the driver, see `new_queue`.
     """
 
-    batch: str
+    name: str
     make_engine: MakeEngine
     on_gpu: bool
     deadline: float | None
-    mailbox: Any
+    queue: Any
 
 
-def paint(task: Task, terms: RayBatch) -> tuple[TaskResult, dict[str, bytes]]:
-    """Do a task on a node that sees the same folders."""
-    return _performed(task, terms, logs=False), {}
+def paint(task: Task, batch: RayBatch) -> tuple[TaskResult, dict[str, bytes]]:
+    """Run a task on a node that sees the same folders."""
+    return _run(task, batch, logs=False), {}
 
 
-def paint_shipped(task: Task, terms: RayBatch, *files: bytes | None) -> tuple[TaskResult, dict[str, bytes]]:
-    """Do a task on a node of its own: the files that it needs come along, and what it makes goes back."""
+def paint_shipped(task: Task, batch: RayBatch, *files: bytes | None) -> tuple[TaskResult, dict[str, bytes]]:
+    """Run a task on a node without these folders: its input files come with it, and the files that it makes go back."""
     folder = Path(tempfile.mkdtemp(prefix="hires-nst-"))
     try:
         places = {}
@@ -61,41 +61,41 @@ def paint_shipped(task: Task, terms: RayBatch, *files: bytes | None) -> tuple[Ta
             inputs=tuple(places[path] for path in task.inputs),
             folder=folder / "job",
         )
-        report = _performed(here, terms, logs=True)
-        wanted = (*LOGS, here.picture.name) if isinstance(report, Outcome) else LOGS
-        return report, {name: (here.folder / name).read_bytes() for name in wanted if (here.folder / name).exists()}
+        result = _run(here, batch, logs=True)
+        wanted = (*LOGS, here.picture.name) if isinstance(result, Outcome) else LOGS
+        return result, {name: (here.folder / name).read_bytes() for name in wanted if (here.folder / name).exists()}
     finally:
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def _performed(task: Task, terms: RayBatch, *, logs: bool) -> TaskResult:
-    if terms.on_gpu:
+def _run(task: Task, batch: RayBatch, *, logs: bool) -> TaskResult:
+    if batch.on_gpu:
         task = replace(task, config=_on_given_gpu(task.config))
     try:
         try:
-            engine = _engine(terms)
+            engine = _engine(batch)
         except Exception as error:
             return result_of(error, task.folder)
-        with Sender(terms.mailbox, task, logs=logs) as sender:
-            return run_task(task, engine, stop=Stop(deadline=terms.deadline), on_event=throttled(sender.tell))
-    except KeyboardInterrupt:  # how Ray cancels
-        _ENGINES.clear()  # it may have been in the middle of anything
+        with Sender(batch.queue, task, logs=logs) as sender:
+            return run_task(task, engine, stop=Stop(deadline=batch.deadline), on_event=throttled(sender.emit))
+    except KeyboardInterrupt:  # Ray cancels with it
+        _ENGINES.clear()  # it may be in any state
         return Stopped()
 
 
-def _engine(terms: RayBatch) -> Engine:
-    """The engine that this process keeps for the batch."""
-    if terms.batch not in _ENGINES:
-        _ENGINES.clear()  # first: there is room for one
-        _ENGINES[terms.batch] = terms.make_engine()
-    return _ENGINES[terms.batch]
+def _engine(batch: RayBatch) -> Engine:
+    """This process's engine for the batch."""
+    if batch.name not in _ENGINES:
+        _ENGINES.clear()  # first: memory is for one
+        _ENGINES[batch.name] = batch.make_engine()
+    return _ENGINES[batch.name]
 
 
 def _on_given_gpu(config: Config) -> Config:
-    """The settings with the GPU that Ray has chosen for this task, unless they name a device themselves.
+    """The settings with the GPU that Ray assigned to this task, unless they name a device themselves.
 
-    Ray tells by CUDA_VISIBLE_DEVICES, which a process reads only when it begins to use CUDA, and the next task of this
-    process may be given another GPU: so the process sees all of them, and each task is told its own.
+    Ray sets CUDA_VISIBLE_DEVICES, which a process reads only once, when it first uses CUDA, and the next task of this
+    process may get another GPU: so the process sees all GPUs, and each task's device is set in its configuration.
     """
     given = os.environ.pop("CUDA_VISIBLE_DEVICES", "").split(",")[0]
     if not given.isdigit() or config.runtime.device not in ("auto", "cuda"):

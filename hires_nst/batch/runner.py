@@ -92,10 +92,10 @@ class _Speed:
     seconds: float = 0.0
     pixels: int = 0
 
-    def add(self, seconds: float | None, width: int | None, height: int | None) -> None:
-        if seconds and width and height:
+    def add(self, seconds: float | None, pixels: int) -> None:
+        if seconds and pixels:
             self.seconds += seconds
-            self.pixels += width * height
+            self.pixels += pixels
 
     def left(self, pixels: int, workers: int) -> float | None:
         """Seconds for so many pixels; None where there are none of them, or where the speed is not known."""
@@ -170,7 +170,7 @@ class _BatchRun:
                 self.emit(JobSkipped(entry.id, entry.output, entry.note or ""))
             row = rows.get(entry.id)
             if row is not None and entry.state == "done":
-                self.speed.add(row.seconds, row.width, row.height)
+                self.speed.add(row.seconds, (row.width or 0) * (row.height or 0))
         settings = {settings_key(job): job.config.model_dump(mode="json") for job in self.jobs.jobs}
         self.ledger.enter(entries, settings)
         self.ledger.start_run(options.stored(), entries)
@@ -268,18 +268,18 @@ class _BatchRun:
                 continue
             del self.working[message.job]
             if isinstance(result, Outcome):
-                self.publish(job, worker, result)
+                self.publish(job, result, worker=worker)
             elif isinstance(result, DiskFullResult):
                 self.stop_for_full_disk(job, result.path)
             elif isinstance(result, Failure) and not (result.signalled and self.stop.reason is not None):
-                self.fail(job, worker, result.reason)
+                self.fail(job, result.reason, worker=worker)
             elif isinstance(result, BusyResult):
-                self.postpone(job, worker, result.reason)
+                self.postpone(job, result.reason, worker=worker)
             else:
                 self.ledger.release(message.job)
                 self.near_deadline = self.near_deadline or self.stop.deadline is not None
 
-    def publish(self, job: Job, worker: int, outcome: Outcome) -> None:
+    def publish(self, job: Job, outcome: Outcome, *, worker: int) -> None:
         """Move a picture to its place and enter it."""
         place = self.folder / job.output
         unpublished = BatchPaths(self.folder).job(job.id).picture(PurePosixPath(job.output).suffix.lower())
@@ -299,11 +299,12 @@ class _BatchRun:
             if is_disk_full(error):
                 self.stop_for_full_disk(job, place)
             else:
-                self.fail(job, worker, f"{place} cannot be written ({error.strerror or error})")
+                self.fail(job, f"{place} cannot be written ({error.strerror or error})", worker=worker)
             return
+        pixels = outcome.width * outcome.height
         self.painted += 1
-        self.painted_pixels += outcome.width * outcome.height
-        self.speed.add(outcome.seconds, outcome.width, outcome.height)
+        self.painted_pixels += pixels
+        self.speed.add(outcome.seconds, pixels)
         left = self.speed.left(self.pixels_left(job), len(self.working) + 1)
         self.emit(
             JobDone(
@@ -321,7 +322,7 @@ class _BatchRun:
             self.counted = time.monotonic()
         return self.left
 
-    def fail(self, job: Job, worker: int, reason: str) -> None:
+    def fail(self, job: Job, reason: str, *, worker: int) -> None:
         """Enter a failed attempt."""
         batch = self.options.batch
         state = self.ledger.fail(job.id, reason, retries=batch.retries, wait=batch.retry_wait)
@@ -331,15 +332,15 @@ class _BatchRun:
         final = state == "failed"
         if final and self.options.fail_fast:
             self.failed_fast = f"{job.output} failed"
-        self.emit_failure(job, worker, reason, final=final, wait=batch.retry_wait)
+        self.emit_failure(job, reason, worker=worker, final=final, wait=batch.retry_wait)
 
-    def postpone(self, job: Job, worker: int, reason: str) -> None:
+    def postpone(self, job: Job, reason: str, *, worker: int) -> None:
         """Retry a job later whose last owner still works on it."""
         wait = self.ledger.lease_seconds / 4
         self.ledger.postpone(job.id, reason, wait=wait)
-        self.emit_failure(job, worker, reason, final=False, wait=wait)
+        self.emit_failure(job, reason, worker=worker, final=False, wait=wait)
 
-    def emit_failure(self, job: Job, worker: int, reason: str, *, final: bool, wait: float) -> None:
+    def emit_failure(self, job: Job, reason: str, *, worker: int, final: bool, wait: float) -> None:
         """Emit that an attempt failed."""
         self.emit(
             JobFailed(

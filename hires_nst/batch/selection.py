@@ -6,7 +6,7 @@ import fnmatch
 import os
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -26,14 +26,6 @@ ConfigFor = Callable[[Mapping[str, Any]], Config]
 """The configuration with a job's own settings in it."""
 
 
-@dataclass(frozen=True)
-class _Found:
-    """A photograph with the folder that its picture goes into, relative to the output folder."""
-
-    path: Path
-    folder: str = ""
-
-
 def is_batch(contents: Path) -> bool:
     """Whether a path is a folder or a list of photographs, and not one photograph; False where nothing is there."""
     return contents.is_dir() or (contents.is_file() and contents.suffix.lower() not in READ)
@@ -50,9 +42,9 @@ def expand(
 ) -> Jobs:
     """The jobs of a batch, as `hires_nst.batch.jobs` with the same arguments."""
     if contents is None:
-        jobs, left_out = _listed_jobs(config, styles, config_for, preset=preset), Counter[str]()
+        jobs, left_out = _listed_jobs(config, config_for, styles=styles, preset=preset), Counter[str]()
     else:
-        jobs, left_out = _matched_jobs(contents, styles, output, config, preset=preset)
+        jobs, left_out = _matched_jobs(contents, output, styles=styles, config=config, preset=preset)
     if not jobs:
         reasons = ", ".join(f"{reason} ({count})" for reason, count in left_out.items())
         hint = f", besides {reasons}" if reasons else ""
@@ -66,36 +58,37 @@ def expand(
 
 
 def _matched_jobs(
-    contents: Path, styles: Sequence[StyleImage], output: Path, common: Config, *, preset: str | None
+    contents: Path, output: Path, *, styles: Sequence[StyleImage], config: Config, preset: str | None
 ) -> tuple[list[Job], Counter[str]]:
     """Each photograph with each painting, or in pairs."""
-    left_out: Counter[str] = Counter()
-    found = _photographs(contents, output, common.batch, left_out)
-    own = _own_config(common)
+    search = _Search(output, config.batch)
+    found = search.photographs(contents)
+    own = _own_config(config)
     choices: list[tuple[StyleImage, ...]] = [(painting,) for painting in _paintings(styles)] or [own.styles]
     if not styles:
         own.check_styles()
-    pairs = _pairs(found, choices, common.batch.match, left_out)
-    fields_of(common.batch.template)
+    pairs = search.pairs(found, choices)
+    template = config.batch.template
+    fields_of(template)
     jobs = [
-        _job(index, photograph, own.model_copy(update={"styles": chosen}), common.batch.template, preset=preset)
+        _job(photograph, own.model_copy(update={"styles": chosen}), index=index, template=template, preset=preset)
         for index, (photograph, chosen) in enumerate(pairs, start=1)
     ]
-    return jobs, left_out
+    return jobs, search.left_out
 
 
 def _listed_jobs(
-    common: Config, styles: Sequence[StyleImage], config_for: ConfigFor, *, preset: str | None
+    config: Config, config_for: ConfigFor, *, styles: Sequence[StyleImage], preset: str | None
 ) -> list[Job]:
     """The `jobs` of the configuration."""
-    if not common.jobs:
+    if not config.jobs:
         raise ConfigError("there are no photographs: name their folder, or give jobs: in a configuration")
     if styles:
         raise ConfigError(
             "the jobs of the configuration name their own paintings; give them as style: or styles: there"
         )
     jobs = []
-    for index, entry in enumerate(common.jobs, start=1):
+    for index, entry in enumerate(config.jobs, start=1):
         style = {"styles": [{"image": str(entry.style)}]} if entry.style is not None else {}
         own = _own_config(config_for({**entry.set, **style}))
         try:
@@ -103,7 +96,7 @@ def _listed_jobs(
         except ConfigError as error:
             raise ConfigError(f"jobs.{index - 1}: {error}") from None
         found = _Found(entry.content.expanduser().absolute())
-        jobs.append(_job(index, found, own, entry.output or common.batch.template, preset=preset))
+        jobs.append(_job(found, own, index=index, template=entry.output or config.batch.template, preset=preset))
     return jobs
 
 
@@ -122,7 +115,7 @@ def _own_config(config: Config) -> Config:
     return config.model_copy(update={"batch": Batch(), "jobs": ()})
 
 
-def _job(index: int, found: _Found, config: Config, template: str, *, preset: str | None) -> Job:
+def _job(found: _Found, config: Config, *, index: int, template: str, preset: str | None) -> Job:
     """A job with the name of its picture."""
     size = None
     if fields_of(template) & {"width", "height"}:
@@ -140,106 +133,119 @@ def _job(index: int, found: _Found, config: Config, template: str, *, preset: st
     return Job(index=index, content=found.path, output=output, config=config)
 
 
-def _pairs(
-    found: Sequence[_Found], choices: Sequence[tuple[StyleImage, ...]], match: str, left_out: Counter[str]
-) -> list[tuple[_Found, tuple[StyleImage, ...]]]:
-    """Which photograph goes with which style, as `batch.match` says."""
-    if match == "product":
-        return [(photograph, chosen) for photograph in found for chosen in choices]
-    if match == "zip":
-        if len(found) != len(choices):
-            raise ConfigError(
-                f"there are {len(found)} photographs and {len(choices)} paintings, which do not make pairs; give as "
-                "many of one as of the other, or take --match product"
-            )
-        return list(zip(found, choices, strict=True))
-    by_stem: dict[str, tuple[StyleImage, ...]] = {}
-    for chosen in choices:
-        for style in chosen:
-            stem = style.image.stem.casefold()
-            if stem in by_stem:
+@dataclass(frozen=True)
+class _Found:
+    """A photograph with the folder that its picture goes into, relative to the output folder."""
+
+    path: Path
+    folder: str = ""
+
+
+@dataclass
+class _Search:
+    """The search for photographs, and how many files it left out for which reason."""
+
+    output: Path
+    batch: Batch
+    left_out: Counter[str] = field(default_factory=Counter)
+
+    def photographs(self, contents: Path) -> list[_Found]:
+        """The photographs of a folder or a list, or one photograph."""
+        contents = contents.expanduser().absolute()
+        if not contents.exists():
+            raise InputError(f"{contents} does not exist; check the name and the folder")
+        if contents.is_dir():
+            if self.output.exists() and contents.samefile(self.output):
                 raise ConfigError(
-                    f"two paintings are called {style.image.stem}, so --match stem cannot choose; rename one"
+                    f"{self.output} is the folder of the photographs; choose another one for the pictures"
                 )
-            by_stem[stem] = (style,)
-    pairs = [(photograph, by_stem.get(photograph.path.stem.casefold())) for photograph in found]
-    left_out[UNMATCHED] += sum(chosen is None for _, chosen in pairs)
-    left_out += Counter()  # drops zeros
-    return [(photograph, chosen) for photograph, chosen in pairs if chosen is not None]
+            return sorted(self._walk(contents), key=lambda found: natural(found.path.relative_to(contents).as_posix()))
+        if contents.suffix.lower() in READ:
+            return [_Found(contents)]
+        return [_Found(path) for path in _lines(contents) if self._includes(path.name)]  # in the list's own order
 
-
-def _photographs(contents: Path, output: Path, batch: Batch, left_out: Counter[str]) -> list[_Found]:
-    contents = contents.expanduser().absolute()
-    if not contents.exists():
-        raise InputError(f"{contents} does not exist; check the name and the folder")
-    if contents.is_dir():
-        if output.exists() and contents.samefile(output):
-            raise ConfigError(f"{output} is the folder of the photographs; choose another one for the pictures")
-        found = _walk(contents, output, batch, left_out)
-    elif contents.suffix.lower() in READ:
-        return [_Found(contents)]
-    else:
-        found = [_Found(path) for path in _lines(contents)]
-        found = [photograph for photograph in found if _wanted(photograph.path.name, batch, left_out)]
-        return found  # in the list's own order
-    return sorted(found, key=lambda photograph: natural(photograph.path.relative_to(contents).as_posix()))
-
-
-def _walk(top: Path, output: Path, batch: Batch, left_out: Counter[str]) -> list[_Found]:
-    """The photographs in a folder: everything named like a picture, folders too, which then fail by name."""
-    found: list[_Found] = []
-    seen: set[str] = set()
-    waiting = [top]
-    while waiting:
-        folder = waiting.pop()
-        real = os.path.realpath(folder)
-        if real in seen:  # a circle of links
-            continue
-        seen.add(real)
-        try:
-            entries = sorted(os.scandir(folder), key=lambda entry: entry.name)
-        except OSError as error:
-            if folder != top:
-                left_out[LOCKED] += 1
+    def _walk(self, top: Path) -> list[_Found]:
+        """The photographs in a folder: everything named like a picture, folders too, which then fail by name."""
+        found: list[_Found] = []
+        seen: set[str] = set()
+        waiting = [top]
+        while waiting:
+            folder = waiting.pop()
+            real = os.path.realpath(folder)
+            if real in seen:  # a circle of links
                 continue
-            raise InputError(f"the folder {folder} cannot be read ({error.strerror}); check its permissions") from None
-        for entry in entries:
-            path, relative = Path(entry.path), Path(entry.path).relative_to(top)
-            if entry.name.startswith("."):
-                left_out[HIDDEN] += 1
-            elif path.suffix.lower() in READ:
-                if _wanted(relative.as_posix(), batch, left_out):
-                    found.append(_Found(path, relative.parent.as_posix()))
-            elif not entry.is_dir():
-                left_out[NOT_PICTURES] += 1
-            elif reason := _no_photographs_in(path, output):
-                left_out[reason] += 1
-            elif batch.recursive:
-                waiting.append(path)
-    return found
+            seen.add(real)
+            try:
+                entries = sorted(os.scandir(folder), key=lambda entry: entry.name)
+            except OSError as error:
+                if folder != top:
+                    self.left_out[LOCKED] += 1
+                    continue
+                raise InputError(
+                    f"the folder {folder} cannot be read ({error.strerror}); check its permissions"
+                ) from None
+            for entry in entries:
+                path, relative = Path(entry.path), Path(entry.path).relative_to(top)
+                if entry.name.startswith("."):
+                    self.left_out[HIDDEN] += 1
+                elif path.suffix.lower() in READ:
+                    if self._includes(relative.as_posix()):
+                        found.append(_Found(path, relative.parent.as_posix()))
+                elif not entry.is_dir():
+                    self.left_out[NOT_PICTURES] += 1
+                elif reason := self._reason_against(path):
+                    self.left_out[reason] += 1
+                elif self.batch.recursive:
+                    waiting.append(path)
+        return found
 
+    def _reason_against(self, folder: Path) -> str | None:
+        """The reason to leave a folder out, if there is one."""
+        try:
+            if BatchPaths(folder).state.exists() or (self.output.exists() and folder.samefile(self.output)):
+                return OUTPUTS
+            return RUNS if folder.name == REPORT_FILES or (folder / RECORD).exists() else None
+        except OSError:
+            return LOCKED
 
-def _no_photographs_in(folder: Path, output: Path) -> str | None:
-    """The reason to leave a folder out, if there is one."""
-    try:
-        if BatchPaths(folder).state.exists() or (output.exists() and folder.samefile(output)):
-            return OUTPUTS
-        return RUNS if folder.name == REPORT_FILES or (folder / RECORD).exists() else None
-    except OSError:
-        return LOCKED
+    def _includes(self, name: str) -> bool:
+        """Whether the patterns include a file; they are matched with its name and with its path in the folder."""
 
+        def fits(patterns: Sequence[str]) -> bool:
+            names = (name, PurePosixPath(name).name)
+            return any(fnmatch.fnmatchcase(candidate, pattern) for candidate in names for pattern in patterns)
 
-def _wanted(name: str, batch: Batch, left_out: Counter[str]) -> bool:
-    """Whether the patterns include a file; they are matched with its name and with its path in the folder."""
+        if (self.batch.include and not fits(self.batch.include)) or fits(self.batch.exclude):
+            self.left_out[EXCLUDED] += 1
+            return False
+        return True
 
-    def fits(patterns: Sequence[str]) -> bool:
-        names = (name, PurePosixPath(name).name)
-        return any(fnmatch.fnmatchcase(candidate, pattern) for candidate in names for pattern in patterns)
-
-    if (batch.include and not fits(batch.include)) or fits(batch.exclude):
-        left_out[EXCLUDED] += 1
-        return False
-    return True
+    def pairs(
+        self, found: Sequence[_Found], choices: Sequence[tuple[StyleImage, ...]]
+    ) -> list[tuple[_Found, tuple[StyleImage, ...]]]:
+        """Which photograph goes with which style, as `batch.match` says."""
+        if self.batch.match == "product":
+            return [(photograph, chosen) for photograph in found for chosen in choices]
+        if self.batch.match == "zip":
+            if len(found) != len(choices):
+                raise ConfigError(
+                    f"there are {len(found)} photographs and {len(choices)} paintings, which do not pair up; give as "
+                    "many of one as of the other, or use --match product"
+                )
+            return list(zip(found, choices, strict=True))
+        by_stem: dict[str, tuple[StyleImage, ...]] = {}
+        for chosen in choices:
+            for style in chosen:
+                stem = style.image.stem.casefold()
+                if stem in by_stem:
+                    raise ConfigError(
+                        f"two paintings are called {style.image.stem}, so --match stem cannot choose; rename one"
+                    )
+                by_stem[stem] = (style,)
+        pairs = [(photograph, by_stem.get(photograph.path.stem.casefold())) for photograph in found]
+        self.left_out[UNMATCHED] += sum(chosen is None for _, chosen in pairs)
+        self.left_out += Counter()  # drops zeros
+        return [(photograph, chosen) for photograph, chosen in pairs if chosen is not None]
 
 
 def _lines(file: Path) -> list[Path]:

@@ -64,7 +64,7 @@ class Task:
         return self.paths.run_dir
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class EngineResult:
     """A finished picture: its size in pixels, its last losses by name, and whether an earlier attempt was resumed."""
 

@@ -37,12 +37,18 @@ TERMINATION_SIGNALS = signal.SIGINT, signal.SIGTERM
 class _Worker:
     """A worker process as its parent sees it."""
 
-    def __init__(self, number: int, make_engine: MakeEngine, heartbeat_seconds: float, deadline: float | None) -> None:
+    def __init__(
+        self, number: int, make_engine: MakeEngine, *, heartbeat_seconds: float, deadline: float | None
+    ) -> None:
         context = multiprocessing.get_context("spawn")
         self.number = number
         self.connection, other = context.Pipe()
         self.process: SpawnProcess = context.Process(
-            target=_work, args=(other, make_engine, heartbeat_seconds, deadline), name=f"worker-{number}", daemon=True
+            target=_work,
+            args=(other, make_engine),
+            name=f"worker-{number}",
+            daemon=True,
+            kwargs={"heartbeat_seconds": heartbeat_seconds, "deadline": deadline},
         )
         with _signals_blocked():
             self.process.start()
@@ -121,7 +127,9 @@ class WorkerPool:
         number = idle[0] if idle else self._workers.index(None)
         worker = self._workers[number]
         if worker is None:
-            worker = _Worker(number, self._engines[number], self._timeout / 4, self._deadline)
+            worker = _Worker(
+                number, self._engines[number], heartbeat_seconds=self._timeout / 4, deadline=self._deadline
+            )
             self._workers[number] = worker
         worker.task = task
         worker.send(task)
@@ -219,7 +227,7 @@ def _ignore_signals() -> None:
         signal.pthread_sigmask(signal.SIG_UNBLOCK, TERMINATION_SIGNALS)
 
 
-def _work(parent: Connection, make_engine: MakeEngine, heartbeat_seconds: float, deadline: float | None) -> None:
+def _work(parent: Connection, make_engine: MakeEngine, *, heartbeat_seconds: float, deadline: float | None) -> None:
     """The main function of a worker process."""
     _ignore_signals()
     stop = Stop(deadline=deadline)

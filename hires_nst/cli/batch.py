@@ -97,13 +97,13 @@ def batch(
             api.run, contents, output, **selection, executor=executor, address=address, ship=ship, overwrite=overwrite,
             retry_failed=retry_failed, fail_fast=fail_fast, stop=stop,
         )  # fmt: skip
-        code = followed(painting, output, stop, page=page, quiet=quiet, as_json=json)
+        code = followed(painting, output, stop=stop, page=page, quiet=quiet, as_json=json)
     if code:
         raise typer.Exit(code)
 
 
 def followed(
-    painting: "Callable[..., Summary]", output: Path, stop: Stop, *, page: bool, quiet: bool, as_json: bool
+    painting: "Callable[..., Summary]", output: Path, *, stop: Stop, page: bool, quiet: bool, as_json: bool
 ) -> int:
     """Run a batch, which is called with `on_event`, and afterwards make its report if `page`; the exit code.
 

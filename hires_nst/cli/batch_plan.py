@@ -20,8 +20,8 @@ if TYPE_CHECKING:
 
 
 def show_batch_plan(
-    contents: Path | None, styles: Sequence[Path], output: Path | None, options: ConfigOptions,
-    *, measure: bool, quiet: bool, as_json: bool,
+    contents: Path | None, output: Path | None, *, styles: Sequence[Path], options: ConfigOptions, measure: bool,
+    quiet: bool, as_json: bool,
 ) -> None:  # fmt: skip
     """Print what a batch will do and need; arguments and errors as `batch`."""
     from hires_nst.batch import api

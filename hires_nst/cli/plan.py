@@ -54,7 +54,9 @@ def plan(
 
     if content is None or is_batch(content):
         refuse_options_of(stylize, others, but=batch, why="a single picture, and this is a batch")
-        show_batch_plan(content, styles or (), output, options, measure=measure, quiet=quiet, as_json=json)
+        show_batch_plan(
+            content, output, styles=styles or (), options=options, measure=measure, quiet=quiet, as_json=json
+        )
         return
     given = [*others, *(option.name for option in BATCH_OPTIONS if option.key in options.values)]
     refuse_options_of(batch, given, but=stylize, why=f"a batch, and {content} is one photograph")

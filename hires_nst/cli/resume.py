@@ -39,7 +39,7 @@ def resume(
     with stopping(until=until, max_hours=max_hours, quiet=quiet or json) as stop:
         if BatchPaths(folder).ledger.is_file():
             painting = partial(api.resume, folder, retry_failed=retry_failed, overwrite=overwrite, stop=stop)
-            code = followed(painting, folder, stop, page=True, quiet=quiet, as_json=json)
+            code = followed(painting, folder, stop=stop, page=True, quiet=quiet, as_json=json)
         elif retry_failed:
             raise ConfigError(f"--retry-failed belongs to a batch, and {folder} is not the output folder of one")
         else:

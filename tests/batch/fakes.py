@@ -78,7 +78,7 @@ class FakeEngine:
         part = task.folder / "part"
         part.write_text(picture_of(text, task.config.styles[0].image.read_text()))
         part.replace(task.picture)
-        return EngineResult(20, 10, {"loss": 0.5})
+        return EngineResult(width=20, height=10, losses={"loss": 0.5})
 
 
 def picture_of(content: str, style: str) -> str:

@@ -141,7 +141,7 @@ def test_progress_and_logs_are_told_while_a_job_works(ship: bool, cluster: Any, 
 
 
 @needs_ray
-def test_a_lost_mailbox_costs_no_job(cluster: Any, tmp_path: Path) -> None:
+def test_a_lost_queue_costs_no_job(cluster: Any, tmp_path: Path) -> None:
     photos, out, seen, made = make_inputs(tmp_path, 6), tmp_path / "out", Seen(), list[RayExecutor]()
 
     def make() -> RayExecutor:
@@ -151,7 +151,7 @@ def test_a_lost_mailbox_costs_no_job(cluster: Any, tmp_path: Path) -> None:
     def listen(event: Event) -> None:
         seen.append(event)
         if isinstance(event, JobStarted) and len(seen.of(JobStarted)) == 4:
-            ray.kill(made[0]._mailbox)
+            ray.kill(made[0]._queue.actor)
 
     began = time.monotonic()
     assert run_with(photos, out, make, on_event=listen).exit_code == 0

@@ -614,7 +614,7 @@ def test_a_log_that_finds_no_room(log: str, tmp_path: Path, capfd: pytest.Captur
 def test_a_ledger_that_finds_no_room(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     photos, out = make_inputs(tmp_path, 2, text=["ok", "wait"].__getitem__), tmp_path / "out"
 
-    def full(*_: object) -> None:
+    def full(*_: object, **__: object) -> None:
         raise sqlite3.OperationalError("database or disk is full")
 
     def fill(event: Event) -> None:
