@@ -1,5 +1,6 @@
 """The configuration: its schema, the files that it names, YAML in and out, and the texts of its errors."""
 
+from hires_nst.config.authoring import SCHEMA_FILE, init, json_schema, validate
 from hires_nst.config.loading import (
     PRESETS,
     absolute_paths,
@@ -44,6 +45,7 @@ __all__ = [
     "FREE_SETTINGS",
     "LAYERS",
     "PRESETS",
+    "SCHEMA_FILE",
     "SIZES",
     "Batch",
     "BatchJob",
@@ -75,6 +77,8 @@ __all__ = [
     "field_at",
     "flatten",
     "gather",
+    "init",
+    "json_schema",
     "load_config",
     "merge",
     "parse_assignment",
@@ -84,4 +88,5 @@ __all__ = [
     "preset_file",
     "read_yaml",
     "to_yaml",
+    "validate",
 ]

@@ -16,7 +16,7 @@ import typer.main
 from typer.testing import CliRunner, Result
 
 from hires_nst import cli, events
-from hires_nst.config import Config, load_config, parse_yaml
+from hires_nst.config import SCHEMA_FILE, Config, load_config, parse_yaml
 from hires_nst.errors import InputError, ResourceError, WeightsError
 from hires_nst.version import VERSION
 
@@ -440,7 +440,16 @@ def test_config_init(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert load_config("hires-nst.yaml") == load_config(preset="draft")
     assert run("config", "init", "no/c.yaml").exit_code == 2
     assert run("config", "init", "c.yaml", "--preset", "nice").exit_code == 2
-    assert [file.name for file in tmp_path.iterdir()] == ["hires-nst.yaml"]
+    assert sorted(file.name for file in tmp_path.iterdir()) == ["hires-nst.schema.json", "hires-nst.yaml"]
+
+
+def test_editors_find_the_schema(tmp_path: Path) -> None:
+    (tmp_path / SCHEMA_FILE).write_text("{}")  # of an earlier version
+    assert run("config", "init", tmp_path / "my.yaml").exit_code == 0
+    line = (tmp_path / "my.yaml").read_text().splitlines()[0]
+    assert line.startswith("# yaml-language-server: $schema=")
+    schema = tmp_path / line.partition("=")[2]
+    assert schema.read_text() == run("config", "schema").stdout
 
 
 def test_config_show(tmp_path: Path) -> None:
