@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import time
 import traceback
 from collections.abc import Callable, Iterator, Mapping
@@ -19,6 +18,7 @@ from hires_nst.errors import LESS_MEMORY, DiskFull, HiresNstError, Interrupted, 
 from hires_nst.events import Event, OnEvent
 from hires_nst.files import FileFingerprint, fingerprint, is_disk_full
 from hires_nst.run.log import EventLog
+from hires_nst.run.progress import read_state
 from hires_nst.stopping import Stop
 
 STEP_SECONDS = 0.2
@@ -160,7 +160,8 @@ def run_task(task: Task, engine: Engine, *, stop: Stop, on_event: OnEvent) -> Ta
         return result_of(error, task.folder)
     seconds = time.time() - began
     if painted.resumed:
-        seconds += seconds_before(task.paths.events, began)
+        with suppress(OSError):
+            seconds += read_state(task.paths.events, before=began).seconds
     return Outcome(
         width=painted.width, height=painted.height, seconds=seconds, losses=painted.losses,
         fingerprint=task.fingerprint, inputs=inputs, picture=picture,
@@ -177,29 +178,6 @@ def result_of(error: Exception, folder: Path) -> Failure | DiskFullResult:
             return DiskFullResult(link.path)
         link = link.__cause__ or link.__context__
     return Failure(reason_of(error))
-
-
-def seconds_before(log: Path, began: float) -> float:
-    """The seconds of the attempts that one that began at `began` (seconds since the epoch) has resumed, from the log.
-
-    Each lasted from the start of its run to its last event, for it may have been killed. Attempts before a run that
-    started over do not count.
-    """
-    seconds, before, start, last = 0.0, 0.0, None, 0.0
-    with suppress(OSError), log.open("rb") as lines:
-        for line in lines:
-            with suppress(ValueError, KeyError, TypeError):  # a line that a killed process left torn
-                event = json.loads(line)
-                kind, moment = event["event"], float(event["time"])
-                if moment >= began:
-                    break
-                if kind == "RunStarted":
-                    before = seconds if start is None else seconds + last - start
-                    seconds, start = 0.0, moment
-                elif kind == "RunResumed":
-                    seconds = before
-                last = moment
-    return seconds if start is None else seconds + last - start
 
 
 def throttled(on_event: OnEvent) -> OnEvent:

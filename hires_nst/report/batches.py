@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from datetime import datetime, timezone
+from contextlib import suppress
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -13,9 +13,9 @@ from typing import Any
 from hires_nst.batch.ledger_reading import read_changes, read_current, read_settings, reading
 from hires_nst.batch.ledger_schema import Row
 from hires_nst.batch.paths import BatchPaths
-from hires_nst.report.log import RunLog, last_moment, read_log
-from hires_nst.report.model import Report, ReportedJob, ReportedState, style_paths
+from hires_nst.report.model import Report, ReportedJob, ReportedState, moment, style_paths
 from hires_nst.run.directory import RECORD, resume_command
+from hires_nst.run.progress import RunState, read_state
 from hires_nst.version import VERSION
 
 Change = tuple[float, str]
@@ -33,22 +33,22 @@ def of_batch(folder: Path) -> Report:
         rows, others = read_current(database, folder, now=time.time())
         settings = read_settings(database)
         changes: dict[str, list[Change]] = defaultdict(list)
-        for job, moment, state, _ in read_changes(database):
-            changes[job].append((moment, state))
-    logs = {row.id: _log(folder, row) for row in rows}
+        for job, at, state, _ in read_changes(database):
+            changes[job].append((at, state))
+    runs = {row.id: _run(folder, row) for row in rows}
     all_work = {row.id: attempts(changes[row.id], BatchPaths(folder).job(row.id).events) for row in rows}
     work = {row.id: all_work[row.id][paintings_before(changes[row.id]) :] for row in rows}
     spans = [span for found in all_work.values() for span in found]
     last_spans = [span for found in work.values() for span in found]
-    told = [log for log in logs.values() if log.device]
+    plans = [run.run for run in runs.values() if run.run is not None]
     return Report(
         title=folder.name,
-        jobs=tuple(_job(folder, row, settings[row.config], logs[row.id], work[row.id]) for row in rows),
+        jobs=tuple(_job(folder, row, settings[row.config], runs[row.id], work[row.id]) for row in rows),
         version=VERSION,
-        started=_moment(min((begin for begin, _ in spans), default=None)),
-        finished=_moment(max((end for _, end in spans), default=None)),
+        started=moment(min((begin for begin, _ in spans), default=None)),
+        finished=moment(max((end for _, end in spans), default=None)),
         working_seconds=together(last_spans) if last_spans else None,
-        machine=f"{told[-1].model} on {told[-1].device}" if told else "",
+        machine=f"{plans[-1].model} on {plans[-1].device}" if plans else "",
         no_longer_selected=others,
     )
 
@@ -68,7 +68,9 @@ def attempts(changes: Sequence[Change], log: Path) -> list[tuple[float, float]]:
         if state != "running":
             continue
         if then == "running":  # taken over from a process that was killed
-            end = last_moment(log, begin, end) or begin
+            last, end = end, begin
+            with suppress(OSError):
+                end = max(begin, read_state(log, before=last).updated or begin)
         spans.append((begin, end))
     return spans
 
@@ -90,7 +92,7 @@ def together(spans: Iterable[tuple[float, float]]) -> float:
 
 
 def _job(
-    folder: Path, row: Row, settings: Mapping[str, Any], log: RunLog, work: Sequence[tuple[float, float]]
+    folder: Path, row: Row, settings: Mapping[str, Any], run: RunState, work: Sequence[tuple[float, float]]
 ) -> ReportedJob:
     state = _state(folder, row)
     return ReportedJob(
@@ -99,17 +101,17 @@ def _job(
         content=Path(row.content),
         styles=tuple(map(Path, style_paths(settings))),
         output=folder / row.output,
-        width=row.width or log.width,
-        height=row.height or log.height,
+        width=row.width or (run.run.width if run.run else 0),
+        height=row.height or (run.run.height if run.run else 0),
         seconds=row.seconds if state == "done" else sum(end - begin for begin, end in work) if work else None,
         attempts=row.attempts,
         error=row.error,
         retry_command=retry_command(folder) if state == "failed" else None,
         settings={key: value for key, value in settings.items() if key not in ("batch", "jobs")},
-        levels=log.levels,
-        curves=log.curves,
-        borders=log.borders,
-        notes=log.notes,
+        levels=run.history.levels,
+        curves=run.history.curves,
+        borders=run.history.borders,
+        notes=tuple(run.notes),
         log=BatchPaths(folder).job(row.id).existing_text,
     )
 
@@ -122,12 +124,8 @@ def _state(folder: Path, row: Row) -> ReportedState:
     return row.state
 
 
-def _log(folder: Path, row: Row) -> RunLog:
+def _run(folder: Path, row: Row) -> RunState:
     try:
-        return read_log(BatchPaths(folder).job(row.id).events)
-    except OSError:  # it was never begun
-        return RunLog()
-
-
-def _moment(seconds: float | None) -> datetime | None:
-    return None if seconds is None else datetime.fromtimestamp(seconds, timezone.utc)
+        return read_state(BatchPaths(folder).job(row.id).events)
+    except OSError:  # what cannot be read has nothing to say
+        return RunState()

@@ -6,7 +6,7 @@ import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from hires_nst.report.model import LevelRecord, LossCurves
+from hires_nst.run.history import LevelRecord, LossCurves
 
 WIDTH, HEIGHT = 400, 220
 LEFT, RIGHT, TOP, BOTTOM = 40, 8, 24, 36

@@ -7,52 +7,17 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any, Literal
 
 from hires_nst.config import flatten
+from hires_nst.run.history import Borders, LevelRecord, LossCurves
 
 ReportedState = Literal["done", "failed", "skipped", "waiting", "running", "interrupted"]
-Points = tuple[tuple[float, float], ...]
-"""(evaluations of each pixel so far, value) in ascending order of the first."""
 
 
-@dataclass(frozen=True)
-class LevelRecord:
-    """One level as it was painted. `seconds` is None for a level that did not finish; `begins` in evaluations."""
-
-    width: int
-    height: int
-    rounds: int
-    steps: int
-    tiles: int
-    begins: float
-    seconds: float | None = None
-
-
-@dataclass(frozen=True)
-class LossCurves:
-    """Losses over the evaluations of each pixel.
-
-    Attributes:
-        objective: the mean of the tiles' objectives at each evaluation.
-        style: the style loss of the whole picture at the beginning of rounds, where it was measured.
-    """
-
-    objective: Points = ()
-    style: Points = ()
-
-
-@dataclass(frozen=True)
-class Borders:
-    """Where the tiles of the finest level met: pixels from the top and from the left, the picture's edges left out."""
-
-    rows: tuple[int, ...] = ()
-    columns: tuple[int, ...] = ()
-
-
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class ReportedJob:
     """One picture that was to be painted.
 
@@ -96,13 +61,18 @@ class ReportedJob:
         return self.width * self.height / 1e6
 
 
+def moment(seconds: float | None) -> datetime | None:
+    """A time in seconds since the epoch, in UTC."""
+    return None if seconds is None else datetime.fromtimestamp(seconds, timezone.utc)
+
+
 def style_paths(settings: Mapping[str, Any]) -> list[str]:
     """The paintings that an effective configuration names."""
     flat = flatten(settings)
     return [str(value) for key, value in flat.items() if key.startswith("styles.") and key.endswith(".image")]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Totals:
     """Sums over the jobs of a report; `megapixels` and `megapixels_per_hour` are of the finished ones."""
 
@@ -114,7 +84,7 @@ class Totals:
     megapixels_per_hour: float | None
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Report:
     """All of a report.
 

@@ -10,11 +10,11 @@ from hires_nst.batch.paths import BatchPaths
 from hires_nst.config import read_yaml
 from hires_nst.errors import HiresNstError, InputError
 from hires_nst.report.batches import of_batch
-from hires_nst.report.log import RunLog, read_log
-from hires_nst.report.model import Report, ReportedJob, ReportedState, style_paths
+from hires_nst.report.model import Report, ReportedJob, ReportedState, moment, style_paths
 from hires_nst.run import directory
 from hires_nst.run.directory import CONFIG
 from hires_nst.run.log import LOG
+from hires_nst.run.progress import RunState, read_state
 from hires_nst.run.record import read_record
 from hires_nst.version import VERSION
 
@@ -46,39 +46,40 @@ def of_run(folder: Path) -> Report:
         InputError: the log cannot be read.
     """
     try:
-        log = read_log(folder / LOG)
+        run = read_state(folder / LOG)
     except OSError as error:
         raise InputError(f"{folder / LOG} cannot be read ({error.strerror}); ask for permission to read it") from error
     settings = _settings(folder / CONFIG)
-    state, notes = _state(folder, log)
-    output = _found(log.output, folder)
+    state, notes = _state(folder, run)
+    plan, seconds = run.run, None if run.finished is None else run.finished.seconds
+    output = _found(plan.output if plan else "", folder)
     job = ReportedJob(
         name=output.stem or folder.stem,
         state=state,
-        content=_found(log.content, folder),
+        content=_found(plan.content if plan else "", folder),
         styles=tuple(_found(path, folder) for path in style_paths(settings)),
         output=output,
-        width=log.width,
-        height=log.height,
-        seconds=log.seconds,
+        width=plan.width if plan else 0,
+        height=plan.height if plan else 0,
+        seconds=seconds,
         settings=settings,
-        levels=log.levels,
-        curves=log.curves,
-        borders=log.borders,
-        notes=(*log.notes, *notes),
+        levels=run.history.levels,
+        curves=run.history.curves,
+        borders=run.history.borders,
+        notes=(*run.notes, *notes),
     )
     return Report(
         title=job.name,
         jobs=(job,),
         version=VERSION,
-        started=log.started,
-        finished=log.finished,
-        working_seconds=log.seconds,
-        machine=f"{log.model} on {log.device}" if log.device else "",
+        started=moment(run.started),
+        finished=moment(run.finished_at),
+        working_seconds=seconds,
+        machine=f"{plan.model} on {plan.device}" if plan else "",
     )
 
 
-def _state(folder: Path, log: RunLog) -> tuple[ReportedState, tuple[str, ...]]:
+def _state(folder: Path, run: RunState) -> tuple[ReportedState, tuple[str, ...]]:
     """What became of the run, and what to note about that: by its lock, its record and its log."""
     if directory.lock_owner(folder) is not None:
         return "running", ()
@@ -86,9 +87,9 @@ def _state(folder: Path, log: RunLog) -> tuple[ReportedState, tuple[str, ...]]:
         record = read_record(folder)
         if record.is_written(folder):
             return "done", ()
-        if log.seconds is not None and record.output_at(folder).is_file():
+        if run.finished is not None and record.output_at(folder).is_file():
             return "done", ("the picture was changed since it was painted",)
-    return "done" if log.seconds is not None else "interrupted", ()
+    return "done" if run.finished is not None else "interrupted", ()
 
 
 def _settings(path: Path) -> dict[str, Any]:

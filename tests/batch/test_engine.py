@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import errno
-import json
 import os
 import time
 from collections.abc import Callable
@@ -26,13 +25,13 @@ from hires_nst.batch.tasks import (
     Task,
     result_of,
     run_task,
-    seconds_before,
     throttled,
 )
 from hires_nst.config import StyleImage
 from hires_nst.errors import ResourceError
 from hires_nst.events import Event
 from hires_nst.run.directory import opened
+from hires_nst.run.progress import read_state
 from hires_nst.stopping import Stop
 from tests.run.test_pipeline import config as small
 from tests.run.test_pipeline import save
@@ -84,7 +83,7 @@ def test_an_interrupted_job_goes_on_to_the_same_bytes(engine: PaintingEngine, ta
     assert isinstance(report, Stopped)
     assert task.run_dir.exists()
     began = time.time()
-    earlier = seconds_before(task.paths.events, began)
+    earlier = read_state(task.paths.events).seconds
     report, second = perform_until(engine, task)
     assert isinstance(report, Outcome)
     assert any(isinstance(event, events.RunResumed) for event in second)
@@ -168,29 +167,6 @@ def test_a_full_disk_is_no_failure_of_the_job(
 @pytest.mark.parametrize("error", [ResourceError("memory ran out"), MemoryError(), OSError(errno.EIO, "it is broken")])
 def test_other_errors_are_failures(error: Exception, tmp_path: Path) -> None:
     assert isinstance(result_of(error, tmp_path), Failure)
-
-
-RUN, STEP, RESUMED, NOTICE = "RunStarted", "StepFinished", "RunResumed", "Notice"
-
-
-@pytest.mark.parametrize(
-    ("told", "seconds"),
-    [
-        ([], 0),
-        ([(100, RUN), (107, STEP)], 7),
-        ([(100, RUN), (107, STEP), (200, RUN), (200, RESUMED), (205, STEP)], 12),
-        ([(100, RUN), (107, STEP), (200, NOTICE), (201, RUN), (205, STEP)], 4),  # began anew, with a note on why
-        ([(100, RUN), (107, STEP), (200, RUN), (206, STEP), (300, RUN), (301, RESUMED), (303, STEP)], 9),
-        ([(100, RUN), (107, STEP), (950, RUN), (1000, RUN), (1000, RESUMED), (1009, STEP)], 0),  # killed at once
-        ([(100, RUN), (107, STEP), (1000, RUN), (1000, RESUMED), (1009, STEP)], 7),  # its own time is not among it
-        ([(100, RUN), (107, STEP), (1004, "RunFinished")], 7),  # only the report was missing
-    ],
-)
-def test_the_seconds_of_earlier_attempts(told: list[tuple[float, str]], seconds: float, tmp_path: Path) -> None:
-    log = tmp_path / "events.jsonl"
-    log.write_text("".join(json.dumps({"time": moment, "event": kind}) + "\n" for moment, kind in told) + '{"ti')
-    assert seconds_before(log, 1000) == seconds
-    assert seconds_before(tmp_path / "none", 1000) == 0
 
 
 def test_steps_are_spaced_and_nothing_else_is(monkeypatch: pytest.MonkeyPatch) -> None:

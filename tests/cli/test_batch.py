@@ -27,7 +27,7 @@ from rich.console import Console
 from hires_nst import events
 from hires_nst.batch.ledger_reading import reading
 from hires_nst.batch.options import read_batch
-from hires_nst.cli.batch_progress import BatchDisplay, BatchErrors, BatchLines, BatchTally
+from hires_nst.cli.batch_progress import BatchDisplay, BatchErrors, BatchLines, BatchState, following
 from hires_nst.cli.report import report_of_batch
 from hires_nst.events import (
     BatchFinished,
@@ -424,7 +424,7 @@ def test_what_is_no_longer_selected_is_told_apart(tmp_path: Path) -> None:
     told({"done": 1, "failed": 1}, 1)
     (photos / "p1.jpg").unlink()
     assert fakes.run(photos, out).exit_code == 0
-    assert "besides   2 jobs of earlier commands are no longer selected" in told({"done": 1}, 2)
+    assert "also      2 jobs of earlier commands are no longer selected" in told({"done": 1}, 2)
     again = Stop()
     again.request("the test")
     fakes.run(photos, out, template="{content}.png", stop=again)
@@ -508,7 +508,7 @@ def test_quiet_tells_what_fails(inputs: tuple[Path, Path], tmp_path: Path) -> No
     assert (result.exit_code, result.stdout) == (1, "")
     first, *rest = result.stderr.splitlines()
     assert first.startswith("failed: b-art.png: ")
-    assert rest[-1] == "the same command with --retry-failed tries what failed again"
+    assert rest[-1] == "run the same command with --retry-failed to retry what failed"
 
 
 def test_quiet_tells_how_to_go_on() -> None:
@@ -518,9 +518,9 @@ def test_quiet_tells_how_to_go_on() -> None:
         lines.update(event)
     assert "\n".join(said).splitlines() == [
         "failed: b.png: b.jpg is empty",
-        "x.png: the settings changed since; counted as failed",
-        "prints: 2 done, 1 failed, 1 skipped, 1 waiting in 1 min 40 s, 72 megapixels an hour",
-        "stopped for the deadline 07:00; the same command goes on",
+        "x.png: the settings changed since; count it as failed",
+        "prints: 2 done, 1 failed, 1 skipped, 1 waiting in 1 min 40 s, 72 megapixels per hour",
+        "stopped: the deadline 07:00; run the same command again to resume",
     ]
 
 
@@ -627,32 +627,32 @@ def test_plain_lines() -> None:
     for event in (*STORY, END):
         lines.update(event)
     assert "\n".join(said).splitlines() == [
-        "5 pictures: 3 to paint (3.5 megapixels), 1 done before, 1 skipped before; left out: hidden files (2)",
-        "x.png: the settings changed since; left as it is",
+        "5 pictures: 3 to paint (3.5 megapixels), 1 done earlier, 1 skipped earlier; left out: hidden files (2)",
+        "x.png: the settings changed since; leave it as it is",
         "skipped: y.png was there before",
-        "no success: b.png: b.jpg is empty; tried again in 10 s",
+        "attempt failed, retrying in 10 s: b.png: b.jpg is empty",
         "failed: b.png: b.jpg is empty",
         "4 of 5: sub/a.png, 2000 x 1000 px in 1 min 30 s, about 3 min 20 s left",
-        "prints: 2 done, 1 failed, 1 skipped, 1 waiting in 1 min 40 s, 72 megapixels an hour",
-        "stopped for the deadline 07:00; the same command goes on",
+        "prints: 2 done, 1 failed, 1 skipped, 1 waiting in 1 min 40 s, 72 megapixels per hour",
+        "stopped: the deadline 07:00; run the same command again to resume",
     ]
 
 
-def shown(tally: BatchTally) -> str:
+def shown(display: BatchDisplay) -> str:
     console = Console(file=io.StringIO(), width=110, force_terminal=False)
-    console.print(BatchDisplay(tally))
+    console.print(display.bars)
     assert isinstance(console.file, io.StringIO)
     return console.file.getvalue()
 
 
 def test_the_display() -> None:
-    now = [0.0]
-    tally = BatchTally(lambda: now[0])
-    assert "looking for the pictures" in shown(tally)
+    now = 0.0
+    display = BatchDisplay(Console(file=io.StringIO()), lambda: now)
+    assert "looking for the pictures" in shown(display)
     for event in STORY[:8]:
-        tally.update(event)
-    now[0] = 60.0
-    first, *bars = shown(tally).splitlines()
+        display.update(event)
+    now = 60.0
+    first, *bars = shown(display).splitlines()
     assert "2 of 5 pictures" in first
     assert len(bars) == 2
     assert "1  a.png" in bars[0]
@@ -661,21 +661,44 @@ def test_the_display() -> None:
     assert "2  b.png" in bars[1]
     assert "starting" in bars[1]
     for event in STORY[8:]:
-        tally.update(event)
-    now[0] = 80.0
-    (line,) = shown(tally).splitlines()
+        display.update(event)
+    now = 80.0
+    (line,) = shown(display).splitlines()
     for part in ("4 of 5 pictures", "1 min 20 s", "1 failed", "about 3 min 0 s left", "90 MP/h"):
         assert part in line
-    now[0] = 300.0
-    assert "left" not in shown(tally)
+    now = 300.0
+    assert "left" not in shown(display)
+
+
+def test_bars_are_sorted_by_worker() -> None:
+    display = BatchDisplay(Console(file=io.StringIO()))
+    for worker in (2, 0, 1):
+        display.update(JobStarted(job="a", worker=worker, content="a.jpg", output=f"{worker}.png", attempt=1))
+    assert [line.split()[0] for line in shown(display).splitlines()[1:]] == ["1", "2", "3"]
 
 
 def test_a_live_batch_tells_failures_above_the_display() -> None:
     said: list[str] = []
-    lines = BatchLines(said.append, Path("prints"), live=True)
+    lines = BatchLines(said.append, Path("prints"), state=BatchState())
     for event in STORY:
         lines.update(event)
     assert said[-1] == "failed: b.png: b.jpg is empty"
+
+
+@pytest.mark.parametrize("terminal", [True, False])
+def test_what_follows_a_batch(
+    terminal: bool, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("sys.stderr.isatty", lambda: True, raising=False)
+    monkeypatch.setenv("TERM", "xterm")
+    console = Console(file=io.StringIO(), force_terminal=terminal, width=100)
+    with following(Path("prints"), quiet=False, as_json=False, console=console) as on_event:
+        for event in (*STORY, END):
+            on_event(event)
+    text = console.file.getvalue() if terminal else capsys.readouterr().err  # type: ignore[attr-defined]
+    for part in ("failed: b.png: b.jpg is empty", "prints: 2 done", "4 of 5"):
+        assert part in text
+    assert ("MP/h" in text) == terminal
 
 
 def test_every_event_is_json() -> None:

@@ -8,150 +8,34 @@ import pytest
 from rich.console import Console
 
 from hires_nst import events
-from hires_nst.cli.progress import Display, Lines, Tally, remark, showing
-from hires_nst.events import Event
+from hires_nst.cli.progress import Lines, RunDisplay, note, showing
 from hires_nst.quantities import duration
-
-# Two levels: 10 x 10 with one tile and 1 x 4 evaluations, then 20 x 20 with four tiles and 2 x 2.
-RUN = events.RunStarted(
-    content="photo.jpg",
-    output="out.png",
-    width=20,
-    height=20,
-    levels=((10, 10, 1, 4, 1), (20, 20, 2, 2, 4)),
-    pixel_evaluations=400.0 + 1600.0,
-    model="vgg19-slim",
-    device="cpu",
-)
+from tests.run.test_progress import LATE, RUN, script
 
 
-def script() -> list[tuple[Event, float]]:
-    """The events of a run, and the work done after each."""
-    steps: list[tuple[Event, float]] = [
-        (RUN, 0),
-        (events.Notice("the photograph has no profile"), 0),
-        (events.LevelStarted(index=0, count=2, width=10, height=10, rounds=1, steps=4, tiles=1), 0),
-        (events.RoundStarted(level=0, round=0, rounds=1, tiles=1, style_loss=None), 0),
-    ]
-    steps += [
-        (events.StepFinished(level=0, round=0, tile=0, step=step, steps=4, loss=1.0), 100 * step)
-        for step in range(1, 5)
-    ]
-    steps += [
-        (events.TileFinished(level=0, round=0, tile=0, tiles=1, loss=0.5, seconds=1.0, pixel_evaluations=400.0), 400),
-        (events.RoundFinished(level=0, round=0, rounds=1, loss=0.5, seconds=1.0), 400),
-        (events.LevelFinished(0, 2, 1.0), 400),
-        (events.LevelStarted(index=1, count=2, width=20, height=20, rounds=2, steps=2, tiles=4), 400),
-    ]
-    for number in range(2):
-        done = 400 + 800 * number
-        if number == 1:  # memory runs out after the first tile, and the round begins again
-            steps += [
-                (events.RoundStarted(level=1, round=1, rounds=2, tiles=4, style_loss=0.2), done),
-                (
-                    events.TileFinished(
-                        level=1, round=1, tile=0, tiles=4, loss=0.3, seconds=1.0, pixel_evaluations=200.0
-                    ),
-                    done + 200,
-                ),
-                (events.TilesShrunk(1, 1, 64), done + 200),
-            ]
-        steps.append(
-            (events.RoundStarted(level=1, round=number, rounds=2, tiles=4, style_loss=0.25 - 0.05 * number), done)
-        )
-        for tile in range(4):
-            steps.append(
-                (
-                    events.StepFinished(level=1, round=number, tile=tile, step=1, steps=2, loss=0.4),
-                    done + 200 * tile + 100,
-                )
-            )
-            steps.append(
-                (
-                    events.TileFinished(
-                        level=1, round=number, tile=tile, tiles=4, loss=0.3, seconds=1.0, pixel_evaluations=200.0
-                    ),
-                    done + 200 * tile + 200,
-                )
-            )
-        steps.append((events.RoundFinished(level=1, round=number, rounds=2, loss=0.3, seconds=65.0), done + 800))
-    steps += [
-        (events.LevelFinished(1, 2, 130.0), 2000),
-        (events.RunFinished(output="out.png", width=20, height=20, seconds=135.0), 2000),
-    ]
-    return steps
-
-
-def test_tally() -> None:
-    tally = Tally()
-    for event, done in script():
-        tally.update(event)
-        assert tally.done == done, event
-        assert 0 <= tally.done <= tally.total
-
-
-def test_a_level_that_stops_early_is_done() -> None:
-    tally = Tally()
-    for event in (
-        RUN,
-        events.LevelStarted(index=0, count=2, width=10, height=10, rounds=1, steps=4, tiles=1),
-        events.LevelFinished(0, 2, 1.0),
-    ):
-        tally.update(event)
-    assert tally.done == 400
-
-
-def test_more_work_than_planned_does_not_overflow() -> None:
-    tally = Tally()
-    for event in (
-        RUN,
-        events.LevelStarted(index=0, count=2, width=10, height=10, rounds=1, steps=4, tiles=1),
-        events.RoundStarted(level=0, round=0, rounds=1, tiles=1, style_loss=None),
-    ):
-        tally.update(event)
-    tally.update(
-        events.TileFinished(level=0, round=0, tile=0, tiles=1, loss=0.5, seconds=1.0, pixel_evaluations=9999.0)
-    )
-    assert tally.done == 400
-
-
-def test_time_left() -> None:
-    now = 0.0
-    tally = Tally(clock=lambda: now)
-    now = 5.0  # reading images is no measure of the work
-    tally.update(RUN)
-    tally.update(events.LevelStarted(index=0, count=2, width=10, height=10, rounds=1, steps=4, tiles=1))
-    assert tally.left is None
-    now = 7.0
-    tally.update(events.StepFinished(level=0, round=0, tile=0, step=4, steps=4, loss=1.0))
-    assert tally.left == pytest.approx(2.0 * 1600 / 400)
-    assert tally.elapsed == 7.0
-
-
-def render(display: Display, width: int = 100) -> str:
+def render(display: RunDisplay, width: int = 100) -> str:
     console = Console(file=io.StringIO(), width=width, record=True)
-    console.print(display)
+    console.print(display.bars)
     return console.export_text()
 
 
 def test_display() -> None:
     now = 0.0
-    tally = Tally(clock=lambda: now)
-    assert "reading the images" in render(Display(tally))
-    tally.update(events.DownloadProgress("vgg19.pth", 50_000_000, 200_000_000))
-    assert "downloading vgg19.pth" in render(Display(tally))
-    assert "50 MB" in render(Display(tally))
-    tally.update(events.DownloadProgress("vgg19.pth", 50_000_000, 0))
-    assert "50 MB" in render(Display(tally))
+    display = RunDisplay(Console(file=io.StringIO()), clock=lambda: now)
+    assert "loading the images and the network" in render(display)
+    for total in (200_000_000, 0):
+        display.update(events.DownloadProgress("vgg19.pth", 50_000_000, total))
+        assert "downloading vgg19.pth" in render(display)
+        assert "50 MB" in render(display)
     for event, done in script():
-        tally.update(event)
+        display.update(event)
         if done == 1500:
             break
     now = 75.0
-    text = render(Display(tally))
+    text = render(display)
     for part in ("level 2/2", "20 x 20 px", "round 2/2", "tile 2/4", "loss 0.4", "75 %", "1 min 15 s, about 25 s left"):
         assert part in text
-    assert len(render(Display(tally), width=40).splitlines()) <= 6
+    assert len(render(display, width=40).splitlines()) <= 6
 
 
 def test_lines() -> None:
@@ -171,44 +55,26 @@ def test_lines() -> None:
         "  round 1/1: loss 0.5, 1.0 s",
         "level 2/2: 20 x 20 px, 2 x 2 evaluations, 4 tiles",
         "  round 1/2: style loss 0.25 at its start, loss 0.3, 1 min 5 s",
-        "note: memory ran out, so what is left of the round is done in tiles of 64 px",
+        "note: out of memory; the rest of the round uses tiles of 64 px",
         "  round 2/2: style loss 0.2 at its start, loss 0.3, 1 min 5 s",
     ]
 
 
-def test_a_run_that_goes_on_with_what() -> None:
+def test_where_a_run_is_resumed() -> None:
     written: list[str] = []
     lines = Lines(written.append)
+    Lines(written.append).update(events.RunResumed("b.run", 1, 1))
+    assert written.pop() == "resuming at level 2, round 2"  # whose start was not seen
     for event in (RUN, events.RunResumed("run", 1, 0), events.RunResumed("run", 2, 0)):
         lines.update(event)
-    assert written[1:] == ["going on at level 2, round 1", "going on at the picture's file"]
+    assert written[1:] == ["resuming at level 2, round 1", "resuming with writing the result"]
 
 
-def test_a_round_that_is_told_to_be_finished_when_the_next_is_under_way() -> None:
-    late = [
-        (RUN, 0.0),
-        (events.LevelStarted(index=1, count=2, width=20, height=20, rounds=2, steps=2, tiles=4), 400.0),
-        (events.RoundStarted(level=1, round=0, rounds=2, tiles=4, style_loss=0.25), 400.0),
-        *(
-            (
-                events.TileFinished(
-                    level=1, round=0, tile=tile, tiles=4, loss=0.3, seconds=1.0, pixel_evaluations=200.0
-                ),
-                600.0 + 200 * tile,
-            )
-            for tile in range(4)
-        ),
-        (events.RoundStarted(level=1, round=1, rounds=2, tiles=4, style_loss=0.2), 1200.0),
-        (events.StepFinished(level=1, round=1, tile=0, step=1, steps=2, loss=0.1), 1300.0),
-        (events.RoundFinished(level=1, round=0, rounds=2, loss=0.3, seconds=65.0), 1300.0),
-    ]
+def test_the_style_loss_of_a_round_that_is_finished_when_the_next_is_under_way() -> None:
     written: list[str] = []
-    lines, tally = Lines(written.append), Tally()
-    for event, done in late:
+    lines = Lines(written.append)
+    for event, _ in LATE:
         lines.update(event)
-        tally.update(event)
-        assert tally.done == done, event
-    assert tally.loss == 0.1
     assert written[-1] == "  round 1/2: style loss 0.25 at its start, loss 0.3, 1 min 5 s"
 
 
@@ -269,6 +135,6 @@ def test_durations(seconds: float, text: str) -> None:
     assert duration(seconds) == text
 
 
-def test_remarks() -> None:
-    assert remark(events.Notice("x")) == "note: x"
-    assert remark(events.LevelFinished(0, 1, 1.0)) is None
+def test_notes() -> None:
+    assert note(events.Notice("x")) == "note: x"
+    assert note(events.LevelFinished(0, 1, 1.0)) is None

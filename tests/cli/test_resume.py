@@ -11,17 +11,16 @@ import signal
 import sys
 from datetime import datetime, timedelta
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 import hires_nst
 from hires_nst import events
-from hires_nst.cli.progress import Lines, Tally
 from hires_nst.cli.signals import ending_at_once, stopping
-from hires_nst.cli.status import run_status, status_lines
+from hires_nst.cli.status import status_lines
 from hires_nst.errors import Interrupted, OutputError
 from hires_nst.run import directory
+from hires_nst.run.status import run_status
 from tests.cli.test_commands import program, run
 from tests.run.test_resume import SMALL, interrupted, save, stylize
 
@@ -56,7 +55,7 @@ def test_a_run_that_was_stopped_tells_where_it_stands_and_goes_on(inputs: Path, 
         "state     stopped by the test",
         f"place     level 2/2, round 1/2, {done} of 6 tiles done",
         "style loss",
-        f"go on     hires-nst resume {folder}",
+        f"resume    hires-nst resume {folder}",
     ):
         assert part in result.stdout
     told = json.loads(run("status", folder, "--json").stdout)
@@ -70,7 +69,7 @@ def test_a_run_that_was_stopped_tells_where_it_stands_and_goes_on(inputs: Path, 
     result = run("resume", folder)
     assert result.exit_code == 0, result.output
     assert result.stdout.startswith(f"{out}: 80 x 64 px in ")
-    assert "going on at level 2, round 1" in result.stderr
+    assert "resuming at level 2, round 1" in result.stderr
     for name in ("status", "resume"):
         result = run(name, folder)
         assert (result.exit_code, "a finished run removes it" in result.stderr) == (2, True)
@@ -188,7 +187,7 @@ def test_a_name_that_begins_with_a_dash(inputs: Path, tmp_path: Path, monkeypatc
     monkeypatch.chdir(tmp_path)
     out = Path("-x.png")
     interrupted(inputs, out, events.TileFinished, 4)
-    told = re.search(r"go on     hires-nst (.*)", run("status", "./-x.png.run").stdout)
+    told = re.search(r"resume    hires-nst (.*)", run("status", "./-x.png.run").stdout)
     assert told is not None
     result = run(*shlex.split(told[1]))
     assert result.exit_code == 0, result.output
@@ -241,37 +240,3 @@ def test_names_that_are_not_utf_8(inputs: Path, tmp_path: Path) -> None:
     assert done.returncode == 0, done.stderr
     assert done.stdout.startswith(f"{tmp_path}/b\\udcff d/\\udce9.png: 80 x 64 px in ")
     assert made.read_bytes() == out.read_bytes()
-
-
-EVENTS: list[Any] = [
-    events.RunStarted(
-        content="a",
-        output="b",
-        width=20,
-        height=10,
-        levels=((10, 5, 1, 4, 1), (20, 10, 2, 4, 4)),
-        pixel_evaluations=1800.0,
-        model="m",
-        device="cpu",
-    ),
-    events.RunResumed("b.run", 1, 1),
-    events.LevelStarted(index=1, count=2, width=20, height=10, rounds=2, steps=4, tiles=4),
-    events.RoundStarted(level=1, round=1, rounds=2, tiles=4, style_loss=None),
-    events.TileRestored(level=1, round=1, tile=0, tiles=4, loss=0.5, pixel_evaluations=200.0),
-]
-
-
-def test_the_work_of_earlier_processes_counts_as_done_but_not_for_the_rate() -> None:
-    now = [0.0]
-    tally = Tally(clock=lambda: now[0])
-    for event in EVENTS:
-        tally.update(event)
-    assert (tally.done, tally.left) == (200 + 800 + 200, None)
-    for step in range(1, 5):
-        now[0] += 1
-        tally.update(events.StepFinished(level=1, round=1, tile=1, step=step, steps=4, loss=0.4))
-    tally.update(events.TileFinished(level=1, round=1, tile=1, tiles=4, loss=0.4, seconds=4.0, pixel_evaluations=200.0))
-    assert (tally.done, tally.rate, tally.left) == (1400, 50, 8)
-    lines: list[str] = []
-    Lines(lines.append).update(events.RunResumed("b.run", 1, 1))
-    assert lines == ["going on at level 2, round 2"]

@@ -10,7 +10,8 @@ from PIL import Image
 
 from hires_nst.imageio.pixels import Floats
 from hires_nst.imageio.writing import write_picture
-from hires_nst.report.model import Borders, LevelRecord, LossCurves, Report, ReportedJob
+from hires_nst.report.model import Report, ReportedJob
+from hires_nst.run.history import Borders, LevelRecord, LossCurves
 
 AWKWARD = """né "quoted" & <script>alert('x')</script> 100%#1?🎨"""
 FILE_NAME = """né "q" & <b> 100%#1? 🎨.png"""
@@ -41,19 +42,23 @@ def batch(folder: Path) -> Report:
 
     def done(name: str, output: Path, width: int, height: int, weight: float = 0.2) -> ReportedJob:
         return ReportedJob(
-            name, "done", photo, (painting,), output, width, height, seconds=75.0, curves=CURVES,
+            name=name, state="done", content=photo, styles=(painting,), output=output, width=width, height=height,
+            seconds=75.0, curves=CURVES,
             settings={
                 "loss": {"content_weight": weight, "style": "gram"},
                 "styles": [{"image": str(painting), "weight": 1.0}],
                 "tiles": {"shift": True, "overlap": None},
             },
-            levels=(LevelRecord(60, 50, 1, 2, 1, 0, 5.0), LevelRecord(120, 100, 1, 2, 4, 2, None)),
+            levels=(
+                LevelRecord(width=60, height=50, rounds=1, steps=2, tiles=1, begins=0, seconds=5.0),
+                LevelRecord(width=120, height=100, rounds=1, steps=2, tiles=4, begins=2, seconds=None),
+            ),
             borders=Borders((48,), (64,)), notes=("a note & more",),
         )  # fmt: skip
 
     def not_done(name: str, state: str, error: str, retry: str | None = None) -> ReportedJob:
         return ReportedJob(
-            name, state, folder / f"{name}.jpg", (painting,), folder / "x.png",  # type: ignore[arg-type]
+            name=name, state=state, content=folder / f"{name}.jpg", styles=(painting,), output=folder / "x.png",  # type: ignore[arg-type]
             error=error, retry_command=retry, attempts=2,
         )  # fmt: skip
 

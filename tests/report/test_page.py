@@ -17,7 +17,7 @@ from PIL import Image
 from typer.testing import CliRunner
 
 from hires_nst import cli
-from hires_nst.cli.status import run_status, status_lines
+from hires_nst.cli.status import status_lines
 from hires_nst.errors import InputError, OutputError
 from hires_nst.imageio.paper import central_crop
 from hires_nst.report import pictures
@@ -25,6 +25,7 @@ from hires_nst.report.model import Report, ReportedJob
 from hires_nst.report.pictures import FOLDER, address, make_pictures
 from hires_nst.report.render import flat_settings, is_complete, page_of, retries, shared_settings, sheet, write_report
 from hires_nst.report.sources import gather
+from hires_nst.run.status import run_status
 from tests.report.example import AWKWARD, FILE_NAME, RETRY, batch, picture, save
 
 
@@ -115,7 +116,7 @@ def test_images_load_when_they_are_in_sight_and_have_words_and_a_size(report: Re
 
 
 def test_a_page_of_an_empty_report(tmp_path: Path) -> None:
-    page = Page(write_report(Report("Nothing", (), "1"), tmp_path))
+    page = Page(write_report(Report(title="Nothing", jobs=(), version="1"), tmp_path))
     assert "Nothing" in page.words
     assert not (tmp_path / FOLDER).exists()
 
@@ -126,8 +127,8 @@ def test_names_that_are_not_unicode(tmp_path: Path) -> None:
         save(path, picture(40, 50))
     except OSError:
         pytest.skip("this file system has Unicode names only")
-    job = ReportedJob(path.stem, "done", path, (path,), path, 50, 40)
-    page = write_report(Report("Prints", (job,), "1"), tmp_path)
+    job = ReportedJob(name=path.stem, state="done", content=path, styles=(path,), output=path, width=50, height=40)
+    page = write_report(Report(title="Prints", jobs=(job,), version="1"), tmp_path)
     assert b'href="caf%E9.png"' in page.read_bytes()
     page.read_text(encoding="utf-8")
 
@@ -146,7 +147,7 @@ def test_before_shows_the_same_part_as_after(tmp_path: Path) -> None:
     pixels = np.zeros((100, 300, 3), np.float32)
     pixels[:, 125:175, 1] = 1  # the part that an upright print of 1 : 2 shows
     photo, output = save(tmp_path / "photo.png", pixels), save(tmp_path / "out.png", np.ones((80, 40, 3), np.float32))
-    job = ReportedJob("a", "done", photo, (), output, 40, 80)
+    job = ReportedJob(name="a", state="done", content=photo, styles=(), output=output, width=40, height=80)
     made = make_pictures(job, tmp_path)
     before = jpeg(tmp_path, made.before)
     assert before.shape == jpeg(tmp_path, made.after).shape == (80, 40, 3)
@@ -171,7 +172,7 @@ def test_central_crop(size: tuple[int, int], like: tuple[int, int], expected: tu
 
 def test_previews_are_not_larger_than_they_need_to_be(tmp_path: Path) -> None:
     output = save(tmp_path / "out.png", picture(30, 2500))
-    made = make_pictures(ReportedJob("a", "done", output, (output,), output), tmp_path)
+    made = make_pictures(ReportedJob(name="a", state="done", content=output, styles=(output,), output=output), tmp_path)
     assert (made.width, made.height) == (2500, 30)
     assert made.preview == (1000, 12)
     assert jpeg(tmp_path, made.after).shape == jpeg(tmp_path, made.before).shape == (12, 1000, 3)
@@ -198,7 +199,7 @@ def test_a_pyramid_put_together_is_the_picture(tmp_path: Path, monkeypatch: pyte
     monkeypatch.setattr(pictures, "PREVIEW_EDGE", 40)
     pixels = np.kron(picture(15, 22), np.ones((14, 14, 1), np.float32))[:203, :301]
     output = save(tmp_path / "out.png", pixels)
-    made = make_pictures(ReportedJob("a", "done", output, (), output), tmp_path)
+    made = make_pictures(ReportedJob(name="a", state="done", content=output, styles=(), output=output), tmp_path)
     assert made.tiles is not None
     assert made.levels == 3  # 301, 151 and 76 pixels wide: at most twice a preview
     for level, (height, width) in enumerate(((203, 301), (102, 151), (51, 76))):
@@ -227,7 +228,9 @@ def test_transparent_results_are_shown_on_white(tmp_path: Path) -> None:
     samples[:, 25:, 3] = 255
     for name in ("out.png", "out.tif"):
         Image.fromarray(samples).save(tmp_path / name)
-        made = make_pictures(ReportedJob("a", "done", tmp_path / name, (), tmp_path / name), tmp_path)
+        made = make_pictures(
+            ReportedJob(name="a", state="done", content=tmp_path / name, styles=(), output=tmp_path / name), tmp_path
+        )
         after = jpeg(tmp_path, made.after)
         assert after[:, :20].min() > 0.95
         assert after[:, 30:].max() < 0.05
@@ -292,7 +295,7 @@ def test_a_photograph_that_comes_back_is_shown_again(report: Report, tmp_path: P
 
 def test_scores_of_a_copy_of_the_photograph(tmp_path: Path) -> None:
     output = save(tmp_path / "out.png", picture(96, 120))
-    job = ReportedJob("a", "done", output, (output,), output)
+    job = ReportedJob(name="a", state="done", content=output, styles=(output,), output=output)
     scores = {score.name: score for score in make_pictures(job, tmp_path).scores}
     assert scores["Outlines"].value == pytest.approx(1, abs=1e-3)
     assert scores["Palette"].value == pytest.approx(0, abs=0.01)
@@ -378,7 +381,7 @@ def test_paper_of_a_print() -> None:
 
 def test_failures_are_put_together_by_their_command() -> None:
     jobs = [
-        ReportedJob(name, "failed", Path("a"), (), Path("b"), retry_command=command)
+        ReportedJob(name=name, state="failed", content=Path("a"), styles=(), output=Path("b"), retry_command=command)
         for name, command in (("1", "x"), ("2", None), ("3", "x"))
     ]
     assert [(retry.command, [job.name for job in retry.jobs]) for retry in retries(jobs)] == [
@@ -486,11 +489,11 @@ def test_the_state_of_a_run(tmp_path: Path) -> None:
     status = run_status(run)
     assert (status.state, status.done) == ("finished", 1.0)
     told = "\n".join(status_lines(status))
-    assert "state     finished, but the picture was changed since" in told
-    assert "go on" not in told
+    assert "state     finished, but the result was changed since" in told
+    assert "resume" not in told
     (tmp_path / "print.png").unlink()
     states.append(state())
-    assert "state     finished, but the picture is not there any more" in status_lines(run_status(run))
+    assert "state     finished, but the result no longer exists" in status_lines(run_status(run))
     assert "The picture is not there any more, or cannot be read." in Page(write_report(gather(run), run)).words
     assert states == ["running", "interrupted", "done", "done", "done"]
 

@@ -75,7 +75,9 @@ def test_a_changed_byte_loses_its_line_and_no_other(path: Path) -> None:
         assert found(path) == [TOLD[0], TOLD[2]]
 
 
-@pytest.mark.parametrize("line", [b"\xff\xfe\0", b"[1, 2]", b"null", b"", b'{"event": "Notice", "message": "x"}'])
+@pytest.mark.parametrize("line", [b"\xff\xfe\0", b"[1, 2]", b"null", b"", b'{"event": "Notice", "message": "x"}',
+                                  b'{"event": 3}', b'{"event": "StepFinished"}', b'{"event": "Round',
+                                  b'{"event": "Unknown", "time": 1e300}'])  # fmt: skip
 def test_lines_that_are_not_of_a_log_are_skipped(path: Path, line: bytes) -> None:
     lines = path.read_bytes().splitlines()
     for at in range(len(lines) + 1):

@@ -1,0 +1,214 @@
+"""Where a run stands, by its events, live or from its log: the one place where they are interpreted.
+
+Progress displays, `status`, reports and batches read a `RunState`.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field
+from itertools import takewhile
+from pathlib import Path
+
+from hires_nst import events
+from hires_nst.events import Event
+from hires_nst.run.history import History
+from hires_nst.run.log import read_log
+
+
+@dataclass
+class _Work:
+    """Work done, in pixels of the canvas * evaluations."""
+
+    levels: float = 0.0  # finished levels
+    rounds: float = 0.0  # finished rounds of this level
+    tiles: float = 0.0  # finished tiles of this round
+    steps: float = 0.0  # the tile under way
+
+
+@dataclass
+class RunState:
+    """Where a run stands after the events so far.
+
+    Times are seconds on the clock of those who call `update`: any one for live events, since the epoch for a log.
+
+    Attributes:
+        run: the plan; None before it is known. Likewise `level`, `round` and `loss`, the last loss of any tile.
+        tile: the last one that reported, from 0.
+        tiles_done: the finished tiles of the round.
+        download: of weights, until the run starts.
+        stop_reason: why the run stopped before its end, if it did.
+        finished: how it ended; None while it has not, or was started again.
+        started, finished_at, updated: when the run first started, ended, and last reported.
+        notes: messages for the user, each once.
+        history: levels, losses and borders of tiles.
+    """
+
+    run: events.RunStarted | None = None
+    level: events.LevelStarted | None = None
+    round: events.RoundStarted | None = None
+    tile: int = 0
+    tiles_done: set[int] = field(default_factory=set)
+    loss: float | None = None
+    download: events.DownloadProgress | None = None
+    stop_reason: str | None = None
+    finished: events.RunFinished | None = None
+    started: float | None = None
+    finished_at: float | None = None
+    updated: float | None = None
+    notes: dict[str, None] = field(default_factory=dict)
+    history: History = field(default_factory=History)
+    _work: _Work = field(default_factory=_Work)
+    _working_since: float | None = None
+    _work_before: float | None = None  # the work of earlier processes
+    _attempt_started: float | None = None
+    _seconds_before: float = 0.0  # of the attempts that this one resumes
+    _seconds_last: float = 0.0  # of the attempts that this one may resume
+
+    def update(self, event: Event, time: float) -> None:
+        """Take an event into account that happened at a time."""
+        self.history.update(event)
+        match event:
+            case events.RunStarted() | events.RunResumed() | events.RunStopped() | events.RunFinished():
+                self._update_run(event, time)
+            case events.LevelStarted() | events.LevelFinished():
+                self._update_level(event, time)
+            case events.RoundStarted() | events.RoundFinished() | events.TilesShrunk():
+                self._update_round(event)
+            case events.StepFinished() | events.TileFinished() | events.TileRestored():
+                self._update_tile(event)
+            case events.DownloadProgress():
+                self.download = event
+            case events.Notice():
+                self.notes[event.message] = None
+        self.updated = time
+
+    def _update_run(
+        self, event: events.RunStarted | events.RunResumed | events.RunStopped | events.RunFinished, time: float
+    ) -> None:
+        match event:
+            case events.RunStarted():
+                self._seconds_last, self._seconds_before = self.seconds, 0.0
+                self._attempt_started = time
+                self.started = time if self.started is None else self.started
+                self.run, self.download = event, None
+                self.stop_reason = self.finished = self.finished_at = None
+                self._work, self._working_since, self._work_before = _Work(), None, None
+            case events.RunResumed():
+                self._seconds_before = self._seconds_last
+                self._work = _Work(levels=self._work_until(event.level))
+            case events.RunStopped():
+                self.stop_reason = event.reason
+            case events.RunFinished():
+                self.finished, self.finished_at = event, time
+
+    def _update_level(self, event: events.LevelStarted | events.LevelFinished, time: float) -> None:
+        if isinstance(event, events.LevelFinished):
+            self._work = _Work(levels=self._work_until(event.index + 1))
+            return
+        self.level, self.round, self.tile = event, None, 0
+        self.tiles_done.clear()
+        self._work = _Work(levels=self._work_until(event.index))
+        self._working_since = time if self._working_since is None else self._working_since
+
+    def _update_round(self, event: events.RoundStarted | events.RoundFinished | events.TilesShrunk) -> None:
+        if isinstance(event, events.TilesShrunk):
+            self.tiles_done.clear()
+            return
+        if isinstance(event, events.RoundStarted):
+            self.round, self.tile = event, 0
+            self.tiles_done.clear()
+            rounds_done = event.round
+        elif self.round is not None and self.round.round > event.round:
+            return  # the next one is under way
+        else:
+            self.loss = event.loss
+            rounds_done = event.round + 1
+        self._work.rounds = self._level_work * rounds_done / event.rounds
+        self._work.tiles = self._work.steps = 0.0
+
+    def _update_tile(self, event: events.StepFinished | events.TileFinished | events.TileRestored) -> None:
+        if isinstance(event, events.StepFinished):
+            if self._work_before is None:
+                self._work_before = self.done
+            self._work.steps = self._tile_work * event.step / event.steps
+        else:
+            self.tiles_done.add(event.tile)
+            self._work.tiles += event.pixel_evaluations
+            if isinstance(event, events.TileFinished):
+                if event.tile < self.tile:  # the next one is under way
+                    return
+                self._work.steps = 0.0
+        self.tile, self.loss = event.tile, event.loss
+
+    @property
+    def total(self) -> float:
+        """All the work of the run, in pixels of the canvas * evaluations; 0 before it is known."""
+        return self.run.pixel_evaluations if self.run else 0.0
+
+    @property
+    def done(self) -> float:
+        """The work done so far, at most `total`."""
+        in_round = self._work.tiles + self._work.steps
+        if self.round is not None:
+            in_round = min(in_round, self._level_work / max(1, self.round.rounds))
+        return min(self.total, self._work.levels + min(self._work.rounds + in_round, self._level_work))
+
+    @property
+    def share(self) -> float:
+        """The work done as a share of all, 0 to 1."""
+        return self.done / self.total if self.total else 0.0
+
+    def rate(self, now: float) -> float | None:
+        """Work per second in this process; None before there is any."""
+        if self._working_since is None or self._work_before is None:
+            return None
+        seconds, done = now - self._working_since, self.done - self._work_before
+        return done / seconds if seconds > 0 and done > 0 else None
+
+    def seconds_left(self, now: float) -> float | None:
+        """Seconds to go, if the rest takes as long as the work so far did; None while too little of it is done."""
+        rate = self.rate(now)
+        if rate is None or self.done - (self._work_before or 0.0) < 0.01 * self.total:
+            return None
+        return (self.total - self.done) / rate
+
+    @property
+    def seconds(self) -> float:
+        """Seconds of work in the run so far, those of the attempts that it resumed included.
+
+        An attempt lasted from its start to the last event, for it may have been killed. What was before a run that
+        started over does not count.
+        """
+        if self._attempt_started is None or self.updated is None:
+            return 0.0
+        return self._seconds_before + self.updated - self._attempt_started
+
+    def _work_until(self, level: int) -> float:
+        levels = self.run.levels if self.run else ()
+        return float(sum(width * height * rounds * steps for width, height, rounds, steps, _ in levels[:level]))
+
+    @property
+    def _level_work(self) -> float:
+        if self.level is None:
+            return 0.0
+        return self._work_until(self.level.index + 1) - self._work_until(self.level.index)
+
+    @property
+    def _tile_work(self) -> float:
+        if self.level is None:
+            return 0.0
+        tiles = self.round.tiles if self.round else self.level.tiles
+        return self._level_work / max(1, self.level.rounds) / max(1, tiles)
+
+
+def read_state(log: Path, *, before: float = math.inf) -> RunState:
+    """Where a run stands by its log, or stood before a time in seconds since the epoch.
+
+    Raises:
+        OSError: the log cannot be read.
+    """
+    state = RunState()
+    for logged in takewhile(lambda logged: logged.time < before, read_log(log)):
+        state.update(logged.event, logged.time)
+    return state
