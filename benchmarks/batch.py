@@ -27,7 +27,7 @@ from hires_nst.batch.options import BatchOptions
 from hires_nst.batch.runner import run_batch
 from hires_nst.batch.tasks import EngineResult, Task
 from hires_nst.batch.workers import WorkerPool
-from hires_nst.config import Batch
+from hires_nst.config import Batch, Runtime
 from hires_nst.events import OnEvent
 from hires_nst.files import FileFingerprint
 from hires_nst.stopping import Stop
@@ -102,7 +102,7 @@ def whole_batch(folder: Path, count: int) -> float:
     began = time.monotonic()
     jobs = api.jobs(photos, out, styles=[STYLE])
     summary = run_batch(
-        jobs, out, options=BatchOptions(batch=Batch()), stop=Stop(),
+        jobs, out, options=BatchOptions(batch=Batch(), runtime=Runtime()), stop=Stop(),
         make_executor=partial(WorkerPool, [Nothing], lease_seconds=60),
     )  # fmt: skip
     assert summary.counts["done"] == count

@@ -180,8 +180,8 @@ def run(
         raise ConfigError(f"{'--ship' if ship else '--address'} belongs to a cluster: give --executor ray too")
     found = jobs(contents, output, styles=styles, config=config, config_for=config_for, preset=preset)
     options = BatchOptions(
-        batch=config.batch, seed=config.runtime.seed, device=config.runtime.device, executor=executor, address=address,
-        ship=ship, overwrite=overwrite, retry_failed=retry_failed, fail_fast=fail_fast,
+        batch=config.batch, runtime=config.runtime, executor=executor, address=address, ship=ship, overwrite=overwrite,
+        retry_failed=retry_failed, fail_fast=fail_fast,
     )  # fmt: skip
     return _run(found, output, options=options, stop=stop or Stop(), on_event=on_event)
 
@@ -227,7 +227,7 @@ def _executor(options: BatchOptions, stop: Stop) -> Executor:
     from hires_nst.batch.engine import PaintingEngine
     from hires_nst.batch.workers import WorkerPool
 
-    places = worker_devices(options.batch.workers, options.device)
+    places = worker_devices(options.batch.workers, options.runtime.device)
     threads = None if os.environ.get("OMP_NUM_THREADS") else max(1, cores() // len(places))
     engines = [partial(PaintingEngine, device=place, threads=threads) for place in places]
     return WorkerPool(engines, lease_seconds=options.batch.lease_seconds, deadline=stop.deadline)

@@ -16,7 +16,7 @@ from hires_nst.run.disk_space import expected_run_bytes
 
 
 def check_disk_space(jobs: Sequence[Job], folder: Path, *, workers: int) -> None:
-    """Raise ResourceError unless the disk has space for all these pictures, and for run directories meanwhile.
+    """Raise ResourceError unless the disk has space for all these pictures and their run directories.
 
     Each worker has one run directory at a time, and one picture that is not published yet.
     """

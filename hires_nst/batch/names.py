@@ -93,7 +93,7 @@ def check_collisions(named: Iterable[tuple[str, str]]) -> None:
             other, first = seen[key]
             raise ConfigError(
                 f"{first} and {source} would both become {output if other == output else f'{other} and {output}'}; "
-                "tell them apart in --template, with {parent}, {style} or {index}"
+                "make them differ in --template, with {parent}, {style} or {index}"
             )
         seen[key] = output, source
     for key, (output, _) in seen.items():

@@ -12,7 +12,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from hires_nst.batch.job import Job, Jobs
 from hires_nst.batch.ledger_reading import read_options, read_rows, read_selected, read_settings
-from hires_nst.config import Batch, parse_config
+from hires_nst.config import Batch, Runtime, parse_config
 from hires_nst.errors import ConfigError
 
 
@@ -21,8 +21,7 @@ class BatchOptions:
     """The options of a batch: those that hold for later runs too, and those of this run only.
 
     Attributes:
-        seed: of the order `shuffle`.
-        device: see `runtime.device`.
+        runtime: for its seed, of the order `shuffle`, and its device.
         executor: local or ray.
         address, ship: of a Ray cluster, see `RayExecutor`.
         overwrite: in this run, replace pictures that are not of this batch.
@@ -31,8 +30,7 @@ class BatchOptions:
     """
 
     batch: Batch
-    seed: int = 0
-    device: str = "auto"
+    runtime: Runtime
     executor: str = "local"
     address: str | None = None
     ship: bool = False
@@ -43,7 +41,7 @@ class BatchOptions:
     def stored(self) -> dict[str, Any]:
         """The options that hold for later runs, as JSON-ready data."""
         return {
-            "batch": self.batch.model_dump(mode="json"), "seed": self.seed, "device": self.device,
+            "batch": self.batch.model_dump(mode="json"), "runtime": self.runtime.model_dump(mode="json"),
             "executor": self.executor, "address": self.address, "ship": self.ship,
         }  # fmt: skip
 

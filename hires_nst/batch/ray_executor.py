@@ -65,7 +65,7 @@ class RayExecutor:
             address: of the cluster's head, or `auto` for the one that runs here; without it, one is started.
             ship: send pictures through Ray's object store; without it, every node sees the same folders.
             deadline: seconds since the epoch at which all must have stopped.
-            make_engine: made in a worker process of a node, which keeps it for all tasks that Ray gives it.
+            make_engine: called in a worker process of a node, which reuses the engine for all its tasks.
 
         Raises:
             ConfigError: Ray is not installed, or the cluster cannot be reached.

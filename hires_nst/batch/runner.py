@@ -175,7 +175,7 @@ class _BatchRun:
         self.ledger.enter(entries, settings)
         self.ledger.start_run(options.stored(), entries)
         open_jobs = [job for job in self.jobs.jobs if by_id[job.id].state in ("waiting", "running")]
-        ordered = [by_id[job.id] for job in in_order(open_jobs, batch.order, seed=options.seed)]
+        ordered = [by_id[job.id] for job in in_order(open_jobs, batch.order, seed=options.runtime.seed)]
         closed: list[Entry] = [entry for entry in entries if entry.state not in ("waiting", "running")]
         self.ledger.set_queue([*ordered, *closed])
 

@@ -207,7 +207,7 @@ def reason_of(error: Exception) -> str:
 
 @contextmanager
 def _logs(paths: JobPaths) -> Iterator[tuple[EventLog, TextIO]]:
-    """A job's logs, at their ends; what cannot be written any more when they are closed is dropped."""
+    """A job's logs, to append to; what cannot be written when they are closed is dropped."""
     paths.folder.mkdir(parents=True, exist_ok=True)
     with closing(EventLog(paths.events)) as log:
         text = paths.text.open("a", encoding="utf-8", errors="replace")

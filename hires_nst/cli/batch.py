@@ -117,8 +117,8 @@ def followed(
         try:
             summary = painting(on_event=on_event)
         except KeyboardInterrupt:
-            again = f"`{resume_command(output)}` goes on"
-            raise Interrupted(f"ended at once; {again}", exit_code=stop.exit_code) from None
+            message = f"ended at once; resume it with `{resume_command(output)}`"
+            raise Interrupted(message, exit_code=stop.exit_code) from None
     if page:
         report_of_batch(output, stop, quiet=quiet, as_json=as_json)
     return summary.exit_code

@@ -22,7 +22,7 @@ from hires_nst.batch.options import BatchOptions
 from hires_nst.batch.runner import Summary, run_batch
 from hires_nst.batch.tasks import EngineResult, MakeEngine, Task
 from hires_nst.batch.workers import WorkerPool
-from hires_nst.config import Batch, load_config
+from hires_nst.config import Batch, Runtime, load_config
 from hires_nst.errors import InputError, Interrupted, ResourceError, RunBusy
 from hires_nst.events import BatchStarted, Event, OnEvent
 from hires_nst.files import plain_os_errors
@@ -112,7 +112,8 @@ def run_with(
     return run_batch(
         jobs or jobs_of(photos, out, **settings), out,
         options=BatchOptions(
-            batch=Batch(**settings), overwrite=overwrite, retry_failed=retry_failed, fail_fast=fail_fast
+            batch=Batch(**settings), runtime=Runtime(), overwrite=overwrite, retry_failed=retry_failed,
+            fail_fast=fail_fast,
         ),
         make_executor=make_executor, stop=stop or Stop(), on_event=on_event,
     )  # fmt: skip
