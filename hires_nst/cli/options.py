@@ -64,7 +64,7 @@ CONFIG_OPTIONS = (
     ConfigOption(name="device", key="runtime.device", panel=ENGINE, metavar="DEVICE"),
     ConfigOption(name="precision", key="runtime.precision", panel=ENGINE),
 )  # fmt: skip
-"""Of every command that has a configuration."""
+"""Options of every command with a configuration."""
 
 BATCH_OPTIONS = (
     ConfigOption(name="recursive", key="batch.recursive", panel=JOBS, flags=("--recursive", "-r")),
@@ -78,16 +78,14 @@ BATCH_OPTIONS = (
     ConfigOption(name="retry_wait", key="batch.retry_wait", panel=RUNNING, metavar="SECONDS"),
     ConfigOption(name="workers", key="batch.workers", panel=RUNNING),
 )
-"""Of the commands for batches."""
+"""Options of the commands for batches."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class ConfigOptions:
     """The options of a command that set a part of the configuration.
 
-    Attributes:
-        values: those that are one key, by key; only those that were given.
-        others: by their parameters' names.
+    `values` are those that set one key, by key; the others have attributes of their own, None when not given.
     """
 
     config: Path | None = None
@@ -110,21 +108,26 @@ class ConfigOptions:
         return cls(values=values, **{option.name: value for option, value in given.items() if option.key is None})
 
     @property
+    def of_batch(self) -> list[str]:
+        """The options for batches that were given, such as `--recursive`."""
+        return [option.all_flags[0] for option in BATCH_OPTIONS if option.key in self.values]
+
+    @property
     def style_scale(self) -> float | None:
         """The scale for all paintings, if it was given."""
         return self.values.get(_STYLE_SCALE)
 
     def sources(self) -> dict[str, Any]:
-        """What the preset and the file say; errors as `effective`."""
+        """What the preset and the file contain; errors as `effective`."""
         return gather(self.config, preset=self.preset)
 
     def effective(self, styles: Sequence[Path] = (), *, sources: Mapping[str, Any] | None = None) -> Config:
-        """The configuration of all sources together; `styles` replace those of the sources below.
+        """The configuration of all sources together; `styles` replace the paintings of the other sources.
 
-        `sources` is what stands in the place of the preset and the file, when it is given.
+        `sources` replaces what the preset and the file contain, when it is given.
 
         Raises:
-            ConfigError: an option, a key or a value that does not exist or does not go with the others.
+            ConfigError: an unknown option, key or value, or some that exclude each other.
             InputError: the configuration file cannot be read.
         """
         below = dict(self.sources() if sources is None else sources)
@@ -141,24 +144,24 @@ class ConfigOptions:
 
     def _output(self, output: dict[str, Any], below: Mapping[str, Any]) -> dict[str, Any]:
         """The section `output` of the command line, where `--dpi` belongs to a print or to the file."""
-        sizes = output.keys() & {"long_edge", "megapixels", "scale"}  # they take the place of an earlier print
+        sizes = output.keys() & {"long_edge", "megapixels", "scale"}  # they replace a print of the other sources
         known = below.get("output")
         inherited = not sizes and isinstance(known, Mapping) and known.get("print") is not None
         given = output.get("print", {})
         if not inherited and "paper" not in given:
             if given:
                 option = "--fit" if "fit" in given else "--bleed"
-                raise ConfigError(f"{option} belongs to a print: give its paper too, such as --print A3")
+                raise ConfigError(f"{option} is for prints: add the paper, such as --print A3")
             return {**output, "dpi": self.dpi}
         return {**output, "print": {**given, **({} if self.dpi is None else {"dpi": self.dpi})}}
 
     def _styles(self, paths: Sequence[Path], below: Mapping[str, Any]) -> list[dict[str, Any]]:
-        """The paintings with the scale and the weights of the command line."""
+        """The paintings with the scale and weights of the command line."""
         known: list[dict[str, Any]] = below.get("styles") or []
         styles: list[dict[str, Any]] = [{"image": str(path)} for path in paths]
         if not paths:
             if not isinstance(known, list) or not all(isinstance(style, dict) for style in known):
-                return known  # the schema says what is wrong with it
+                return known  # which the schema refuses with a message
             styles = [dict(style) for style in known]
         if self.style_scale is not None:
             styles = [{**style, "scale": self.style_scale} for style in styles]
@@ -166,14 +169,14 @@ class ConfigOptions:
             weights = _numbers(self.style_weights)
             if len(weights) != len(styles):
                 raise ConfigError(
-                    f"--style-weights has {len(weights)} of them for {len(styles)} paintings; give one weight for each"
+                    f"--style-weights has {len(weights)} weights for {len(styles)} paintings; give one for each"
                 )
             styles = [{**style, "weight": weight} for style, weight in zip(styles, weights, strict=True)]
         return styles
 
 
 _STYLE_SCALE = "styles.scale"
-"""Sets the scale of every painting, so that it is not simply one key."""
+"""The scale of every painting, so not simply one key."""
 
 
 def takes_config_options(*more: ConfigOption) -> Callable[[Callable[..., None]], Callable[..., None]]:
@@ -196,35 +199,35 @@ def takes_config_options(*more: ConfigOption) -> Callable[[Callable[..., None]],
 
 
 def takes_options_of(*others: Callable[..., None]) -> Callable[[Callable[..., None]], Callable[..., None]]:
-    """Give a command the options of other commands besides its own; it gets those that were given as `others`.
+    """Let a command accept the options of other commands besides its own.
 
-    They are a mapping from the parameters' names to their values; arguments without a `--` are not taken over.
+    It gets those that were given as `others`: each option, such as `--retry-failed`, with the names of its commands.
     """
 
     def take(command: Callable[..., None]) -> Callable[..., None]:
         own = {n: p for n, p in inspect.signature(command, eval_str=True).parameters.items() if n != "others"}
-        more = {
-            name: parameter
-            for other in others
-            for name, parameter in inspect.signature(other).parameters.items()
-            if name not in own and _is_option(parameter)
-        }
+        more: dict[str, inspect.Parameter] = {}
+        owners: dict[str, set[str]] = {}
+        for other in others:
+            for name, parameter in inspect.signature(other).parameters.items():
+                if name not in own and _is_option(parameter):
+                    more[name] = parameter
+                    owners.setdefault(name, set()).add(other.__name__)
 
         def run(**arguments: Any) -> None:
-            values = {name: arguments.pop(name) for name in more}
-            given = {name: value for name, value in values.items() if value != more[name].default}
-            command(others=given, **arguments)
+            given = [name for name in more if arguments.pop(name) != more[name].default]
+            command(others={_flag(more[name]): owners[name] for name in given}, **arguments)
 
         return with_parameters(command, [*own.values(), *more.values()], run)
 
     return take
 
 
-def option_name(command: Callable[..., None], parameter: str) -> str:
+def _flag(parameter: inspect.Parameter) -> str:
     """How a parameter of a command is written: `--retry-wait`."""
-    (info,) = inspect.signature(command).parameters[parameter].annotation.__metadata__
-    written = info.default  # where Annotated has the first name
-    return written.partition("/")[0] if isinstance(written, str) else f"--{parameter.replace('_', '-')}"
+    (info,) = parameter.annotation.__metadata__
+    written = info.default  # where Annotated has the first flag
+    return written.partition("/")[0] if isinstance(written, str) else f"--{parameter.name.replace('_', '-')}"
 
 
 def _is_option(parameter: inspect.Parameter) -> bool:
@@ -244,12 +247,14 @@ def _nested(values: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _start(text: str) -> dict[str, Any]:
-    """What --init says: a kind of start, or an image file."""
+    """The settings of `--init`: a kind of initial image, or an image file."""
     kinds = [kind for kind in typing.get_args(InitKind) if kind != "file"]
     if text in kinds:
         return {"kind": text, "file": None}
     if not Path(text).is_file():
-        raise ConfigError(f"--init: {text!r} is neither an image file nor a kind of start{nearest(text, kinds)}")
+        raise ConfigError(
+            f"--init: {text!r} is neither an image file nor a kind of initial image{nearest(text, kinds)}"
+        )
     return {"kind": "file", "file": text}
 
 
@@ -257,6 +262,4 @@ def _numbers(text: str) -> list[float]:
     try:
         return [float(part) for part in text.split(",")]
     except ValueError:
-        raise ConfigError(
-            f"--style-weights needs numbers with commas between them, such as 2,1, not {text!r}"
-        ) from None
+        raise ConfigError(f"--style-weights needs numbers separated by commas, such as 2,1, not {text!r}") from None

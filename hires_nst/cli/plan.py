@@ -1,8 +1,7 @@
 """`hires-nst plan`."""
 
 import dataclasses
-from collections.abc import Callable, Iterable, Mapping
-from inspect import signature
+from collections.abc import Mapping, Set
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -13,7 +12,7 @@ from rich.table import Table
 import hires_nst
 from hires_nst.cli.batch import batch
 from hires_nst.cli.batch_plan import show_batch_plan
-from hires_nst.cli.options import BATCH_OPTIONS, ConfigOptions, option_name, takes_config_options, takes_options_of
+from hires_nst.cli.options import BATCH_OPTIONS, ConfigOptions, takes_config_options, takes_options_of
 from hires_nst.cli.progress import showing
 from hires_nst.cli.stylize import Json, Styles, check_inputs, physical_size, stylize
 from hires_nst.config import Config
@@ -30,36 +29,39 @@ if TYPE_CHECKING:
 def plan(
     content: Annotated[
         Path | None,
-        typer.Argument(metavar="CONTENT", help="The photograph; or a folder or a list of photographs, as for batch."),
+        typer.Argument(metavar="CONTENT", help="The photograph; or a folder or list of photographs, as for batch."),
     ] = None,
     styles: Styles = None,
     *,
     output: Annotated[
-        Path | None, typer.Option("--output", "-o", metavar="OUT", help="Checked if given; nothing is written.")
+        Path | None, typer.Option("--output", "-o", metavar="OUT", help="The result to check for; nothing is written.")
     ] = None,
-    overwrite: Annotated[bool, typer.Option("--overwrite", help="OUT may be there already.")] = False,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Allow OUT to exist.")] = False,
     measure: Annotated[
-        bool, typer.Option("--measure/--no-measure", help="Time one evaluation, to estimate the whole.")
+        bool, typer.Option("--measure/--no-measure", help="Time one evaluation to estimate the total time.")
     ] = True,
-    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress and no notes.")] = False,
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Print no progress and no notes.")] = False,
     json: Json = False,
     options: ConfigOptions,
-    others: Mapping[str, Any],
+    others: Mapping[str, Set[str]],
 ) -> None:
-    """Tell what `stylize` would do with the same arguments: levels, tiles, memory, disk and time. Writes nothing.
+    """Show what `stylize` would do with the same arguments: levels, tiles, memory, disk and time. Writes nothing.
 
-    With a folder or a list of photographs, or the jobs of a configuration, tell what `batch` would do.
+    With a folder or list of photographs, or the jobs of a configuration, show what `batch` would do.
     """
     from hires_nst.batch.selection import is_batch
 
     if content is None or is_batch(content):
-        refuse_options_of(stylize, others, but=batch, why="a single picture, and this is a batch")
+        refuse(others, command="batch", why="a single picture, and this is a batch")
         show_batch_plan(
             content, output, styles=styles or (), options=options, measure=measure, quiet=quiet, as_json=json
         )
         return
-    given = [*others, *(option.name for option in BATCH_OPTIONS if option.key in options.values)]
-    refuse_options_of(batch, given, but=stylize, why=f"a batch, and {content} is one photograph")
+    refuse(
+        {**others, **{flag: {"batch"} for flag in options.of_batch}},
+        command="stylize",
+        why=f"a batch, and {content} is one photograph",
+    )
     config = options.effective(styles or ())
     check_inputs(content, config, output)
     if output is not None:
@@ -78,13 +80,11 @@ def plan(
         show_plan(planned, config)
 
 
-def refuse_options_of(
-    command: Callable[..., None], given: Iterable[str], *, but: Callable[..., None], why: str
-) -> None:
-    """Raise ConfigError where an option was given that is one of `command`, `but` not of the other one."""
-    for name in given:
-        if name in signature(command).parameters and name not in signature(but).parameters:
-            raise ConfigError(f"{option_name(command, name)} belongs to {why}; leave it out")
+def refuse(others: Mapping[str, Set[str]], *, command: str, why: str) -> None:
+    """Raise ConfigError where an option was given that `command` does not have."""
+    for option, commands in others.items():
+        if command not in commands:
+            raise ConfigError(f"{option} belongs to {why}; leave it out")
 
 
 def plan_as_dict(plan: "Plan") -> dict[str, Any]:
@@ -117,19 +117,18 @@ def show_plan(plan: "Plan", config: Config) -> None:
 
 
 def plan_lines(plan: "Plan", config: Config) -> list[str]:
-    """What is said about the plan besides its levels."""
+    """The plan in words, without its levels."""
     size, folder = physical_size(plan.width, plan.height, config), plan.canvas_folder
     memory = f"{amount(plan.tile_bytes)} for a tile, {amount(plan.available_bytes)} are free"
     lines = [
-        f"result    {plan.width} x {plan.height} px{f', {size}' if size else ''}, up to {amount(plan.output_bytes)}",
-        f"runs on   {plan.device} with {plan.model} in {plan.precision}",
-        f"memory    {memory}",
-        f"canvases  {amount(plan.canvas_bytes)} {f'on disk, in {folder}' if folder else 'in memory'}",
-        f"to go on  up to {amount(plan.run_bytes)} on disk, until the result is written",
+        f"result       {plan.width} x {plan.height} px{f', {size}' if size else ''}, up to {amount(plan.output_bytes)}",
+        f"runs on      {plan.device} with {plan.model} in {plan.precision}",
+        f"memory       {memory}",
+        f"canvases     {amount(plan.canvas_bytes)} {f'on disk, in {folder}' if folder else 'in memory'}",
+        f"checkpoints  up to {amount(plan.run_bytes)} on disk, until the result is written",
     ]
     if plan.seconds is not None:
-        each = (
-            "" if plan.seconds_per_megapixel is None else f" ({plan.seconds_per_megapixel:.3g} s for a megapixel once)"
-        )
-        lines.append(f"time      about {duration(plan.seconds)}{each}")
-    return lines + [f"note      {note}" for note in plan.notes]
+        each = plan.seconds_per_megapixel
+        rate = "" if each is None else f" ({each:.3g} s per megapixel and evaluation)"
+        lines.append(f"time         about {duration(plan.seconds)}{rate}")
+    return lines + [f"note         {note}" for note in plan.notes]

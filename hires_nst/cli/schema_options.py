@@ -34,6 +34,11 @@ class ConfigOption:
     type: Any = None
     flags: tuple[str, ...] = ()
 
+    @property
+    def all_flags(self) -> tuple[str, ...]:
+        """How the option is written: `--retry-wait`."""
+        return self.flags or (f"--{self.name.replace('_', '-')}",)
+
     def parameter(self) -> inspect.Parameter:
         """The option as a parameter of a Typer command."""
         kind, metavar, parser, text = self.type, self.metavar, None, self.help
@@ -41,8 +46,7 @@ class ConfigOption:
             field = field_at(self.key)
             kind, parser, choices = _command_line_type(field.annotation)
             metavar, text = metavar or choices, field.description
-        flags = self.flags or (f"--{self.name.replace('_', '-')}",)
-        option = typer.Option(*flags, metavar=metavar, parser=parser, help=text, rich_help_panel=self.panel)
+        option = typer.Option(*self.all_flags, metavar=metavar, parser=parser, help=text, rich_help_panel=self.panel)
         annotation = Annotated[kind | None, option]  # type: ignore[valid-type]
         return inspect.Parameter(self.name, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=annotation)
 

@@ -19,12 +19,12 @@ MM_PER_INCH = 25.4
 
 
 def _wants_json(ctx: typer.Context, wanted: bool) -> bool:
-    ctx.meta["json"] = wanted  # so that an error is told as JSON too
+    ctx.meta["json"] = wanted  # so that an error is printed as JSON too
     return wanted
 
 
 class Resume(str, Enum):
-    """What to do about a run directory that is there."""
+    """What to do with an existing run directory."""
 
     auto = "auto"
     never = "never"
@@ -37,7 +37,7 @@ Styles = Annotated[
     typer.Argument(metavar="STYLE", help="The paintings; they replace those of the configuration."),
 ]
 Json = Annotated[
-    bool, typer.Option("--json", is_eager=True, callback=_wants_json, help="Tell everything as JSON on stdout.")
+    bool, typer.Option("--json", is_eager=True, callback=_wants_json, help="Print JSON on stdout, one object per line.")
 ]
 
 
@@ -47,12 +47,17 @@ def stylize(
     styles: Styles = None,
     *,
     output: Annotated[Path, typer.Option("--output", "-o", metavar="OUT", help="The result: .png, .jpg or .tif.")],
-    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace OUT if it is there.")] = False,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace OUT if it exists.")] = False,
     run_dir: Annotated[
-        Path | None, typer.Option("--run-dir", metavar="DIR", help="Where to keep what going on needs; OUT.run.")
+        Path | None,
+        typer.Option("--run-dir", metavar="DIR", help="Run directory for checkpoints; OUT.run when not given."),
     ] = None,
     resume: Annotated[
-        Resume, typer.Option("--resume", help="Go on where there is a run, start anew, or insist on going on.")
+        Resume,
+        typer.Option(
+            "--resume",
+            help="auto resumes an interrupted run; never starts over; require fails if there is nothing to resume.",
+        ),
     ] = Resume.auto,
     until: Until = None,
     max_hours: MaxHours = None,
@@ -62,7 +67,7 @@ def stylize(
 ) -> None:
     """Paint a photograph in the style of one or more paintings.
 
-    Without a size, the result is as large as the photograph. See the cost first: `hires-nst plan`.
+    Without a size, the result is as large as the photograph. `hires-nst plan` shows the cost beforehand.
     """
     config = options.effective(styles or ())
     folder = run_dir or config.checkpoint.directory or output.with_name(f"{output.name}.run")
@@ -88,12 +93,12 @@ def stylize(
 
 
 def check_inputs(content: Path, config: Config, output: Path | None) -> None:
-    """Find what is missing at once, before torch is loaded.
+    """Find what is missing before torch is loaded.
 
     Raises:
         ConfigError: there is no painting.
-        InputError: a picture is not there.
-        OutputError: the result would take the place of one.
+        InputError: a picture does not exist.
+        OutputError: the result would replace one.
     """
     config.check_styles()
     for path in (content, *config.pictures):
@@ -108,7 +113,7 @@ def check_inputs(content: Path, config: Config, output: Path | None) -> None:
 
 
 def physical_size(width: int, height: int, config: Config) -> str:
-    """Centimetres of a print, or nothing when no print was asked for."""
+    """The size of a print in centimetres; empty without a print."""
     if config.output.print is None:
         return ""
     dpi = config.output.print.dpi

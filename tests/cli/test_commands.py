@@ -385,7 +385,7 @@ def test_plan(engine: Engine, pictures: tuple[Path, Path, Path]) -> None:
         "4961 x 3508 px, 42.0 x 29.7 cm at 300 dpi, up to 52.0 MB",
         "1.5 GB for a tile, 8.0 GB are free",
         "626.0 MB on disk",
-        "about 1 h 2 min (1.25 s for a megapixel once)",
+        "about 1 h 2 min (1.25 s per megapixel and evaluation)",
         "slow here",
     ):
         assert part in result.stdout
