@@ -51,8 +51,8 @@ def objective_for(extract: Extractor, config: Config, content: Canvas, style: Ca
     return Objective(
         extract,
         config.loss,
-        style_statistics(extract, [(style, 1.0)], style_layers, forward_grid),
-        content_norms(extract, content, content_layers, forward_grid(content)),
+        style_statistics(extract, [(style, 1.0)], layers=style_layers, grid_of=forward_grid),
+        content_norms(extract, content, layers=content_layers, grid=forward_grid(content)),
         content.height,
         content.width,
     )

@@ -73,8 +73,9 @@ def objective_at(network: VGG, loss: Loss, pair: Pair, size: int) -> Objective:
     """The objective of a pair at a level of size x size pixels."""
     extract = Extractor(network)
     content = pair.content_at(size)
-    norms = content_norms(extract, content, list(loss.active_content_layers), whole(content))
-    statistics = style_statistics(extract, [(pair.style_at(size), 1.0)], list(loss.active_style_layers), whole)
+    norms = content_norms(extract, content, layers=list(loss.active_content_layers), grid=whole(content))
+    style = pair.style_at(size)
+    statistics = style_statistics(extract, [(style, 1.0)], layers=list(loss.active_style_layers), grid_of=whole)
     return Objective(extract, loss, statistics, norms, size, size)
 
 

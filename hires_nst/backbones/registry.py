@@ -68,8 +68,8 @@ class Backbone:
         source: who made them.
         weights: where they are.
         pooling: what it was trained with.
-        content_scale: what the content loss is multiplied by, so that the same weights give comparable pictures: a
-            network that tells less of the photograph would lose more of it. Measured by tools/evaluate_slim.py.
+        content_scale: factor of the content loss, so that the same weights give comparable pictures: with a network
+            whose features say less about the content image, more of it would be lost. See tools/evaluate_slim.py.
     """
 
     name: str
@@ -103,7 +103,7 @@ class Backbone:
 
     @cached_property
     def layer_names(self) -> tuple[str, ...]:
-        """Every layer that may be asked for, shallow to deep."""
+        """The layers whose activations can be extracted, shallow to deep."""
         return tuple(conv.name for conv in self.convolutions)
 
     def channels(self, layer: str) -> int:

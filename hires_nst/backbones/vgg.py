@@ -68,21 +68,21 @@ class VGG(nn.Module):
         self.to(memory_format=torch.channels_last)
 
     def forward(
-        self, image: Tensor, layers: Collection[str], between: Callable[[], None] = lambda: None
+        self, image: Tensor, layers: Collection[str], *, check_stop: Callable[[], None] = lambda: None
     ) -> dict[str, Tensor]:
         """Activations after the rectifier.
 
         Args:
             image: (1, 3, H, W), sRGB in [0, 1].
             layers: names such as `conv4_2`, each one of `backbone.layer_names`.
-            between: called before each convolution, and before its backward pass where there is one; what it raises
-                ends the evaluation there.
+            check_stop: called before each convolution, and before its backward pass if there is one; what it raises
+                ends the evaluation.
 
         Returns:
             Layer name to (1, C, H // stride, W // stride).
 
         Raises:
-            ValueError: a layer that this network has not, or an image smaller than the deepest layer's stride.
+            ValueError: a layer that this network does not have, or an image smaller than the deepest layer's stride.
         """
         wanted = set(layers)
         if unknown := wanted - set(self.backbone.layer_names):
@@ -96,10 +96,10 @@ class VGG(nn.Module):
             if wanted <= features.keys():
                 break
             if isinstance(step, ConvLayer):
-                between()
+                check_stop()
                 x = F.relu(self.convolutions[step.name](self._pad(x)))
                 if x.requires_grad:
-                    x.register_hook(lambda _: between())  # type: ignore[no-untyped-call]
+                    x.register_hook(lambda _: check_stop())  # type: ignore[no-untyped-call]
                 if step.name in wanted:
                     features[step.name] = x
             else:

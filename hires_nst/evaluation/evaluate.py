@@ -69,7 +69,7 @@ def evaluate(
         result, content, styles: paths, or images in memory, see `imageio.images.to_picture`.
         styles: one or several style images of equal weight; those of the configuration when none is given.
         config: the network, the losses and the device; the schema's defaults when not given.
-        on_event: told how a download of the weights goes.
+        on_event: receives the progress of a download of the weights.
 
     Raises:
         InputError: an image cannot be read, or is too small for the network. ConfigError: there is no style image.
@@ -88,7 +88,7 @@ def evaluate(
     content_pixels = resize_pixels(content_pixels, width, height, box=box)
     style_loss, content_loss = _losses(small, content_pixels, styles=style_images, config=config, emit=on_event)
     named = {style.name: style.pixels for style in style_images}
-    return Evaluation(style_loss, content_loss, metrics.scores(picture, photograph=content_pixels, paintings=named))
+    return Evaluation(style_loss, content_loss, metrics.scores(picture, content=content_pixels, styles=named))
 
 
 def _read_styles(styles: ImageInput | Sequence[ImageInput], config: Config) -> list[_Style]:
@@ -128,9 +128,9 @@ def _losses(
         objective = Objective(
             extract=extract,
             loss=config.loss,
-            style=style_statistics(extract, scaled, list(config.loss.active_style_layers), grid),
+            style=style_statistics(extract, scaled, layers=list(config.loss.active_style_layers), grid_of=grid),
             content_norms=content_norms(
-                extract, content_canvas, list(config.loss.active_content_layers), grid(content_canvas)
+                extract, content_canvas, layers=list(config.loss.active_content_layers), grid=grid(content_canvas)
             ),
             height=height,
             width=width,

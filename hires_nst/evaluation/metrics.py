@@ -32,7 +32,7 @@ PATTERN_POINTS = 8
 
 @dataclass(frozen=True)
 class Score:
-    """A measure of a result. `before` is that of the photograph, where there is such a thing."""
+    """A measure of a result; `before` is that of the content image, None where it has none."""
 
     name: str
     value: float
@@ -80,7 +80,7 @@ def seam_visibility(pixels: Pixels, rows: Sequence[int], columns: Sequence[int])
     return rough / calm
 
 
-def palette_distance(picture: Pixels, painting: Pixels) -> float:
+def palette_distance(picture: Pixels, style: Pixels) -> float:
     """How far the colours of one picture are from those of another, wherever in the picture they are; 0 is the same.
 
     The sliced Wasserstein distance of the two sets of colours in CIELAB (Rabin, Peyre, Delon, Bernot 2011: Wasserstein
@@ -92,27 +92,27 @@ def palette_distance(picture: Pixels, painting: Pixels) -> float:
     directions = _directions(DIRECTIONS)
     first, second = (
         np.quantile(rgb2lab(reduced(pixels)).reshape(-1, 3) @ directions.T, levels, axis=0)
-        for pixels in (picture, painting)
+        for pixels in (picture, style)
     )
     return 2 * float(np.abs(first - second).mean())
 
 
-def outline_correlation(picture: Pixels, photograph: Pixels) -> float:
-    """How much of the photograph's outlines is in the picture: at most 1, about 0 for pictures of different things.
+def outline_correlation(picture: Pixels, content: Pixels) -> float:
+    """How much of the content image's outlines is in the picture: at most 1, about 0 for pictures of different things.
 
     The correlation of the two reduced pictures' edges, as the edge preservation index of Sattar, Floreby, Salomonsson,
     Lovstrom 1997 (Image enhancement based on a nonlinear multiscale method). Deviation: edges are the magnitude of
     Sobel's gradient in place of the Laplacian, so an outline counts whichever side of it is the darker one.
 
     Args:
-        photograph: the part that was painted; it is brought to the picture's proportions.
+        content: the part of the content image that was painted; it is brought to the picture's proportions.
 
     Returns:
         In [-1, 1]; 0 where one of them has no edges at all.
     """
     small = reduced(picture)
     height, width = small.shape[:2]
-    other = reduced(photograph)
+    other = reduced(content)
     if other.shape != small.shape:
         other = resize_pixels(other, width, height)
     edges = [_edges(pixels) for pixels in (small, other)]
@@ -121,7 +121,7 @@ def outline_correlation(picture: Pixels, photograph: Pixels) -> float:
     return 0.0 if norm < 1e-9 else float(centred[0] @ centred[1]) / norm
 
 
-def texture_similarity(picture: Pixels, painting: Pixels) -> float:
+def texture_similarity(picture: Pixels, style: Pixels) -> float:
     """How alike the textures of two pictures are, whatever their colours and brightness: 0 to 1, 1 is the same.
 
     Rotation-invariant uniform local binary patterns (Ojala, Pietikainen, Maenpaa 2002) of the reduced pictures' grey
@@ -130,7 +130,7 @@ def texture_similarity(picture: Pixels, painting: Pixels) -> float:
     """
     shares = []
     for radius in PATTERN_RADII:
-        first, second = (_patterns(reduced(pixels), radius) for pixels in (picture, painting))
+        first, second = (_patterns(reduced(pixels), radius) for pixels in (picture, style))
         shares.append(float(np.minimum(first, second).sum()))
     return float(np.mean(shares))
 
@@ -138,15 +138,15 @@ def texture_similarity(picture: Pixels, painting: Pixels) -> float:
 def scores(
     picture: Pixels,
     *,
-    photograph: Pixels | None,
-    paintings: Mapping[str, Pixels],
+    content: Pixels | None,
+    styles: Mapping[str, Pixels],
     borders: tuple[Sequence[int], Sequence[int]] | None = None,
 ) -> tuple[Score, ...]:
     """Everything here that can be measured of a picture.
 
     Args:
-        photograph: the part of it that was painted.
-        paintings: by name.
+        content: the part of the content image that was painted.
+        styles: the style images by name.
         borders: of tiles, as (rows, columns) of `seam_visibility`; those at the edges, or beyond, are left out.
     """
     found = []
@@ -163,13 +163,13 @@ def scores(
             )
         )
     small = reduced(picture)
-    before = None if photograph is None else reduced(photograph)
+    before = None if content is None else reduced(content)
     if before is not None:
-        kept = outline_correlation(small, before)
-        found.append(Score("Outlines", kept, 1.0, "correlation with the photograph's outlines: 1 is all of them"))
-    for name, painting in paintings.items():
-        of = f", {name}" if len(paintings) > 1 else ""
-        target = reduced(painting)
+        outlines = outline_correlation(small, before)
+        found.append(Score("Outlines", outlines, 1.0, "correlation with the photograph's outlines: 1 is all of them"))
+    for name, style in styles.items():
+        of = f", {name}" if len(styles) > 1 else ""
+        target = reduced(style)
         for title, measure, meaning in _LIKENESS:
             reference = None if before is None else measure(before, target)
             found.append(Score(title + of, measure(small, target), reference, meaning))

@@ -61,7 +61,7 @@ def parse_paper(text: str) -> Paper:
     match = _EXPLICIT.fullmatch(wanted)
     if match is None or len(set(re.findall("mm|cm|in", wanted))) > 1:
         hint = nearest(wanted, [name.lower() for name in _NAMED_MM])
-        raise ConfigError(f"{text!r} is no paper size{hint}; a size of your own is written like 60x40cm or 24x36in")
+        raise ConfigError(f"{text!r} is not a paper size{hint}; write another size like 60x40cm or 24x36in")
     first, second, unit = match.groups()
     width, height = float(first) * _UNIT_MM[unit], float(second) * _UNIT_MM[unit]
     if not (0 < width < MAX_SIDE_MM and 0 < height < MAX_SIDE_MM):
@@ -87,9 +87,9 @@ def pixels(paper: Paper, *, dpi: float, bleed_mm: float = 0.0) -> tuple[int, int
 def fit(
     content_width: int, content_height: int, paper_pixels: tuple[int, int], *, mode: Literal["cover", "contain"]
 ) -> Placement:
-    """Place a content of the given size in pixels (each side at least 1) on a sheet of `paper_pixels` (width, height).
+    """Place a content image (its sides in pixels, at least 1) on a sheet of `paper_pixels` (width, height).
 
-    The sheet is turned to the content's orientation; for a square content it stays as it is. With "cover" the output
+    The sheet is turned to the content's orientation; for a square one it stays as it is. With "cover" the output
     is exactly the sheet, and the content is cropped centrally to the sheet's aspect ratio. With "contain" nothing is
     cropped, and the output is the largest size of the content's aspect ratio that fits in the sheet.
     """

@@ -32,7 +32,7 @@ def read_picture(path: Path, *, max_megapixels: float) -> Picture:
     The orientation tag is applied. An embedded ICC profile is converted to sRGB with perceptual intent at 16 bits a
     sample, also for 8-bit files; a profile that amounts to sRGB changes nothing. Integer samples of 1 to 32 bits are
     scaled to [0, 1]; floating-point samples are taken as sRGB-encoded and clipped. Of several pages or frames the first
-    one is read. What was assumed or ignored is said in `Picture.notes`.
+    one is read. `Picture.notes` says what was assumed or ignored.
 
     Raises:
         InputError: width x height is above `max_megapixels` million (before anything is decoded), or the file cannot

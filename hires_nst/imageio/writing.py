@@ -1,4 +1,4 @@
-"""Writing: pictures as PNG, JPEG or TIFF for print, and the atomic write that every output goes through."""
+"""Writing pictures as PNG, JPEG or TIFF for print."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ INCHES_PER_METRE = 1 / 0.0254
 JPEG_MAX_SIDE = 65_500
 STRIP_ROWS = 64
 
-_CLASSIC_TIFF_BYTES = 3_900_000_000  # below 4 GiB, with room for compression that makes noise larger
+_CLASSIC_TIFF_BYTES = 3_900_000_000  # below 4 GiB, with a margin for compression that makes noise larger
 
 Samples = NDArray[Any]  # uint8 or uint16 (rows, W, 3 | 4)
 
@@ -42,13 +42,13 @@ def check_output(path: Path, *, overwrite: bool) -> None:
     folder = path.parent
     with plain_os_errors(path):
         if not folder.exists():
-            raise OutputError(f"the folder {folder} for {path.name} does not exist; make it first or choose another")
+            raise OutputError(f"the folder {folder} for {path.name} does not exist; create it or choose another")
         if not folder.is_dir():
             raise OutputError(f"{folder} is not a folder, so {path.name} cannot be written into it; choose another")
         if path.is_dir():
             raise OutputError(f"{path} is a folder; give the name of the output file")
         if not os.access(folder, os.W_OK | os.X_OK):
-            raise OutputError(f"the folder {folder} may not be written to; change its permissions or choose another")
+            raise OutputError(f"the folder {folder} is not writable; change its permissions or choose another")
         check_free(path, overwrite)
 
 
@@ -90,7 +90,7 @@ def write_picture(
 
     Both may be memory maps: PNG and TIFF are quantised and compressed in strips, JPEG needs the whole picture at once.
     An sRGB profile is always embedded, and `dpi` dots per inch unless it is None. `quality` (1 to 100) is for JPEG,
-    which keeps full chroma (4:4:4); `compression` is for TIFF, which becomes a BigTIFF when it needs to. PNG is always
+    which keeps full chroma (4:4:4); `compression` is for TIFF, which becomes a BigTIFF where necessary. PNG is always
     deflated. The write is atomic, see `atomic_write`; the same arguments give the same bytes. `check_stop` is called
     before each strip, and may raise to end it; `name` and `done` are those of `atomic_write`.
 
@@ -133,7 +133,7 @@ def _write_png(
     bit_depth: int,
     check_stop: Callable[[], None],
 ) -> None:
-    """A PNG file, strip by strip: the encoders of Pillow and imagecodecs want the whole picture in memory at once.
+    """A PNG file, strip by strip: the encoders of Pillow and imagecodecs need the whole picture in memory at once.
 
     Each row is filtered with Up (the difference to the row above it), as https://www.w3.org/TR/png/ describes.
     """

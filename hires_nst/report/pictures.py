@@ -196,7 +196,7 @@ def _scores(job: ReportedJob, pixels: Bytes8, photograph: Floats | None) -> tupl
     paintings = {path: painting for path in job.styles if (painting := _read(path)) is not None}
     borders = None if job.borders is None else (job.borders.rows, job.borders.columns)
     return metrics.scores(
-        pixels, photograph=photograph, paintings={path.stem: p for path, p in paintings.items()}, borders=borders
+        pixels, content=photograph, styles={path.stem: p for path, p in paintings.items()}, borders=borders
     )
 
 

@@ -138,7 +138,7 @@ def _measured(
     """The paintings' statistics and the norms of the photograph's activations, by layer."""
     active = [name for name in context.config.layers if name in context.config.loss.active_content_layers]
     grid = context.measure_grid(planned.height, planned.width, planned.tile_size)
-    return style_targets(context, planned, paintings), content_norms(context.extract, content, active, grid)
+    return style_targets(context, planned, paintings), content_norms(context.extract, content, layers=active, grid=grid)
 
 
 def style_targets(
@@ -152,8 +152,8 @@ def style_targets(
         return style_statistics(
             context.extract,
             paintings,
-            active,
-            lambda painting: context.measure_grid(painting.height, painting.width, size),
+            layers=active,
+            grid_of=lambda painting: context.measure_grid(painting.height, painting.width, size),
         )
 
     if context.kept is None:

@@ -41,7 +41,7 @@ class Canvas:
         """A canvas of zeros.
 
         Raises:
-            ResourceError: there is no memory, or no room in the folder for temporary files.
+            ResourceError: there is not enough memory, or space in the folder for temporary files.
         """
         shape = (height, width, 3)
         try:
@@ -55,8 +55,8 @@ class Canvas:
             place = "memory" if folder is None else f"the folder for temporary files, {folder},"
             need = amount(height * width * BYTES_PER_PIXEL)
             message = (
-                f"a canvas of {width} x {height} px needs {need} and {place} has no room for it ({error}); make room, "
-                "or ask for a smaller size"
+                f"a canvas of {width} x {height} px needs {need}, more than {place} has free ({error}); free some, or "
+                "choose a smaller size"
             )
             if folder is not None and isinstance(error, OSError) and is_disk_full(error):
                 raise DiskFull(message, folder) from None
@@ -121,13 +121,13 @@ def temporary_folder() -> Path:
         return Path(tempfile.gettempdir())
     except FileNotFoundError:
         raise ResourceError(
-            "there is no folder for temporary files that can be written to, and canvases on disk are kept there; make "
-            "room, set TMPDIR to another folder, or keep canvases in memory with --set runtime.canvas=memory"
+            "no folder for temporary files is writable, and canvases on disk need one; free some disk space, set "
+            "TMPDIR to another folder, or keep canvases in memory with --set runtime.canvas=memory"
         ) from None
 
 
 def _reserve(file: int, size: int) -> None:
-    """Take the room on the disk at once: a memory map of a full disk would kill the process when it is written to."""
+    """Reserve the disk space at once: writing to a memory map on a full disk would kill the process."""
     if not hasattr(os, "posix_fallocate"):  # not on macOS and Windows
         return
     try:

@@ -28,27 +28,27 @@ class Extractor:
         device: of the tiles.
         dtype: of images, losses and gradients: float32, or float64 where equality is tested.
         autocast: the convolutions' precision when it is lower (torch.bfloat16), else None.
-        before: called before each evaluation, and on its way before each layer; it may raise to end a run there.
+        check_stop: called before each evaluation, and in it before each layer; it may raise to end the run there.
     """
 
     network: VGG
     device: torch.device = torch.device("cpu")  # noqa: RUF009 - immutable
     dtype: torch.dtype = torch.float32
     autocast: torch.dtype | None = None
-    before: Callable[[], None] = lambda: None
+    check_stop: Callable[[], None] = lambda: None
 
     def __call__(self, image: Tensor, layers: Collection[str]) -> dict[str, Tensor]:
-        """Activations of (1, 3, h, w), by layer; nothing is evaluated when no layer is asked for."""
-        self.before()
+        """Activations of (1, 3, h, w), by layer; without layers nothing is evaluated."""
+        self.check_stop()
         if not layers:
             return {}
         lower = nullcontext() if self.autocast is None else torch.autocast(self.device.type, self.autocast)
         with lower:
-            features: dict[str, Tensor] = self.network(image, layers, self.before)
+            features: dict[str, Tensor] = self.network(image, layers, check_stop=self.check_stop)
         return features
 
     def read(self, canvas: Canvas, rect: Rect) -> Tensor:
-        """A window of a canvas as this extractor wants it."""
+        """A window of a canvas, on the device and in the type of this extractor."""
         return canvas.read(rect, device=self.device, dtype=self.dtype)
 
     def owned(self, feature: Tensor, layer: str, *, counted: Rect, window: Rect) -> Tensor:
@@ -81,7 +81,7 @@ def load_extractor(
     """The network of a configuration, on its device and in its precision.
 
     Args:
-        check_stop: see `Extractor.before`.
+        check_stop: see `Extractor`.
         network: on that device already, where it was loaded before.
 
     Raises:

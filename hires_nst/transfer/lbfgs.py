@@ -30,10 +30,10 @@ GRADIENT_SCALE = 1000.0
 """Sum of absolute gradients that the loss is scaled to: torch drops curvature pairs whose product is below 1e-10."""
 
 _LISTS = ("old_dirs", "old_stps", "ro")
-"""What torch's L-BFGS keeps one of for each pair of its history."""
+"""The parts of its state of which torch's L-BFGS has one for each pair of its history."""
 
 _SCRATCH = "al"
-"""What it writes before it reads."""
+"""The part that it writes before it reads."""
 
 
 def lbfgs(task: Minimisation) -> Minimum:
@@ -165,8 +165,8 @@ class _Descent:
 
 
 def _snapshot(step: int, *, z: Tensor, good: Tensor, method: torch.optim.LBFGS) -> Snapshot:
-    kept = {key: value for key, value in method.state[z].items() if key != _SCRATCH}
-    tensors, numbers = state_tensors(kept)
+    state = {key: value for key, value in method.state[z].items() if key != _SCRATCH}
+    tensors, numbers = state_tensors(state)
     return Snapshot(step, {"z": z.detach(), "good": good, **tensors}, numbers)
 
 

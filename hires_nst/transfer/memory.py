@@ -16,7 +16,7 @@ SMALLEST_TILE = 64
 """Below this a tile is nearly all overlap."""
 
 SAFETY = 1.4
-"""Factor on the estimate for what the allocator and the libraries take besides."""
+"""Factor on the estimate for what the allocator and the libraries need in addition."""
 
 CGROUP = Path("/sys/fs/cgroup")
 """Where control groups are."""

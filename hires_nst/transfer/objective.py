@@ -59,7 +59,7 @@ class Objective:
     Attributes:
         extract: the network.
         loss: which losses, layers and weights.
-        style: finalised moments of the painting, by layer.
+        style: finalised moments of the style images, by layer.
         content_norms: squared norm of the content image's activations, by content layer.
         height, width: of the image.
     """
@@ -207,7 +207,7 @@ class Objective:
         return tile.owned.grown(self.halo, grid.image)
 
 
-def accumulate(extract: Extractor, canvas: Canvas, layers: Sequence[str], grid: Grid) -> dict[str, Moments]:
+def accumulate(extract: Extractor, canvas: Canvas, *, layers: Sequence[str], grid: Grid) -> dict[str, Moments]:
     """The moments of an image in tiles, by layer; sums in float64, on the tiles' device.
 
     Args:
@@ -227,26 +227,27 @@ def accumulate(extract: Extractor, canvas: Canvas, layers: Sequence[str], grid: 
 
 def style_statistics(
     extract: Extractor,
-    paintings: Sequence[tuple[Canvas, float]],
+    styles: Sequence[tuple[Canvas, float]],
+    *,
     layers: Sequence[str],
-    make: Callable[[Canvas], Grid],
+    grid_of: Callable[[Canvas], Grid],
 ) -> dict[str, Statistics]:
-    """The weighted mean of the paintings' statistics, by layer.
+    """The weighted mean of the style images' statistics, by layer.
 
     Args:
-        paintings: (canvas, weight) of each; only the weights' ratios matter.
-        make: cuts a painting into tiles.
+        styles: (canvas, weight) of each; only the weights' ratios matter.
+        grid_of: cuts a style image into tiles.
     """
-    whole = sum(weight for _, weight in paintings)
+    whole = sum(weight for _, weight in styles)
     result: dict[str, Statistics] = {}
-    for canvas, weight in paintings:
-        for layer, moments in accumulate(extract, canvas, layers, make(canvas)).items():
+    for canvas, weight in styles:
+        for layer, moments in accumulate(extract, canvas, layers=layers, grid=grid_of(canvas)).items():
             share = moments.finalise() * (weight / whole)
             result[layer] = result[layer] + share if layer in result else share
     return result
 
 
-def content_norms(extract: Extractor, content: Canvas, layers: Sequence[str], grid: Grid) -> dict[str, float]:
+def content_norms(extract: Extractor, content_canvas: Canvas, *, layers: Sequence[str], grid: Grid) -> dict[str, float]:
     """The squared norm of the content image's activations over the whole image, by layer: the trace of its moments."""
-    moments = accumulate(extract, content, layers, grid)
+    moments = accumulate(extract, content_canvas, layers=layers, grid=grid)
     return {layer: max(float(m.outer.trace()), 1e-12) for layer, m in moments.items()}

@@ -103,7 +103,7 @@ class Minimum:
 
 
 def state_tensors(state: Mapping[str, Any]) -> tuple[dict[str, Tensor], dict[str, float]]:
-    """The tensors and the numbers that a torch optimiser keeps of one parameter, lists element by element."""
+    """The tensors and the numbers in the state of a torch optimiser for one parameter, lists element by element."""
     tensors: dict[str, Tensor] = {}
     numbers: dict[str, float] = {}
     for key, value in state.items():

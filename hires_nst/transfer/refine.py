@@ -7,7 +7,7 @@ minimises the untiled objective at the virtual statistics
     balanced      G + r (T(x) - T0)     the whole image's, as if everyone moved as this tile does
     independent   r T(x)                the window's own
 
-with content error and total variation times r too. At the start of a round the gradient of `balanced` is the untiled
+with content loss and total variation times r too. At the start of a round the gradient of `balanced` is the untiled
 gradient times r: the gradient-corrected local model of DANE (Shamir, Srebro, Zhang 2014). With one tile both are the
 untiled objective. `exact` evaluates the untiled gradient itself in tiles and optimises the whole canvas.
 """

@@ -1,4 +1,4 @@
-"""A round of refinement: what its tiles share, what they return, and who listens and stores."""
+"""A round of refinement: what its tiles share and return, and the interfaces for progress and storage."""
 
 from __future__ import annotations
 
@@ -92,7 +92,7 @@ class TileResult:
 
 
 class RoundListener:
-    """What is told while a round goes on; this one ignores it."""
+    """Receives the progress of a round; this one ignores it."""
 
     def round_started(self, style_loss: float | None) -> None:
         """The round begins; with the style loss of the whole image, if it was measured."""
@@ -125,7 +125,7 @@ class RoundStore:
         return None
 
     def save_tile(self, tile: Tile, result: TileResult, *, on_saved: Callable[[], None]) -> None:
-        """Store the result of a tile, which nobody changes, and call `on_saved` once it is stored, soon or later."""
+        """Store the result of a tile, which stays unchanged, and call `on_saved` once it is stored, now or later."""
         on_saved()
 
     def flush(self) -> None:

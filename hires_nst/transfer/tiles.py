@@ -133,7 +133,7 @@ def make_grid(height: int, width: int, *, size: int, stride: int = 1, overlap: i
     Args:
         height, width: of the image, at least 1.
         size: the largest side of a tile's owned rectangle, rounded down to the stride (at least one stride). The last
-            tile of a row or column may be larger by less than a stride, where the size is no multiple of it.
+            tile of a row or column may be larger by less than a stride, where the size is not a multiple of it.
         stride: of the deepest layer in use; tile origins are multiples of it.
         overlap: rounded up to the stride.
         shifted: move the cuts by half a tile, so that no line is a tile border twice in a row. An image of one tile

@@ -241,7 +241,7 @@ def test_an_evaluation_can_be_ended_before_each_layer_forwards_and_backwards() -
 
     def evaluate() -> torch.Tensor:
         calls.clear()
-        features = network(image, TINY.layer_names, between)
+        features = network(image, TINY.layer_names, check_stop=between)
         (gradient,) = torch.autograd.grad(torch.stack([f.sum() for f in features.values()]).sum(), image)
         return gradient
 

@@ -169,7 +169,7 @@ def test_a_painting_with_transparent_pixels(inputs: Path, results: Path) -> None
         (["--device", "mps"], "there is no device 'mps'; write auto, cpu, cuda"),
         (["--tile-size", "3"], "tiles.size should be"),
         (["--init", "contnet"], "did you mean 'content'?"),
-        (["--print", "A9"], "'A9' is no paper size"),
+        (["--print", "A9"], "'A9' is not a paper size"),
         (["--megapixels", "1", "--scale", "2"], "each set the size"),
     ],
 )
@@ -214,7 +214,7 @@ def test_cuda_without_cuda(inputs: Path, results: Path) -> None:
 @pytest.mark.parametrize(
     ("name", "options", "sentence"),
     [
-        ("no/o.png", [], "does not exist; make it first"),
+        ("no/o.png", [], "does not exist; create it"),
         ("o.gif", [], "does not end in one of .png, .jpg"),
         ("o", [], "does not end in one of"),
         ("here.png", [], "exists already; give --overwrite"),
@@ -237,7 +237,7 @@ def test_a_folder_without_permission(inputs: Path, results: Path, monkeypatch: p
     allowed = os.access
     monkeypatch.setattr(os, "access", lambda path, mode: Path(path) != results and allowed(path, mode))
     arguments: Arguments = [inputs / "photo.png", inputs / "painting.jpg", "-o", results / "o.png"]
-    refused(2, f"the folder {results} may not be written to", arguments=arguments, results=results)
+    refused(2, f"the folder {results} is not writable", arguments=arguments, results=results)
 
 
 def test_permission_lost_during_the_run(inputs: Path, results: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -254,7 +254,7 @@ jobs:
         (["--template", "{contents}.png"], "did you mean 'content'?"),
         (["--style-weights", "1"], "each painting is a style of its own"),
         (["--set", "batch.retrys=2"], "did you mean 'retries'?"),
-        (["--print", "A33"], "is no paper size"),
+        (["--print", "A33"], "is not a paper size"),
         (["--set", "checkpoint.directory=run"], "checkpoint.directory is for a single picture"),
     ],
 )

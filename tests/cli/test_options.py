@@ -86,7 +86,7 @@ def test_options_that_are_one_key(option: str, value: object, section: str, key:
         (made(coupling="loose"), "tiles.coupling should be 'balanced', 'independent' or 'exact'"),
         (made(fit="cover"), "--fit is for prints"),
         (made(bleed=3.0, size=100), "--bleed is for prints"),
-        (made(print="A33"), "'A33' is no paper size"),
+        (made(print="A33"), "'A33' is not a paper size"),
         (made(init="nois"), "neither an image file nor a kind of initial image; did you mean 'noise'?"),
         (made(style_weights="1,b"), "--style-weights needs numbers separated by commas"),
         (made(style_weights="1,2"), "has 2 weights for 0 paintings"),

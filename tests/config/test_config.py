@@ -67,7 +67,7 @@ def write(folder: Path, text: str, name: str = "c.yaml") -> Path:
         ({"loss": {"style_layers": {"conv1_1": -1}}}, "loss.style_layers.conv1_1 should be greater than or equal to 0"),
         ({"loss": {"style_weight": 0, "content_weight": 0}}, "every weight is 0"),
         ({"output": {"long_edge": 9, "scale": 1}}, "output: long_edge and scale each set the size: give one of them"),
-        ({"output": {"print": {"paper": "A33"}}}, "output.print.paper: 'A33' is no paper size"),
+        ({"output": {"print": {"paper": "A33"}}}, "output.print.paper: 'A33' is not a paper size"),
         ({"model": {"name": "vgg18"}}, "model.name: there is no network 'vgg18'; did you mean 'vgg1"),
         ({"init": {"kind": "file"}}, "init: kind: file and file: PATH belong together"),
         ({"init": {"file": "a.png"}}, "init: kind: file and file: PATH belong together"),

@@ -564,7 +564,7 @@ def test_outputs_are_checked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
         with pytest.raises(OutputError, match=sentence):
             check_output(tmp_path / name, overwrite=overwrite)
     monkeypatch.setattr(os, "access", lambda *_: False)
-    with pytest.raises(OutputError, match="may not be written to"):
+    with pytest.raises(OutputError, match="is not writable"):
         check_output(tmp_path / "new.png", overwrite=False)
 
 

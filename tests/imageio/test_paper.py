@@ -42,7 +42,7 @@ def test_impossible_papers_are_refused(text: str) -> None:
 
 
 def test_a_misspelt_paper_gets_a_suggestion_and_an_example() -> None:
-    with pytest.raises(ConfigError, match=r"'leter' is no paper size; did you mean 'letter'\?.*60x40cm"):
+    with pytest.raises(ConfigError, match=r"'leter' is not a paper size; did you mean 'letter'\?.*60x40cm"):
         parse_paper("leter")
 
 

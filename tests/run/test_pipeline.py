@@ -253,8 +253,9 @@ def test_other_starts_run_to_the_end(init: dict[str, Any], photo: Path, painting
 
 def statistics(context: RunContext, shares: list[tuple[Canvas, float]]) -> dict[str, Statistics]:
     return style_statistics(
-        context.extract, shares, context.config.layers, lambda c: context.measure_grid(c.height, c.width, 64)
-    )
+        context.extract, shares, layers=context.config.layers,
+        grid_of=lambda c: context.measure_grid(c.height, c.width, 64),
+    )  # fmt: skip
 
 
 def test_statistics_of_several_paintings_are_their_weighted_mean() -> None:

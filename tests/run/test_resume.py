@@ -940,10 +940,10 @@ def test_memory_that_runs_out_while_the_paintings_are_measured(
 ) -> None:
     from hires_nst.transfer.objective import style_statistics
 
-    def fails(extract: Any, paintings: Any, layers: Any, grid_for: Any) -> Any:
-        if any(tile.window.area > 64 * 64 for painting, _ in paintings for tile in grid_for(painting).tiles):
+    def fails(extract: Any, styles: Any, *, layers: Any, grid_of: Any) -> Any:
+        if any(tile.window.area > 64 * 64 for style, _ in styles for tile in grid_of(style).tiles):
             raise RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate 9 bytes")
-        return style_statistics(extract, paintings, layers, grid_for)
+        return style_statistics(extract, styles, layers=layers, grid_of=grid_of)
 
     config = settings(tiles={"size": 64})
     monkeypatch.setattr("hires_nst.run.painter.SMALLEST_TILE", 16)

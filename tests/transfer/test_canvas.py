@@ -90,7 +90,7 @@ def test_no_memory_for_a_canvas_is_one_sentence(monkeypatch: pytest.MonkeyPatch)
         raise MemoryError
 
     monkeypatch.setattr(np, "zeros", zeros)
-    with pytest.raises(ResourceError, match=r"30000 x 20000 px needs 7\.2 GB and memory has no room"):
+    with pytest.raises(ResourceError, match=r"30000 x 20000 px needs 7\.2 GB, more than memory has free"):
         Canvas.empty(20_000, 30_000)
 
 
@@ -99,27 +99,29 @@ def test_no_folder_for_temporary_files_is_one_sentence(monkeypatch: pytest.Monke
         raise FileNotFoundError(errno.ENOENT, "No usable temporary directory found")
 
     monkeypatch.setattr(tempfile, "gettempdir", none)
-    with pytest.raises(ResourceError, match=r"there is no folder for temporary files .* set TMPDIR"):
+    with pytest.raises(ResourceError, match=r"no folder for temporary files is writable.* set TMPDIR"):
         Canvas.empty(20, 30, on_disk=True)
 
 
-@pytest.mark.skipif(not hasattr(os, "posix_fallocate"), reason="this system cannot reserve room in a file")
-def test_no_room_on_the_disk_is_found_before_it_is_written_to(monkeypatch: pytest.MonkeyPatch) -> None:
-    asked: list[int] = []
+@pytest.mark.skipif(not hasattr(os, "posix_fallocate"), reason="this system cannot reserve space in a file")
+def test_too_little_space_on_the_disk_is_found_before_it_is_written_to(monkeypatch: pytest.MonkeyPatch) -> None:
+    requested: list[int] = []
 
     def fallocate(file: int, start: int, size: int) -> None:
-        asked.append(size)
+        requested.append(size)
         raise OSError(errno.ENOSPC, "No space left on device")
 
     monkeypatch.setattr(os, "posix_fallocate", fallocate)
-    with pytest.raises(DiskFull, match=r"needs 7\.2 kB and the folder for temporary files.*No space left") as caught:
+    with pytest.raises(
+        DiskFull, match=r"needs 7\.2 kB, more than the folder for temporary files.*No space left"
+    ) as caught:
         Canvas.empty(20, 30, on_disk=True)
     assert caught.value.path == Path(tempfile.gettempdir())
-    assert asked == [20 * 30 * BYTES_PER_PIXEL]
+    assert requested == [20 * 30 * BYTES_PER_PIXEL]
 
 
-@pytest.mark.skipif(not hasattr(os, "posix_fallocate"), reason="this system cannot reserve room in a file")
-def test_a_file_system_that_cannot_reserve_room_is_used_all_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.skipif(not hasattr(os, "posix_fallocate"), reason="this system cannot reserve space in a file")
+def test_a_file_system_that_cannot_reserve_space_is_used_anyway(monkeypatch: pytest.MonkeyPatch) -> None:
     def fallocate(file: int, start: int, size: int) -> None:
         raise OSError(errno.EOPNOTSUPP, "Operation not supported")
 

@@ -35,8 +35,11 @@ def problem(
     deep = [name for name in TINY.layer_names if name in loss.active_content_layers]
     objective = Objective(
         extract, loss,
-        style_statistics(extract, [(style, 1.0)], layers, lambda c: make_grid(c.height, c.width, size=64, stride=16)),
-        content_norms(extract, content, deep, make_grid(height, width, size=64, stride=16)),
+        style_statistics(
+            extract, [(style, 1.0)], layers=layers,
+            grid_of=lambda c: make_grid(c.height, c.width, size=64, stride=16),
+        ),
+        content_norms(extract, content, layers=deep, grid=make_grid(height, width, size=64, stride=16)),
         height, width,
     )  # fmt: skip
     return objective, content, random_canvas(height, width, 3)
@@ -77,8 +80,8 @@ def whole_image(canvas: Canvas, dtype: torch.dtype = torch.float64) -> Tensor:
 def test_moments_in_tiles_equal_untiled_moments(height: int, width: int, pooling: Pooling) -> None:
     extract = Extractor(tiny_network(pooling=pooling), dtype=torch.float64)
     canvas = random_canvas(height, width)
-    tiled = accumulate(extract, canvas, TINY.layer_names, make_grid(height, width, size=32, stride=16))
-    whole = accumulate(extract, canvas, TINY.layer_names, make_grid(height, width, size=9999, stride=16))
+    tiled = accumulate(extract, canvas, layers=TINY.layer_names, grid=make_grid(height, width, size=32, stride=16))
+    whole = accumulate(extract, canvas, layers=TINY.layer_names, grid=make_grid(height, width, size=9999, stride=16))
     for layer in TINY.layer_names:
         assert tiled[layer].count == whole[layer].count
         assert relative(tiled[layer].total, whole[layer].total) < 1e-12
