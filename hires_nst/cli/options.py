@@ -15,7 +15,7 @@ from typing import Any
 import typer
 
 from hires_nst.cli.schema_options import ConfigOption, with_parameters
-from hires_nst.config import PRESETS, Config, InitKind, assign, gather, merge, parse_config
+from hires_nst.config import PRESETS, Config, InitKind, assign, gather, merge, nest, parse_config
 from hires_nst.errors import ConfigError, nearest
 
 SOURCE, SIZE, LOOK, ENGINE = "Configuration", "Size and file", "Look", "Engine"
@@ -133,7 +133,7 @@ class ConfigOptions:
         below = dict(self.sources() if sources is None else sources)
         for assignment in self.assignments or ():
             below = assign(below, assignment)
-        chosen = _nested({key: value for key, value in self.values.items() if key != _STYLE_SCALE})
+        chosen = nest({key: value for key, value in self.values.items() if key != _STYLE_SCALE})
         if self.dpi is not None or "print" in chosen.get("output", {}):
             chosen["output"] = self._output(chosen.get("output", {}), below)
         if self.init is not None:
@@ -232,18 +232,6 @@ def _flag(parameter: inspect.Parameter) -> str:
 
 def _is_option(parameter: inspect.Parameter) -> bool:
     return any(type(info) is type(typer.Option()) for info in getattr(parameter.annotation, "__metadata__", ()))
-
-
-def _nested(values: Mapping[str, Any]) -> dict[str, Any]:
-    """`{"output.print.paper": "A3"}` as `{"output": {"print": {"paper": "A3"}}}`."""
-    result: dict[str, Any] = {}
-    for key, value in values.items():
-        *sections, name = key.split(".")
-        place = result
-        for section in sections:
-            place = place.setdefault(section, {})
-        place[name] = value
-    return result
 
 
 def _start(text: str) -> dict[str, Any]:

@@ -38,7 +38,7 @@ from hires_nst.config.sections import (
     StyleLossName,
     Tiles,
 )
-from hires_nst.config.settings import FREE_SETTINGS, FileRole, NamedFile, flatten, picture_settings
+from hires_nst.config.settings import FREE_SETTINGS, FileRole, NamedFile, flatten, nest, picture_settings
 from hires_nst.config.yaml_io import commented_yaml, parse_yaml, read_yaml, to_yaml
 
 __all__ = [
@@ -81,6 +81,7 @@ __all__ = [
     "json_schema",
     "load_config",
     "merge",
+    "nest",
     "parse_assignment",
     "parse_config",
     "parse_yaml",

@@ -11,6 +11,7 @@ from pydantic import ValidationError
 from hires_nst.config.messages import sentence
 from hires_nst.config.schema import Config
 from hires_nst.config.sections import LAYERS, SIZES, BatchJob, Loss, section_in
+from hires_nst.config.settings import nest
 from hires_nst.config.yaml_io import parse_yaml, read_yaml
 from hires_nst.errors import ConfigError, nearest
 
@@ -26,12 +27,12 @@ def load_config(
     """Build the effective configuration: the schema's defaults, then the preset, then the file, then the overrides.
 
     Args:
-        file: a YAML file with any part of the schema; its relative image paths are taken from the file's folder.
+        file: a YAML file with any part of the schema; relative paths in it start from the file's folder.
         preset: one of `PRESETS`.
         overrides: nested mappings, the later ones win (`{"output": {"long_edge": 2000}}`).
 
     Raises:
-        ConfigError: an unknown preset or key, a value out of range, or a file that is no YAML mapping.
+        ConfigError: an unknown preset or key, a value out of range, or a file that is not a YAML mapping.
         InputError: the file cannot be read.
     """
     data = gather(file, preset=preset)
@@ -43,10 +44,10 @@ def load_config(
 def gather(
     file: Path | str | None = None, *, preset: str | None = None, assignments: Sequence[str] = ()
 ) -> dict[str, Any]:
-    """What the preset, then the file, then `KEY=VALUE` assignments say, as one mapping that is not checked yet.
+    """The preset, then the file, then `KEY=VALUE` assignments, as one mapping that is not checked yet.
 
     Raises:
-        ConfigError: an unknown preset, a file that is no YAML mapping, an assignment without `=`.
+        ConfigError: an unknown preset, a file that is not a YAML mapping, an assignment without `=`.
         InputError: the file cannot be read.
     """
     data: dict[str, Any] = {}
@@ -75,25 +76,21 @@ def parse_assignment(text: str) -> dict[str, Any]:
     """`levels.rounds=3` as a nested mapping `{"levels": {"rounds": 3}}`; the value is read as YAML.
 
     Raises:
-        ConfigError: there is no `=`, or the value is no YAML.
+        ConfigError: there is no `=`, or the value is not YAML.
     """
     key, separator, value = text.partition("=")
     if not separator or not all(key.split(".")):
         raise ConfigError(f"--set needs KEY=VALUE with a dotted key such as levels.rounds=3, not {text!r}")
     try:
-        data: Any = parse_yaml(value)
+        return nest({key: parse_yaml(value)})
     except ConfigError:
         raise ConfigError(f"--set {key}: {value!r} is not a value in YAML") from None
-    for part in reversed(key.split(".")):
-        data = {part: data}
-    assert isinstance(data, dict)
-    return data
 
 
 def assign(data: Mapping[str, Any], assignment: str) -> dict[str, Any]:
     """`data` with one `KEY=VALUE` merged into it.
 
-    Unlike a layer dictionary, a single layer (`loss.style_layers.conv5_1=0`) leaves the other layers as they are.
+    A single layer (`loss.style_layers.conv5_1=0`) leaves the other layers as they are.
 
     Raises:
         ConfigError: as `parse_assignment`.
@@ -112,8 +109,8 @@ def assign(data: Mapping[str, Any], assignment: str) -> dict[str, Any]:
 def merge(base: Mapping[str, Any], override: Mapping[str, Any]) -> dict[str, Any]:
     """`base` with the values of `override`, mappings merged key by key, everything else replaced.
 
-    The layer dictionaries are replaced whole: a list of layers given by the user is the list that is used. A size in
-    `override["output"]` takes the place of another kind of size in `base`.
+    The layer dictionaries are replaced as a whole: exactly the layers that the user gives are used. A size in
+    `override["output"]` replaces another kind of size in `base`.
     """
     result = dict(base)
     for key, value in override.items():
@@ -127,12 +124,12 @@ def merge(base: Mapping[str, Any], override: Mapping[str, Any]) -> dict[str, Any
 
 
 def absolute_paths(data: Mapping[str, Any], folder: Path) -> dict[str, Any]:
-    """A file's mapping, not checked yet, with the relative paths in it taken from the file's own folder."""
+    """A file's mapping, not checked yet, with its relative paths made absolute from the file's `folder`."""
     return dict(_absolute(data, Config, folder))
 
 
 def _absolute(value: Any, annotation: Any, folder: Path) -> Any:
-    """A value with the paths in it, known by the type that the schema gives them, taken from `folder`."""
+    """The same for a value whose type in the schema is `annotation`."""
     section = section_in(annotation)
     if section is not None and isinstance(value, Mapping):
         types = {name: field.annotation for name, field in section.model_fields.items()}
@@ -146,7 +143,7 @@ def _absolute(value: Any, annotation: Any, folder: Path) -> Any:
 
 
 def preset_file(name: str) -> Path:
-    """The YAML file of a preset, in the installed package or in the source tree.
+    """The YAML file of a preset, in the installed package or the source tree.
 
     Raises:
         ConfigError: there is no such preset.

@@ -1,4 +1,4 @@
-"""What is wrong with a configuration, in one sentence: pydantic's findings in the words of its users."""
+"""The errors of a configuration, found by pydantic, in one sentence of plain words."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ def sentence(error: ValidationError, schema: type[BaseModel]) -> str:
     places: dict[str, list[Any]] = {}
     for problem in problems:
         places.setdefault(_place(problem["loc"]), []).append(problem)
-    # An unknown key first: it often is why another one is missing.
+    # An unknown key comes first: it is often the reason why another one is missing.
     unknown = [place for place, found in places.items() if found[0]["type"] == "extra_forbidden"]
     place = (unknown or list(places))[0]
     more = f" (and {len(places) - 1} more)" if len(places) > 1 else ""
@@ -25,7 +25,7 @@ def sentence(error: ValidationError, schema: type[BaseModel]) -> str:
 
 
 def _problem(place: str, branches: Sequence[Any], schema: type[BaseModel]) -> str:
-    """One key's problem; `branches` has several entries where each kind of value that is allowed has its own."""
+    """The problem of one key; `branches` has an entry for each type that its value may have."""
     first = branches[0]
     if first["type"] == "extra_forbidden":
         parent, _, key = place.rpartition(".")
@@ -39,11 +39,12 @@ def _problem(place: str, branches: Sequence[Any], schema: type[BaseModel]) -> st
     if first["type"] == "value_error":
         message = str(first["ctx"]["error"])
         return f"{place}: {message}" if place else message
-    wishes = [_MESSAGES.get(branch["type"], branch["msg"]).removeprefix("Input should be ") for branch in branches]
-    given = first["input"]
-    given = str(given).lower() if isinstance(given, bool) else repr(given)
-    value = f", not {given}" if first["input"] is None or isinstance(first["input"], (str, int, float)) else ""
-    return f"{place or 'the configuration'} should be {' or '.join(wishes)}{value}"
+    expected = [_MESSAGES.get(branch["type"], branch["msg"]).removeprefix("Input should be ") for branch in branches]
+    value = first["input"]
+    given = ""
+    if value is None or isinstance(value, (str, int, float)):
+        given = f", not {str(value).lower() if isinstance(value, bool) else repr(value)}"
+    return f"{place or 'the configuration'} should be {' or '.join(expected)}{given}"
 
 
 _MESSAGES = {
@@ -51,10 +52,7 @@ _MESSAGES = {
     "dict_type": "a mapping of keys to values",
     "tuple_type": "a list",
     "invalid_key": "a mapping whose keys are words",
-    "int_parsing": "a whole number",
     "int_type": "a whole number",
-    "int_from_float": "a whole number",
-    "float_parsing": "a number",
     "float_type": "a number",
     "string_type": "text",
     "path_type": "the path of a file",

@@ -41,6 +41,18 @@ def flatten(data: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
     return result
 
 
+def nest(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Values by dotted key as nested settings: `{"levels.rounds": 3}` gives `{"levels": {"rounds": 3}}`."""
+    result: dict[str, Any] = {}
+    for key, value in values.items():
+        *sections, name = key.split(".")
+        place = result
+        for section in sections:
+            place = place.setdefault(section, {})
+        place[name] = value
+    return result
+
+
 def picture_settings(data: Mapping[str, Any]) -> dict[str, Any]:
     """The settings that the picture depends on, by dotted key.
 

@@ -11,14 +11,14 @@ from hires_nst.config.sections import Print, Section
 from hires_nst.errors import ConfigError, InputError
 
 _WIDTH = 2**31
-"""Of a line, so that none is broken."""
+"""Of a line in characters, so that none is broken."""
 
 
 def parse_yaml(text: str) -> Any:
-    """The value of a YAML 1.2 text, of plain types only; None when it is empty.
+    """The value of a YAML 1.2 text, made of plain types only; None when the text is empty.
 
     Raises:
-        ConfigError: what is wrong with it, and in which line; a key that is given twice is refused.
+        ConfigError: it is not valid, or has a key twice; the message names the line.
     """
     from ruamel.yaml import YAML  # here, since the command line's help needs none
     from ruamel.yaml.constructor import DuplicateKeyError
@@ -26,7 +26,9 @@ def parse_yaml(text: str) -> Any:
 
     try:
         return YAML(typ="safe", pure=True).load(text)
-    except YAMLError as error:
+    except RecursionError:
+        raise ConfigError("not valid YAML: it is nested too deeply") from None
+    except (YAMLError, ValueError) as error:  # a ValueError comes of dates that do not exist
         mark = getattr(error, "problem_mark", None)
         where = f" in line {mark.line + 1}" if mark else ""
         problem = str(getattr(error, "problem", None) or error).splitlines()[0]
@@ -36,17 +38,17 @@ def parse_yaml(text: str) -> Any:
 
 
 def read_yaml(path: Path) -> dict[str, Any]:
-    """A YAML file's mapping (empty when the file is), without the sections that have no content.
+    """The mapping in a YAML file, without the sections that have no content; empty when the file is empty.
 
     Raises:
-        InputError: the file cannot be read. ConfigError: it is no YAML mapping.
+        InputError: the file cannot be read. ConfigError: it is not a YAML mapping.
     """
     try:
         text = path.read_text(encoding="utf-8")
     except OSError as error:
         raise InputError(f"cannot read the configuration {path}: {error.strerror}") from None
     except UnicodeDecodeError:
-        raise ConfigError(f"{path} is no text file; a configuration is YAML") from None
+        raise ConfigError(f"{path} is not a text file; a configuration is written in YAML") from None
     try:
         data = parse_yaml(text)
     except ConfigError as error:
@@ -54,7 +56,7 @@ def read_yaml(path: Path) -> dict[str, Any]:
     if data is None:
         return {}
     if not isinstance(data, dict):
-        raise ConfigError(f"{path} must hold a mapping of keys to values, not a {type(data).__name__}")
+        raise ConfigError(f"{path} must contain a mapping of keys to values, not a {type(data).__name__}")
     return {key: value for key, value in data.items() if value is not None}
 
 
@@ -64,7 +66,7 @@ def to_yaml(config: Config) -> str:
 
 
 def commented_yaml(config: Config | None = None) -> str:
-    """Every key with its value and a comment that says what it is: the text that `hires-nst config init` writes."""
+    """Every key with its value and a comment that explains it, as `hires-nst config init` writes them."""
     config = config or Config()
     lines = [
         "# Configuration of hires-nst. Keys that you leave out have their default values.",
@@ -108,7 +110,7 @@ def _flow(value: object) -> str:
 
 
 def _dump(value: object, *, flow: bool = False) -> str:
-    """YAML, with letters such as u-umlaut as they are."""
+    """YAML with letters such as u-umlaut unescaped, and each value on one line where `flow`."""
     from ruamel.yaml import YAML
 
     text = ""
@@ -118,6 +120,6 @@ def _dump(value: object, *, flow: bool = False) -> str:
         writer.sort_base_mapping_type_on_output = False  # type: ignore[assignment]
         writer.dump(value, target)
         text = target.getvalue()
-        if not set(text) & set("\x85\u2028\u2029"):  # line breaks to YAML, which the library escapes only on request
+        if not set(text) & set("\x85\u2028\u2029"):  # line breaks in YAML, which must be escaped
             break
     return text

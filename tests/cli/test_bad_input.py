@@ -189,7 +189,7 @@ def test_settings_that_are_not_possible(arguments: list[str], sentence: str, inp
         ("levles: {rounds: 2}", 2, "unknown key 'levles'; did you mean 'levels'?"),
         ("levels: {rounds: 0}", 2, "levels.rounds should be greater than or equal to 1, not 0"),
         ("levels: [1", 2, "is not valid YAML"),
-        ("- 1", 2, "must hold a mapping"),
+        ("- 1", 2, "must contain a mapping"),
         ("styles: [{image: none.jpg}]", 3, "none.jpg does not exist"),
         ("model: {weights: none.pth}", 5, "there is no weight file"),
     ],

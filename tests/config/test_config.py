@@ -122,9 +122,11 @@ levels: {<<: *b}
 @pytest.mark.parametrize(
     ("text", "sentence"),
     [
-        ("- a\n", "must hold a mapping"),
+        ("- a\n", "must contain a mapping"),
         ("a: [\n", "is not valid YAML in line 2"),
         ("\tx: 1", "not valid YAML"),
+        ("x: 2026-13-45", "not valid YAML: month must be in"),
+        ("x: " + "[" * 5000, "not valid YAML: it is nested too deeply"),
         ("levels:\n  rounds: 3\n  rounds: 4\n", "in line 3: duplicate key .rounds."),
     ],
 )
@@ -137,7 +139,7 @@ def test_files_that_cannot_be_read(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="No such file"):
         load_config(tmp_path / "none.yaml")
     (tmp_path / "picture.yaml").write_bytes(b"\x89PNG\xff\xfe")
-    with pytest.raises(ConfigError, match="no text file"):
+    with pytest.raises(ConfigError, match="is not a text file"):
         load_config(tmp_path / "picture.yaml")
 
 

@@ -16,6 +16,7 @@ from hires_nst.config import (
     field_at,
     flatten,
     load_config,
+    nest,
     parse_config,
     picture_settings,
 )
@@ -77,6 +78,13 @@ def test_settings_by_dotted_key() -> None:
     assert flatten(data) == {
         "levels.rounds": 3, "levels.overrides.0.level": 0, "levels.overrides.1.level": 1, "names": ["a", "b"]
     }  # fmt: skip
+
+
+def test_nesting_is_the_inverse_of_flattening() -> None:
+    data = Config().model_dump(mode="json", exclude={"styles", "jobs"})
+    assert flatten(nest(flatten(data))) == flatten(data)
+    assert nest({"a.b.c": 1, "a.d": 2, "e": 3}) == {"a": {"b": {"c": 1}, "d": 2}, "e": 3}
+    assert nest({}) == {}
 
 
 def test_what_may_change_without_another_picture() -> None:
