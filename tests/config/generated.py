@@ -1,0 +1,46 @@
+"""Configurations as mappings, for tests of properties; and a file of YAML."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from hypothesis import HealthCheck, settings
+from hypothesis import strategies as st
+
+from hires_nst.backbones.registry import BACKBONES
+
+TINY = settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+
+LAYER = st.sampled_from(BACKBONES["vgg19-slim"].layer_names)
+WEIGHT = st.floats(0, 1e6, allow_nan=False)
+SECTIONS: dict[str, dict[str, st.SearchStrategy[object]]] = {
+    "output": {
+        "long_edge": st.none() | st.integers(1, 500_000),
+        "bit_depth": st.sampled_from([8, 16]),
+        "dpi": st.none() | st.floats(1, 1200),
+    },
+    "loss": {
+        "style": st.sampled_from(["gram", "mean-covariance"]),
+        "style_layers": st.dictionaries(LAYER, st.floats(1e-3, 10), min_size=1),
+        "content_layers": st.dictionaries(LAYER, WEIGHT),
+        "tv_weight": WEIGHT,
+    },
+    "levels": {
+        "rounds": st.integers(1, 1000),
+        "decay": st.floats(0.01, 1),
+        "overrides": st.lists(st.fixed_dictionaries({"level": st.integers(0, 9), "rounds": st.integers(0, 9)})),
+    },
+    "tiles": {"size": st.just("auto") | st.integers(16, 100_000), "shift": st.booleans()},
+    "runtime": {"device": st.sampled_from(["cpu", "cuda:3"]), "seed": st.integers(0, 2**63 - 1)},
+}
+PARTS: dict[str, st.SearchStrategy[object]] = {
+    **{name: st.fixed_dictionaries({}, optional=keys) for name, keys in SECTIONS.items()},
+    "styles": st.lists(st.fixed_dictionaries({"image": st.text(min_size=1), "scale": st.floats(0.01, 9)})),
+}
+NESTED = st.fixed_dictionaries({}, optional=PARTS)
+
+
+def write(folder: Path, text: str, name: str = "c.yaml") -> Path:
+    file = folder / name
+    file.write_text(text, encoding="utf-8")
+    return file

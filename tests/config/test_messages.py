@@ -1,0 +1,73 @@
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from hires_nst.config import (
+    Config,
+    assign,
+    parse_config,
+)
+from hires_nst.errors import ConfigError
+from tests.config.generated import TINY
+
+
+@pytest.mark.parametrize(
+    ("data", "sentence"),
+    [
+        ({"levls": {}}, "unknown key 'levls'; did you mean 'levels'?"),
+        ({"levels": {"rouns": 3}}, "unknown key 'rouns' in levels; did you mean 'rounds'?"),
+        ({"long_edge": 100}, "unknown key 'long_edge'; did you mean 'output.long_edge'?"),
+        ({"output": {"print": {"papr": "A3"}}}, "unknown key 'papr' in output.print; did you mean 'paper'?"),
+        ({"styles": [{"image": "a", "weigth": 1}]}, "unknown key 'weigth' in styles.0; did you mean 'weight'?"),
+        ({"styles": [{"img": "a"}]}, "unknown key 'img' in styles.0; did you mean 'image'? (and 1 more)"),
+        ({"styles": [{}]}, "styles.0.image is missing"),
+        ({"styles": "a.jpg"}, "styles should be a list, not 'a.jpg'"),
+        ({"levels": {"rounds": 0}}, "levels.rounds should be greater than or equal to 1, not 0"),
+        ({"levels": {"rounds": "x"}}, "levels.rounds should be a whole number, not 'x'"),
+        ({"levels": {"rounds": True}}, "levels.rounds should be a whole number, not true"),
+        ({"levels": {"rounds": 2.5}}, "levels.rounds should be a whole number, not 2.5"),
+        ({"output": {"scale": False}}, "output.scale should be a number, not false"),
+        ({"output": {"bit_depth": True}}, "output.bit_depth should be 8 or 16, not true"),
+        ({"loss": {"style_layers": {"conv1_1": True}}}, "loss.style_layers.conv1_1 should be a number, not true"),
+        ({"tiles": {"size": True}}, "tiles.size should be 'auto' or a whole number, not true"),
+        ({"levels": 3}, "levels should be a mapping of keys to values, not 3"),
+        ({"tiles": {"size": 3}}, "tiles.size should be 'auto' or greater than or equal to 16, not 3"),
+        ({"tiles": {"size": "abc"}}, "tiles.size should be 'auto' or a whole number, not 'abc'"),
+        ({"loss": {"style": "gramm"}}, "loss.style should be 'mean-covariance' or 'gram', not 'gramm'"),
+        ({"loss": {"tv_weight": math.inf}}, "loss.tv_weight should be a finite number, not inf"),
+        ({"loss": {"style_layers": {"conv9_1": 1}}}, "vgg19-slim has no layer 'conv9_1'; did you mean 'conv"),
+        ({"loss": {"style_layers": {"conv1_1": -1}}}, "loss.style_layers.conv1_1 should be greater than or equal to 0"),
+        ({"loss": {"style_weight": 0, "content_weight": 0}}, "every weight is 0"),
+        ({"output": {"long_edge": 9, "scale": 1}}, "output: long_edge and scale each set the size: give one of them"),
+        ({"output": {"print": {"paper": "A33"}}}, "output.print.paper: 'A33' is not a paper size"),
+        ({"model": {"name": "vgg18"}}, "model.name: there is no network 'vgg18'; did you mean 'vgg1"),
+        ({"init": {"kind": "file"}}, "init: kind: file and file: PATH belong together"),
+        ({"init": {"file": "a.png"}}, "init: kind: file and file: PATH belong together"),
+        ({"runtime": {"device": "gpu"}}, "runtime.device: there is no device 'gpu'"),
+        ({"version": 2}, "version should be 1, not 2"),
+    ],
+)
+def test_what_is_wrong_is_said_in_one_sentence(data: dict[str, object], sentence: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        parse_config(data)
+    assert sentence in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+@TINY
+@given(st.text(max_size=30), st.dictionaries(st.text(max_size=8), st.integers() | st.text(max_size=8), max_size=3))
+def test_whatever_is_typed_is_a_configuration_or_a_config_error(text: str, data: dict[str, object]) -> None:
+    attempts: tuple[Callable[[], Config], ...] = (
+        lambda: parse_config(assign(data, text)),
+        lambda: parse_config({"loss": data, "levels": data}),
+    )
+    for attempt in attempts:
+        try:
+            attempt()
+        except ConfigError as error:
+            assert "Traceback" not in str(error)
