@@ -1,23 +1,23 @@
-"""A task: a job for a worker, the engine that paints it, its result, and its logs."""
+"""A task: a job for a worker, the engine that paints it, and its result."""
 
 from __future__ import annotations
 
 import time
 import traceback
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import closing, contextmanager, suppress
+from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol, TextIO
+from typing import Protocol
 
 from hires_nst import events
+from hires_nst.batch.job_log import JobLog
 from hires_nst.batch.ledger_schema import Outcome
 from hires_nst.batch.paths import JobPaths
 from hires_nst.config import Config
 from hires_nst.errors import LESS_MEMORY, DiskFull, HiresNstError, Interrupted, ResourceError, RunBusy, out_of_memory
 from hires_nst.events import Event, OnEvent
 from hires_nst.files import FileFingerprint, fingerprint, is_disk_full
-from hires_nst.run.log import EventLog
 from hires_nst.run.progress import read_state
 from hires_nst.stopping import Stop
 
@@ -126,13 +126,11 @@ def run_task(task: Task, engine: Engine, *, stop: Stop, on_event: OnEvent) -> Ta
     """Run a task and write its logs; whatever happens is in the result."""
     began = time.time()
     try:
-        with _logs(task.paths) as (log, text):
-            _write(text, f"attempt {task.attempt}: {task.content}")
+        with JobLog(task.paths) as log:
+            log.write(f"attempt {task.attempt}: {task.content}")
 
             def emit(event: Event) -> None:
-                log.write(event)
-                if not isinstance(event, events.StepFinished):
-                    _write(text, _sentence(event))
+                log.event(event)
                 on_event(event)
 
             try:
@@ -140,22 +138,22 @@ def run_task(task: Task, engine: Engine, *, stop: Stop, on_event: OnEvent) -> Ta
                 painted = engine.paint(task, stop=stop, on_event=emit)
                 picture = fingerprint(task.picture)
             except Interrupted:  # its message says how to resume a run, not a batch
-                _write(text, f"stopped: {stop.reason}")
+                log.write(f"stopped: {stop.reason}")
                 return Stopped()
             except RunBusy as error:
-                _write(text, str(error))
+                log.write(str(error))
                 return BusyResult(str(error))
             except Exception as error:
                 result = result_of(error, task.folder)
                 if isinstance(result, DiskFullResult):
-                    _write(text, f"stopped: no space left on the disk of {result.path}")
+                    log.write(f"stopped: no space left on the disk of {result.path}")
                 elif isinstance(error, HiresNstError):
-                    _write(text, f"failed: {error}")
+                    log.write(f"failed: {error}")
                 else:
-                    _write(text, "".join(traceback.format_exception(error)).rstrip())
+                    log.write("".join(traceback.format_exception(error)).rstrip())
                 return result
             with suppress(OSError):  # the picture is there
-                _write(text, "done")
+                log.write("done")
     except OSError as error:  # of the logs
         return result_of(error, task.folder)
     seconds = time.time() - began
@@ -205,43 +203,9 @@ def reason_of(error: Exception) -> str:
     return f"{type(error).__name__}: {error}".strip(": ").replace("\n", " ")
 
 
-@contextmanager
-def _logs(paths: JobPaths) -> Iterator[tuple[EventLog, TextIO]]:
-    """A job's logs, to append to; what cannot be written when they are closed is dropped."""
-    paths.folder.mkdir(parents=True, exist_ok=True)
-    with closing(EventLog(paths.events)) as log:
-        text = paths.text.open("a", encoding="utf-8", errors="replace")
-        try:
-            yield log, text
-        finally:
-            _close(text)
-
-
-def _close(file: TextIO) -> None:
-    with suppress(OSError):
-        file.close()
-
-
 def _fingerprints(task: Task) -> tuple[FileFingerprint, ...]:
     """The fingerprints of the inputs; none when one cannot be read, which the engine explains better."""
     try:
         return tuple(fingerprint(path) for path in task.inputs)
     except OSError:
         return ()
-
-
-def _write(file: TextIO, text: str) -> None:
-    """A line for people, with the time."""
-    file.write(f"{time.strftime('%Y-%m-%d %H:%M:%S')} {text}\n")
-    file.flush()
-
-
-def _sentence(event: Event) -> str:
-    """An event for people: its name and what it says."""
-    name, values = type(event).__name__, event.as_dict()
-    said = ", ".join(f"{key} {_short(value)}" for key, value in values.items() if key != "event")
-    return f"{name}: {said}"
-
-
-def _short(value: object) -> str:
-    return f"{value:.4g}" if isinstance(value, float) else str(value)
