@@ -209,7 +209,8 @@ def following(folder: Path, *, quiet: bool, as_json: bool, console: Console | No
         yield BatchLines(print_error, folder).update
     else:
         display = BatchDisplay(terminal)
-        lines = BatchLines(display.bars.print_line, folder, state=display.state)
+        write = partial(display.bars.console.print, markup=False, highlight=False, soft_wrap=True)
+        lines = BatchLines(write, folder, state=display.state)
 
         def update(event: Event) -> None:
             display.update(event)

@@ -39,10 +39,6 @@ class Bars(Progress):
             yield Text(self.headline)
         yield self.make_tasks_table(sorted(self.tasks, key=lambda task: task.fields["order"]))
 
-    def print_line(self, text: str) -> None:
-        """Print a line above the bars."""
-        self.console.print(text, markup=False, highlight=False, soft_wrap=True)
-
 
 class _Details(ProgressColumn):
     def __init__(self) -> None:
@@ -74,7 +70,7 @@ class RunDisplay:
             text, total = f"downloading {state.download.file}", state.download.total or None
             self.bars.update(self._bar, description=text, completed=state.download.done, total=total)
         if line := note(event):
-            self.bars.print_line(line)
+            self.bars.console.print(line, markup=False, highlight=False)
 
     def _details(self) -> str:
         if self.state.download is not None:
