@@ -15,11 +15,14 @@ from hires_nst.errors import HiresNstError
 from hires_nst.version import VERSION
 
 if TYPE_CHECKING:
+    from hires_nst.batch.status import status
     from hires_nst.run.pipeline import Result, resume, stylize
     from hires_nst.run.plan import Plan, plan
 
 __version__ = VERSION
-__all__ = ["Config", "HiresNstError", "Plan", "Result", "__version__", "load_config", "plan", "resume", "stylize"]
+__all__ = [
+    "Config", "HiresNstError", "Plan", "Result", "__version__", "load_config", "plan", "resume", "status", "stylize",
+]  # fmt: skip
 
 
 def __getattr__(name: str) -> Any:
@@ -28,4 +31,6 @@ def __getattr__(name: str) -> Any:
         return getattr(import_module("hires_nst.run.pipeline"), name)
     if name in ("Plan", "plan"):
         return getattr(import_module("hires_nst.run.plan"), name)
+    if name == "status":
+        return getattr(import_module("hires_nst.batch.status"), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -22,18 +22,14 @@ def status(
     json: Json = False,
 ) -> None:
     """Show where a run or a batch stands, also while it works: what is done, and what is left."""
-    from hires_nst.batch.paths import BatchPaths
-    from hires_nst.batch.status import batch_status
-    from hires_nst.run.status import run_status
+    import hires_nst
+    from hires_nst.batch.status import BatchStatus
 
-    found: BatchStatus | RunStatus
-    if BatchPaths(folder).ledger.is_file():
-        found = batch_status(folder)
-        lines = batch_status_lines(found)
-    else:
-        found = run_status(folder)
-        lines = status_lines(found)
-    for line in [json_line(asdict(found))] if json else lines:
+    found = hires_nst.status(folder)
+    if json:
+        typer.echo(json_line(asdict(found)))
+        return
+    for line in batch_status_lines(found) if isinstance(found, BatchStatus) else status_lines(found):
         typer.echo(line)
 
 

@@ -20,20 +20,18 @@ from hires_nst.version import VERSION
 
 
 def gather(folder: Path) -> Report:
-    """What the folder tells about the work that was done in it.
+    """The report of the run or batch in a folder.
 
     Raises:
-        InputError: it is no folder that this program writes, or it cannot be read.
+        InputError: it is not a folder of a run or a batch, or cannot be read.
     """
     if not folder.is_dir():
-        raise InputError(f"{folder} is no folder; give a run directory, or the output folder of a batch")
+        raise InputError(f"{folder} is not a folder; give a run directory or the output folder of a batch")
     if BatchPaths(folder).ledger.is_file():
         return of_batch(folder)
     if (folder / LOG).is_file():
         return of_run(folder)
-    raise InputError(
-        f"there is neither a ledger nor {LOG} in {folder}; give a run directory, or the output folder of a batch"
-    )
+    raise InputError(f"{folder} has neither a ledger nor {LOG}; give a run directory or the output folder of a batch")
 
 
 def of_run(folder: Path) -> Report:
@@ -88,7 +86,7 @@ def _state(folder: Path, run: RunState) -> tuple[ReportedState, tuple[str, ...]]
         if record.is_written(folder):
             return "done", ()
         if run.finished is not None and record.output_at(folder).is_file():
-            return "done", ("the picture was changed since it was painted",)
+            return "done", ("the result was changed since it was painted",)
     return "done" if run.finished is not None else "interrupted", ()
 
 

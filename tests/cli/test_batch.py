@@ -14,6 +14,7 @@ import sys
 import time
 import zlib
 from collections import Counter
+from dataclasses import asdict
 from html import unescape
 from pathlib import Path
 from typing import Any
@@ -24,6 +25,7 @@ import tifffile
 from PIL import Image
 from rich.console import Console
 
+import hires_nst
 from hires_nst import events
 from hires_nst.batch.ledger_reading import reading
 from hires_nst.batch.options import read_batch
@@ -411,6 +413,7 @@ def test_what_is_no_longer_selected_is_told_apart(tmp_path: Path) -> None:
         progress, page = json.loads(run("status", out, "--json").stdout), (out / "report.html").read_text()
         assert {state: count for state, count in progress["counts"].items() if count} == expected
         assert progress["no_longer_selected"] == others
+        assert json.loads(events.json_line(asdict(hires_nst.status(out)))) == progress
         assert (" of an earlier command is no longer selected" in page) == (others == 1)
         assert (" of earlier commands are no longer selected" in page) == (others > 1)
         assert ("--retry-failed" in page) == ("failed" in expected)
@@ -466,7 +469,7 @@ def test_a_report_that_fails_does_not_fail_the_batch(inputs: tuple[Path, Path], 
     result = run("batch", photos, art, "-o", out, *SMALL)
     assert result.exit_code == 0
     assert "note: the report was not written: " in result.stderr
-    assert "`hires-nst report` makes it" in result.stderr
+    assert "write it with `hires-nst report`" in result.stderr
     (out / "report.html").unlink()
     assert run("report", out).exit_code == 0
     before = (out / "report.html").stat().st_mtime_ns
@@ -493,7 +496,7 @@ def test_a_stop_holds_while_the_report_is_written(
     out = tmp_path / "out"
     result = run("batch", photos, art, "-o", out, *SMALL)
     assert (result.exit_code, made) == (0, ["a-art"])
-    assert "the report does not show all pictures yet, for Ctrl-C; `hires-nst report " in result.stderr
+    assert "the report does not show all pictures yet (Ctrl-C); complete it with `hires-nst report " in result.stderr
     assert "1 picture is painted, but not shown here yet" in (out / "report.html").read_text()
     assert run("batch", photos, art, "-o", out, *SMALL).exit_code == 0  # does the rest
     assert made == ["a-art", "b-art"]

@@ -17,6 +17,7 @@ from PIL import Image
 from typer.testing import CliRunner
 
 from hires_nst import cli
+from hires_nst import report as report_package
 from hires_nst.cli.status import status_lines
 from hires_nst.errors import InputError, OutputError
 from hires_nst.imageio.paper import central_crop
@@ -281,7 +282,7 @@ def test_inputs_that_are_gone_or_broken_leave_gaps(report: Report, tmp_path: Pat
     (tmp_path / "painting.png").write_bytes(b"no picture")
     (tmp_path / "deep.tif").write_bytes(b"II*\0 broken")
     page = Page(write_report(report, tmp_path))
-    assert page.words.count("The picture is not there any more, or cannot be read.") == 2  # deep and gone
+    assert page.words.count("The result no longer exists or cannot be read.") == 2  # deep and gone
     assert not [image for image in page.all("img") if image.get("class") == "before"]
 
 
@@ -446,7 +447,9 @@ def test_the_command(tmp_path: Path) -> None:
     (tmp_path / "events.jsonl").write_text("")
     done = CliRunner().invoke(cli.app, ["report", str(tmp_path)])
     assert (done.exit_code, done.stdout.strip()) == (0, str(tmp_path / "report.html"))
-    assert (tmp_path / "report.html").is_file()
+    page = (tmp_path / "report.html").read_bytes()
+    assert report_package.write(tmp_path) == tmp_path / "report.html"
+    assert (tmp_path / "report.html").read_bytes() == page
     assert CliRunner().invoke(cli.app, ["report", str(tmp_path), "--quiet"]).stdout == ""
     assert CliRunner().invoke(cli.app, ["report", str(tmp_path / "none")]).exit_code == 3
 
@@ -485,7 +488,7 @@ def test_the_state_of_a_run(tmp_path: Path) -> None:
     states.append(state())
     save(tmp_path / "print.png", picture(32, 32, seed=9))  # retouched
     states.append(state())
-    assert gather(run).jobs[0].notes[-1] == "the picture was changed since it was painted"
+    assert gather(run).jobs[0].notes[-1] == "the result was changed since it was painted"
     status = run_status(run)
     assert (status.state, status.done) == ("finished", 1.0)
     told = "\n".join(status_lines(status))
@@ -494,7 +497,7 @@ def test_the_state_of_a_run(tmp_path: Path) -> None:
     (tmp_path / "print.png").unlink()
     states.append(state())
     assert "state     finished, but the result no longer exists" in status_lines(run_status(run))
-    assert "The picture is not there any more, or cannot be read." in Page(write_report(gather(run), run)).words
+    assert "The result no longer exists or cannot be read." in Page(write_report(gather(run), run)).words
     assert states == ["running", "interrupted", "done", "done", "done"]
 
 
@@ -506,7 +509,7 @@ def test_the_report_of_a_log_alone(tmp_path: Path) -> None:
 
 
 def test_other_folders_have_no_report(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match=r"neither a ledger nor events\.jsonl"):
+    with pytest.raises(InputError, match=r"has neither a ledger nor events\.jsonl"):
         gather(tmp_path)
     with pytest.raises(InputError, match="no folder"):
         gather(tmp_path / "nowhere")

@@ -88,7 +88,7 @@ function view(number) {
     full: null, fullSource: data.full, tiles: data.tiles, levels: Number(data.levels || 0), cache: new Map(),
   };
   dialog.querySelector(".name").textContent = data.name;
-  canvas.setAttribute("aria-label", data.name + ", painted. Arrow keys move, plus and minus zoom, 1 is pixel by pixel, 0 the whole picture.");
+  canvas.setAttribute("aria-label", data.name + ", painted. Arrow keys move, plus and minus zoom, 1 shows the actual size, 0 the whole picture.");
   action("previous").disabled = index === 0;
   action("next").disabled = index === buttons.length - 1;
   if (!dialog.open) dialog.showModal();
@@ -175,7 +175,7 @@ function draw() {
   canvas.dataset.left = left;
   canvas.dataset.top = top;
   const size = `${picture.width} × ${picture.height} px`;
-  const note = missing ? ", the full size is not there any more" : loading ? ", loading" : "";
+  const note = missing ? ", the full-size file no longer exists" : loading ? ", loading" : "";
   dialog.querySelector(".state").textContent = `${Math.round(zoom * 100)} % of ${size}${note}`;
 }
 
