@@ -23,7 +23,7 @@ from common import ROOT, SAMPLES, report
 from hires_nst import Config, events, resume, stylize
 from hires_nst.config import gather, parse_config
 from hires_nst.errors import Interrupted
-from hires_nst.run import pipeline
+from hires_nst.run import single_run
 from hires_nst.run.context import open_context
 from hires_nst.run.output_size import OutputSize
 from hires_nst.run.write_behind import Write, WriteBehind
@@ -40,17 +40,17 @@ class Timed(WriteBehind):
     worked = 0.0
     """CPU seconds of the writing thread."""
 
-    def put(self, write: Write, told: Callable[[], None]) -> None:
+    def put(self, write: Write, on_done: Callable[[], None]) -> None:
         def timed(check_stop: Callable[[], None]) -> None:
             began = time.thread_time()
             write(check_stop)
             Timed.worked += time.thread_time() - began
 
-        super().put(timed, told)
+        super().put(timed, on_done)
 
-    def _first(self, patience: float | None) -> None:
+    def _first(self, timeout: float | None) -> None:
         began = time.monotonic()
-        super()._first(patience)
+        super()._first(timeout)
         Timed.waited += time.monotonic() - began
 
 
@@ -63,7 +63,7 @@ def timed(out: Path, config: Config) -> tuple[float, float, float]:
             Timed.waited += event.seconds  # small files, which are not written behind
 
     began = time.monotonic()
-    stylize(CONTENT, out, style=STYLE, config=config, on_event=on_event, overwrite=True)
+    stylize(CONTENT, out, styles=STYLE, config=config, on_event=on_event, overwrite=True)
     return time.monotonic() - began, Timed.waited, Timed.worked
 
 
@@ -78,7 +78,7 @@ def main() -> None:
         own = [f"output.long_edge={options.size}", "tiles.size=512", f"checkpoint.every={every}"]
         return parse_config(gather(assignments=[*own, *options.set]))
 
-    pipeline.WriteBehind = Timed  # type: ignore[attr-defined]
+    single_run.WriteBehind = Timed  # type: ignore[attr-defined]
     rows, resumed = [], 0.0
     (ROOT / "build").mkdir(exist_ok=True)
     with tempfile.TemporaryDirectory(dir=ROOT / "build") as name:
@@ -103,7 +103,7 @@ def main() -> None:
                     stop.request("the benchmark")
 
         try:
-            stylize(CONTENT, out, style=STYLE, config=config("tile"), stop=stop, on_event=on_event)
+            stylize(CONTENT, out, styles=STYLE, config=config("tile"), stop=stop, on_event=on_event)
         except Interrupted as error:
             print(error)
         first: list[float] = []
@@ -120,7 +120,7 @@ def main() -> None:
         except Interrupted as error:
             print(error)
         began_loading = time.monotonic()
-        open_context(config("tile"), OutputSize(options.size, options.size, (0, 0, 1, 1), None), events.ignore)
+        open_context(config("tile"), OutputSize(width=options.size, height=options.size, crop=(0, 0, 1, 1), dpi=None))
         loading = time.monotonic() - began_loading
         resumed = first[0] - loading
     plain, threads = statistics.median(result[0] for result in times["level"]), torch.get_num_threads()

@@ -47,7 +47,7 @@ def peak(side: int, tile: int) -> float:
         image.crop((0, 0, min(image.size), min(image.size))).save(photograph)
         image.close()
         style = SAMPLES / "styles" / "flow_strokes.jpg"
-        stylize(photograph, Path(folder) / "out.png", style=style, config=config)
+        stylize(photograph, Path(folder) / "out.png", styles=style, config=config)
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024.0
 
 

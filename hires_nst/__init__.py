@@ -2,7 +2,7 @@
 
 from hires_nst import Config, stylize
 
-stylize("photo.jpg", "print.png", style="painting.jpg", config=Config(output={"long_edge": 4000}))
+stylize("photo.jpg", "print.png", styles="painting.jpg", config=Config(output={"long_edge": 4000}))
 """
 
 from __future__ import annotations
@@ -16,8 +16,9 @@ from hires_nst.version import VERSION
 
 if TYPE_CHECKING:
     from hires_nst.batch.status import status
-    from hires_nst.run.pipeline import Result, resume, stylize
-    from hires_nst.run.plan import Plan, plan
+    from hires_nst.run.pipeline import plan, resume, stylize
+    from hires_nst.run.plan import Plan
+    from hires_nst.run.single_run import Result
 
 __version__ = VERSION
 __all__ = [
@@ -25,12 +26,14 @@ __all__ = [
 ]  # fmt: skip
 
 
+_PLACES = {
+    "plan": "run.pipeline", "resume": "run.pipeline", "stylize": "run.pipeline", "status": "batch.status",
+    "Plan": "run.plan", "Result": "run.single_run",
+}  # fmt: skip
+
+
 def __getattr__(name: str) -> Any:
     """Import the engine, and torch with it, when it is first asked for."""
-    if name in ("Result", "resume", "stylize"):
-        return getattr(import_module("hires_nst.run.pipeline"), name)
-    if name in ("Plan", "plan"):
-        return getattr(import_module("hires_nst.run.plan"), name)
-    if name == "status":
-        return getattr(import_module("hires_nst.batch.status"), name)
+    if name in _PLACES:
+        return getattr(import_module(f"hires_nst.{_PLACES[name]}"), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

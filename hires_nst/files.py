@@ -7,15 +7,19 @@ import hashlib
 import json
 import os
 import secrets
+import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from hires_nst.errors import DamagedFile, DiskFull, OutputError
+from hires_nst.errors import DamagedFile, DiskFull, InputError, OutputError
 
 CHUNK = 1 << 22
+
+UNSETTLED = 2_000_000_000
+"""Nanoseconds after a change in which another change may leave the time of change as it is."""
 
 CHECKSUM_PLACEHOLDER = b"0" * 64
 """Stands for the SHA-256 of a file in the file itself while the checksum is computed."""
@@ -63,6 +67,41 @@ def is_unchanged(path: Path, before: FileFingerprint) -> bool:
     if state.st_size != before.size:
         return False
     return state.st_mtime_ns == before.modified or sha256_of(path) == before.sha256
+
+
+class FileDigests:
+    """SHA-256 of files, each of which is read once as long as its size and time of change stay the same.
+
+    A file that was changed just now is read each time.
+    """
+
+    def __init__(self) -> None:
+        self._known: dict[Path, FileFingerprint] = {}
+
+    def fingerprint(self, path: Path) -> FileFingerprint:
+        """The fingerprint of a file.
+
+        Raises:
+            OSError: it cannot be read.
+        """
+        path = path.resolve()
+        state, known = path.stat(), self._known.get(path)
+        if known is None or (known.size, known.modified) != (state.st_size, state.st_mtime_ns):
+            known = fingerprint(path)
+            if time.time_ns() - known.modified > UNSETTLED:
+                self._known[path] = known
+        return known
+
+    def sha256(self, path: Path) -> str:
+        """The SHA-256 of a file, in hexadecimal.
+
+        Raises:
+            InputError: it cannot be read.
+        """
+        try:
+            return self.fingerprint(path).sha256
+        except OSError as error:
+            raise InputError(f"{path} cannot be read ({error.strerror}); check the name and the permissions") from None
 
 
 def atomic_write(

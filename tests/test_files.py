@@ -14,8 +14,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hires_nst.errors import DamagedFile, HiresNstError, OutputError, ResourceError
+from hires_nst.errors import DamagedFile, HiresNstError, InputError, OutputError, ResourceError
 from hires_nst.files import (
+    FileDigests,
+    FileFingerprint,
     atomic_write,
     fingerprint,
     is_unchanged,
@@ -137,3 +139,26 @@ def test_folders_are_made_with_their_parents(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     with pytest.raises(OutputError, match="cannot be written"):
         make_folder(tmp_path / "file" / "c")
+
+
+def test_digests_are_remembered_until_the_file_changes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    file, digests, read = tmp_path / "x", FileDigests(), list[Path]()
+
+    def counted(path: Path) -> FileFingerprint:
+        read.append(path)
+        return fingerprint(path)
+
+    monkeypatch.setattr("hires_nst.files.fingerprint", counted)
+    with pytest.raises(InputError, match="x cannot be read"):
+        digests.sha256(file)
+    file.write_text("one")
+    first = digests.sha256(file)
+    file.write_text("two")  # at once, so that the time of change may be the same
+    second = digests.sha256(file)
+    assert first != second
+    os.utime(file, ns=(1, 1))
+    read.clear()
+    assert {digests.sha256(file) for _ in range(3)} == {second}
+    assert len(read) == 1
+    file.write_text("one")
+    assert digests.sha256(file) == first

@@ -117,7 +117,7 @@ def plan(
     largest = max(found.jobs, key=lambda job: job.work)
     seconds = None
     if measure and largest.work:
-        from hires_nst.run.plan import plan as plan_one
+        from hires_nst.run.pipeline import plan as plan_one
 
         alone = plan_one(largest.content, config=largest.config, on_event=on_event).seconds
         if alone is not None:

@@ -11,7 +11,7 @@ from hires_nst.batch.paths import BatchPaths
 from hires_nst.errors import ResourceError
 from hires_nst.imageio.formats import written_format
 from hires_nst.quantities import amount
-from hires_nst.run.directory import size
+from hires_nst.run.directory import folder_bytes
 from hires_nst.run.disk_space import expected_run_bytes
 
 
@@ -36,7 +36,7 @@ def needed(jobs: Sequence[Job], folder: Path, *, workers: int) -> int:
     The files of interrupted jobs in their run directories exist already.
     """
     paths = BatchPaths(folder)
-    growth = (max(0, run_bytes(job) - size(paths.job(job.id).run_dir)) for job in jobs)
+    growth = (max(0, run_bytes(job) - folder_bytes(paths.job(job.id).run_dir)) for job in jobs)
     return sum(map(picture_bytes, jobs)) + sum(sorted(growth)[-workers:])
 
 

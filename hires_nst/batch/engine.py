@@ -36,7 +36,7 @@ class PaintingEngine:
         from hires_nst.run.cache import Cache
         from hires_nst.transfer.device import set_threads
 
-        self.kept = Cache()
+        self.cache = Cache()
         self.device = device
         if threads is not None:
             set_threads(threads)
@@ -60,7 +60,7 @@ class PaintingEngine:
             try:
                 result = stylize(
                     task.content, task.picture, config=config, overwrite=True, run_dir=task.run_dir, resume=resume,
-                    stop=stop, kept=self.kept, on_event=emit,
+                    stop=stop, cache=self.cache, on_event=emit,
                 )  # fmt: skip
             finally:
                 release_memory()  # another process may be the next one on this GPU

@@ -94,7 +94,9 @@ def result_size(content: Path, config: Config) -> tuple[int, int] | None:
     from hires_nst.imageio.reading import picture_size
 
     try:
-        size = output_size_of(picture_size(content, max_megapixels=config.images.max_megapixels), config, content)
+        size = output_size_of(
+            picture_size(content, max_megapixels=config.images.max_megapixels), config, content=content
+        )
     except HiresNstError:
         return None
     return size.width, size.height

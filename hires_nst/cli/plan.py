@@ -14,7 +14,7 @@ from hires_nst.cli.batch import batch
 from hires_nst.cli.batch_plan import show_batch_plan
 from hires_nst.cli.options import BATCH_OPTIONS, ConfigOptions, takes_config_options, takes_options_of
 from hires_nst.cli.progress import showing
-from hires_nst.cli.stylize import Json, Styles, check_inputs, physical_size, stylize
+from hires_nst.cli.stylize import Json, Styles, physical_size, stylize
 from hires_nst.config import Config
 from hires_nst.errors import ConfigError
 from hires_nst.events import json_line
@@ -63,17 +63,10 @@ def plan(
         why=f"a batch, and {content} is one photograph",
     )
     config = options.effective(styles or ())
-    check_inputs(content, config, output)
-    if output is not None:
-        from hires_nst.imageio.writing import check_output
-
-        check_output(output, overwrite=overwrite)
     with showing(quiet=quiet or json, as_json=False) as on_event:
-        planned = hires_nst.plan(content, config=config, measure=measure, on_event=on_event)
-    if output is not None:
-        from hires_nst.imageio.writing import check_format
-
-        check_format(output, planned.width, planned.height, bit_depth=config.output.bit_depth)
+        planned = hires_nst.plan(
+            content, output=output, config=config, overwrite=overwrite, measure=measure, on_event=on_event
+        )
     if json:
         typer.echo(json_line(plan_as_dict(planned)))
     else:

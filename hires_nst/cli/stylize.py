@@ -11,7 +11,6 @@ from hires_nst.cli.options import ConfigOptions, takes_config_options
 from hires_nst.cli.progress import showing
 from hires_nst.cli.signals import MaxHours, Until, ending_at_once, stopping
 from hires_nst.config import Config
-from hires_nst.errors import InputError
 from hires_nst.imageio.formats import FORMATS
 from hires_nst.quantities import duration
 
@@ -69,14 +68,10 @@ def stylize(
 
     Without a size, the result is as large as the photograph. `hires-nst plan` shows the cost beforehand.
     """
+    from hires_nst.run.directory import run_directory
+
     config = options.effective(styles or ())
-    folder = run_dir or config.checkpoint.directory or output.with_name(f"{output.name}.run")
-    check_inputs(content, config, output)
-
-    from hires_nst.imageio.writing import check_output
-    from hires_nst.run.directory import is_run
-
-    check_output(output, overwrite=overwrite or is_run(folder))  # which it may be that made it
+    folder = run_directory(output, config, run_dir=run_dir)
     with (
         stopping(until=until, max_hours=max_hours, quiet=quiet or json) as stop,
         ending_at_once(folder, stop),
@@ -90,26 +85,6 @@ def stylize(
         size = physical_size(result.width, result.height, config)
         size = f"{result.width} x {result.height} px{f' ({size})' if size else ''}"
         typer.echo(f"{result.output}: {size} in {duration(result.seconds)}")
-
-
-def check_inputs(content: Path, config: Config, output: Path | None) -> None:
-    """Find what is missing before torch is loaded.
-
-    Raises:
-        ConfigError: there is no painting.
-        InputError: a picture does not exist.
-        OutputError: the result would replace one.
-    """
-    config.check_styles()
-    for path in (content, *config.pictures):
-        if not path.exists():
-            raise InputError(f"{path} does not exist; check the name and the folder")
-        if path.is_dir():
-            raise InputError(f"{path} is a folder; give the picture file itself")
-    if output is not None:
-        from hires_nst.imageio.writing import check_apart
-
-        check_apart(output, (content, *config.pictures))
 
 
 def physical_size(width: int, height: int, config: Config) -> str:

@@ -1,17 +1,20 @@
-"""What a run works with: the result's size, the device, the network, the place of canvases and the cut into tiles."""
+"""What all levels of a run share: the device, the network, the place of canvases and the size of tiles."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
+from pathlib import Path
 
 import torch
 
 from hires_nst.backbones.registry import Backbone
 from hires_nst.config import Config
-from hires_nst.events import OnEvent
-from hires_nst.run.cache import Cache, content_key
+from hires_nst.errors import InputError
+from hires_nst.events import OnEvent, ignore
+from hires_nst.run.cache import Cache
 from hires_nst.run.disk_space import overlap_of
 from hires_nst.run.output_size import OutputSize
 from hires_nst.transfer.canvas import BYTES_PER_PIXEL, Canvas, Place
@@ -26,13 +29,19 @@ MEASURE_FACTOR = 2
 """Tiles of evaluations without a graph are this much larger, in about the memory of those with one."""
 
 CANVASES = {"lbfgs": 6, "adam": 7}
-"""Full-size canvases at the finest level: the photograph, the image before a round and after it, and of L-BFGS where
+"""Full-size canvases at the finest level: the content image, the image before a round and after it, and of L-BFGS where
 the last round started and the gradient there and at this round's start, of Adam its two means before and after."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class RunContext:
-    """What all levels of a run share: the settings, the network, the sizes and the place of canvases."""
+    """What all levels of a run share.
+
+    Attributes:
+        check_stop: called wherever the run may end; it raises `Interrupted` to stop it.
+        cache: of networks and statistics, which other runs in this process may share.
+        style_key: everything besides the level that the style statistics depend on.
+    """
 
     config: Config
     backbone: Backbone
@@ -41,17 +50,19 @@ class RunContext:
     on_disk: bool
     overlap: int
     emit: OnEvent
-    check_stop: Callable[[], None] = lambda: None
-    """Called wherever the run may end; it raises `Interrupted` when it is to."""
-    kept: Cache | None = None
-    """What earlier runs in this process left to this one."""
-    kept_key: Hashable = None
-    """Everything besides the level that the paintings' statistics depend on."""
+    check_stop: Callable[[], None]
+    cache: Cache
+    style_key: Hashable
 
     @property
     def stride(self) -> int:
         """The deepest stride in use."""
         return self.backbone.stride_of(self.config.layers)
+
+    @property
+    def precision(self) -> str:
+        """Of the network: `float32`, `bfloat16` or `float16`."""
+        return str(self.extract.autocast or self.extract.dtype).removeprefix("torch.")
 
     def tile_size(self, level: Level) -> int:
         """The side of a level's tiles; the coarsest level is one tile if memory allows."""
@@ -75,7 +86,7 @@ class RunContext:
 
     @property
     def bytes_per_pixel(self) -> float:
-        """Of a tile's window, while it is optimised."""
+        """Memory per pixel of a tile's window while it is optimised."""
         half = self.extract.autocast is not None
         return tile_bytes_per_pixel(self.backbone, self.config.layers, self.config.optimizer, half=half)
 
@@ -87,19 +98,19 @@ class RunContext:
         )  # fmt: skip
 
     def measure_grid(self, height: int, width: int, size: int) -> Grid:
-        """Larger tiles, for evaluations without a graph."""
+        """Larger tiles for evaluations without a graph."""
         return self.grid(height, width, size * MEASURE_FACTOR, overlap=0)
 
 
-def canvas_bytes(config: Config, height: int, width: int, paintings: Sequence[tuple[int, int]]) -> int:
-    """The most that the canvases of a run take together: those of its size, and the paintings made smaller.
+def canvas_bytes(config: Config, height: int, *, width: int, styles: Sequence[tuple[int, int]]) -> int:
+    """The most that the canvases of a run take together: those of its size, and the style images made smaller.
 
     Args:
         height, width: of the result.
-        paintings: heights and widths.
+        styles: heights and widths of the style images.
     """
     pixels = height * width * CANVASES[config.optimizer.name]
-    for own, style in zip(paintings, config.styles, strict=True):
+    for own, style in zip(styles, config.styles, strict=True):
         scaled = style_size(own, (height, width), scale=style.scale, config=config)
         pixels += 0 if scaled == own else scaled[0] * scaled[1]
     return pixels * BYTES_PER_PIXEL
@@ -107,23 +118,23 @@ def canvas_bytes(config: Config, height: int, width: int, paintings: Sequence[tu
 
 def open_context(
     config: Config,
-    sheet: OutputSize,
-    emit: OnEvent,
-    check_stop: Callable[[], None] = lambda: None,
+    size: OutputSize,
     *,
-    kept: Cache | None = None,
+    emit: OnEvent = ignore,
+    check_stop: Callable[[], None] = lambda: None,
+    cache: Cache | None = None,
 ) -> RunContext:
-    """Choose the device and the precision, and load the network unless it is among what was kept.
+    """Choose the device and the precision, and load the network unless it is in the cache.
 
     Raises:
-        ConfigError: the device is not there. WeightsError: see `load_network`.
+        ConfigError: the device does not exist. WeightsError: see `load_network`.
     """
+    cache = cache or Cache()
     device = choose_device(config.runtime.device)
-    load = partial(network_of, config, device, emit)
-    network_key = (model_key(config), str(device)) if kept is not None else None
-    network = kept.network(network_key, load) if kept is not None else load()
+    network_key = (model_key(config, cache), str(device))
+    network = cache.network(network_key, partial(network_of, config, device, emit))
     autocast = autocast_of(config, device)
-    on_disk = canvas_on_disk(config, sheet)
+    on_disk = canvas_on_disk(config, size)
     return RunContext(
         config=config,
         backbone=network.backbone,
@@ -133,25 +144,32 @@ def open_context(
         overlap=overlap_of(config),
         emit=emit,
         check_stop=check_stop,
-        kept=kept,
-        kept_key=(network_key, autocast, paintings_key(config)) if kept is not None else None,
+        cache=cache,
+        style_key=(network_key, autocast, styles_key(config, cache)),
     )
 
 
-def model_key(config: Config) -> Hashable:
-    """What the network is, wherever the file of its weights lies."""
+def model_key(config: Config, cache: Cache) -> Hashable:
+    """What identifies the network, wherever the file of its weights is."""
     weights = config.model.weights
-    return config.model.model_copy(update={"weights": None}), content_key(weights) or weights
+    return config.model.model_copy(update={"weights": None}), _content(weights, cache) or weights
 
 
-def paintings_key(config: Config) -> Hashable:
-    """What the paintings are: their files' content, weights and scales."""
-    return tuple((content_key(style.image), style.weight, style.scale) for style in config.styles)
+def styles_key(config: Config, cache: Cache) -> Hashable:
+    """What identifies the style images: the content of their files, their weights and scales."""
+    return tuple((_content(style.image, cache), style.weight, style.scale) for style in config.styles)
 
 
-def canvas_on_disk(config: Config, sheet: OutputSize) -> bool:
-    """Whether canvases are memory-mapped: as told, or when they would take more than half of the free memory."""
+def _content(path: Path | None, cache: Cache) -> str | None:
+    """The digest of a file; None for no file, and for one that cannot be read, which is an error elsewhere."""
+    with suppress(InputError):
+        return None if path is None else cache.digests.sha256(path)
+    return None
+
+
+def canvas_on_disk(config: Config, size: OutputSize) -> bool:
+    """Whether canvases are memory-mapped: as set, or when they would take more than half of the free memory."""
     if config.runtime.canvas != "auto":
         return config.runtime.canvas == "disk"
-    need = sheet.width * sheet.height * BYTES_PER_PIXEL * CANVASES[config.optimizer.name]
+    need = size.width * size.height * BYTES_PER_PIXEL * CANVASES[config.optimizer.name]
     return need > free_host_memory() / 2

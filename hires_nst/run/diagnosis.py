@@ -65,13 +65,13 @@ def _engine() -> Diagnosis:
         import torch
 
         from hires_nst.backbones import models
-        from hires_nst.run import pipeline
+        from hires_nst.run import single_run
         from hires_nst.transfer.device import describe_devices
         from hires_nst.transfer.memory import free_host_memory
     except Exception as error:  # whatever a broken installation raises
         problem = f"the engine cannot be loaded ({type(error).__name__}: {error}); install hires-nst again"
         return Diagnosis((), (problem,))
-    assert pipeline is not None
+    assert single_run is not None
     free = free_host_memory()
     checks = models.verify()
     findings = [

@@ -16,6 +16,7 @@ from pathlib import Path
 
 from filelock import lock_descriptor
 
+from hires_nst.config import Config
 from hires_nst.errors import DamagedFile, OutputError, RunBusy
 from hires_nst.events import Event
 from hires_nst.files import plain_os_errors
@@ -162,6 +163,13 @@ def check_run(path: Path) -> None:
         raise DamagedFile(f"{path} is neither a run directory, for it has no {RECORD}, nor a batch's output folder")
 
 
+def run_directory(output: Path, config: Config, *, run_dir: Path | str | None = None) -> Path:
+    """The run directory: `run_dir`, the one of the configuration, or `OUT.run` beside the output."""
+    if run_dir is not None:
+        return Path(run_dir)
+    return config.checkpoint.directory or output.with_name(f"{output.name}.run")
+
+
 def resume_command(path: Path | str) -> str:
     """The command that resumes the run in a directory."""
     return command("resume", path)
@@ -181,8 +189,8 @@ def lock_owner(path: Path) -> str | None:
     return None
 
 
-def size(path: Path) -> int:
-    """Bytes of all files in a folder; 0 where there is none."""
+def folder_bytes(path: Path) -> int:
+    """Bytes of all files in a folder; 0 if there is none."""
     total = 0
     for file in path.rglob("*"):
         with suppress(OSError):  # a run under way removes files

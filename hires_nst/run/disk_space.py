@@ -1,11 +1,16 @@
-"""How much a run directory takes on the disk, at most. No torch in sight."""
+"""The disk space that a run needs, at most. No torch in sight."""
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
 
 from hires_nst.backbones.registry import BACKBONES
 from hires_nst.config import Config
+from hires_nst.errors import DiskFull
+from hires_nst.quantities import amount
 from hires_nst.transfer.canvas import BYTES_PER_PIXEL
 from hires_nst.transfer.device import largest_tile
 from hires_nst.transfer.levels import Level, schedule
@@ -14,8 +19,8 @@ from hires_nst.transfer.tiles import make_grid
 AUTO_OVERLAP = 64
 """Pixels of overlap where `tiles.overlap` is auto: more gained little in style loss, less lost some."""
 
-KEPT_CANVASES = 3
-"""Full-size canvases that a round leaves to the next: the image, and the two of `refine.OptimizerCanvases`."""
+ROUND_CANVASES = 3
+"""Full-size canvases in the file of a round: the image, and the two of `OptimizerCanvases`."""
 
 SMALL_FILES = 20_000_000
 """Bytes for what is small in a run directory: the log, the record, headers."""
@@ -29,7 +34,7 @@ def overlap_of(config: Config) -> int:
 
 
 def run_bytes(config: Config, levels: Sequence[tuple[Level, int]]) -> int:
-    """What the run directory takes at most: at the end of a round, or inside a tile.
+    """The most that the run directory takes: at the end of a round, or inside a tile.
 
     Args:
         levels: coarse to fine, each with the size of its tiles.
@@ -38,11 +43,11 @@ def run_bytes(config: Config, levels: Sequence[tuple[Level, int]]) -> int:
     backbone = BACKBONES[config.model.name]
     stride, overlap = backbone.stride_of(config.layers), overlap_of(config)
     every, exact = config.checkpoint.every, config.tiles.coupling == "exact"
-    kept = {"adam": 2, "lbfgs": 1}[config.optimizer.name]  # image-shaped tensors of the optimiser in a tile's file
+    state = {"adam": 2, "lbfgs": 1}[config.optimizer.name]  # image-shaped tensors of the optimiser in a tile's file
     for level, size in levels:
         canvas = level.width * level.height * BYTES_PER_PIXEL
         rounds = 0 if every == "level" else min(config.checkpoint.keep, max(0, level.rounds - 1))
-        now = canvas * rounds * KEPT_CANVASES
+        now = canvas * rounds * ROUND_CANVASES
         grids = [
             make_grid(level.height, level.width, size=size, stride=stride, overlap=overlap, shifted=shifted)
             for shifted in (False, True)
@@ -54,12 +59,12 @@ def run_bytes(config: Config, levels: Sequence[tuple[Level, int]]) -> int:
         vectors = 3 if config.optimizer.name == "adam" else 2 * min(config.optimizer.history, level.steps) + 5
         inside = vectors * largest
         if every == "tile":
-            # The next round's first tile may be there before the tiles of this one are superfluous.
-            now += 0 if exact or not level.rounds else (tiles + largest) * (1 + kept)
+            # The next round's first tile may be written before the tiles of this one are removed.
+            now += 0 if exact or not level.rounds else (tiles + largest) * (1 + state)
         else:
             inside = 0
-        written = canvas * (KEPT_CANVASES if rounds else 1)
-        # A file is written beside the one that it takes the place of, and a canvas while the next tile is under way.
+        written = canvas * (ROUND_CANVASES if rounds else 1)
+        # A file is written beside the one that it replaces, and a canvas while the next tile is under way.
         most = max(most, finished + now + 2 * inside + written)
         finished += canvas
     style = [conv.out_channels for conv in backbone.convolutions if conv.name in config.loss.active_style_layers]
@@ -68,10 +73,10 @@ def run_bytes(config: Config, levels: Sequence[tuple[Level, int]]) -> int:
 
 
 def expected_run_bytes(config: Config, width: int, height: int, *, kind: str) -> int:
-    """What the run directory of a picture of that size takes at most, if memory allows the largest tiles.
+    """The most that the run directory of a picture of that size takes, if memory allows the largest tiles.
 
     Args:
-        kind: `cpu` or `cuda`, where it is painted.
+        kind: of device, `cpu` or `cuda`.
     """
     stride = BACKBONES[config.model.name].stride_of(config.layers)
     largest = largest_tile(kind) if config.tiles.size == "auto" else max(config.tiles.size, stride)
@@ -79,3 +84,42 @@ def expected_run_bytes(config: Config, width: int, height: int, *, kind: str) ->
     return run_bytes(
         config, [(level, largest if level.index else max(level.height, level.width, stride)) for level in levels]
     )
+
+
+@dataclass(frozen=True)
+class Need:
+    """Bytes that a run needs in a folder at most, and what to do when the disk has fewer."""
+
+    folder: Path
+    size: int
+    remedies: tuple[str, ...]
+
+
+RUN_REMEDIES = ("choose another disk with --run-dir", "store less with --set checkpoint.every=level")
+PICTURE_REMEDIES = ("write the picture to another disk",)
+CANVAS_REMEDIES = (
+    "set TMPDIR to a folder on another disk",
+    "keep canvases in memory with --set runtime.canvas=memory",
+)
+
+
+def check_disk(needs: Sequence[Need]) -> None:
+    """Refuse a run that does not fit on the disks.
+
+    Raises:
+        DiskFull: a disk has too little free space.
+    """
+    disks: dict[int, list[Need]] = {}
+    for need in needs:
+        if need.size > 0:
+            disks.setdefault(need.folder.stat().st_dev, []).append(need)
+    for here in disks.values():
+        most, size = max(here, key=lambda need: need.size), sum(need.size for need in here)
+        free = shutil.disk_usage(most.folder).free
+        if size > free:
+            *others, last = (remedy for need in here for remedy in need.remedies)
+            raise DiskFull(
+                f"the run needs up to {amount(size)} on the disk of {most.folder.absolute()}, and {amount(free)} are "
+                f"free; {', '.join(['free some space', *others])}, or {last}",
+                most.folder,
+            )

@@ -1,4 +1,4 @@
-"""The result's size in pixels, and what of the photograph goes on it."""
+"""The size of the result in pixels, and the part of the photograph that it shows."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from hires_nst.imageio.paper import fit, parse_paper
 from hires_nst.imageio.paper import pixels as print_pixels
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class OutputSize:
-    """The result's size and what of the photograph goes on it.
+    """The size of the result, and the part of the photograph that it shows.
 
     Attributes:
         width, height: pixels of the result.
@@ -27,7 +27,7 @@ class OutputSize:
     dpi: float | None
 
 
-def output_size_of(size: tuple[int, int], config: Config, content: Path | str) -> OutputSize:
+def output_size_of(size: tuple[int, int], config: Config, *, content: Path | str) -> OutputSize:
     """The result's size for a photograph of `size` (width, height).
 
     Raises:
@@ -46,17 +46,19 @@ def output_size_of(size: tuple[int, int], config: Config, content: Path | str) -
         placed = fit(width, height, paper, mode=wanted.print.fit)
         left, top, across, down = placed.crop
         crop = (round(left), round(top), max(1, round(across)), max(1, round(down)))
-        sheet = OutputSize(placed.width, placed.height, crop, wanted.dpi or wanted.print.dpi)
+        result = OutputSize(width=placed.width, height=placed.height, crop=crop, dpi=wanted.dpi or wanted.print.dpi)
     else:
         factor = wanted.scale or 1.0
         if wanted.long_edge is not None:
             factor = wanted.long_edge / max(size)
         if wanted.megapixels is not None:
             factor = (wanted.megapixels * 1e6 / (width * height)) ** 0.5
-        sheet = OutputSize(max(1, round(width * factor)), max(1, round(height * factor)), crop, wanted.dpi)
-    if min(sheet.width, sheet.height) < least:
-        raise ConfigError(
-            f"a result of {sheet.width} x {sheet.height} px is too small: {config.model.name} needs {least} px on each "
-            "side; ask for a larger size, or leave the deep layers out"
+        result = OutputSize(
+            width=max(1, round(width * factor)), height=max(1, round(height * factor)), crop=crop, dpi=wanted.dpi
         )
-    return sheet
+    if min(result.width, result.height) < least:
+        raise ConfigError(
+            f"a result of {result.width} x {result.height} px is too small: {config.model.name} needs {least} px on "
+            "each side; ask for a larger size, or leave the deep layers out"
+        )
+    return result

@@ -1,29 +1,26 @@
-"""What a run will do and need, told before it starts."""
+"""What a run will do and need."""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 import torch
 
 from hires_nst import events
 from hires_nst.config import Config
 from hires_nst.events import OnEvent
-from hires_nst.imageio import reading
-from hires_nst.run import disk_space
 from hires_nst.run.context import RunContext, canvas_bytes, open_context
-from hires_nst.run.output_size import OutputSize, output_size_of
+from hires_nst.run.disk_space import run_bytes
+from hires_nst.run.output_size import OutputSize
 from hires_nst.transfer.canvas import temporary_folder
 from hires_nst.transfer.device import free_memory
 from hires_nst.transfer.levels import Level, LevelPlan, schedule
-from hires_nst.transfer.style_images import check_side
 from hires_nst.transfer.tiles import Grid
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Plan:
     """What a run will do and need.
 
@@ -33,10 +30,10 @@ class Plan:
         canvas_folder: the folder for temporary files that they are in, if they are on disk.
         tile_bytes: an estimate for one tile's optimisation.
         available_bytes: free memory where tiles are optimised.
-        run_bytes: what the run directory takes at most.
+        run_bytes: the most that the run directory takes.
         output_bytes: the uncompressed size of the result's file.
-        seconds_per_megapixel: measured time of one evaluation; None when it was not measured.
-        seconds: an estimate of the whole run from it.
+        seconds_per_megapixel: measured time per million pixels and evaluation; None when it was not measured.
+        seconds: an estimate for the whole run from it.
     """
 
     width: int
@@ -57,59 +54,41 @@ class Plan:
     notes: tuple[str, ...]
 
 
-def plan(
-    content: Path | str,
-    *,
-    style: Path | str | Sequence[Path | str] = (),
-    config: Config | None = None,
-    measure: bool = True,
-    on_event: OnEvent = events.ignore,
+def make_plan(
+    config: Config, size: OutputSize, *, own_sizes: Sequence[tuple[int, int]], measure: bool, on_event: OnEvent
 ) -> Plan:
-    """What `stylize` would do and need; writes nothing.
+    """The plan of a run, see `pipeline.plan`.
 
     Args:
-        measure: time two evaluations of one tile, for the estimate of the whole.
-
-    Raises:
-        As `stylize`, except for the output.
+        own_sizes: heights and widths of the style images.
     """
-    config = (config or Config()).with_styles([style] if isinstance(style, (str, Path)) else style)
-    config.check_styles()
-    sheet = output_size_of(
-        reading.picture_size(Path(content), max_megapixels=config.images.max_megapixels), config, content
-    )
     notes: list[str] = []
 
     def note(event: events.Event) -> None:
         notes.extend([event.message] if isinstance(event, events.Notice) else [])
         on_event(event)
 
-    paintings = []
-    for painting in config.styles:
-        size = reading.picture_size(painting.image, max_megapixels=config.images.max_megapixels)
-        check_side(f"the style {painting.image}", size, config=config)
-        paintings.append((size[1], size[0]))
-    context = open_context(config, sheet, note)
-    plans = level_plans(context, sheet)
+    context = open_context(config, size, emit=note)
+    plans = level_plans(context, size)
     largest = max(plans, key=lambda p: p.window)
     per_megapixel = seconds = None
     if measure:
         per_megapixel = seconds_per_megapixel(context, min(largest.window, 512))
         seconds = sum(_work(context, p) for p in plans) / 1e6 * per_megapixel
-    pixels = sheet.width * sheet.height
+    pixels = size.width * size.height
     return Plan(
-        width=sheet.width,
-        height=sheet.height,
+        width=size.width,
+        height=size.height,
         levels=plans,
         model=config.model.name,
         device=str(context.extract.device),
-        precision=str(context.extract.autocast or context.extract.dtype).removeprefix("torch."),
-        canvas_bytes=canvas_bytes(config, sheet.height, sheet.width, paintings),
+        precision=context.precision,
+        canvas_bytes=canvas_bytes(config, size.height, width=size.width, styles=own_sizes),
         canvas_place="disk" if context.on_disk else "memory",
         canvas_folder=str(temporary_folder()) if context.on_disk else None,
         tile_bytes=int(largest.window**2 * context.bytes_per_pixel),
         available_bytes=free_memory(context.extract.device),
-        run_bytes=run_bytes(config, plans),
+        run_bytes=planned_run_bytes(config, plans),
         output_bytes=pixels * 3 * config.output.bit_depth // 8,
         seconds_per_megapixel=per_megapixel,
         seconds=seconds,
@@ -117,10 +96,10 @@ def plan(
     )
 
 
-def level_plans(context: RunContext, sheet: OutputSize) -> tuple[LevelPlan, ...]:
+def level_plans(context: RunContext, output: OutputSize) -> tuple[LevelPlan, ...]:
     """The levels of the run with their tiles."""
     plans = []
-    for level in schedule(sheet.height, sheet.width, context.config.levels):
+    for level in schedule(output.height, output.width, context.config.levels):
         size = context.tile_size(level)
         grid = context.grid(level.height, level.width, size)
         window = max(max(tile.window.height, tile.window.width) for tile in grid.tiles)
@@ -129,9 +108,9 @@ def level_plans(context: RunContext, sheet: OutputSize) -> tuple[LevelPlan, ...]
     return tuple(plans)
 
 
-def run_bytes(config: Config, plans: Sequence[LevelPlan]) -> int:
-    """What the run directory takes at most."""
-    return disk_space.run_bytes(config, [(plan, plan.tile_size) for plan in plans])
+def planned_run_bytes(config: Config, plans: Sequence[LevelPlan]) -> int:
+    """The most that the run directory takes."""
+    return run_bytes(config, [(plan, plan.tile_size) for plan in plans])
 
 
 def split_coarse(level: Level, grid: Grid, config: Config) -> Level:
@@ -150,16 +129,16 @@ def seconds_per_megapixel(context: RunContext, side: int) -> float:
     for _ in range(2):  # the first one warms up
         began = time.monotonic()
         with torch.enable_grad():
-            features = [x, *context.extract(x, layers).values()]  # the image itself, lest there be nothing
+            features = [x, *context.extract(x, layers).values()]  # the image itself, in case there are no layers
             value = torch.stack([feature.float().square().mean() for feature in features]).sum()
-            (pull,) = torch.autograd.grad(value, x)
-        pull.sum().item()
+            (gradient,) = torch.autograd.grad(value, x)
+        gradient.sum().item()
         seconds = time.monotonic() - began
     return seconds / (side * side / 1e6)
 
 
 def _work(context: RunContext, level: LevelPlan) -> float:
-    """Pixel evaluations of a level, with overlaps, moments and the photograph's activations (a third each)."""
+    """Pixel evaluations of a level, with overlaps, moments and the content image's activations (a third each)."""
     grid = context.grid(level.height, level.width, level.tile_size)
     windows = sum(tile.window.area for tile in grid.tiles)
     measured = grid.image.area if level.tiles > 1 else 0

@@ -1,4 +1,4 @@
-"""run.json: what a run is made of, and whether it may go on here. No torch in sight."""
+"""run.json: what a run is made of, and whether it may be resumed here. No torch in sight."""
 
 from __future__ import annotations
 
@@ -13,9 +13,10 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from hires_nst import files
+from hires_nst import events, files
 from hires_nst.config import Config, FileRole, parse_config, picture_settings, to_yaml
 from hires_nst.errors import ConfigError, DamagedFile, HiresNstError, InputError, WeightsError
+from hires_nst.events import OnEvent
 from hires_nst.run import directory
 from hires_nst.transfer.levels import LevelPlan
 
@@ -26,7 +27,7 @@ FORMAT: Literal[2] = 2
 RECORDED = "runtime.precision"
 """Not compared as a setting: the record says which precision `auto` came to, and that is compared."""
 
-ANEW = "`--resume never --overwrite` starts anew"
+RESTART = "`--resume never --overwrite` starts over"
 
 Role = Literal["photograph"] | FileRole
 
@@ -35,8 +36,8 @@ class _Entry(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
 
-class Source(_Entry):
-    """An input file as it was: where, also seen from the run directory, and its SHA-256."""
+class InputFile(_Entry):
+    """An input file as it was: its path, also relative to the run directory, and its SHA-256."""
 
     role: Role
     path: Path
@@ -45,7 +46,7 @@ class Source(_Entry):
 
 
 class Machine(_Entry):
-    """On what the bits of a result may depend besides the inputs."""
+    """What the bits of a result may depend on besides the inputs."""
 
     device: str
     precision: str
@@ -62,7 +63,7 @@ class RunRecord(_Entry):
         config: the effective configuration as JSON-ready data.
         output, output_relative: where the result goes.
         overwrite: whether a file there may be replaced.
-        written: SHA-256 of the complete result, when only its last name was left to be given; else None.
+        written: SHA-256 of the complete result, once only its renaming is left; else None.
     """
 
     program: Literal["hires-nst"] = PROGRAM
@@ -71,7 +72,7 @@ class RunRecord(_Entry):
     key: str
     created: str
     config: dict[str, Any]
-    sources: tuple[Source, ...]
+    inputs: tuple[InputFile, ...]
     output: Path
     output_relative: str
     overwrite: bool
@@ -81,6 +82,11 @@ class RunRecord(_Entry):
     levels: tuple[LevelPlan, ...]
     written: str | None = None
 
+    @property
+    def content(self) -> InputFile:
+        """The content image."""
+        return next(file for file in self.inputs if file.role == "photograph")
+
     def save(self, folder: directory.RunDirectory) -> None:
         """Write run.json."""
         files.write_json(folder.record, self.model_dump(mode="json"))
@@ -88,7 +94,7 @@ class RunRecord(_Entry):
     def is_written(self, folder: Path) -> bool:
         """Whether the result is complete at its place."""
         output = self.output_at(folder)
-        return self.written is not None and output.is_file() and digest(output) == self.written
+        return self.written is not None and output.is_file() and files.sha256_of(output) == self.written
 
     def output_at(self, folder: Path) -> Path:
         """The result's place; of a run directory that was moved with its surroundings, seen from there."""
@@ -98,7 +104,7 @@ class RunRecord(_Entry):
 
 
 def new_record(**parts: Any) -> RunRecord:
-    """A record of a run that begins now."""
+    """The record of a run that starts now."""
     return RunRecord(key=secrets.token_hex(8), created=datetime.now().astimezone().isoformat("T", "seconds"), **parts)
 
 
@@ -117,7 +123,7 @@ def read_record(folder: Path) -> RunRecord:
         raise
     except DamagedFile:
         _check_version(folder, _first_format(path))
-        raise DamagedFile(f"{path} is damaged, so the run cannot go on; {ANEW}") from None
+        raise DamagedFile(f"{path} is damaged, so the run cannot be resumed; {RESTART}") from None
     if data.get("program") != PROGRAM:
         raise ConfigError(f"{folder} is the run directory of another program, {data.get('program')!r}")
     _check_version(folder, data)
@@ -125,14 +131,14 @@ def read_record(folder: Path) -> RunRecord:
     try:
         return RunRecord.model_validate(data)
     except ValidationError:
-        raise DamagedFile(f"{path} does not say what it should; {ANEW}") from None
+        raise DamagedFile(f"{path} does not say what it should; {RESTART}") from None
 
 
 def _check_version(folder: Path, data: Mapping[str, Any]) -> None:
     if data["format"] != FORMAT:
         raise ConfigError(
             f"{folder} was written by version {data.get('version')} of the program, which stores its runs in another "
-            f"format; resume it with that version, or {ANEW}"
+            f"format; resume it with that version, or {RESTART}"
         )
 
 
@@ -145,87 +151,112 @@ def _first_format(path: Path) -> dict[str, Any]:
     return {"format": FORMAT}
 
 
-def digest(path: Path) -> str:
-    """The SHA-256 of a file.
+def input_file(role: Role, path: Path, *, folder: Path, digests: files.FileDigests) -> InputFile:
+    """An input file as it is now.
 
     Raises:
         InputError: it cannot be read.
     """
-    try:
-        return files.sha256_of(path)
-    except OSError as error:
-        raise InputError(f"{path} cannot be read ({error.strerror}); check the name and the permissions") from None
-
-
-def source(role: Role, path: Path, folder: Path) -> Source:
-    """An input file as it is now."""
-    return Source(role=role, path=path.resolve(), relative=relative(path, folder), sha256=digest(path))
+    return InputFile(role=role, path=path.resolve(), relative=relative(path, folder), sha256=digests.sha256(path))
 
 
 def relative(path: Path, folder: Path) -> str:
-    """A path seen from a folder; the absolute path where there is no way (another drive)."""
+    """A path relative to a folder; the absolute path where there is none (another drive)."""
     try:
         return Path(os.path.relpath(path.resolve(), folder.resolve())).as_posix()
     except ValueError:
         return str(path.resolve())
 
 
-def found(known: Source, folder: Path) -> Path:
+def locate(known: InputFile, folder: Path, *, digests: files.FileDigests) -> Path:
     """Where an input file is now: at its place, or at the same place seen from the run directory.
 
     Raises:
         InputError, WeightsError: it is gone, or is not what it was.
     """
     places = [known.path, (folder.resolve() / known.relative).resolve()]
-    there = [place for place in places if place.is_file()]
-    for place in there:
-        if digest(place) == known.sha256:
+    existing = [place for place in places if place.is_file()]
+    for place in existing:
+        if digests.sha256(place) == known.sha256:
             return place
     kind = WeightsError if known.role == "weights" else InputError
-    if there:
+    if existing:
         raise kind(
-            f"the {known.role} {there[0]} has changed since the run in {folder} began; put the old file back, or {ANEW}"
+            f"the {known.role} {existing[0]} has changed since the run in {folder} began; put the old file "
+            f"back, or {RESTART}"
         )
-    raise kind(f"the {known.role} {known.path} of the run in {folder} is not there any more; put it back, or {ANEW}")
+    raise kind(
+        f"the {known.role} {known.path} of the run in {folder} does not exist any more; put it back, or {RESTART}"
+    )
 
 
-def stored_config(record: RunRecord, folder: Path) -> Config:
+def stored_config(record: RunRecord, folder: Path, *, digests: files.FileDigests) -> Config:
     """The configuration of a run, its files where they are now.
 
     Raises:
-        As `found`; ConfigError: the schema does not know it.
+        As `locate`; ConfigError: the schema does not know it.
     """
     config = parse_config(record.config)
-    known = [source for source in record.sources if source.role != "photograph"]
+    known = [file for file in record.inputs if file.role != "photograph"]
     # The weights that the network has on this machine, the last source, are not named in the configuration.
-    return config.with_files({file.path: found(it, folder) for file, it in zip(config.files(), known, strict=False)})
+    return config.with_files(
+        {file.path: locate(it, folder, digests=digests) for file, it in zip(config.files(), known, strict=False)}
+    )
 
 
-def check_same(record: RunRecord, folder: Path, config: Config, sources: Sequence[Source], version: str) -> None:
-    """Refuse to go on with other settings, files or another program than the run began with.
+def check_same(record: RunRecord, folder: Path, *, config: Config, inputs: Sequence[InputFile], version: str) -> None:
+    """Refuse to resume with other settings, files or another version than the run began with.
 
     Raises:
         ConfigError, InputError, WeightsError: one sentence that names what has changed.
     """
-    tail = f"go on as it began with `{directory.resume_command(folder)}`, or {ANEW}"
+    tail = f"resume it as it began with `{directory.resume_command(folder)}`, or {RESTART}"
     if record.version != version:
         raise ConfigError(
-            f"the run in {folder} was begun by version {record.version} of the program, and this is {version}; go on "
-            f"with that version, or {ANEW}"
+            f"the run in {folder} was begun by version {record.version} of the program, and this is {version}; "
+            f"resume it with that version, or {RESTART}"
         )
     before, now = picture_settings(record.config), picture_settings(config.model_dump(mode="json"))
     changed = [key for key in {**before, **now} if before.get(key) != now.get(key) and key != RECORDED]
     if changed:
-        told = ", ".join(f"{key} ({before.get(key)}, now {now.get(key)})" for key in changed[:3])
+        listed = ", ".join(f"{key} ({before.get(key)}, now {now.get(key)})" for key in changed[:3])
         more = f" and {len(changed) - 3} more" if len(changed) > 3 else ""
-        raise ConfigError(f"the run in {folder} has other settings: {told}{more}; {tail}")
+        raise ConfigError(f"the run in {folder} has other settings: {listed}{more}; {tail}")
     # The settings agree, so the files pair up, but for weights that are still to be downloaded, and checked then.
-    for known, given in zip(record.sources, sources, strict=False):
+    for known, given in zip(record.inputs, inputs, strict=False):
         if known.sha256 != given.sha256:
             same = given.path in (known.path, (folder.resolve() / known.relative).resolve())
             what = "has changed since the run" if same else f"is not the {known.path} with which the run"
             kind: type[HiresNstError] = WeightsError if known.role == "weights" else InputError
-            raise kind(f"the {known.role} {given.path} {what} in {folder} began; put that file back, or {ANEW}")
+            raise kind(f"the {known.role} {given.path} {what} in {folder} began; put that file back, or {RESTART}")
+
+
+def check_machine(record: RunRecord, now: Machine, *, folder: Path, emit: OnEvent) -> None:
+    """Refuse another kind of device or precision than the run began with; a notice says what may change the last bits.
+
+    Raises:
+        ConfigError: one sentence that says what to do.
+    """
+    for name in ("device", "precision"):
+        before, after = getattr(record.machine, name), getattr(now, name)
+        if before.partition(":")[0] != after.partition(":")[0]:
+            raise ConfigError(
+                f"the run in {folder} began with {name} {before}, and here it would be {after}; resume it where it "
+                f"began, or {RESTART}"
+            )
+    others = (
+        ("device", "another device of its kind"), ("torch", "another version of torch"),
+        ("threads", "another number of threads"),
+    )  # fmt: skip
+    for name, what in others:
+        before, after = getattr(record.machine, name), getattr(now, name)
+        if before != after:
+            emit(
+                events.Notice(
+                    f"the run began with {what} ({before}, now {after}), so the last bits of the result may not be "
+                    "those of a run without interruption"
+                )
+            )
 
 
 def store_config(folder: Path, record: RunRecord, before: RunRecord | None) -> bool:

@@ -83,7 +83,7 @@ def run_status(run_dir: Path) -> RunStatus:
         done=1.0 if finished else run.share,
         pixels_per_second=run.rate(now),
         seconds_left=0.0 if finished else run.seconds_left(now),
-        bytes=directory.size(run_dir),
+        bytes=directory.folder_bytes(run_dir),
     )
 
 

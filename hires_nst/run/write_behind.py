@@ -1,4 +1,4 @@
-"""Writing while the work goes on: one thread that writes, in order, and a main thread that hears of it later."""
+"""Writing in the background: one thread that writes, in order, and callbacks in the main thread."""
 
 from __future__ import annotations
 
@@ -12,46 +12,46 @@ from types import TracebackType
 from hires_nst.errors import HiresNstError, Interrupted
 
 PATIENCE = 5.0
-"""Seconds for which a run that is to stop waits for what is being written."""
+"""Seconds for which a run that stops waits for pending writes."""
 
 Write = Callable[[Callable[[], None]], None]
-"""Writes something, calling its argument between pieces, which raises when the write is to be given up."""
+"""Writes something, calling its argument between pieces, which raises when the write is cancelled."""
 
 
 class WriteBehind:
-    """Writes in a thread, in the order in which they are asked for; a context manager.
+    """Writes in a thread, in the order of the calls; a context manager.
 
-    Leaving it waits for all of them; for `PATIENCE` only, where an exception is on its way, and not at all where that
-    is not an ordinary one (a second Ctrl-C). What is given up leaves nothing behind, if it goes through `atomic_write`.
+    Its end waits for all writes; for `PATIENCE` only after an exception, and not at all after one that is not an
+    `Exception` (a second Ctrl-C). A cancelled write leaves nothing behind, if it uses `atomic_write`.
 
     Args:
-        most: writes that may wait; when there are more, `put` waits for the oldest.
+        most: pending writes; when there are more, `put` waits for the oldest.
     """
 
     def __init__(self, most: int = 2) -> None:
         self._most = most
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="write-behind")
         self._waiting: deque[tuple[Future[None], Callable[[], None]]] = deque()
-        self._given_up = False
+        self._cancelled = False
 
-    def put(self, write: Write, told: Callable[[], None]) -> None:
-        """Have something written; `told` is called when it is, in the thread that asks: by any of these methods.
+    def put(self, write: Write, on_done: Callable[[], None]) -> None:
+        """Write something; a later call of any of these methods calls `on_done` when it is written, in its own thread.
 
         Raises:
-            Exception: whatever an earlier write, or its `told`, raised.
+            Exception: whatever an earlier write, or its `on_done`, raised.
         """
         while len(self._waiting) >= self._most:
             self._first(None)
-        self._waiting.append((self._thread.submit(write, self._check_stop), told))
+        self._waiting.append((self._thread.submit(write, self._check_stop), on_done))
 
     def poll(self) -> None:
-        """Tell of what is written by now; raises as `put` does."""
+        """Call `on_done` of finished writes; raises as `put` does."""
         while self._waiting and self._waiting[0][0].done():
             self._first(None)
 
-    def settle(self, patience: float | None = None) -> None:
+    def flush(self, timeout: float | None = None) -> None:
         """Wait until everything is written, or for so many seconds; raises as `put` does, and TimeoutError."""
-        end = None if patience is None else time.monotonic() + patience
+        end = None if timeout is None else time.monotonic() + timeout
         while self._waiting:
             self._first(None if end is None else max(0.0, end - time.monotonic()))
 
@@ -63,21 +63,21 @@ class WriteBehind:
     ) -> None:
         try:
             if error is None:
-                self.settle()
+                self.flush()
             elif isinstance(error, Exception):
                 with suppress(HiresNstError, TimeoutError):
-                    self.settle(PATIENCE)
+                    self.flush(PATIENCE)
         finally:
-            self._given_up = True
+            self._cancelled = True
             self._thread.shutdown(cancel_futures=True)
 
-    def _first(self, patience: float | None) -> None:
-        future, told = self._waiting[0]
-        future.exception(patience)  # waits
+    def _first(self, timeout: float | None) -> None:
+        future, on_done = self._waiting[0]
+        future.exception(timeout)  # waits
         self._waiting.popleft()
         future.result()
-        told()
+        on_done()
 
     def _check_stop(self) -> None:
-        if self._given_up:
-            raise Interrupted("a write was given up")
+        if self._cancelled:
+            raise Interrupted("the write was cancelled")

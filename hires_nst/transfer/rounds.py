@@ -108,7 +108,7 @@ class RoundListener:
 
 
 class RoundStore:
-    """Where a round stores its progress. This one stores nothing; see `run.checkpoint.DiskRoundStore`.
+    """Where a round stores its progress. This one stores nothing; see `run.round_store.DiskRoundStore`.
 
     Any of its methods may raise `Interrupted`; so may whatever the extractor calls before an evaluation.
     """

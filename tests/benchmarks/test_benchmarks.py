@@ -10,7 +10,7 @@ from pathlib import Path
 import common
 import pytest
 
-from hires_nst.run import pipeline
+from hires_nst.run import single_run
 from hires_nst.transfer import preconditioner
 
 FOLDER = Path(__file__).parents[2] / "benchmarks"
@@ -35,7 +35,7 @@ def test_a_benchmark_writes_its_tables(name: str, tmp_path: Path, monkeypatch: p
     arguments, tables = COMMANDS[name]
     monkeypatch.setattr(common, "RESULTS", tmp_path)
     monkeypatch.setattr(sys, "argv", [f"{name}.py", *arguments.split()])
-    for module, changed in ((pipeline, "WriteBehind"), (preconditioner, "POWER")):
+    for module, changed in ((single_run, "WriteBehind"), (preconditioner, "POWER")):
         monkeypatch.setattr(module, changed, getattr(module, changed))  # put back when this is over
     runpy.run_path(str(FOLDER / f"{name}.py"), run_name="__main__")
     assert sorted(file.stem.removesuffix("-cuda") for file in tmp_path.iterdir()) == tables

@@ -354,7 +354,7 @@ def test_a_signal_stops_the_run_so_that_it_can_go_on(
     assert used < 10
     assert process.returncode == code, said
     run = results / "o.png.run"
-    assert said == f"error: stopped by {name}; `hires-nst resume {run}` goes on\n"
+    assert said == f"error: stopped by {name}; resume with `hires-nst resume {run}`\n"
     assert f'"exit_code": {code}' in out.splitlines()[-1]
     assert list(results.iterdir()) == [run]
     said_of_it = run_program("status", run)
@@ -377,7 +377,7 @@ def test_the_second_ctrl_c_ends_at_once_and_damages_nothing(inputs: Path, result
     _, said = process.communicate(timeout=120)
     assert process.returncode == 130, said
     assert "Traceback" not in said
-    assert said.endswith(f"; `hires-nst resume {results / 'o.png.run'}` goes on\n")  # two at once may count as one
+    assert said.endswith(f"; resume with `hires-nst resume {results / 'o.png.run'}`\n")  # two at once may count as one
     assert "place     level 1/" in run_program("status", results / "o.png.run")
 
 

@@ -18,6 +18,9 @@ from typer.testing import CliRunner, Result
 from hires_nst import cli, events
 from hires_nst.config import SCHEMA_FILE, Config, load_config, parse_yaml
 from hires_nst.errors import InputError, ResourceError, WeightsError
+from hires_nst.imageio.writing import check_output
+from hires_nst.run import prepare
+from hires_nst.run.directory import run_directory
 from hires_nst.version import VERSION
 
 ROOT = Path(__file__).parents[2]
@@ -46,7 +49,7 @@ def program(*arguments: str | Path, code: str = "", **environment: str) -> subpr
 
 @dataclass
 class Engine:
-    """Records what it is asked for, and fails on request."""
+    """Makes the checks of images and output, records what it is asked for, and fails on request."""
 
     calls: list[dict[str, Any]] = field(default_factory=list)
     error: BaseException | None = None
@@ -54,6 +57,12 @@ class Engine:
     def stylize(
         self, content: Path, output: Path, *, config: Config, overwrite: bool, on_event: Any, **others: Any
     ) -> Any:
+        prepare.check_images(content, config)
+        options = prepare.RunOptions(
+            content=content, output=output, config=config, overwrite=overwrite,
+            run_dir=run_directory(output, config, run_dir=others["run_dir"]),
+        )  # fmt: skip
+        prepare.check_output(options, resume=others["resume"])
         self.calls.append({"content": content, "output": output, "config": config, "overwrite": overwrite, **others})
         levels = ((20, 10, 1, 4, 1),)
         on_event(
@@ -74,7 +83,12 @@ class Engine:
         on_event(events.RunFinished(output=str(output), width=20, height=10, seconds=1.5))
         return types.SimpleNamespace(output=output, width=7016, height=4961, seconds=754.0)
 
-    def plan(self, content: Path, *, config: Config, measure: bool, on_event: Any) -> Any:
+    def plan(
+        self, content: Path, *, output: Path | None, overwrite: bool, config: Config, measure: bool, on_event: Any
+    ) -> Any:
+        prepare.check_images(content, config)
+        if output is not None:
+            check_output(output, overwrite=overwrite)
         self.calls.append({"content": content, "config": config, "measure": measure})
         on_event(events.Notice("slow here"))
         return PlanStandIn(seconds=3700.0 if measure else None)

@@ -62,7 +62,7 @@ def test_a_run_that_was_stopped_tells_where_it_stands_and_goes_on(inputs: Path, 
     assert (told["level"], told["levels"], told["round"], told["rounds"]) == (2, 2, 1, 2)
     assert (told["tiles_done"], told["tiles"], told["state"], told["lock_owner"]) == (done, 6, "stopped", None)
     assert told["loss"] == [e for e in seen if isinstance(e, events.StepFinished)][-1].loss
-    assert told["bytes"] == directory.size(folder)
+    assert told["bytes"] == directory.folder_bytes(folder)
     work = [e.pixel_evaluations for e in seen if isinstance(e, events.TileFinished)]
     share = sum(work) / (40 * 32 * 6 + 80 * 64 * 4)  # and perhaps a step of the next one, begun before this was told
     assert share - 1e-6 <= told["done"] < share + max(work) / (40 * 32 * 6 + 80 * 64 * 4)
@@ -83,7 +83,7 @@ def test_the_status_of_a_run_under_way(inputs: Path, out: Path) -> None:
             found.append(run_status(folder))
 
     hires_nst.stylize(
-        inputs / "photo.png", out, style=inputs / "painting.png", config=hires_nst.load_config(inputs / "small.yaml"),
+        inputs / "photo.png", out, styles=inputs / "painting.png", config=hires_nst.load_config(inputs / "small.yaml"),
         on_event=on_event,
     )  # fmt: skip
     (status,) = found
@@ -133,7 +133,7 @@ def test_the_second_signal_says_how_to_go_on_too(kind: str, code: int, tmp_path:
 
     (tmp_path / "my run").mkdir()
     (tmp_path / "my run" / "run.json").touch()
-    assert twice(tmp_path / "my run") == f"interrupted; `hires-nst resume '{tmp_path}/my run'` goes on"
+    assert twice(tmp_path / "my run") == f"interrupted; resume with `hires-nst resume '{tmp_path}/my run'`"
     assert twice(tmp_path / "other") == "interrupted before anything was painted"
 
 
@@ -165,7 +165,7 @@ def test_the_result_is_none_of_the_inputs(name: str, inputs: Path, tmp_path: Pat
                 f"error: {mine / name} is one of the pictures that the run reads; choose another name for the result\n"
             )
     with pytest.raises(OutputError, match="is one of the pictures that the run reads"):
-        hires_nst.stylize(mine / "photo.png", mine / "photo.png", style=mine / "painting.png", overwrite=True)
+        hires_nst.stylize(mine / "photo.png", mine / "photo.png", styles=mine / "painting.png", overwrite=True)
     assert (mine / name).read_bytes() == before
     assert not list(mine.glob("*.run"))
 

@@ -479,7 +479,7 @@ def test_the_state_of_a_run(tmp_path: Path) -> None:
 
     with pytest.raises(Interrupted):
         stylize(
-            tmp_path / "photo.png", tmp_path / "print.png", style=tmp_path / "photo.png", stop=stop, on_event=listen,
+            tmp_path / "photo.png", tmp_path / "print.png", styles=tmp_path / "photo.png", stop=stop, on_event=listen,
             config=load_config(overrides=[small]),
         )  # fmt: skip
     states.append(state())

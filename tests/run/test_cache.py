@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from hires_nst.run import context, painter
-from hires_nst.run.cache import MOST_NETWORKS, MOST_STATISTICS, Cache, content_key
+from hires_nst.run.cache import MOST_NETWORKS, MOST_STATISTICS, Cache
 from hires_nst.transfer import extractor
 from tests.run.test_pipeline import config, paint, save
 
@@ -45,11 +45,11 @@ def pictures(tmp_path: Path) -> list[Path]:
 def test_networks_and_statistics_are_kept_and_change_nothing(
     pictures: list[Path], tmp_path: Path, counted: dict[str, int]
 ) -> None:
-    kept = Cache()
+    cache = Cache()
     for number, photo in enumerate([*pictures[:3], pictures[0]]):
         for painting in pictures[3:]:
             with_it, without = tmp_path / f"{number}-{painting.stem}.png", tmp_path / "alone.png"
-            paint(photo, with_it, painting, kept=kept)
+            paint(photo, with_it, painting, cache=cache)
             before = dict(counted)
             paint(photo, without, painting, overwrite=True)
             counted.update(before)
@@ -71,25 +71,25 @@ def test_networks_and_statistics_are_kept_and_change_nothing(
     ],
 )
 def test_other_settings_are_not_mixed_up(other: dict[str, Any], pictures: list[Path], tmp_path: Path) -> None:
-    kept = Cache()
-    paint(pictures[0], tmp_path / "first.png", pictures[3], kept=kept)
-    paint(pictures[0], tmp_path / "second.png", pictures[3], config(**other), kept=kept)
+    cache = Cache()
+    paint(pictures[0], tmp_path / "first.png", pictures[3], cache=cache)
+    paint(pictures[0], tmp_path / "second.png", pictures[3], config(**other), cache=cache)
     paint(pictures[0], tmp_path / "alone.png", pictures[3], config(**other))
     assert (tmp_path / "second.png").read_bytes() == (tmp_path / "alone.png").read_bytes()
 
 
 def test_a_painting_that_changed_is_measured_anew(pictures: list[Path], tmp_path: Path) -> None:
-    kept = Cache()
-    paint(pictures[0], tmp_path / "first.png", pictures[3], kept=kept)
+    cache = Cache()
+    paint(pictures[0], tmp_path / "first.png", pictures[3], cache=cache)
     pictures[3].write_bytes(pictures[4].read_bytes())
-    paint(pictures[0], tmp_path / "second.png", pictures[3], kept=kept)
+    paint(pictures[0], tmp_path / "second.png", pictures[3], cache=cache)
     paint(pictures[0], tmp_path / "alone.png", pictures[4])
     assert (tmp_path / "second.png").read_bytes() == (tmp_path / "alone.png").read_bytes()
 
 
 def test_weights_are_known_by_their_content(tmp_path: Path) -> None:
     def key_of(path: Path | None) -> Any:
-        return context.model_key(config(model={"weights": path}))
+        return context.model_key(config(model={"weights": path}), Cache())
 
     one, same, other = (tmp_path / name for name in ("one", "same", "other"))
     for path in (one, same, other):
@@ -99,26 +99,16 @@ def test_weights_are_known_by_their_content(tmp_path: Path) -> None:
 
 
 def test_only_what_was_used_last_is_kept() -> None:
-    kept, made = Cache(), []
+    cache, made = Cache(), []
 
     def measure(key: int) -> Any:
         made.append(key)
         return {}
 
     for key in (*range(MOST_STATISTICS), 0, MOST_STATISTICS, 0, 1):
-        kept.statistics(key, partial(measure, key))
+        cache.statistics(key, partial(measure, key))
     assert made == [*range(MOST_STATISTICS), MOST_STATISTICS, 1]
     for key in range(MOST_NETWORKS + 1):
-        kept.network(key, partial(measure, 100 + key))
-    kept.network(0, lambda: measure(200))
+        cache.network(key, partial(measure, 100 + key))
+    cache.network(0, lambda: measure(200))
     assert made[-1] == 200
-
-
-def test_a_key_of_content(tmp_path: Path) -> None:
-    file = tmp_path / "x"
-    assert content_key(None) is None
-    assert content_key(file) is None
-    file.write_text("one")
-    first = content_key(file)
-    file.write_text("two")
-    assert content_key(file) not in (first, None)

@@ -54,7 +54,7 @@ def stylize(inputs: Path, out: Path, stop: Stop | None = None, **sections: Any) 
 
     config = Config.model_validate({**SETTINGS, **sections})
     hires_nst.stylize(
-        inputs / "photo.png", out, style=inputs / "painting.png", config=config, on_event=on_event, stop=stop
+        inputs / "photo.png", out, styles=inputs / "painting.png", config=config, on_event=on_event, stop=stop
     )
     return seen
 

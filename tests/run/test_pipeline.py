@@ -17,7 +17,7 @@ from hires_nst import Config, events
 from hires_nst.config import Model, StyleImage
 from hires_nst.errors import ConfigError, InputError, OutputError, ResourceError, WeightsError
 from hires_nst.imageio import reading, resize
-from hires_nst.run import context, painter, pipeline, plan
+from hires_nst.run import canvases, context, painter, plan
 from hires_nst.run.context import RunContext, open_context
 from hires_nst.run.output_size import OutputSize, output_size_of
 from hires_nst.transfer import extractor
@@ -80,7 +80,7 @@ def pixels(path: Path) -> np.ndarray:
 def paint(photo: Path, out: Path, painting: Path, settings: Config | None = None, **options: Any) -> list[events.Event]:
     """Run it, and give the events."""
     seen: list[events.Event] = []
-    hires_nst.stylize(photo, out, style=painting, config=settings or config(), on_event=seen.append, **options)
+    hires_nst.stylize(photo, out, styles=painting, config=settings or config(), on_event=seen.append, **options)
     return seen
 
 
@@ -89,14 +89,14 @@ def of(seen: list[events.Event], kind: type[Any]) -> list[Any]:
 
 
 def opened(settings: Config, size: tuple[int, int] = SIZE, emit: events.OnEvent = events.ignore) -> RunContext:
-    return open_context(settings, OutputSize(*size, (0, 0, *size), None), emit)
+    return open_context(settings, OutputSize(width=size[0], height=size[1], crop=(0, 0, *size), dpi=None), emit=emit)
 
 
 # The result's size.
 
 
 def sheet(settings: dict[str, Any], size: tuple[int, int] = (4000, 3000)) -> OutputSize:
-    return output_size_of(size, Config.model_validate({"output": settings}), "photo.jpg")
+    return output_size_of(size, Config.model_validate({"output": settings}), content="photo.jpg")
 
 
 @pytest.mark.parametrize(
@@ -143,12 +143,12 @@ def test_sizes_below_what_the_deepest_layer_needs_are_refused() -> None:
         sheet({"long_edge": 5000}, (900, 15))
     shallow = config()
     assert shallow.minimum_side == 4
-    assert output_size_of((5, 4), shallow, "photo.jpg").width == 5
+    assert output_size_of((5, 4), shallow, content="photo.jpg").width == 5
 
 
 def test_plan_tells_a_print_without_painting_it(photo: Path, painting: Path) -> None:
     plan = hires_nst.plan(
-        photo, style=painting, config=config(output={"print": {"paper": "A6", "dpi": 300}}, tiles={"size": 512}),
+        photo, styles=painting, config=config(output={"print": {"paper": "A6", "dpi": 300}}, tiles={"size": 512}),
         measure=False,
     )  # fmt: skip
     assert (plan.width, plan.height) == (1748, 1240)
@@ -160,7 +160,7 @@ def test_plan_tells_a_print_without_painting_it(photo: Path, painting: Path) -> 
 
 
 def test_plan_and_stylize_do_the_same(photo: Path, painting: Path, out: Path) -> None:
-    plan = hires_nst.plan(photo, style=painting, config=config())
+    plan = hires_nst.plan(photo, styles=painting, config=config())
     seen = paint(photo, out, painting)
     (started,) = of(seen, events.RunStarted)
     assert started.levels == tuple((p.width, p.height, p.rounds, p.steps, p.tiles) for p in plan.levels)
@@ -171,8 +171,8 @@ def test_plan_and_stylize_do_the_same(photo: Path, painting: Path, out: Path) ->
 def test_plan_refuses_what_stylize_refuses(photo: Path, folder: Path) -> None:
     tiny = save(folder / "tiny.png", random_canvas(3, 30))
     for run in (
-        lambda: hires_nst.plan(photo, style=tiny, config=config()),
-        lambda: hires_nst.stylize(photo, folder / "none.png", style=tiny, config=config()),
+        lambda: hires_nst.plan(photo, styles=tiny, config=config()),
+        lambda: hires_nst.stylize(photo, folder / "none.png", styles=tiny, config=config()),
     ):
         with pytest.raises(InputError, match=r"tiny.png is 30 x 3 px, but vgg19-slim needs 4 px"):
             run()
@@ -203,7 +203,7 @@ def test_tiles_leave_room_for_the_canvases(monkeypatch: pytest.MonkeyPatch) -> N
 def start(settings: Config, photo: Path, painting: Path) -> np.ndarray:
     context = opened(settings.model_copy(update={"styles": (StyleImage(image=painting),)}))
     content = Canvas(pixels(photo))
-    return painter.first_canvas(context, content, pipeline.read_paintings(context)).pixels
+    return canvases.first_canvas(content, canvases.read_styles(context), context=context).pixels
 
 
 def test_a_start_from_the_content_is_the_photograph(photo: Path, painting: Path) -> None:
@@ -493,7 +493,7 @@ def test_a_later_round_begins_again_where_it_was(
 def test_a_loss_that_is_no_number_is_told(photo: Path, painting: Path, out: Path) -> None:
     seen = paint(photo, out, painting, config(loss={"content_weight": 1e308}))
     notices = [event.message for event in of(seen, events.Notice)]
-    assert any("the loss of round 1 of level 1 is no finite number" in message for message in notices)
+    assert any("the loss of round 1 of level 1 is NaN or infinite" in message for message in notices)
 
 
 def test_tiles_never_shrink_below_the_smallest(
@@ -510,7 +510,7 @@ def test_tiles_never_shrink_below_the_smallest(
 def test_memory_that_runs_out_elsewhere_is_one_sentence(
     photo: Path, painting: Path, out: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def fail(*_: Any) -> None:
+    def fail(*_: Any, **__: Any) -> None:
         raise RuntimeError("DefaultCPUAllocator: can't allocate memory")
 
     monkeypatch.setattr(painter, "resized", fail)
@@ -534,11 +534,12 @@ def test_other_errors_are_not_taken_for_memory(
 def test_detail_adds_the_fine_detail_of_the_photograph(photo: Path) -> None:
     photograph = Canvas(pixels(photo))
     coarse = Canvas(np.full((32, 40, 3), 0.5, np.float32))
-    plain = painter.enlarged_canvas(opened(config()), coarse, photograph, photograph)
+    plain = canvases.enlarged_canvas(coarse, source=photograph, content=photograph, context=opened(config()))
     np.testing.assert_allclose(plain.pixels, 0.5, atol=1e-6)
     smooth = resize.resize_pixels(resize.resize_pixels(photograph.pixels, 40, 32), *SIZE)
     for share in (0.5, 1.0):
-        detailed = painter.enlarged_canvas(opened(config(levels={"detail": share})), coarse, photograph, photograph)
+        context = opened(config(levels={"detail": share}))
+        detailed = canvases.enlarged_canvas(coarse, source=photograph, content=photograph, context=context)
         expected = np.clip(0.5 + share * (photograph.pixels - smooth), 0, 1)
         np.testing.assert_allclose(detailed.pixels, expected, atol=1e-5)
 
@@ -549,7 +550,9 @@ def test_a_painting_is_scaled_with_the_level_and_never_enlarged(painting: Path) 
 
     def at(width: int, scale: float = 1.0) -> tuple[int, int, bool]:
         level = Level(0, width // 2, width, 1, 1)
-        found, enlarged = painter.painting_at(canvas, StyleImage(image=painting, scale=scale), level, deep)
+        found, enlarged = canvases.style_canvas_at(
+            canvas, StyleImage(image=painting, scale=scale), level=level, context=deep
+        )
         return found.width, found.height, enlarged
 
     assert at(48) == (45, 48, False)
@@ -595,7 +598,7 @@ def test_bfloat16_is_close_to_float32(
     assert np.abs(pixels(out) - pixels(folder / "usual.png")).mean() < 0.02
     first, expected = (of(s, events.StepFinished)[0].loss for s in (seen, usual[0]))
     assert first == pytest.approx(expected, rel=0.02)
-    assert hires_nst.plan(photo, style=painting, config=settings, measure=False).precision == "bfloat16"
+    assert hires_nst.plan(photo, styles=painting, config=settings, measure=False).precision == "bfloat16"
 
 
 def test_a_painting_of_one_colour_does_no_harm(photo: Path, tmp_path: Path, out: Path) -> None:
@@ -644,7 +647,7 @@ def test_an_existing_result_is_not_replaced_unless_told(photo: Path, painting: P
 
 def test_the_file_is_as_asked(photo: Path, painting: Path, tmp_path: Path) -> None:
     settings = config(output={"long_edge": 40, "bit_depth": 16, "dpi": 200})
-    result = hires_nst.stylize(str(photo), str(tmp_path / "o.tif"), style=[str(painting)], config=settings)
+    result = hires_nst.stylize(str(photo), str(tmp_path / "o.tif"), styles=[str(painting)], config=settings)
     assert (result.output, result.width, result.height) == (tmp_path / "o.tif", 40, 32)
     assert [level.index for level in result.levels] == [0]
     with Image.open(result.output) as image:
@@ -661,7 +664,9 @@ def test_what_a_jpeg_cannot_hold_is_refused_before_the_work(
 ) -> None:
     seen: list[events.Event] = []
     with pytest.raises(OutputError, match=sentence):
-        hires_nst.stylize(photo, tmp_path / "o.jpg", style=painting, config=config(output=output), on_event=seen.append)
+        hires_nst.stylize(
+            photo, tmp_path / "o.jpg", styles=painting, config=config(output=output), on_event=seen.append
+        )
     assert not seen
     assert not list(tmp_path.iterdir())
 

@@ -27,11 +27,12 @@ from PIL import Image
 import hires_nst
 from hires_nst import Config, events, files
 from hires_nst.errors import ConfigError, DiskFull, HiresNstError, InputError, Interrupted, OutputError, ResourceError
-from hires_nst.run import directory, pipeline
+from hires_nst.run import directory
 from hires_nst.run.checkpoint import CheckpointStore, Progress
 from hires_nst.run.log import read_log
-from hires_nst.run.record import Machine
+from hires_nst.run.record import Machine, check_machine
 from hires_nst.stopping import Stop
+from hires_nst.transfer.canvas import Canvas
 from tests.conftest import random_canvas
 from tests.run.victim import FULL_DISK, POINTS, Outcome, Victim, in_order
 
@@ -88,7 +89,7 @@ def arguments(inputs: Path, out: Path, **config: Any) -> dict[str, Any]:
     return {
         "content": inputs / "photo.png",
         "output": out,
-        "style": inputs / "painting.png",
+        "styles": inputs / "painting.png",
         "config": settings(**config),
     }
 
@@ -97,7 +98,7 @@ def stylize(inputs: Path, out: Path, config: dict[str, Any] | None = None, **opt
     """Run it in this process, and give the events."""
     seen: list[events.Event] = []
     hires_nst.stylize(
-        inputs / "photo.png", out, style=inputs / "painting.png", config=Config.model_validate(config or SMALL),
+        inputs / "photo.png", out, styles=inputs / "painting.png", config=Config.model_validate(config or SMALL),
         **{"on_event": seen.append, **options},
     )  # fmt: skip
     return seen
@@ -114,9 +115,9 @@ def interrupted(
         if isinstance(event, kind) and len(of(seen, kind)) == number:
             stop.request("the test")
 
-    with pytest.raises(Interrupted, match=r"stopped by the test; `hires-nst resume .*` goes on"):
+    with pytest.raises(Interrupted, match=r"stopped by the test; resume with `hires-nst resume .*`"):
         hires_nst.stylize(
-            inputs / "photo.png", out, style=inputs / "painting.png", config=Config.model_validate(config or SMALL),
+            inputs / "photo.png", out, styles=inputs / "painting.png", config=Config.model_validate(config or SMALL),
             stop=stop, on_event=on_event, **options,
         )  # fmt: skip
     assert not out.exists()
@@ -226,7 +227,7 @@ def test_sigterm_in_every_phase(victim: Victim, inputs: Path, expected: bytes, o
             out.unlink()
             ends = [victim.run(**arguments(inputs, out), point=point, signal=signal.SIGTERM)]
         assert ends[-1].code == 143, f"{point}: {ends[-1].message}"
-        assert ends[-1].message == f"stopped by SIGTERM; `hires-nst resume {run_of(out)}` goes on"
+        assert ends[-1].message == f"stopped by SIGTERM; resume with `hires-nst resume {run_of(out)}`"
         assert ends[-1].stopped_in is not None
         assert ends[-1].stopped_in < 10, point
     ends.append(victim.run(resume_dir=run_of(out)))
@@ -322,10 +323,11 @@ def test_a_run_stops_less_than_a_tile_before_its_deadline(
         clock[0] += isinstance(event, events.StepFinished)
 
     monkeypatch.setattr("hires_nst.stopping.time", SimpleNamespace(time=lambda: clock[0]))
-    monkeypatch.setattr("hires_nst.run.checkpoint.time", SimpleNamespace(monotonic=lambda: clock[0]))
+    for module in ("checkpoint", "round_store"):
+        monkeypatch.setattr(f"hires_nst.run.{module}.time", SimpleNamespace(monotonic=lambda: clock[0]))
     with pytest.raises(Interrupted, match="stopped by the deadline"):
         hires_nst.stylize(
-            inputs / "photo.png", out, style=inputs / "painting.png", config=Config.model_validate(SMALL),
+            inputs / "photo.png", out, styles=inputs / "painting.png", config=Config.model_validate(SMALL),
             stop=Stop(deadline=deadline), on_event=on_event,
         )  # fmt: skip
     assert 0 <= deadline - clock[0] < 2.1
@@ -344,8 +346,9 @@ def test_the_first_step_keeps_the_deadline_too(
         clock[0] += isinstance(event, events.StepFinished)
 
     monkeypatch.setattr("hires_nst.stopping.time", SimpleNamespace(time=lambda: clock[0]))
-    monkeypatch.setattr("hires_nst.run.checkpoint.time", SimpleNamespace(monotonic=lambda: clock[0]))
-    monkeypatch.setattr("hires_nst.run.pipeline.seconds_per_megapixel", lambda job, side: 1e6 / (32 * 40))
+    for module in ("checkpoint", "round_store"):
+        monkeypatch.setattr(f"hires_nst.run.{module}.time", SimpleNamespace(monotonic=lambda: clock[0]))
+    monkeypatch.setattr("hires_nst.run.single_run.seconds_per_megapixel", lambda job, side: 1e6 / (32 * 40))
     for run in (stylize, lambda *_, **options: resume(run_of(out), **options)):
         clock[0], count = 0.0, len(of(seen, events.StepFinished))
         with pytest.raises(Interrupted, match="stopped by the deadline"):
@@ -390,12 +393,12 @@ def test_a_full_disk_in_every_phase(victim: Victim, inputs: Path, expected: byte
 
 def test_what_cannot_fit_is_refused_before_the_work(inputs: Path, out: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     plan = hires_nst.plan(
-        inputs / "photo.png", style=inputs / "painting.png", config=Config.model_validate(SMALL), measure=False
+        inputs / "photo.png", styles=inputs / "painting.png", config=Config.model_validate(SMALL), measure=False
     )
     usage = SimpleNamespace(free=plan.run_bytes)
     monkeypatch.setattr(shutil, "disk_usage", lambda path: usage)
     with pytest.raises(
-        ResourceError, match=r"the run needs up to 21\.\d MB on the disk of .*, and 21\.\d MB are free; make room"
+        ResourceError, match=r"the run needs up to 21\.\d MB on the disk of .*, and 21\.\d MB are free; free some space"
     ):
         stylize(inputs, out)
     assert not list(out.parent.iterdir())
@@ -408,7 +411,7 @@ def test_canvases_on_disk_need_room_too(
 ) -> None:
     config = settings(runtime={"canvas": "disk"})
     plan = hires_nst.plan(
-        inputs / "photo.png", style=inputs / "painting.png", config=Config.model_validate(config), measure=False
+        inputs / "photo.png", styles=inputs / "painting.png", config=Config.model_validate(config), measure=False
     )
     assert plan.canvas_folder == tempfile.gettempdir()
     assert plan.canvas_bytes == (6 * 64 * 80 + 75 * 80) * 12  # and a smaller painting
@@ -477,18 +480,18 @@ def test_the_estimate_of_the_disk_is_an_upper_bound(
     monkeypatch.setattr("hires_nst.run.disk_space.SMALL_FILES", 100_000)
     config = settings(optimizer={"name": optimizer}, checkpoint={"keep": keep}, levels={"rounds": 3})
     plan = hires_nst.plan(
-        inputs / "photo.png", style=inputs / "painting.png", config=Config.model_validate(config), measure=False
+        inputs / "photo.png", styles=inputs / "painting.png", config=Config.model_validate(config), measure=False
     )
     most = 0
 
     def on_event(event: events.Event) -> None:
         nonlocal most
-        most = max(most, directory.size(run_of(out)))
+        most = max(most, directory.folder_bytes(run_of(out)))
 
     hires_nst.stylize(
         inputs / "photo.png",
         out,
-        style=inputs / "painting.png",
+        styles=inputs / "painting.png",
         config=Config.model_validate(config),
         on_event=on_event,
     )
@@ -575,7 +578,7 @@ def test_an_edited_input_is_refused_by_name(name: str, inputs: Path, expected: b
         with pytest.raises(InputError, match=rf"{name} has changed since the run .* `--resume never --overwrite`"):
             run()
     (mine / name).unlink()
-    with pytest.raises(InputError, match=rf"{name} of the run in .* is not there any more"):
+    with pytest.raises(InputError, match=rf"{name} of the run in .* does not exist any more"):
         resume(run_of(out))
     (mine / name).write_bytes(before)
     resume(run_of(out))
@@ -600,14 +603,14 @@ def test_starting_anew_with_an_edited_input(name: str, inputs: Path, expected: b
 
 def test_starting_anew(inputs: Path, expected: bytes, out: Path) -> None:
     interrupted(inputs, out, events.TileFinished, 2, settings(levels={"coarse_steps": 3}))
-    with pytest.raises(ConfigError, match=r"other settings: levels.coarse_steps \(3, now 6\); go on as it began with"):
+    with pytest.raises(ConfigError, match=r"levels.coarse_steps \(3, now 6\); resume it as it began with"):
         stylize(inputs, out)
-    with pytest.raises(OutputError, match="holds an interrupted run"):
+    with pytest.raises(OutputError, match="contains an interrupted run"):
         stylize(inputs, out, resume="never")
     seen = stylize(inputs, out, resume="never", overwrite=True)
     assert len(of(seen, events.TileFinished)) == TILES
     assert out.read_bytes() == expected
-    with pytest.raises(ConfigError, match=r"there is no run in .*out.png.run to go on with"):
+    with pytest.raises(ConfigError, match=r"there is no run in .*out.png.run to resume"):
         stylize(inputs, out, resume="require", overwrite=True)
 
 
@@ -768,7 +771,7 @@ def test_a_device_of_the_same_kind_is_told_and_another_kind_refused() -> None:
         told: list[Any] = []
         machines = [Machine(device=device, precision="float32", torch="2", threads=1) for device in (before, now)]
         record: Any = SimpleNamespace(machine=machines[0])
-        pipeline.check_machine(record, machines[1], Path("out.png.run"), told.append)
+        check_machine(record, machines[1], folder=Path("out.png.run"), emit=told.append)
         return [notice.message for notice in told]
 
     assert check("cuda:0", "cuda:0") == []
@@ -791,17 +794,17 @@ def test_damage_is_repaired_or_told_and_never_painted(
     out, kept = tmp_path / "out.png", tmp_path / "kept"
 
     def run(**options: Any) -> None:
-        hires_nst.stylize(photo, out, style=inputs / "painting.png", config=config, **options)
+        hires_nst.stylize(photo, out, styles=inputs / "painting.png", config=config, **options)
 
     run()
     expected = out.read_bytes()
     out.unlink()
     save_canvas = CheckpointStore.save_canvas
 
-    def interrupted_before(self: CheckpointStore, progress: Progress, *rest: Any) -> None:
+    def interrupted_before(self: CheckpointStore, progress: Progress, canvas: Canvas, **options: Any) -> None:
         if progress.round == 1:
             raise Interrupted("in the test", exit_code=130)
-        save_canvas(self, progress, *rest)
+        save_canvas(self, progress, canvas, **options)
 
     with monkeypatch.context() as patched, pytest.raises(Interrupted):
         patched.setattr(CheckpointStore, "save_canvas", interrupted_before)

@@ -55,7 +55,7 @@ def test_nothing_is_told_before_it_is_written() -> None:
         writer.poll()
         assert story.lines == []
         gate.set()
-        writer.settle()
+        writer.flush()
         assert story.lines == ["wrote a", "told a"]
 
 
@@ -69,7 +69,7 @@ def test_no_more_wait_than_allowed() -> None:
         assert "told a" in story.lines
 
 
-@pytest.mark.parametrize("when", ["put", "poll", "settle", "leave"])
+@pytest.mark.parametrize("when", ["put", "poll", "flush", "leave"])
 def test_an_error_comes_out_in_the_main_thread_and_is_not_told(when: str) -> None:
     story = Story()
 
@@ -82,8 +82,8 @@ def test_an_error_comes_out_in_the_main_thread_and_is_not_told(when: str) -> Non
             writer.put(story.write("b"), story.tell("b"))
         while when == "poll":
             writer.poll()
-        if when == "settle":
-            writer.settle()
+        if when == "flush":
+            writer.flush()
     assert "told a" not in story.lines
 
 

@@ -100,11 +100,11 @@ class Outcome:
 
 def serve() -> None:
     import hires_nst.cli.signals
-    import hires_nst.run.pipeline
+    import hires_nst.run.single_run
     import hires_nst.transfer.minimise
 
     assert hires_nst.cli.signals is not None
-    assert hires_nst.run.pipeline is not None
+    assert hires_nst.run.single_run is not None
     # The first step of an optimiser imports half of torch. No autograd here: its engine does not survive a fork.
     hires_nst.transfer.minimise.import_optimizers()
     for line in sys.stdin:

@@ -1,0 +1,191 @@
+"""The checkpoints of a round under way.
+
+    levels/NN/rounds/RR/round.json            the geometry
+    levels/NN/rounds/RR/parts.json            first tile that is cut into parts, after memory ran out
+    levels/NN/rounds/RR/moments.safetensors   the statistics of the whole image at the start
+    levels/NN/rounds/RR/step.safetensors      the state of the optimiser inside a tile
+    levels/NN/rounds/RR/tiles/TTTT.safetensors   a finished tile
+
+A tile's result depends on the round's canvas, its statistics and its geometry, so a tile's file names the round.json
+that it belongs to by its checksum.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from typing import Any
+
+import torch
+
+from hires_nst.files import make_folder, read_json, write_json
+from hires_nst.run.checkpoint import CheckpointStore, File, arrays_of, numpy_of, statistics_of, tensors_of
+from hires_nst.run.tensors import Array
+from hires_nst.transfer.moments import Statistics
+from hires_nst.transfer.optimizers import OptimizerState, Snapshot, TakeSnapshot
+from hires_nst.transfer.rounds import RoundStore, TileResult
+from hires_nst.transfer.tiles import Grid, Tile, make_grid
+
+
+class DiskRoundStore(RoundStore):
+    """The files of one round.
+
+    Args:
+        level, number: of the round.
+        geometry: JSON-ready data on which the tiles' results depend.
+        device: of the statistics.
+    """
+
+    def __init__(
+        self,
+        checkpoints: CheckpointStore,
+        *,
+        level: int,
+        number: int,
+        geometry: Mapping[str, Any],
+        device: torch.device,
+    ) -> None:
+        self.checkpoints, self.at, self.device = checkpoints, (level, number), device
+        self.folder = checkpoints.directory.round(level, number)
+        self.stores_tiles = checkpoints.settings.every == "tile"
+        self.checksum = ""
+        if self.stores_tiles:
+            make_folder(self.folder / "tiles")
+            self.checksum = self._store_geometry(geometry)
+        self.geometry = geometry
+        self.done = 0
+        """Tiles that are on the disk."""
+        stored = checkpoints.read_json(self.folder / "parts.json") if self.stores_tiles else None
+        cuts = stored["cuts"] if stored is not None and stored["round"] == self.checksum else []
+        self.cuts: list[tuple[int, int]] = [(first, size) for first, size in cuts]
+        """First tile that is cut into parts, and the size of the parts."""
+        self._began = self._saved = time.monotonic()
+        self._latest: tuple[Tile, TakeSnapshot] | None = None
+        self._snapshot_of: int | None = None  # the tile of step.safetensors
+
+    def _store_geometry(self, geometry: Mapping[str, Any]) -> str:
+        path = self.folder / "round.json"
+        with suppress(FileNotFoundError):
+            data = read_json(path)
+            checksum = str(data.pop("checksum"))
+            if data == geometry:
+                return checksum
+        return write_json(path, geometry)
+
+    @property
+    def size(self) -> int:
+        """Of the tiles, or of their parts."""
+        return self.cuts[-1][1] if self.cuts else int(self.geometry["size"])
+
+    def cut(self, size: int) -> None:
+        """Cut the remaining tiles into parts."""
+        self.cuts.append((self.done, size))
+        write_json(self.folder / "parts.json", {"round": self.checksum, "cuts": self.cuts})
+
+    def parts_of(self, tile: Tile) -> Grid | None:
+        """See `RoundStore`."""
+        sizes = [size for first, size in self.cuts if first <= tile.index]
+        if not sizes:
+            return None
+        return make_grid(
+            tile.window.height, tile.window.width, size=sizes[-1], stride=self.geometry["stride"],
+            overlap=self.geometry["overlap"],
+        )  # fmt: skip
+
+    def load_statistics(self) -> dict[str, Statistics] | None:
+        """See `RoundStore`."""
+        read = self._read("moments.safetensors")
+        return None if read is None else {k: s.to(self.device) for k, s in statistics_of(read[0]).items()}
+
+    def save_statistics(self, statistics: dict[str, Statistics]) -> None:
+        """See `RoundStore`."""
+        if self.stores_tiles:
+            self._write("moments.safetensors", kind="moments", arrays=arrays_of(statistics), about={})
+
+    def load_tile(self, tile: Tile) -> TileResult | None:
+        """See `RoundStore`; the run may end before a tile that is not stored."""
+        self.checkpoints.writer.poll()
+        read = self._read(_tile_name(tile))
+        if read is not None:
+            arrays, about = read
+            tensors = tensors_of(arrays)
+            self.done += 1
+            image, steps = tensors.pop("image"), about["steps"]
+            return TileResult(image, about["loss"], None if steps is None else OptimizerState(tensors, steps))
+        self.checkpoints.check_stop(self.checkpoints.pace.step * tile.window.area)
+        self._began = time.monotonic()
+        return None
+
+    def save_tile(self, tile: Tile, result: TileResult, *, on_saved: Callable[[], None]) -> None:
+        """See `RoundStore`."""
+        self._latest = None
+        if not self.stores_tiles:
+            on_saved()
+            return
+        state = result.state
+        tensors = {"image": result.image, **({} if state is None else state.tensors)}
+        about = {"round": self.checksum, "loss": result.loss, "steps": None if state is None else state.steps}
+
+        def finished() -> None:
+            self.done += 1
+            if self._snapshot_of == tile.index:
+                (self.folder / "step.safetensors").unlink(missing_ok=True)
+            on_saved()
+
+        self._saved = time.monotonic()
+        file = File(path=self.folder / _tile_name(tile), kind="tile", at=self.at, arrays=numpy_of(tensors), about=about)
+        self.checkpoints.write_behind(file, finished)
+
+    def flush(self) -> None:
+        """See `RoundStore`."""
+        self.checkpoints.writer.flush()
+
+    def load_snapshot(self, tile: Tile) -> Snapshot | None:
+        """See `RoundStore`."""
+        read = self._read("step.safetensors")
+        if read is None or read[1]["tile"] != tile.index:
+            return None
+        self._snapshot_of = tile.index
+        arrays, about = read
+        return Snapshot(about["step"], tensors_of(arrays), about["numbers"])
+
+    def save_snapshot(self, tile: Tile, take: TakeSnapshot) -> None:
+        """See `RoundStore`; written after some time, or when the run is to stop."""
+        self.checkpoints.writer.poll()
+        now = time.monotonic()
+        seconds = now - self._began
+        self.checkpoints.pace.step = seconds / tile.window.area
+        self._latest = (tile, take)
+        if now - self._saved >= self.checkpoints.settings.every_seconds:
+            self.save_latest()
+        size = sum(tensor.nbytes for tensor in take().tensors.values())
+        self.checkpoints.check_stop(seconds + size / self.checkpoints.pace.write_rate)
+        self._began = time.monotonic()
+
+    def drop_latest(self) -> None:
+        """Drop the references to the tensors of the tile under way."""
+        self._latest = None
+
+    def save_latest(self) -> None:
+        """Write the optimiser's state in the tile under way, if there is one."""
+        if self._latest is None or not self.stores_tiles:
+            return
+        tile, take = self._latest
+        snapshot = take()
+        about = {"tile": tile.index, "step": snapshot.step, "numbers": snapshot.numbers}
+        self._write("step.safetensors", kind="step", arrays=numpy_of(snapshot.tensors), about=about)
+        self._snapshot_of = tile.index
+        self._saved = time.monotonic()
+
+    def _read(self, name: str) -> tuple[dict[str, Array], dict[str, Any]] | None:
+        read = self.checkpoints.read(self.folder / name) if self.stores_tiles else None
+        return read if read is not None and read[1]["round"] == self.checksum else None
+
+    def _write(self, name: str, *, kind: str, arrays: Mapping[str, Array], about: Mapping[str, Any]) -> None:
+        about = {"round": self.checksum, **about}
+        self.checkpoints.write(File(path=self.folder / name, kind=kind, at=self.at, arrays=arrays, about=about))
+
+
+def _tile_name(tile: Tile) -> str:
+    return f"tiles/{tile.index:04d}.safetensors"

@@ -1,0 +1,281 @@
+"""One run in its directory: read the images, plan the levels, paint them, write the picture."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from hires_nst import events, files
+from hires_nst.backbones.registry import BACKBONES
+from hires_nst.backbones.weights import own_file
+from hires_nst.errors import Interrupted, OutputError, ResourceError, out_of_memory
+from hires_nst.events import Event, OnEvent
+from hires_nst.imageio import writing
+from hires_nst.run.cache import Cache
+from hires_nst.run.canvases import read_content, read_styles
+from hires_nst.run.checkpoint import CheckpointStore
+from hires_nst.run.context import RunContext, canvas_bytes, open_context
+from hires_nst.run.directory import RunDirectory, folder_bytes, resume_command
+from hires_nst.run.disk_space import CANVAS_REMEDIES, PICTURE_REMEDIES, RUN_REMEDIES, Need, check_disk
+from hires_nst.run.output_size import OutputSize
+from hires_nst.run.painter import paint
+from hires_nst.run.plan import level_plans, planned_run_bytes, seconds_per_megapixel
+from hires_nst.run.prepare import RunOptions
+from hires_nst.run.record import (
+    InputFile,
+    Machine,
+    Role,
+    RunRecord,
+    check_machine,
+    check_same,
+    input_file,
+    new_record,
+    relative,
+    store_config,
+)
+from hires_nst.run.write_behind import WriteBehind
+from hires_nst.stopping import Stop
+from hires_nst.transfer.canvas import Canvas, temporary_folder
+from hires_nst.transfer.device import is_out_of_memory, unless_memory_runs_out
+from hires_nst.transfer.levels import LevelPlan
+from hires_nst.transfer.minimise import import_optimizers
+from hires_nst.version import VERSION
+
+MEASURED_SIDE = 256
+"""Side of the tile, in pixels, by which a run with a deadline estimates the time of its first step."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Result:
+    """A finished run."""
+
+    output: Path
+    width: int
+    height: int
+    seconds: float
+    levels: tuple[LevelPlan, ...]
+
+
+class SingleRun:
+    """A run in its directory, which this process has locked; a new one unless `resume` is called."""
+
+    def __init__(
+        self,
+        directory: RunDirectory,
+        options: RunOptions,
+        *,
+        stop: Stop,
+        on_event: OnEvent,
+        cache: Cache | None = None,
+    ) -> None:
+        self.directory, self.options, self.stop, self.on_event = directory, options, stop, on_event
+        self.cache = cache or Cache()
+        self.record: RunRecord | None = None
+        self.began = time.monotonic()
+        self.pending: list[Event] = []
+
+    @property
+    def command(self) -> str:
+        """The command that resumes the run."""
+        return resume_command(self.directory.path)
+
+    def resume(self, record: RunRecord) -> None:
+        """Continue the run of that record.
+
+        Raises:
+            ConfigError, InputError, WeightsError: it began with other settings or files.
+        """
+        check_same(record, self.directory.path, config=self.options.config, inputs=self._inputs(), version=VERSION)
+        self.record = record
+
+    def clear(self, record: RunRecord | None) -> None:
+        """Remove what an earlier run left in the directory, and of its picture."""
+        if record is not None:
+            self._remove_part(record)
+        self.directory.clear()
+
+    def result(self, size: OutputSize) -> Result:
+        """Paint and write the picture, from wherever the run stands."""
+        if self.record is not None and self.record.is_written(self.directory.path):
+            return self.finish(self.record)
+        files.check_free(self.options.output, self.options.overwrite)
+        try:
+            with torch.no_grad(), _readable_memory_errors():
+                record = self._run(size)
+        except Interrupted:
+            with suppress(ResourceError):  # a full disk is no reason to hide why it stopped
+                self.emit(events.RunStopped(self.stop.reason or "", str(self.directory.path)))
+            raise
+        except ResourceError as error:
+            if self.record is None:
+                raise
+            raise ResourceError(f"{error}; then resume with `{self.command}`") from None
+        return self.finish(record)
+
+    def emit(self, event: Event) -> None:
+        """Emit an event, and log it as soon as there is a run to log."""
+        self.pending.append(event)
+        if self.record is not None:
+            pending, self.pending = self.pending, []
+            for earlier in pending:
+                self.directory.log(earlier)
+        self.on_event(event)
+
+    def check_stop(self, seconds: float = 0.0) -> None:
+        """End the run here if it is to stop before a piece of work that takes so long.
+
+        Raises:
+            Interrupted: it is.
+        """
+        if self.stop.due(seconds):
+            how = " before anything was painted" if self.record is None else f"; resume with `{self.command}`"
+            raise Interrupted(f"stopped by {self.stop.reason}{how}", exit_code=self.stop.exit_code)
+
+    def _run(self, size: OutputSize) -> RunRecord:
+        """The work, up to the written picture."""
+        resumed = self.record is not None
+        context = open_context(self.options.config, size, emit=self.emit, check_stop=self.check_stop, cache=self.cache)
+        content, alpha = read_content(self.options.content, size, context=context)
+        if alpha is not None and self.options.output.suffix.lower() in (".jpg", ".jpeg"):
+            self.emit(
+                events.Notice("a JPEG holds no transparency, so the photograph's is left out; .png or .tif keep it")
+            )
+            alpha = None
+        styles = read_styles(context)
+        if self.record is None:
+            plans = level_plans(context, size)
+        else:
+            check_machine(self.record, machine_of(context), folder=self.directory.path, emit=self.emit)
+            plans = self.record.levels
+        self._check_disk(context, plans, content=content, styles=[canvas for canvas, _ in styles])
+        record = self._save_record(context, plans, size=size)
+        with WriteBehind() as writer:
+            checkpoints = CheckpointStore(
+                self.directory, self.options.config.checkpoint, emit=self.emit, check_stop=self.check_stop,
+                is_late=self.stop.is_late, writer=writer, resumed=resumed,
+            )  # fmt: skip
+            if self.stop.deadline is not None:  # which holds for the first step too
+                import_optimizers()
+                self.check_stop()
+                side = min(MEASURED_SIDE, *(plan.window for plan in plans))
+                estimate = unless_memory_runs_out(partial(seconds_per_megapixel, context, side))
+                checkpoints.pace.step = (estimate or 0.0) / 1e6
+            canvas = paint(context, plans, content=content, styles=styles, checkpoints=checkpoints)
+        return self._write(record, canvas, alpha=alpha, dpi=size.dpi)
+
+    def _check_disk(
+        self, context: RunContext, plans: tuple[LevelPlan, ...], *, content: Canvas, styles: list[Canvas]
+    ) -> None:
+        config, path, finest = self.options.config, self.directory.path, plans[-1]
+        picture = finest.width * finest.height * 3 * config.output.bit_depth // 8
+        needs = [
+            Need(path, planned_run_bytes(config, plans) - folder_bytes(path), RUN_REMEDIES),
+            Need(self.options.output.parent, picture, PICTURE_REMEDIES),
+        ]
+        if context.on_disk:
+            sizes = [(style.height, style.width) for style in styles]
+            canvases = canvas_bytes(config, finest.height, width=finest.width, styles=sizes)
+            needs.append(Need(temporary_folder(), canvases - content.pixels.nbytes, CANVAS_REMEDIES))
+        check_disk(needs)
+
+    def _save_record(self, context: RunContext, plans: tuple[LevelPlan, ...], *, size: OutputSize) -> RunRecord:
+        """Write run.json and config.yaml as they are from now on; with them the run begins."""
+        options, path, before = self.options, self.directory.path, self.record
+        config = options.config.model_dump(mode="json")
+        record = before or new_record(
+            version=VERSION, config=config, inputs=self._inputs(), output=options.output.resolve(),
+            output_relative=relative(options.output, path), overwrite=options.overwrite, machine=machine_of(context),
+            width=size.width, height=size.height, levels=plans,
+        )  # fmt: skip
+        record = record.model_copy(update={"config": config, "overwrite": options.overwrite})
+        if record != before:
+            record.save(self.directory)
+        if store_config(path, record, before):
+            self.emit(events.Notice(f"{self.directory.config} was edited or damaged, so it is written again"))
+        self.record = record
+        self.emit(
+            events.RunStarted(
+                content=str(options.content), output=str(options.output), width=record.width, height=record.height,
+                levels=tuple((p.width, p.height, p.rounds, p.steps, p.tiles) for p in plans),
+                pixel_evaluations=float(sum(p.width * p.height * p.evaluations for p in plans)),
+                model=options.config.model.name, device=str(context.extract.device),
+            )
+        )  # fmt: skip
+        return record
+
+    def _write(self, record: RunRecord, canvas: Canvas, *, alpha: np.ndarray | None, dpi: float | None) -> RunRecord:
+        """Write the picture; its digest is recorded just before it gets its name."""
+        config, written = self.options.config.output, record
+
+        def complete(file: Path) -> None:
+            nonlocal written
+            written = record.model_copy(update={"written": files.sha256_of(file)})
+            written.save(self.directory)
+
+        self._remove_part(record)
+        writing.write_picture(
+            self.options.output, canvas.pixels, alpha, dpi=dpi, bit_depth=config.bit_depth, quality=config.quality,
+            compression=config.compression, overwrite=self.options.overwrite, check_stop=self.check_stop,
+            name=record.key, done=complete,
+        )  # fmt: skip
+        return written
+
+    def finish(self, record: RunRecord) -> Result:
+        """After the picture is written: emit the last event and remove the run directory."""
+        self.record, output = record, self.options.output
+        seconds = time.monotonic() - self.began
+        with suppress(ResourceError):  # the log is not worth an error now
+            self.emit(events.RunFinished(output=str(output), width=record.width, height=record.height, seconds=seconds))
+        if not self.options.config.checkpoint.keep_run:
+            try:
+                self.directory.remove()
+            except OutputError as error:
+                self.on_event(
+                    events.Notice(f"the picture is written, but the run directory cannot be removed: {error}")
+                )
+        return Result(output=output, width=record.width, height=record.height, seconds=seconds, levels=record.levels)
+
+    def _inputs(self) -> tuple[InputFile, ...]:
+        """The input files as they are; a network that has not been downloaded yet is not among them."""
+        config = self.options.config
+        named: list[tuple[Role, Path]] = [("photograph", self.options.content), *config.files()]
+        if config.model.weights is None:
+            named.append(("weights", own_file(BACKBONES[config.model.name])))
+        return tuple(
+            input_file(role, path, folder=self.directory.path, digests=self.cache.digests)
+            for role, path in named
+            if role != "weights" or path.is_file()
+        )
+
+    def _remove_part(self, record: RunRecord) -> None:
+        """Remove the half-written picture of a process that was killed."""
+        with files.plain_os_errors(self.options.output):
+            (self.options.output.parent / f".{record.key}.part").unlink(missing_ok=True)
+
+
+def machine_of(context: RunContext) -> Machine:
+    """What the bits of a result may depend on here."""
+    return Machine(
+        device=str(context.extract.device),
+        precision=context.precision,
+        torch=torch.__version__,
+        threads=torch.get_num_threads(),
+    )
+
+
+@contextmanager
+def _readable_memory_errors() -> Iterator[None]:
+    """Say in one sentence that memory ran out where halving tiles is no help."""
+    try:
+        yield
+    except (RuntimeError, MemoryError) as error:
+        if not is_out_of_memory(error):
+            raise
+        raise out_of_memory(remedies=("keep canvases on disk (--set runtime.canvas=disk)",)) from None
