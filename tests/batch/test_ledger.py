@@ -270,6 +270,22 @@ def test_what_is_no_longer_selected_is_set_apart(tmp_path: Path) -> None:
         assert read_selected_since(database) == 1003
 
 
+def test_the_jobs_of_a_run_at_work_stay_selected_whatever_shorter_runs_had(tmp_path: Path) -> None:
+    clock = Clock()
+    with opened(tmp_path, clock, 5) as first, opened(tmp_path, clock, 5) as second:
+        first.start_run({}, entries(5)[:3])
+        second.start_run({}, [Entry(id="id0", output="0.png", content="other.jpg", config="key")])
+        clock.now += 1
+        second.start_run({}, entries(5)[4:])
+        clock.now += 1
+        claimed(first)
+    with reading(tmp_path) as database:
+        selected = read_selected(database, read_rows(database), now=clock.now)
+    assert selected is not None
+    assert list(selected) == ["id4", "id0", "id1", "id2"]
+    assert selected["id0"] == ("0.jpg", "key")
+
+
 def test_only_what_is_planned_is_claimed_in_the_plans_order(tmp_path: Path) -> None:
     with opened(tmp_path, Clock(), 5) as ledger:
         ledger.set_queue([entries(5)[n] for n in (3, 1, 4)])
