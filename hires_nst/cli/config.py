@@ -15,7 +15,7 @@ app = typer.Typer(no_args_is_help=True, help="Write, show and check configuratio
 def init(
     file: Annotated[Path, typer.Argument(metavar="FILE", help="YAML file to write.")] = Path("hires-nst.yaml"),
     preset: Annotated[
-        str | None, typer.Option(metavar="NAME", help=f"Start from the preset {' or '.join(config.PRESETS)}.")
+        str | None, typer.Option(metavar="NAME", help=f"Preset to start from: {', '.join(config.PRESETS)}.")
     ] = None,
     force: Annotated[bool, typer.Option("--force", help="Replace FILE if it exists.")] = False,
 ) -> None:

@@ -24,9 +24,11 @@ JOBS, RUNNING = "Jobs", "Running"
 CONFIG_OPTIONS = (
     ConfigOption(
         name="config", panel=SOURCE, flags=("--config", "-c"), metavar="FILE", type=Path,
-        help="YAML configuration to start from.",
+        help="YAML configuration.",
     ),
-    ConfigOption(name="preset", panel=SOURCE, metavar="NAME", type=str, help=f"Preset: {', '.join(PRESETS)}."),
+    ConfigOption(
+        name="preset", panel=SOURCE, metavar="NAME", type=str, help=f"Preset to start from: {', '.join(PRESETS)}.",
+    ),
     ConfigOption(
         name="assignments", panel=SOURCE, flags=("--set",), metavar="KEY=VALUE", type=list[str],
         help="Set any key of the configuration, such as levels.rounds=24; repeatable.",

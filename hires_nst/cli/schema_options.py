@@ -46,6 +46,8 @@ class ConfigOption:
             field = field_at(self.key)
             kind, parser, choices = _command_line_type(field.annotation)
             metavar, text = metavar or choices, field.description
+            if get_origin(kind) is list:
+                text = f"{text} Repeatable."
         option = typer.Option(*self.all_flags, metavar=metavar, parser=parser, help=text, rich_help_panel=self.panel)
         annotation = Annotated[kind | None, option]  # type: ignore[valid-type]
         return inspect.Parameter(self.name, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=annotation)

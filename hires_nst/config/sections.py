@@ -323,7 +323,7 @@ class Batch(Section):
     exclude: tuple[str, ...] = Field((), description="Leave out photographs whose names match, such as *_small.jpg.")
     match: Literal["product", "zip", "stem"] = Field(
         "product",
-        description="product pairs each photograph with each painting; zip pairs them in order; stem by file name.",
+        description="product pairs each photograph with each painting, zip pairs them in order, stem by equal names.",
     )
     order: Literal["name", "size", "shuffle", "shortest"] = Field(
         "name", description="Order of the jobs: name, size (largest first), shuffle, or shortest (least work first)."
@@ -332,7 +332,7 @@ class Batch(Section):
         "{content}-{style}.png",
         description="Names of the pictures, with {content}, {style}, {index}, {parent}, {width}, {height}, {preset}.",
     )
-    retries: Annotated[Whole, Field(ge=0, le=1000)] = Field(1, description="Retries of a failed job.")
+    retries: Annotated[Whole, Field(ge=0, le=1000)] = Field(1, description="How often to retry a failed job.")
     retry_wait: Annotated[Number, Field(ge=0, le=86_400)] = Field(10.0, description="Seconds to wait before a retry.")
     changed: Literal["redo", "skip", "fail"] = Field(
         "skip",

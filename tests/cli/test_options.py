@@ -164,7 +164,11 @@ def test_an_option_says_what_the_configuration_says(command: str) -> None:
         parameter = parameters[option.name]
         assert parameter.default is None
         assert option.key is None or option.help is None
-        assert parameter.help == (option.help if option.key is None else field_at(option.key).description)
+        if option.key is None:
+            assert parameter.help == option.help
+        else:
+            repeatable = " Repeatable." if parameter.multiple else ""
+            assert parameter.help == f"{field_at(option.key).description}{repeatable}"
 
 
 @pytest.mark.parametrize(
