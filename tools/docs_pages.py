@@ -174,7 +174,16 @@ def public_names() -> list[str]:
     names = [name for name in names if name not in modules]
     for module in dict.fromkeys((*modules, *PUBLIC_MODULES)):
         names += [f"{module}.{name}" for name in _public_names_of(module)]
-    return list(dict.fromkeys((*names, *PUBLIC_NAMES)))
+    short = {name.rpartition(".")[2] for name in names if name.count(".") == 1}
+    return [name for name in dict.fromkeys((*names, *PUBLIC_NAMES)) if not _is_again(name, short)]
+
+
+def _is_again(name: str, short: set[str]) -> bool:
+    """Whether a name of a module is public under the package's own name already: `hires_nst.errors.HiresNstError`."""
+    module, _, word = name.rpartition(".")
+    if module == "hires_nst" or word not in short:
+        return False
+    return getattr(importlib.import_module(module), word) is getattr(hires_nst, word)
 
 
 def _public_names_of(module: str) -> list[str]:
