@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+import time
 from typing import Literal
 
 from hires_nst import events
@@ -11,21 +11,8 @@ from hires_nst.config import Config
 from hires_nst.errors import ConfigError, InputError, WeightsError
 from hires_nst.events import Event, OnEvent
 from hires_nst.run.directory import RECORD
+from hires_nst.run.progress import RunState
 from hires_nst.stopping import Stop
-
-
-@dataclass
-class _Losses:
-    """The last losses that a run reports."""
-
-    found: dict[str, float] = field(default_factory=dict)
-
-    def update(self, event: Event) -> None:
-        """Take an event into account."""
-        if isinstance(event, events.RoundFinished):
-            self.found["loss"] = event.loss
-        elif isinstance(event, events.RoundStarted) and event.style_loss is not None:
-            self.found["style"] = event.style_loss
 
 
 class PaintingEngine:
@@ -50,10 +37,10 @@ class PaintingEngine:
         from hires_nst.run.pipeline import stylize
         from hires_nst.transfer.device import release_memory
 
-        losses, config = _Losses(), self.on_device(task.config)
+        run, config = RunState(), self.on_device(task.config)
 
         def emit(event: Event) -> None:
-            losses.update(event)
+            run.update(event, time.monotonic())
             on_event(event)
 
         def paint(resume: Literal["auto", "never"]) -> EngineResult:
@@ -64,7 +51,7 @@ class PaintingEngine:
                 )  # fmt: skip
             finally:
                 release_memory()  # another process may be the next one on this GPU
-            return EngineResult(width=result.width, height=result.height, losses=losses.found, resumed=resume == "auto")
+            return EngineResult(width=result.width, height=result.height, losses=run.losses, resumed=resume == "auto")
 
         if not (task.run_dir / RECORD).exists():
             return paint("never")

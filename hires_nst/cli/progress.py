@@ -49,7 +49,7 @@ class _Details(ProgressColumn):
 
 
 class RunDisplay:
-    """A run as a live display: what is going on, and a bar with the time left."""
+    """A run as a live display: level, round and tile, and a bar with the time left."""
 
     def __init__(self, console: Console, clock: Clock = time.monotonic) -> None:
         self.state = RunState()

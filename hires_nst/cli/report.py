@@ -58,7 +58,7 @@ def _write(folder: Path, stop: Stop, *, quiet: bool) -> Path:
 
 
 def _note(message: str, *, as_json: bool) -> None:
-    """Say what is not an error."""
+    """Print a note."""
     if as_json:
         print_json(Notice(message))
     else:

@@ -54,14 +54,14 @@ def of_batch(folder: Path) -> Report:
 
 
 def retry_command(folder: Path) -> str:
-    """The command that tries the failures of a batch again, with the settings that it was begun with."""
+    """The command that retries the failed jobs of a batch, with its own settings."""
     return f"{resume_command(folder)} --retry-failed"
 
 
 def attempts(changes: Sequence[Change], log: Path) -> list[tuple[float, float]]:
     """From when to when a job was worked on.
 
-    The end of an attempt whose process was killed was not entered anywhere: it is the last thing that the log tells.
+    The ledger lacks the end of an attempt whose process was killed: it is that of the last event in the log.
     """
     spans = []
     for (begin, state), (end, then) in pairwise(changes):

@@ -15,7 +15,7 @@ NAMES = {"objective": "objective", "style": "style loss, whole picture"}
 
 @dataclass(frozen=True)
 class Tick:
-    """A place on an axis, in units of the drawing, and what stands there."""
+    """A tick of an axis: its place in units of the drawing, and its label."""
 
     at: float
     text: str
@@ -59,14 +59,14 @@ class Chart:
 
 def chart(curves: LossCurves, levels: Sequence[LevelRecord]) -> Chart | None:
     """The chart of a job's losses; None when there is nothing above 0 to show."""
-    kept = {
+    shown = {
         kind: [(x, y) for x, y in points if y > 0 and math.isfinite(y)]
         for kind, points in (("objective", curves.objective), ("style", curves.style))
     }
-    values = [y for points in kept.values() for _, y in points]
+    values = [y for points in shown.values() for _, y in points]
     if not values:
         return None
-    end = max(x for points in kept.values() for x, _ in points) or 1.0
+    end = max(x for points in shown.values() for x, _ in points) or 1.0
     low, high = math.log10(min(values)), math.log10(max(values))
     if high - low < 0.3:  # a factor of two at least, or a flat curve would look wild
         middle = (low + high) / 2
@@ -79,7 +79,7 @@ def chart(curves: LossCurves, levels: Sequence[LevelRecord]) -> Chart | None:
         return round(TOP + (high - math.log10(value)) / (high - low) * (HEIGHT - TOP - BOTTOM), 1)
 
     return Chart(
-        lines=tuple(_line(kind, points, x_of, y_of) for kind, points in kept.items() if points),
+        lines=tuple(_line(kind, points, x_of, y_of) for kind, points in shown.items() if points),
         across=tuple(Tick(x_of(value), f"{value:g}") for value in linear_ticks(end)),
         up=tuple(Tick(y_of(value), f"{value:g}") for value in log_ticks(10**low, 10**high)),
         levels=tuple(Tick(x_of(level.begins), str(n)) for n, level in enumerate(levels, start=1) if level.begins < end),

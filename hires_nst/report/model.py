@@ -1,7 +1,4 @@
-"""What a report tells, as plain data: frozen dataclasses, without torch and without a word of HTML.
-
-Whoever knows what became of the jobs fills these in; `hires_nst.report.render` makes the page of them.
-"""
+"""The content of a report as plain data; `hires_nst.report.render` makes the page of it. No torch, no HTML."""
 
 from __future__ import annotations
 
@@ -22,7 +19,7 @@ class ReportedJob:
     """One picture that was to be painted.
 
     Attributes:
-        name: as the customer knows it.
+        name: for the reader.
         output: the picture's file; it need not be there.
         width, height: of the output in pixels, 0 where unknown.
         seconds: of work: what is in the picture where it is done, or else of all attempts; None where unknown.
@@ -32,8 +29,8 @@ class ReportedJob:
         crop: the part of the photograph that was painted, (left, top, width, height) in its upright pixels. Without it,
             the largest centred part of the output's proportions is taken, which is how a photograph is cut for a print.
         borders: where the seam check looks; None when that is not known.
-        notes: what the user was told while it was painted.
-        log: a file that tells what became of it, for people; None where there is none.
+        notes: messages for the user while it was painted.
+        log: its log for people; None where there is none.
     """
 
     name: str

@@ -1,8 +1,8 @@
 """The pictures beside a report: previews, what the full-size view shows, and the scores measured on the way.
 
 Everything is made once: again only when it is missing, or older than the pictures that it shows. A browser shows a PNG
-or JPEG of moderate size as it is. Larger ones would take it gigabytes, and a phone would refuse; so these are cut into
-a pyramid of JPEG tiles, of which the view loads those in sight. A TIFF, which no browser shows, becomes a JPEG or, when
+or JPEG of moderate size as it is. Larger ones would take gigabytes of its memory, so these are cut into a pyramid
+of JPEG tiles, of which the view loads those in sight. A TIFF, which no browser shows, becomes a JPEG or, when
 it is large, a pyramid.
 """
 
@@ -106,7 +106,7 @@ def make_pictures(job: ReportedJob, folder: Path, *, make: bool = True) -> JobPi
             return JobPictures(styles=styles)
         # Last, as it says that all the others are there.
         data = json.dumps({"inputs": inputs, **made}).encode()
-        atomic_write(notes, lambda file: _put(file, data), overwrite=True)
+        save(notes, data)
     whole = made["full"]
     return JobPictures(
         before=made["before"] and address(files / made["before"], folder),
@@ -308,8 +308,7 @@ def _halved(pixels: Bytes8) -> Bytes8:
 
 
 def _save_jpeg(path: Path, pixels: Floats | Bytes8, *, quality: int = 85) -> None:
-    data = _jpeg(pixels if pixels.dtype == np.uint8 else _as_bytes(pixels), quality=quality)  # type: ignore[arg-type]
-    atomic_write(path, lambda file: _put(file, data), overwrite=True)
+    save(path, _jpeg(pixels if pixels.dtype == np.uint8 else _as_bytes(pixels), quality=quality))  # type: ignore[arg-type]
 
 
 def _jpeg(pixels: Bytes8, *, quality: int) -> bytes:
@@ -319,8 +318,13 @@ def _jpeg(pixels: Bytes8, *, quality: int) -> bytes:
     return encoded.getvalue()
 
 
-def _put(file: BinaryIO, data: bytes) -> None:
-    file.write(data)
+def save(path: Path, data: bytes) -> None:
+    """Write a file, in place of whatever is there."""
+
+    def write(file: BinaryIO) -> None:
+        file.write(data)
+
+    atomic_write(path, write, overwrite=True)
 
 
 def _digest(*parts: object) -> str:

@@ -19,25 +19,24 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from hires_nst.config import flatten
 from hires_nst.errors import OutputError
-from hires_nst.files import atomic_write
 from hires_nst.quantities import duration, number
 from hires_nst.report.charts import Chart, chart
 from hires_nst.report.model import Report, ReportedJob
-from hires_nst.report.pictures import FOLDER, JobPictures, address, make_pictures
+from hires_nst.report.pictures import FOLDER, JobPictures, address, make_pictures, save
 from hires_nst.run.directory import command
 
 PAGE = "report.html"
-MARK = b'<meta name="generator" content="hires-nst '
+GENERATOR = b'<meta name="generator" content="hires-nst '
 PENDING = b'<meta name="pictures" content="to be made">'
 NO_BREAK = "\u00a0"
 NARROWEST, WIDEST = 0.75, 1.6
 """Proportions of a card's mat, whatever the pictures'."""
 
 Progress = Callable[[int, int], None]
-"""Told how many of how many jobs have their pictures."""
+"""Called with how many of how many jobs have their pictures."""
 
 Due = Callable[[float], bool]
-"""Asked whether to stop before a piece of work that takes so many seconds."""
+"""Whether to stop before a piece of work that takes so many seconds."""
 
 
 @dataclass(frozen=True)
@@ -66,7 +65,7 @@ def write_report(
     """Write `folder`/report.html, with the pictures that it shows in `folder`/report-files; the page's path.
 
     The page takes the place of an earlier one when it is complete. Pictures are made only when they are missing or
-    older than what they show; one that cannot be read is left out. Once it is `due` to stop, none are made any more:
+    older than what they show; one that cannot be read is left out. Once it is `due` to stop, no more are made:
     the page shows those that are ready, and is not complete.
 
     Raises:
@@ -75,7 +74,7 @@ def write_report(
     """
     page = folder / PAGE
     if not folder.is_dir():
-        raise OutputError(f"there is no folder {folder} for {PAGE}; make it first or choose another")
+        raise OutputError(f"there is no folder {folder} for {PAGE}; create it or choose another one")
     _check_ours(page)
     pictures, pace = [], 0.0  # seconds for a pixel
     for index, job in enumerate(report.jobs):
@@ -88,7 +87,7 @@ def write_report(
             pace = max(pace, (time.monotonic() - began) / max(1, job.width * job.height))
         pictures.append(made)
     html = page_of(report, pictures, folder).encode("utf-8", "replace")  # names on disks need not be Unicode
-    atomic_write(page, lambda file: _put(file, html), overwrite=True)
+    save(page, html)
     return page
 
 
@@ -103,14 +102,14 @@ def is_complete(page: Path) -> bool:
 
 def page_of(report: Report, pictures: Sequence[JobPictures], folder: Path) -> str:
     """The text of the page, for pictures as `make_pictures` gave them, one for each job."""
-    settings = [_told_settings(job) for job in report.jobs]
+    settings = [_card_settings(job) for job in report.jobs]
     shared = shared_settings(settings)
     cards = [
         Card(
             job=job,
             pictures=made,
             chart=chart(job.curves, job.levels),
-            facts=facts(job, sheet(own)),
+            facts=facts(job, paper_of(own)),
             own_settings=tuple((key, value) for key, value in own.items() if key not in shared),
             output_address=address(job.output, folder) if job.output.is_file() else None,
         )
@@ -139,13 +138,13 @@ def page_of(report: Report, pictures: Sequence[JobPictures], folder: Path) -> st
     )
 
 
-def _told_settings(job: ReportedJob) -> dict[str, str]:
-    """A job's settings by dotted key, without the paintings' files, which are told of in another place."""
-    flat = flat_settings(job.settings)
+def _card_settings(job: ReportedJob) -> dict[str, str]:
+    """A job's settings by dotted key, without the paintings' files, which have a place of their own."""
+    flat = settings_text(job.settings)
     return {key: value for key, value in flat.items() if not (key.startswith("styles.") and key.endswith(".image"))}
 
 
-def flat_settings(settings: Mapping[str, Any]) -> dict[str, str]:
+def settings_text(settings: Mapping[str, Any]) -> dict[str, str]:
     """Nested settings by dotted key, as text; what is None is left out."""
     return {key: _text_of(value) for key, value in flatten(settings).items() if value is not None}
 
@@ -176,14 +175,14 @@ def mat_proportions(pictures: Sequence[JobPictures]) -> float:
 
 
 def facts(job: ReportedJob, paper: str) -> tuple[str, ...]:
-    """What is told of a picture at once: pixels, paper, time; what is not known is left out."""
+    """The first facts about a picture: pixels, paper, time; what is unknown is left out."""
     size = f"{job.width} × {job.height} px" if job.width else ""
     time = "" if job.seconds is None else duration(job.seconds)
     return tuple(fact.replace(" ", NO_BREAK) for fact in (size, paper, time) if fact)
 
 
-def sheet(settings: Mapping[str, str]) -> str:
-    """The print's paper, such as `A3, 300 dpi`, from flat settings; empty when no print was asked for."""
+def paper_of(settings: Mapping[str, str]) -> str:
+    """The print's paper, such as `A3, 300 dpi`, from flat settings; empty when it is not for print."""
     paper, dpi = settings.get("output.print.paper"), settings.get("output.print.dpi")
     return "" if paper is None else paper if dpi is None else f"{paper}, {dpi.removesuffix('.0')} dpi"
 
@@ -215,14 +214,10 @@ def _check_ours(page: Path) -> None:
     """Refuse to replace what this program has not written."""
     try:
         with page.open("rb") as file:
-            ours = MARK in file.read(1000)
+            ours = GENERATOR in file.read(1000)
     except FileNotFoundError:
         return
     except OSError as error:
         raise OutputError(f"{page} cannot be replaced ({error.strerror}); move it away") from error
     if not ours:
-        raise OutputError(f"{page} is there already and is no report of this program; move it away")
-
-
-def _put(file: Any, data: bytes) -> None:
-    file.write(data)
+        raise OutputError(f"{page} already exists and is not a report of this program; move it away")

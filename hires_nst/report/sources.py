@@ -37,8 +37,8 @@ def gather(folder: Path) -> Report:
 def of_run(folder: Path) -> Report:
     """The report of one picture, from its run directory.
 
-    Paths in the log that lead nowhere from the current folder are looked for where the run directory lies: it may have
-    been moved with its picture.
+    Files that the log names and that do not exist are looked up beside the run directory: it may have been moved with
+    its result.
 
     Raises:
         InputError: the log cannot be read.
@@ -78,7 +78,7 @@ def of_run(folder: Path) -> Report:
 
 
 def _state(folder: Path, run: RunState) -> tuple[ReportedState, tuple[str, ...]]:
-    """What became of the run, and what to note about that: by its lock, its record and its log."""
+    """The state of the run and a note on it, by its lock, its record and its log."""
     if directory.lock_owner(folder) is not None:
         return "running", ()
     with suppress(HiresNstError):
@@ -99,7 +99,7 @@ def _settings(path: Path) -> dict[str, Any]:
 
 
 def _found(path: str, folder: Path) -> Path:
-    """The file of that path, or one of its name beside the run directory; as it stands where there is neither."""
+    """The file of that path, or one of its name beside the run directory; as it is where there is neither."""
     plain = Path(path)
     beside = folder.resolve().parent
     return next((place for place in (plain, beside / plain, beside / plain.name) if place.is_file()), plain)

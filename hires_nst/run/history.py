@@ -103,6 +103,11 @@ class History:
         return self._style.get((level, round))
 
     @property
+    def last_style_loss(self) -> float | None:
+        """That of the last round in which it was measured."""
+        return self._style[max(self._style)] if self._style else None
+
+    @property
     def levels(self) -> tuple[LevelRecord, ...]:
         """The levels so far, coarse to fine."""
         records = [self._levels[index] for index in sorted(self._levels)]

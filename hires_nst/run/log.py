@@ -50,7 +50,7 @@ class EventLog:
         self._file.flush()
 
     def close(self) -> None:
-        """Close the file; what cannot be written any more is dropped."""
+        """Close the file; what can no longer be written is dropped."""
         with suppress(OSError):
             self._file.close()
 

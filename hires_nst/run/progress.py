@@ -174,6 +174,12 @@ class RunState:
         return (self.total - self.done) / rate
 
     @property
+    def losses(self) -> dict[str, float]:
+        """The last objective, as `loss`, and the last `style` loss of the whole image, as far as they are known."""
+        found = {"loss": self.loss, "style": self.history.last_style_loss}
+        return {name: value for name, value in found.items() if value is not None}
+
+    @property
     def seconds(self) -> float:
         """Seconds of work in the run so far, those of the attempts that it resumed included.
 

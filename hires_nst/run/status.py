@@ -19,7 +19,7 @@ class RunStatus:
     Attributes:
         state: `stopped` in an orderly way, `interrupted` when it was killed, `finished` when its directory was kept.
         lock_owner: the process that works on it, if one does.
-        reason: why it was stopped, if it was; or what became of a finished result, if anything.
+        reason: why it was stopped, if it was; or what happened to a finished result, if anything.
         level, round: the ones under way, from 1; None before there is one.
         levels, rounds, tiles: how many there are; `tiles_done` of this round.
         loss: the objective at the last evaluation; `style_loss` of the whole image at the start of the round.
@@ -88,7 +88,7 @@ def run_status(run_dir: Path) -> RunStatus:
 
 
 def _outcome(run_dir: Path, record: RunRecord, run: RunState) -> tuple[bool, str | None]:
-    """Whether a run is finished, and why it stopped or what became of its result."""
+    """Whether a run is finished, and why it stopped or what happened to its result."""
     if record.is_written(run_dir):
         return True, None
     if run.finished is None:

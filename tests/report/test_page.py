@@ -24,7 +24,15 @@ from hires_nst.imageio.paper import central_crop
 from hires_nst.report import pictures
 from hires_nst.report.model import Report, ReportedJob
 from hires_nst.report.pictures import FOLDER, address, make_pictures
-from hires_nst.report.render import flat_settings, is_complete, page_of, retries, shared_settings, sheet, write_report
+from hires_nst.report.render import (
+    is_complete,
+    page_of,
+    paper_of,
+    retries,
+    settings_text,
+    shared_settings,
+    write_report,
+)
 from hires_nst.report.sources import gather
 from hires_nst.run.status import run_status
 from tests.report.example import AWKWARD, FILE_NAME, RETRY, batch, picture, save
@@ -310,14 +318,14 @@ def test_scores_of_a_copy_of_the_photograph(tmp_path: Path) -> None:
 
 def test_a_page_of_somebody_else_stays(report: Report, tmp_path: Path) -> None:
     (tmp_path / "report.html").write_text("<p>mine</p>")
-    with pytest.raises(OutputError, match="no report of this program"):
+    with pytest.raises(OutputError, match="is not a report of this program"):
         write_report(report, tmp_path)
     assert (tmp_path / "report.html").read_text() == "<p>mine</p>"
     assert not (tmp_path / FOLDER).exists()
 
 
 def test_a_folder_that_is_not_there(report: Report, tmp_path: Path) -> None:
-    with pytest.raises(OutputError, match="no folder"):
+    with pytest.raises(OutputError, match="there is no folder"):
         write_report(report, tmp_path / "nowhere")
 
 
@@ -362,11 +370,11 @@ def test_logs_are_named(report: Report, tmp_path: Path) -> None:
 
 
 def test_settings_that_all_share_and_settings_of_ones_own() -> None:
-    first = flat_settings(
+    first = settings_text(
         {"loss": {"weight": 0.2, "style": "gram"}, "tiles": {"shift": True, "size": None}, "levels": [1, 2]}
     )
     assert first == {"loss.weight": "0.2", "loss.style": "gram", "tiles.shift": "yes", "levels": "1, 2"}
-    assert flat_settings({"styles": [{"scale": 1}, {"scale": 2}], "none": []}) == {
+    assert settings_text({"styles": [{"scale": 1}, {"scale": 2}], "none": []}) == {
         "styles.0.scale": "1",
         "styles.1.scale": "2",
     }
@@ -376,8 +384,8 @@ def test_settings_that_all_share_and_settings_of_ones_own() -> None:
 
 
 def test_paper_of_a_print() -> None:
-    assert sheet({"output.print.paper": "A3", "output.print.dpi": "300.0"}) == "A3, 300 dpi"
-    assert sheet({}) == ""
+    assert paper_of({"output.print.paper": "A3", "output.print.dpi": "300.0"}) == "A3, 300 dpi"
+    assert paper_of({}) == ""
 
 
 def test_failures_are_put_together_by_their_command() -> None:
@@ -511,5 +519,5 @@ def test_the_report_of_a_log_alone(tmp_path: Path) -> None:
 def test_other_folders_have_no_report(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"has neither a ledger nor events\.jsonl"):
         gather(tmp_path)
-    with pytest.raises(InputError, match="no folder"):
+    with pytest.raises(InputError, match="is not a folder"):
         gather(tmp_path / "nowhere")

@@ -168,6 +168,16 @@ def test_a_round_that_is_finished_when_the_next_is_under_way() -> None:
     assert state.loss == 0.1
 
 
+def test_the_last_losses() -> None:
+    state, losses = RunState(), []
+    for event, _ in script():
+        state.update(event, 0.0)
+        if isinstance(event, events.RoundFinished):
+            losses.append(state.losses)
+    assert losses == [{"loss": 0.5}, {"loss": 0.3, "style": 0.25}, {"loss": 0.3, "style": 0.2}]
+    assert RunState().losses == {}
+
+
 def test_a_run_that_starts_over_has_done_nothing() -> None:
     state = RunState()
     for event, _ in script()[:20]:
