@@ -29,7 +29,7 @@ from hires_nst.batch.tasks import EngineResult, Task
 from hires_nst.batch.workers import WorkerPool
 from hires_nst.config import Batch, Runtime
 from hires_nst.events import OnEvent
-from hires_nst.files import FileFingerprint
+from hires_nst.files import FileDigests, FileFingerprint
 from hires_nst.stopping import Stop
 
 STYLE = SAMPLES / "styles" / "flow_strokes.jpg"
@@ -38,6 +38,8 @@ CONTENTS = ("landscape", "astronaut")
 
 class Nothing:
     """An engine that writes an empty file."""
+
+    digests = FileDigests()
 
     def paint(self, task: Task, *, stop: Stop, on_event: OnEvent) -> EngineResult:
         task.picture.touch()

@@ -10,6 +10,7 @@ from hires_nst.batch.tasks import EngineResult, Task
 from hires_nst.config import Config
 from hires_nst.errors import ConfigError, InputError, WeightsError
 from hires_nst.events import Event, OnEvent
+from hires_nst.files import FileDigests
 from hires_nst.run.directory import RECORD
 from hires_nst.run.progress import RunState
 from hires_nst.stopping import Stop
@@ -27,6 +28,11 @@ class PaintingEngine:
         self.device = device
         if threads is not None:
             set_threads(threads)
+
+    @property
+    def digests(self) -> FileDigests:
+        """Of the input files, shared with the runs."""
+        return self.cache.digests
 
     def paint(self, task: Task, *, stop: Stop, on_event: OnEvent) -> EngineResult:
         """Paint a picture, from where an interrupted attempt left it.

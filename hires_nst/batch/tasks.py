@@ -17,7 +17,7 @@ from hires_nst.batch.paths import JobPaths
 from hires_nst.config import Config
 from hires_nst.errors import LESS_MEMORY, DiskFull, HiresNstError, Interrupted, ResourceError, RunBusy, out_of_memory
 from hires_nst.events import Event, OnEvent
-from hires_nst.files import FileFingerprint, fingerprint, is_disk_full
+from hires_nst.files import FileDigests, FileFingerprint, fingerprint, is_disk_full
 from hires_nst.run.progress import read_state
 from hires_nst.stopping import Stop
 
@@ -77,6 +77,10 @@ class EngineResult:
 class Engine(Protocol):
     """Paints one job after another, with a cache for what they share."""
 
+    @property
+    def digests(self) -> FileDigests:
+        """Of the input files, so that each is read once."""
+
     def paint(self, task: Task, *, stop: Stop, on_event: OnEvent) -> EngineResult:
         """Write the picture to `task.picture`, whole or not at all.
 
@@ -134,7 +138,7 @@ def run_task(task: Task, engine: Engine, *, stop: Stop, on_event: OnEvent) -> Ta
                 on_event(event)
 
             try:
-                inputs = _fingerprints(task)  # before painting, in which a file may change
+                inputs = _fingerprints(task, engine.digests)  # before painting, in which a file may change
                 painted = engine.paint(task, stop=stop, on_event=emit)
                 picture = fingerprint(task.picture)
             except Interrupted:  # its message says how to resume a run, not a batch
@@ -203,9 +207,9 @@ def reason_of(error: Exception) -> str:
     return f"{type(error).__name__}: {error}".strip(": ").replace("\n", " ")
 
 
-def _fingerprints(task: Task) -> tuple[FileFingerprint, ...]:
+def _fingerprints(task: Task, digests: FileDigests) -> tuple[FileFingerprint, ...]:
     """The fingerprints of the inputs; none when one cannot be read, which the engine explains better."""
     try:
-        return tuple(fingerprint(path) for path in task.inputs)
+        return tuple(map(digests.fingerprint, task.inputs))
     except OSError:
         return ()

@@ -25,7 +25,7 @@ from hires_nst.batch.workers import WorkerPool
 from hires_nst.config import Batch, Runtime, load_config
 from hires_nst.errors import InputError, Interrupted, ResourceError, RunBusy
 from hires_nst.events import BatchStarted, Event, OnEvent
-from hires_nst.files import plain_os_errors
+from hires_nst.files import FileDigests, plain_os_errors
 from hires_nst.stopping import Stop
 
 
@@ -38,6 +38,7 @@ class FakeEngine:
 
     def __init__(self, seconds: float = 0.0) -> None:
         self.seconds = seconds
+        self.digests = FileDigests()
 
     def paint(self, task: Task, *, stop: Stop, on_event: OnEvent) -> EngineResult:
         text = task.content.read_text()

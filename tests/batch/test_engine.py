@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from hires_nst import events
+from hires_nst import events, files
 from hires_nst.batch import tasks
 from hires_nst.batch.engine import PaintingEngine
 from hires_nst.batch.ledger_schema import Outcome
@@ -92,6 +92,27 @@ def test_an_interrupted_job_goes_on_to_the_same_bytes(engine: PaintingEngine, ta
     assert earlier < report.seconds <= earlier + time.time() - began
     assert task.picture.read_bytes() == alone.picture.read_bytes()
     assert not task.run_dir.exists()
+
+
+def test_each_input_is_read_for_its_digest_once(
+    engine: PaintingEngine, task: Task, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for path in task.inputs:
+        os.utime(path, (1, 1))  # a file that was changed just now is read each time
+    read: list[Path] = []
+
+    def counted(path: Path) -> files.FileFingerprint:
+        read.append(path)
+        return plain(path)
+
+    plain = files.fingerprint
+    monkeypatch.setattr(files, "fingerprint", counted)
+    result, _ = perform_until(engine, task)
+    again, _ = perform_until(engine, replace(task, folder=task.folder / "again"))
+    assert isinstance(result, Outcome)
+    assert isinstance(again, Outcome)
+    assert result.inputs == again.inputs == tuple(map(plain, task.inputs))
+    assert [read.count(path) for path in task.inputs] == [1, 1]
 
 
 def repaint_photograph(task: Task) -> Task:
