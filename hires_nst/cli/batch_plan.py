@@ -23,7 +23,7 @@ def show_batch_plan(
     contents: Path | None, output: Path | None, *, styles: Sequence[Path], options: ConfigOptions, measure: bool,
     quiet: bool, as_json: bool,
 ) -> None:  # fmt: skip
-    """Print what a batch will do and need; arguments and errors as `batch`."""
+    """Print the plan of a batch; arguments and errors as `batch`."""
     from hires_nst.batch import api
 
     selection = batch_arguments(styles, options)

@@ -21,17 +21,17 @@ def resume(
         Path, typer.Argument(metavar="DIR", help="A run directory, such as print.tif.run, or a batch's output folder.")
     ],
     retry_failed: Annotated[
-        bool, typer.Option("--retry-failed", help="Of a batch: try what failed in earlier runs again.")
+        bool, typer.Option("--retry-failed", help="In a batch, retry jobs that failed in earlier runs.")
     ] = False,
     overwrite: Annotated[
-        bool, typer.Option("--overwrite", help="Replace a file that has appeared where the picture goes.")
+        bool, typer.Option("--overwrite", help="Replace an existing file at the output path.")
     ] = False,
     until: Until = None,
     max_hours: MaxHours = None,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Print errors only.")] = False,
     json: Json = False,
 ) -> None:
-    """Go on with an interrupted run or batch, with the settings that it began with."""
+    """Resume an interrupted run or batch with its stored settings."""
     from hires_nst.batch import api
     from hires_nst.batch.paths import BatchPaths
 
@@ -49,7 +49,7 @@ def resume(
 
 
 def resume_run(folder: Path, stop: Stop, *, overwrite: bool, quiet: bool, as_json: bool) -> None:
-    """Go on with a run."""
+    """Resume a run."""
     with ending_at_once(folder, stop), showing(quiet=quiet, as_json=as_json) as on_event:
         result = hires_nst.resume(folder, overwrite=overwrite, stop=stop, on_event=on_event)
     if not quiet and not as_json:

@@ -1,4 +1,4 @@
-"""One job of a batch with the real engine: interrupted, gone on with, and begun anew."""
+"""One job of a batch with the real engine: interrupted, resumed, and started over."""
 
 from __future__ import annotations
 
@@ -73,7 +73,7 @@ def finished(seen: list[Event]) -> list[Tile]:
     return [(e.level, e.round, e.tile) for e in seen if isinstance(e, events.TileFinished)]
 
 
-def test_an_interrupted_job_goes_on_to_the_same_bytes(engine: PaintingEngine, task: Task, tmp_path: Path) -> None:
+def test_an_interrupted_job_is_resumed_to_the_same_bytes(engine: PaintingEngine, task: Task, tmp_path: Path) -> None:
     alone = replace(task, folder=tmp_path / "alone")
     report, everything = perform_until(engine, alone)
     assert isinstance(report, Outcome)
@@ -133,7 +133,7 @@ def damage_record(task: Task) -> Task:
 
 
 @pytest.mark.parametrize("change", [repaint_photograph, other_settings, damage_record])
-def test_what_does_not_fit_any_more_is_begun_anew(
+def test_a_run_that_no_longer_matches_is_started_over(
     change: Callable[[Task], Task], engine: PaintingEngine, task: Task, tmp_path: Path
 ) -> None:
     perform_until(engine, task, tiles=4)
@@ -148,7 +148,7 @@ def test_what_does_not_fit_any_more_is_begun_anew(
     assert task.picture.read_bytes() == alone.picture.read_bytes()
 
 
-def test_a_photograph_that_broke_meanwhile_is_what_is_told(engine: PaintingEngine, task: Task) -> None:
+def test_the_error_of_a_photograph_that_broke_meanwhile_is_reported(engine: PaintingEngine, task: Task) -> None:
     perform_until(engine, task, tiles=4)
     task.content.write_bytes(b"")
     report, _ = perform_until(engine, task)
