@@ -23,6 +23,8 @@ from hires_nst.files import plain_os_errors
 from hires_nst.run.log import LOG, EventLog
 
 RECORD, CONFIG, LEVELS, INPUTS = "run.json", "config.yaml", "levels", "inputs"
+RESULT = "result.tif"
+"""The picture of a run that returns it."""
 OTHER = "give another run directory with --run-dir"
 _LOCK = "lock"
 _PATIENCE = 0.2
@@ -96,7 +98,7 @@ class RunDirectory:
             for folder in (self.levels, self.inputs):
                 if folder.is_dir():
                     shutil.rmtree(folder)
-            for name in (LOG, CONFIG, RECORD):
+            for name in (LOG, CONFIG, RESULT, RECORD):
                 (self.path / name).unlink(missing_ok=True)
 
     def remove(self) -> None:
@@ -130,6 +132,8 @@ def opened(path: Path, *, make: bool) -> Iterator[RunDirectory]:
     finally:
         folder.close_log()
         with suppress(OSError):
+            if not folder.record.exists():
+                shutil.rmtree(folder.inputs, ignore_errors=True)
             if _is_at(lock, path / _LOCK) and [entry.name for entry in path.iterdir()] == [_LOCK]:  # no run began
                 (path / _LOCK).unlink()
                 if made:
@@ -200,7 +204,7 @@ def folder_bytes(path: Path) -> int:
 
 
 def _known(name: str) -> bool:
-    return name in (RECORD, CONFIG, LOG, LEVELS, INPUTS, _LOCK) or bool(_PART.fullmatch(name))
+    return name in (RECORD, CONFIG, LOG, LEVELS, INPUTS, RESULT, _LOCK) or bool(_PART.fullmatch(name))
 
 
 def _other(*, make: bool) -> str:

@@ -1,9 +1,10 @@
-"""One picture: check the request, then paint it in a run directory; or resume an interrupted run."""
+"""One picture: check the request, then paint it in a run directory; resume an interrupted run; plan one."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from contextlib import nullcontext, suppress
+import tempfile
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, nullcontext, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -12,22 +13,24 @@ from hires_nst.config import Config, parse_config
 from hires_nst.errors import ConfigError, DamagedFile
 from hires_nst.events import OnEvent
 from hires_nst.files import FileDigests
-from hires_nst.run.directory import RunDirectory, opened, run_directory
+from hires_nst.run.directory import RESULT, RunDirectory, opened, run_directory
+from hires_nst.run.image_files import image_files
 from hires_nst.run.prepare import Resume, RunOptions, check_images, prepare, size_of, style_sizes
 from hires_nst.run.record import RunRecord, locate, read_record, stored_config
 from hires_nst.stopping import Stop
 
 if TYPE_CHECKING:
+    from hires_nst.imageio.images import ImageInput
     from hires_nst.run.cache import Cache
     from hires_nst.run.plan import Plan
     from hires_nst.run.single_run import Result
 
 
 def stylize(
-    content: Path | str,
-    output: Path | str,
+    content: ImageInput,
+    output: Path | str | None = None,
     *,
-    styles: Path | str | Sequence[Path | str] = (),
+    styles: ImageInput | Sequence[ImageInput] = (),
     config: Config | None = None,
     overwrite: bool = False,
     run_dir: Path | str | None = None,
@@ -36,18 +39,20 @@ def stylize(
     cache: Cache | None = None,
     on_event: OnEvent = events.ignore,
 ) -> Result:
-    """Paint a photograph in the style of one or several paintings, and write the picture.
+    """Paint a photograph in the style of one or several paintings, and write or return the picture.
 
-    Checkpoints are written to a run directory until the picture is written, so that the same call resumes the run after
-    an interruption, and gives the same bytes.
+    Checkpoints are written to a run directory until the picture is finished, so that the same call resumes the run
+    after an interruption, and gives the same bytes. Images in memory are stored there too, without loss, so that
+    `hires_nst.resume` needs nothing else.
 
     Args:
-        content: the file of the photograph.
-        output: the file of the result; .png, .jpg or .tif.
-        styles: the files of the paintings; they replace `config.styles`.
+        content: the photograph: a path, a Pillow image or an array, see `imageio.images.to_picture`.
+        output: the file of the result, .png, .jpg or .tif; None to return the picture instead, as `Result.image`.
+        styles: one painting or a list of them, each as `content`; they replace `config.styles`.
         config: the settings; the schema's defaults when not given.
         overwrite: replace an existing output.
         run_dir: the run directory; `config.checkpoint.directory`, or `OUT.run` beside the output, when not given.
+            Without an output either, it is a temporary one, and a run that is interrupted cannot be resumed.
         resume: `auto` resumes a run if there is one, `require` fails if there is none, and `never` starts over, with
             `overwrite` also if there is one.
         stop: when to stop in an orderly way.
@@ -59,30 +64,43 @@ def stylize(
         RunBusy: another process works in the run directory.
         ConfigError, InputError, OutputError, ResourceError, WeightsError: see `hires_nst.errors`.
     """
-    output = Path(output)
-    config = _with_styles(config, styles)
-    options = RunOptions(
-        content=Path(content), output=output, config=config, overwrite=overwrite,
-        run_dir=run_directory(output, config, run_dir=run_dir),
-    )  # fmt: skip
-    size = prepare(options, resume=resume)
-    with opened(options.run_dir, make=True) as directory:
-        record = _stored_record(directory, options, resume=resume)
+    with (
+        image_files(content, styles, config=config or Config(), on_event=on_event) as images,
+        _directory_for(output, images.config, run_dir) as path,
+    ):
+        options = RunOptions(
+            content=images.content, output=path / RESULT if output is None else Path(output), config=images.config,
+            overwrite=overwrite, run_dir=path,
+        )  # fmt: skip
+        size = prepare(options, resume=resume)
+        with opened(path, make=True) as directory:
+            record = _stored_record(directory, options, resume=resume)
 
-        from hires_nst.run.single_run import SingleRun
+            from hires_nst.run.single_run import SingleRun
 
-        run = SingleRun(directory, options, stop=stop or Stop(), on_event=on_event, cache=cache)
-        if record is not None and resume != "never":
-            run.resume(record)
-        else:
-            run.clear(record)
-        return run.result(size)
+            run = SingleRun(directory, options, stop=stop or Stop(), on_event=on_event, cache=cache)
+            if record is not None and resume != "never":
+                run.resume(record)
+            else:
+                run.clear(record)
+            run.options = images.stored(options, directory)
+            return run.result(size)
+
+
+@contextmanager
+def _directory_for(output: Path | str | None, config: Config, run_dir: Path | str | None) -> Iterator[Path]:
+    """The run directory; a temporary one where nothing says where it should be."""
+    if output is None and run_dir is None and config.checkpoint.directory is None:
+        with tempfile.TemporaryDirectory(prefix="hires-nst-") as folder:
+            yield Path(folder) / "run"
+    else:
+        yield run_directory(Path(output or RESULT), config, run_dir=run_dir)
 
 
 def resume(
     run_dir: Path | str, *, overwrite: bool = False, stop: Stop | None = None, on_event: OnEvent = events.ignore
 ) -> Result:
-    """Resume an interrupted run with its own stored configuration.
+    """Resume an interrupted run with its own stored configuration and images.
 
     Args:
         overwrite: replace an existing output, also if the run began without that.
@@ -116,16 +134,16 @@ def resume(
 
 
 def plan(
-    content: Path | str,
+    content: ImageInput,
     *,
     output: Path | str | None = None,
-    styles: Path | str | Sequence[Path | str] = (),
+    styles: ImageInput | Sequence[ImageInput] = (),
     config: Config | None = None,
     overwrite: bool = False,
     measure: bool = True,
     on_event: OnEvent = events.ignore,
 ) -> Plan:
-    """What `stylize` would do and need; writes nothing.
+    """What `stylize` would do and need; writes nothing that lasts.
 
     Args:
         output: checked if given, like `overwrite`.
@@ -135,26 +153,22 @@ def plan(
     Raises:
         As `stylize`.
     """
-    content = Path(content)
-    config = _with_styles(config, styles)
-    check_images(content, config)
+    with image_files(content, styles, config=config or Config(), on_event=on_event) as images:
+        config = images.config
+        check_images(images.content, config)
 
-    from hires_nst.imageio import writing
+        from hires_nst.imageio import writing
 
-    if output is not None:
-        writing.check_apart(Path(output), (content, *config.pictures))
-        writing.check_output(Path(output), overwrite=overwrite)
-    size, own_sizes = size_of(content, config), style_sizes(config)
-    if output is not None:
-        writing.check_format(Path(output), size.width, size.height, bit_depth=config.output.bit_depth)
+        if output is not None:
+            writing.check_apart(Path(output), (images.content, *config.pictures))
+            writing.check_output(Path(output), overwrite=overwrite)
+        size, own_sizes = size_of(images.content, config), style_sizes(config)
+        if output is not None:
+            writing.check_format(Path(output), size.width, size.height, bit_depth=config.output.bit_depth)
 
-    from hires_nst.run.plan import make_plan
+        from hires_nst.run.plan import make_plan
 
-    return make_plan(config, size, own_sizes=own_sizes, measure=measure, on_event=on_event)
-
-
-def _with_styles(config: Config | None, styles: Path | str | Sequence[Path | str]) -> Config:
-    return (config or Config()).with_styles([styles] if isinstance(styles, (str, Path)) else styles)
+        return make_plan(config, size, own_sizes=own_sizes, measure=measure, on_event=on_event)
 
 
 def _stored_record(directory: RunDirectory, options: RunOptions, *, resume: Resume) -> RunRecord | None:

@@ -38,6 +38,11 @@ class RunOptions:
     run_dir: Path
     overwrite: bool = False
 
+    @property
+    def is_returned(self) -> bool:
+        """Whether the result is returned, and its file part of the run directory."""
+        return self.output.name == directory.RESULT and self.output.parent.resolve() == self.run_dir.resolve()
+
 
 def prepare(options: RunOptions, *, resume: Resume) -> OutputSize:
     """Check everything that can be checked before the run directory is locked and the network is loaded.
@@ -80,15 +85,18 @@ def check_output(options: RunOptions, *, resume: Resume) -> None:
     Raises:
         ConfigError, OutputError: as said.
     """
-    from hires_nst.imageio import writing
-
-    writing.check_apart(options.output, (options.content, *options.config.pictures))
     folder, exists = options.run_dir, directory.is_run(options.run_dir)
     if resume == "require" and not exists:
         raise ConfigError(f"there is no run in {folder} to resume; leave out --resume require to start one")
     if resume == "never" and exists and not options.overwrite:
         command = directory.resume_command(folder)
         raise OutputError(f"{folder} contains an interrupted run; resume it with `{command}`, or {RESTART}")
+    if options.is_returned:
+        return
+
+    from hires_nst.imageio import writing
+
+    writing.check_apart(options.output, (options.content, *options.config.pictures))
     writing.check_output(options.output, overwrite=options.overwrite or exists)  # the run may have written it
 
 

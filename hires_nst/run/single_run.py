@@ -10,7 +10,9 @@ from functools import partial
 from pathlib import Path
 
 import numpy as np
+import tifffile
 import torch
+from numpy.typing import NDArray
 
 from hires_nst import events, files
 from hires_nst.backbones.registry import BACKBONES
@@ -54,9 +56,19 @@ MEASURED_SIDE = 256
 
 @dataclass(frozen=True, kw_only=True)
 class Result:
-    """A finished run."""
+    """A finished run.
 
-    output: Path
+    Attributes:
+        output: the file of the picture; None if it is returned.
+        image: the picture, if it is returned: (H, W, 3), or (H, W, 4) where the photograph has transparency; uint8 or
+            uint16 as `output.bit_depth` says; sRGB, the alpha channel not premultiplied. The same samples as a PNG or
+            TIFF file would have.
+        width, height: in pixels.
+        seconds: of this part of the run.
+    """
+
+    output: Path | None
+    image: NDArray[np.uint8] | NDArray[np.uint16] | None
     width: int
     height: int
     seconds: float
@@ -233,6 +245,8 @@ class SingleRun:
         seconds = time.monotonic() - self.began
         with suppress(ResourceError):  # the log is not worth an error now
             self.emit(events.RunFinished(output=str(output), width=record.width, height=record.height, seconds=seconds))
+        is_returned = self.options.is_returned
+        image = tifffile.imread(output) if is_returned else None
         if not self.options.config.checkpoint.keep_run:
             try:
                 self.directory.remove()
@@ -240,7 +254,10 @@ class SingleRun:
                 self.on_event(
                     events.Notice(f"the picture is written, but the run directory cannot be removed: {error}")
                 )
-        return Result(output=output, width=record.width, height=record.height, seconds=seconds, levels=record.levels)
+        return Result(
+            output=None if is_returned else output, image=image, width=record.width, height=record.height,
+            seconds=seconds, levels=record.levels,
+        )  # fmt: skip
 
     def _inputs(self) -> tuple[InputFile, ...]:
         """The input files as they are; a network that has not been downloaded yet is not among them."""

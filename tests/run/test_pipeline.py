@@ -650,7 +650,7 @@ def test_the_file_is_as_asked(photo: Path, painting: Path, tmp_path: Path) -> No
     result = hires_nst.stylize(str(photo), str(tmp_path / "o.tif"), styles=[str(painting)], config=settings)
     assert (result.output, result.width, result.height) == (tmp_path / "o.tif", 40, 32)
     assert [level.index for level in result.levels] == [0]
-    with Image.open(result.output) as image:
+    with Image.open(tmp_path / "o.tif") as image:
         assert image.size == (40, 32)
         assert image.info["dpi"] == (200, 200)
 

@@ -1,0 +1,99 @@
+"""Images in memory as files, so that a run reads, records and resumes them like any others."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, nullcontext
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from hires_nst.config import Config
+from hires_nst.events import Notice, OnEvent
+from hires_nst.files import make_folder, sha256_of
+from hires_nst.run.directory import RunDirectory
+from hires_nst.run.prepare import RunOptions
+
+if TYPE_CHECKING:
+    from hires_nst.imageio.images import ImageInput
+
+
+@dataclass(frozen=True)
+class ImageFiles:
+    """The input images of a run as files.
+
+    Attributes:
+        content: the content image.
+        config: the settings, with the style images.
+        temporary: the names in the run directory's `inputs` of files that are in a temporary folder.
+    """
+
+    content: Path
+    config: Config
+    temporary: Mapping[Path, str]
+
+    def stored(self, options: RunOptions, directory: RunDirectory) -> RunOptions:
+        """Copy the temporary files into the run directory; the options with their paths there."""
+        places = {path: directory.inputs / name for path, name in self.temporary.items()}
+        for path, place in places.items():
+            make_folder(place.parent)
+            if not place.is_file() or sha256_of(place) != sha256_of(path):
+                shutil.copyfile(path, place)
+        content = places.get(options.content, options.content)
+        return replace(options, content=content, config=options.config.with_files(places))
+
+
+@contextmanager
+def image_files(
+    content: ImageInput, styles: ImageInput | Sequence[ImageInput], *, config: Config, on_event: OnEvent
+) -> Iterator[ImageFiles]:
+    """The input images as files while the block runs; those in memory are in a temporary folder, without loss.
+
+    Args:
+        styles: one image or several; those of the configuration if there is none.
+
+    Raises:
+        InputError, TypeError: as `to_picture`.
+    """
+    several = styles if isinstance(styles, (list, tuple)) else [styles]
+    names = ["content", *(f"style-{number}" for number in range(1, len(several) + 1))]
+    images = dict(zip(names, [content, *several], strict=True))
+    in_files = all(isinstance(image, (str, os.PathLike)) for image in images.values())
+    with nullcontext("") if in_files else tempfile.TemporaryDirectory(prefix="hires-nst-") as folder:
+        paths, temporary = list[Path](), dict[Path, str]()
+        for name, image in images.items():
+            if isinstance(image, (str, os.PathLike)):
+                paths.append(Path(image))
+            else:
+                limit = config.images.max_megapixels
+                paths.append(_write(image, Path(folder) / name, limit=limit, on_event=on_event))
+                temporary[paths[-1]] = paths[-1].name
+        yield ImageFiles(content=paths[0], config=config.with_styles(paths[1:]), temporary=temporary)
+
+
+def _write(image: ImageInput, path: Path, *, limit: float, on_event: OnEvent) -> Path:
+    """Write an image in memory without loss: as PNG if 8 or 16 bits hold its samples exactly, else as a float TIFF."""
+    import numpy as np
+    import tifffile
+
+    from hires_nst.imageio.images import to_picture
+    from hires_nst.imageio.writing import write_picture
+
+    name = {"content": "the photograph"}.get(path.name, f"painting {path.name.rpartition('-')[2]}")
+    picture = to_picture(image, max_megapixels=limit, name=name)
+    for text in picture.notes:
+        on_event(Notice(f"{name}: {text}"))
+    samples = picture.pixels if picture.alpha is None else np.dstack([picture.pixels, picture.alpha])
+    for bit_depth in (8, 16):
+        peak = np.float32((1 << bit_depth) - 1)
+        if np.array_equal(np.rint(samples * peak) / peak, samples):
+            path = path.with_suffix(".png")
+            write_picture(path, picture.pixels, picture.alpha, dpi=None, bit_depth=8 if bit_depth == 8 else 16)
+            return path
+    path = path.with_suffix(".tif")
+    extra = None if picture.alpha is None else ["unassalpha"]
+    tifffile.imwrite(path, samples, photometric="rgb", extrasamples=extra, metadata=None, software=False)
+    return path
