@@ -1,8 +1,15 @@
 """Neural style transfer at print size: coarse to fine, in coupled tiles.
 
+```python
 from hires_nst import Config, stylize
 
-stylize("photo.jpg", "print.png", styles="painting.jpg", config=Config(output={"long_edge": 4000}))
+stylize("photo.jpg", "print.png", styles=["painting.jpg"], config=Config(output={"long_edge": 4000}))
+```
+
+There is a function for each command, with the same words: `stylize`, `plan`, `resume`, `status`, `evaluate`, `doctor`,
+`batch.run`, `batch.plan`, `batch.jobs`, `report.write`, `models.list`, `models.fetch`, `models.import_file` and
+`models.verify`. They call `on_event` with the events of `hires_nst.events`, stop when a `Stop` says so, and raise
+subclasses of `HiresNstError` (`hires_nst.errors`). Importing this package loads neither them nor torch.
 """
 
 from __future__ import annotations
@@ -12,28 +19,63 @@ from typing import TYPE_CHECKING, Any
 
 from hires_nst.config import Config, load_config
 from hires_nst.errors import HiresNstError
+from hires_nst.stopping import Stop
 from hires_nst.version import VERSION
 
 if TYPE_CHECKING:
-    from hires_nst.batch.status import status
-    from hires_nst.run.pipeline import plan, resume, stylize
+    from hires_nst import batch, errors, events, report
+    from hires_nst.backbones import models
+    from hires_nst.evaluation.evaluate import Evaluation, evaluate
+    from hires_nst.folders import resume, status
+    from hires_nst.run.diagnosis import Diagnosis, doctor
+    from hires_nst.run.pipeline import plan, stylize
     from hires_nst.run.plan import Plan
     from hires_nst.run.single_run import Result
 
 __version__ = VERSION
 __all__ = [
-    "Config", "HiresNstError", "Plan", "Result", "__version__", "load_config", "plan", "resume", "status", "stylize",
-]  # fmt: skip
+    "Config",
+    "Diagnosis",
+    "Evaluation",
+    "HiresNstError",
+    "Plan",
+    "Result",
+    "Stop",
+    "__version__",
+    "batch",
+    "doctor",
+    "errors",
+    "evaluate",
+    "events",
+    "load_config",
+    "models",
+    "plan",
+    "report",
+    "resume",
+    "status",
+    "stylize",
+]
 
-
-_PLACES = {
-    "plan": "run.pipeline", "resume": "run.pipeline", "stylize": "run.pipeline", "status": "batch.status",
-    "Plan": "run.plan", "Result": "run.single_run",
-}  # fmt: skip
+_MODULES = {
+    "Diagnosis": "run.diagnosis",
+    "Evaluation": "evaluation.evaluate",
+    "Plan": "run.plan",
+    "Result": "run.single_run",
+    "doctor": "run.diagnosis",
+    "evaluate": "evaluation.evaluate",
+    "plan": "run.pipeline",
+    "resume": "folders",
+    "status": "folders",
+    "stylize": "run.pipeline",
+}
 
 
 def __getattr__(name: str) -> Any:
-    """Import the engine, and torch with it, when it is first asked for."""
-    if name in _PLACES:
-        return getattr(import_module(f"hires_nst.{_PLACES[name]}"), name)
+    """Import what is public when it is first used."""
+    if name == "models":
+        return import_module("hires_nst.backbones.models")
+    if name in _MODULES:
+        return getattr(import_module(f"hires_nst.{_MODULES[name]}"), name)
+    if name in __all__:  # a package
+        return import_module(f"hires_nst.{name}")
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -24,7 +24,7 @@ FLOORS = (
     ("run",),
     ("batch",),
     ("report",),
-    ("",),  # hires_nst itself: the public API
+    ("", "folders"),  # the public API
     ("cli", "__main__"),
 )
 WITH_TORCH = {

@@ -10,7 +10,6 @@ from pathlib import Path
 from hires_nst.batch.ledger_reading import read_current, reading
 from hires_nst.batch.ledger_schema import STATES, JobState, Row
 from hires_nst.batch.paths import BatchPaths
-from hires_nst.run.status import RunStatus, run_status
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,16 +48,6 @@ class BatchStatus:
     skipped: tuple[ClosedJob, ...]
     megapixels_per_hour: float | None
     no_longer_selected: int
-
-
-def status(folder: Path | str) -> RunStatus | BatchStatus:
-    """Where the run in a run directory, or the batch in an output folder stands.
-
-    Raises:
-        As `run_status` and `batch_status`.
-    """
-    folder = Path(folder)
-    return batch_status(folder) if BatchPaths(folder).ledger.is_file() else run_status(folder)
 
 
 def batch_status(folder: Path) -> BatchStatus:

@@ -1,8 +1,9 @@
 """`hires-nst resume`."""
 
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -11,9 +12,7 @@ from hires_nst.cli.batch import followed
 from hires_nst.cli.progress import showing
 from hires_nst.cli.signals import MaxHours, Until, ending_at_once, stopping
 from hires_nst.cli.stylize import Json
-from hires_nst.errors import ConfigError
 from hires_nst.quantities import duration
-from hires_nst.stopping import Stop
 
 
 def resume(
@@ -32,25 +31,16 @@ def resume(
     json: Json = False,
 ) -> None:
     """Resume an interrupted run or batch with its stored settings."""
-    from hires_nst.batch import api
-    from hires_nst.batch.paths import BatchPaths
+    from hires_nst.folders import is_batch
 
-    code = 0
     with stopping(until=until, max_hours=max_hours, quiet=quiet or json) as stop:
-        if BatchPaths(folder).ledger.is_file():
-            painting = partial(api.resume, folder, retry_failed=retry_failed, overwrite=overwrite, stop=stop)
-            code = followed(painting, folder, stop=stop, page=True, quiet=quiet, as_json=json)
-        elif retry_failed:
-            raise ConfigError(f"--retry-failed belongs to a batch, and {folder} is not the output folder of one")
-        else:
-            resume_run(folder, stop, overwrite=overwrite, quiet=quiet, as_json=json)
-    if code:
-        raise typer.Exit(code)
-
-
-def resume_run(folder: Path, stop: Stop, *, overwrite: bool, quiet: bool, as_json: bool) -> None:
-    """Resume a run."""
-    with ending_at_once(folder, stop), showing(quiet=quiet, as_json=as_json) as on_event:
-        result = hires_nst.resume(folder, overwrite=overwrite, stop=stop, on_event=on_event)
-    if not quiet and not as_json:
+        again: Callable[..., Any] = partial(
+            hires_nst.resume, folder, overwrite=overwrite, retry_failed=retry_failed, stop=stop
+        )
+        if is_batch(folder):
+            code = followed(again, folder, stop=stop, page=True, quiet=quiet, as_json=json)
+            raise typer.Exit(code)
+        with ending_at_once(folder, stop), showing(quiet=quiet, as_json=json) as on_event:
+            result = again(on_event=on_event)
+    if not quiet and not json:
         typer.echo(f"{result.output}: {result.width} x {result.height} px in {duration(result.seconds)}")

@@ -1,0 +1,69 @@
+"""What is said of a folder, whether a single run or a batch wrote it: `hires-nst resume` and `hires-nst status`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from hires_nst import events
+from hires_nst.batch.paths import BatchPaths
+from hires_nst.batch.status import BatchStatus, batch_status
+from hires_nst.errors import ConfigError
+from hires_nst.events import OnEvent
+from hires_nst.run.status import RunStatus, run_status
+from hires_nst.stopping import Stop
+
+if TYPE_CHECKING:
+    from hires_nst.batch.runner import Summary
+    from hires_nst.run.single_run import Result
+
+
+def is_batch(folder: Path | str) -> bool:
+    """Whether a folder is the output folder of a batch."""
+    return BatchPaths(Path(folder)).ledger.is_file()
+
+
+def resume(
+    folder: Path | str,
+    *,
+    overwrite: bool = False,
+    retry_failed: bool = False,
+    stop: Stop | None = None,
+    on_event: OnEvent = events.ignore,
+) -> Result | Summary:
+    """Resume an interrupted run or batch with its stored settings.
+
+    Args:
+        folder: a run directory, or the output folder of a batch.
+        overwrite: replace an existing result, also if the run began without that.
+        retry_failed: of a batch only: retry the jobs that failed.
+        stop: when to stop in an orderly way.
+        on_event: called with each event.
+
+    Returns:
+        The `Result` of a run, the `Summary` of a batch.
+
+    Raises:
+        ConfigError: `retry_failed` for a single run. Others: as `stylize` and `batch.run`.
+    """
+    if is_batch(folder):
+        from hires_nst.batch import api
+
+        return api.resume(folder, overwrite=overwrite, retry_failed=retry_failed, stop=stop, on_event=on_event)
+    if retry_failed:
+        raise ConfigError(f"--retry-failed belongs to a batch, and {folder} is not the output folder of one")
+    from hires_nst.run import pipeline
+
+    return pipeline.resume(folder, overwrite=overwrite, stop=stop, on_event=on_event)
+
+
+def status(folder: Path | str) -> RunStatus | BatchStatus:
+    """Where a run or a batch stands, also while it works in another process.
+
+    Args:
+        folder: a run directory, or the output folder of a batch.
+
+    Raises:
+        OutputError, DamagedFile: it is neither. ConfigError: another version of the program wrote it.
+    """
+    return batch_status(Path(folder)) if is_batch(folder) else run_status(Path(folder))
