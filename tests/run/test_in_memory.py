@@ -13,6 +13,7 @@ from PIL import Image
 import hires_nst
 from hires_nst import events
 from hires_nst.errors import ConfigError, InputError, Interrupted
+from hires_nst.run import pipeline
 from hires_nst.stopping import Stop
 from tests.conftest import random_canvas
 from tests.run.test_pipeline import config
@@ -82,7 +83,7 @@ def test_a_run_with_images_in_memory_is_resumed(how: str, written: bool, tmp_pat
     if how == "resume" and not written:
         place["run_dir"] = (tmp_path / "run").rename(tmp_path / "moved" / "run")
     if how == "resume":
-        result = hires_nst.resume(place["run_dir"], on_event=seen.append)
+        result = pipeline.resume(place["run_dir"], on_event=seen.append)
     else:
         result = hires_nst.stylize(CONTENT, on_event=seen.append, **place)
     assert [event for event in seen if isinstance(event, events.RunResumed)]
