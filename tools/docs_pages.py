@@ -6,10 +6,12 @@ Pure functions from the program to Markdown; `docs_hooks.py` puts the pages into
 from __future__ import annotations
 
 import importlib
+import inspect
 import pkgutil
 import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import typer.main
@@ -18,8 +20,8 @@ import hires_nst
 from hires_nst import cli
 from hires_nst.config import Config
 
-PUBLIC_MODULES = ("hires_nst.batch", "hires_nst.models", "hires_nst.report", "hires_nst.events", "hires_nst.errors")
-"""What belongs to the public API beside the names in `hires_nst.__all__`, where it exists and says what is in it."""
+PUBLIC_MODULES = ("hires_nst.batch", "hires_nst.report", "hires_nst.events", "hires_nst.errors")
+"""Modules of the public API, beside those that `hires_nst.__all__` names."""
 
 PUBLIC_NAMES = ("hires_nst.stopping.Stop", "hires_nst.stopping.deadline")
 
@@ -169,10 +171,10 @@ def reference_page() -> str:
 
 def public_names() -> list[str]:
     """The full name of everything public: `hires_nst.stylize`, `hires_nst.events.RoundFinished`."""
-    names = [f"hires_nst.{name}" for name in hires_nst.__all__ if not name.startswith("__")]
-    modules = [f"hires_nst.{name}" for name in hires_nst.__all__ if name in _submodules("hires_nst")]
-    names = [name for name in names if name not in modules]
-    for module in dict.fromkeys((*modules, *PUBLIC_MODULES)):
+    public = [name for name in hires_nst.__all__ if not name.startswith("__")]
+    modules = [name for name in public if inspect.ismodule(getattr(hires_nst, name))]
+    names = [f"hires_nst.{name}" for name in public if name not in modules]
+    for module in dict.fromkeys((*PUBLIC_MODULES, *(f"hires_nst.{name}" for name in modules))):
         names += [f"{module}.{name}" for name in _public_names_of(module)]
     short = {name.rpartition(".")[2] for name in names if name.count(".") == 1}
     return [name for name in dict.fromkeys((*names, *PUBLIC_NAMES)) if not _is_again(name, short)]
@@ -183,23 +185,30 @@ def _is_again(name: str, short: set[str]) -> bool:
     module, _, word = name.rpartition(".")
     if module == "hires_nst" or word not in short:
         return False
-    return getattr(importlib.import_module(module), word) is getattr(hires_nst, word)
+    return getattr(_loaded(module), word) is getattr(hires_nst, word)
 
 
 def _public_names_of(module: str) -> list[str]:
-    """What a public module offers: its `__all__`, or for events and errors every class; nothing where it is absent."""
-    try:
-        loaded = importlib.import_module(module)
-    except ModuleNotFoundError:
-        return []
+    """What a public module offers: its `__all__`, or what it defines, of events and errors the classes."""
+    loaded = _loaded(module)
     declared: list[str] | None = getattr(loaded, "__all__", None)
     if declared is not None:
         return list(declared)
+    public = inspect.isclass if module in ("hires_nst.events", "hires_nst.errors") else callable
     return [
         name
         for name, value in vars(loaded).items()
-        if isinstance(value, type) and value.__module__ == module and not name.startswith("_")
+        if public(value) and getattr(value, "__module__", "") == loaded.__name__ and not name.startswith("_")
     ]
+
+
+def _loaded(module: str) -> ModuleType:
+    """A public module, which may be an attribute of the package only."""
+    try:
+        return importlib.import_module(module)
+    except ModuleNotFoundError:
+        found: ModuleType = getattr(hires_nst, module.rpartition(".")[2])
+        return found
 
 
 def internal_pages() -> dict[str, str]:
