@@ -41,7 +41,7 @@ class ResourceError(HiresNstError):
 
 
 class DiskFull(ResourceError):
-    """There is no room left on a disk, where `path` was to be written."""
+    """No space is left on the disk where `path` was to be written."""
 
     def __init__(self, message: str, path: Path) -> None:
         super().__init__(message)
@@ -63,7 +63,7 @@ class RunBusy(HiresNstError):
 
 
 class Interrupted(HiresNstError):
-    """A run was stopped in an orderly way, and can go on; `exit_code` is set for the signal that stopped it."""
+    """A run was stopped in an orderly way, and can be resumed; `exit_code` is set for the signal that stopped it."""
 
     exit_code = 130
 

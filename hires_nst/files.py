@@ -192,7 +192,7 @@ def is_disk_full(error: OSError) -> bool:
     return error.errno in (errno.ENOSPC, errno.EDQUOT)
 
 
-def write_checked(path: Path, head: bytes, pieces: Iterable[memoryview] = ()) -> str:
+def write_checked(path: Path, head: bytes, *, pieces: Iterable[memoryview] = ()) -> str:
     """Write `head` and `pieces`, with the SHA-256 of the whole file in place of the placeholder in `head`.
 
     The checksum is taken while `CHECKSUM_PLACEHOLDER` stands there. A file at `path` is replaced.

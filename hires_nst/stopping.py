@@ -1,4 +1,4 @@
-"""Stopping in an orderly way: when asked to, or before a deadline."""
+"""Stopping in an orderly way: on request, or before a deadline."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ class Stop:
 
     Attributes:
         deadline: seconds since the epoch at which everything must have ended; None for none.
-        reason: why the run is to stop (`Ctrl-C`, `SIGTERM`, `the deadline 07:00`); None while it may go on. Setting it
-            is all that a signal handler has to do.
+        reason: why the run is to stop (`Ctrl-C`, `SIGTERM`, `the deadline 07:00`); None while it may continue. A
+            signal handler only has to set it.
         exit_code: of the program that ends for this reason.
     """
 
@@ -31,7 +31,7 @@ class Stop:
             self.reason, self.exit_code = reason, exit_code
 
     def due(self, seconds: float = 0.0) -> bool:
-        """Whether to stop now: asked to, or the next piece of work, which takes `seconds`, would pass the deadline."""
+        """Whether to stop now: on request, or because the next work, of `seconds`, would pass the deadline."""
         if self.reason is None and self.deadline is not None and self.is_late(seconds):
             self.request(f"the deadline {datetime.fromtimestamp(self.deadline):%H:%M}")
         return self.reason is not None
@@ -50,14 +50,14 @@ def deadline(*, until: str | None = None, max_hours: float | None = None, now: d
         now: the present moment; the clock's when not given.
 
     Raises:
-        ConfigError: `until` is no time of day, or `max_hours` is not positive.
+        ConfigError: `until` is not a time of day, or `max_hours` is not positive.
     """
     now = now or datetime.now()
     ends: list[datetime] = []
     if until is not None:
         match = re.fullmatch(r"([01]?\d|2[0-3]):([0-5]\d)", until.strip())
         if match is None:
-            raise ConfigError(f"{until!r} is no time of day; write hours and minutes, such as 07:00")
+            raise ConfigError(f"{until!r} is not a time of day; write hours and minutes, such as 07:00")
         end = now.replace(hour=int(match[1]), minute=int(match[2]), second=0, microsecond=0)
         ends.append(end if end > now else end + timedelta(days=1))
     if max_hours is not None:

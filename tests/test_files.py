@@ -128,7 +128,7 @@ def test_a_write_that_fails_between_pieces_leaves_nothing(tmp_path: Path) -> Non
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        write_checked(tmp_path / "a.bin", b"head", pieces())
+        write_checked(tmp_path / "a.bin", b"head", pieces=pieces())
     assert list(tmp_path.iterdir()) == []
 
 

@@ -55,4 +55,4 @@ def run_bytes(job: Job) -> int:
     if job.size is None:
         return 0
     kind = "cpu" if job.config.runtime.device == "cpu" else "cuda"
-    return expected_run_bytes(job.config, *job.size, kind=kind)
+    return expected_run_bytes(job.config, job.size, kind=kind)

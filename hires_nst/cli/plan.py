@@ -111,7 +111,7 @@ def show_plan(plan: "Plan", config: Config) -> None:
 
 def plan_lines(plan: "Plan", config: Config) -> list[str]:
     """The plan in words, without its levels."""
-    size, folder = physical_size(plan.width, plan.height, config), plan.canvas_folder
+    size, folder = physical_size(plan.width, plan.height, config=config), plan.canvas_folder
     memory = f"{amount(plan.tile_bytes)} for a tile, {amount(plan.available_bytes)} are free"
     lines = [
         f"result       {plan.width} x {plan.height} px{f', {size}' if size else ''}, up to {amount(plan.output_bytes)}",

@@ -82,12 +82,12 @@ def stylize(
             on_event=on_event,
         )  # fmt: skip
     if not quiet and not json:
-        size = physical_size(result.width, result.height, config)
+        size = physical_size(result.width, result.height, config=config)
         size = f"{result.width} x {result.height} px{f' ({size})' if size else ''}"
         typer.echo(f"{result.output}: {size} in {duration(result.seconds)}")
 
 
-def physical_size(width: int, height: int, config: Config) -> str:
+def physical_size(width: int, height: int, *, config: Config) -> str:
     """The size of a print in centimetres; empty without a print."""
     if config.output.print is None:
         return ""

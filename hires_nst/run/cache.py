@@ -33,14 +33,14 @@ class Cache:
 
     def network(self, key: Hashable, load: Callable[[], VGG]) -> VGG:
         """The network of that key, loaded if necessary; the key has all that it depends on, its device included."""
-        return _recent(self._networks, key, load, MOST_NETWORKS)
+        return _recent(self._networks, key, make=load, most=MOST_NETWORKS)
 
     def statistics(self, key: Hashable, measure: Callable[[], dict[str, Statistics]]) -> dict[str, Statistics]:
         """The statistics of that key, by layer, measured if necessary."""
-        return _recent(self._statistics, key, measure, MOST_STATISTICS)
+        return _recent(self._statistics, key, make=measure, most=MOST_STATISTICS)
 
 
-def _recent(entries: OrderedDict[Hashable, Value], key: Hashable, make: Callable[[], Value], most: int) -> Value:
+def _recent(entries: OrderedDict[Hashable, Value], key: Hashable, *, make: Callable[[], Value], most: int) -> Value:
     if key not in entries:
         value = make()
         while len(entries) >= most:

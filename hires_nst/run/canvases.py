@@ -53,7 +53,7 @@ def read_styles(context: RunContext) -> list[tuple[Canvas, StyleImage]]:
     return result
 
 
-def resized(source: Canvas, height: int, width: int, *, context: RunContext) -> Canvas:
+def resized(source: Canvas, height: int, *, width: int, context: RunContext) -> Canvas:
     """The image at another size, antialiased; the same canvas if it has that size."""
     if (source.height, source.width) == (height, width):
         return source
@@ -71,7 +71,7 @@ def style_canvas_at(source: Canvas, style: StyleImage, *, level: Level, context:
     own = source.height, source.width
     height, width = style_size(own, (level.height, level.width), scale=style.scale, config=context.config)
     is_short = style.scale * max(level.height, level.width) > max(own)
-    return resized(source, height, width, context=context), is_short
+    return resized(source, height, width=width, context=context), is_short
 
 
 def first_canvas(content: Canvas, styles: Sequence[tuple[Canvas, StyleImage]], *, context: RunContext) -> Canvas:
@@ -89,7 +89,7 @@ def first_canvas(content: Canvas, styles: Sequence[tuple[Canvas, StyleImage]], *
     if init.kind == "noise":
         canvas.pixels[:] = noise
     else:
-        canvas.pixels[:] = _start_pixels(init, content, styles, context=context)
+        canvas.pixels[:] = _start_pixels(init, content, styles=styles, context=context)
         if noise is not None:
             canvas.pixels[:] = (1 - init.noise) * canvas.pixels + init.noise * noise
     canvas.clip()
@@ -97,7 +97,7 @@ def first_canvas(content: Canvas, styles: Sequence[tuple[Canvas, StyleImage]], *
 
 
 def _start_pixels(
-    init: Init, content: Canvas, styles: Sequence[tuple[Canvas, StyleImage]], *, context: RunContext
+    init: Init, content: Canvas, *, styles: Sequence[tuple[Canvas, StyleImage]], context: RunContext
 ) -> np.ndarray:
     """The pixels of a start from an image, filling the canvas."""
     if init.kind == "content":
@@ -122,11 +122,11 @@ def enlarged_canvas(canvas: Canvas, *, source: Canvas, content: Canvas, context:
         source: the content image at the size of the result.
         content: the same at the size of the level.
     """
-    result = resized(canvas, content.height, content.width, context=context)
+    result = resized(canvas, content.height, width=content.width, context=context)
     share = context.config.levels.detail
     if share:
-        coarse = resized(source, canvas.height, canvas.width, context=context)
-        smooth = resized(coarse, content.height, content.width, context=context)
+        coarse = resized(source, canvas.height, width=canvas.width, context=context)
+        smooth = resized(coarse, content.height, width=content.width, context=context)
         for top in range(0, content.height, 256):
             rows = slice(top, top + 256)
             result.pixels[rows] += np.float32(share) * (content.pixels[rows] - smooth.pixels[rows])

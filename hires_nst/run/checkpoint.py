@@ -153,7 +153,7 @@ class CheckpointStore:
     def _written(self, file: File, check_stop: Callable[[], None]) -> events.CheckpointWritten:
         began = time.monotonic()
         make_folder(file.path.parent)
-        size = write_tensors(file.path, file.arrays, file.about, check_stop=check_stop)
+        size = write_tensors(file.path, file.arrays, about=file.about, check_stop=check_stop)
         seconds = time.monotonic() - began
         self.pace.wrote(size, seconds)
         level, number = file.at

@@ -90,16 +90,16 @@ class RunContext:
         half = self.extract.autocast is not None
         return tile_bytes_per_pixel(self.backbone, self.config.layers, self.config.optimizer, half=half)
 
-    def grid(self, height: int, width: int, size: int, *, shifted: bool = False, overlap: int | None = None) -> Grid:
+    def grid(self, height: int, width: int, *, size: int, shifted: bool = False, overlap: int | None = None) -> Grid:
         """The tiles of an image."""
         return make_grid(
             height, width, size=size, stride=self.stride, overlap=self.overlap if overlap is None else overlap,
             shifted=shifted,
         )  # fmt: skip
 
-    def measure_grid(self, height: int, width: int, size: int) -> Grid:
+    def measure_grid(self, height: int, width: int, *, size: int) -> Grid:
         """Larger tiles for evaluations without a graph."""
-        return self.grid(height, width, size * MEASURE_FACTOR, overlap=0)
+        return self.grid(height, width, size=size * MEASURE_FACTOR, overlap=0)
 
 
 def canvas_bytes(config: Config, height: int, *, width: int, styles: Sequence[tuple[int, int]]) -> int:

@@ -72,12 +72,14 @@ def run_bytes(config: Config, levels: Sequence[tuple[Level, int]]) -> int:
     return most + (len(levels) + 1) * statistics + SMALL_FILES
 
 
-def expected_run_bytes(config: Config, width: int, height: int, *, kind: str) -> int:
+def expected_run_bytes(config: Config, size: tuple[int, int], *, kind: str) -> int:
     """The most that the run directory of a picture of that size takes, if memory allows the largest tiles.
 
     Args:
+        size: width and height.
         kind: of device, `cpu` or `cuda`.
     """
+    width, height = size
     stride = BACKBONES[config.model.name].stride_of(config.layers)
     largest = largest_tile(kind) if config.tiles.size == "auto" else max(config.tiles.size, stride)
     levels = schedule(height, width, config.levels)

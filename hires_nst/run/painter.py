@@ -63,7 +63,7 @@ def paint(
             continue
         began = time.monotonic()
         reached = progress if progress is not None and progress.level == plan.index else None
-        level_content = resized(content, plan.height, plan.width, context=context)
+        level_content = resized(content, plan.height, width=plan.width, context=context)
         if painting.canvas is None:
             painting.canvas = first_canvas(level_content, styles, context=context)
         elif reached is None:
@@ -159,10 +159,10 @@ class LevelPainter:
         self.checkpoints.writer.flush()
 
     def _grid(self, *, shifted: bool = False) -> Grid:
-        return self.context.grid(self.plan.height, self.plan.width, self.size, shifted=shifted)
+        return self.context.grid(self.plan.height, self.plan.width, size=self.size, shifted=shifted)
 
     def _split(self, level: Level) -> Level:
-        return split_coarse(level, self._grid(), self.context.config)
+        return split_coarse(level, self._grid(), config=self.context.config)
 
     def _paint_round(self, number: int, objective: Objective) -> bool:
         """Paint a round; False if memory ran out, and it has to be painted again with smaller tiles."""
@@ -222,7 +222,7 @@ class LevelPainter:
                     refine_round,
                     Round(
                         canvas=painting.canvas, content_canvas=self.content, objective=objective, grid=grid,
-                        measure_grid=self.context.measure_grid(level.height, level.width, self.size),
+                        measure_grid=self.context.measure_grid(level.height, level.width, size=self.size),
                         coupling=config.tiles.coupling, optimizer=config.optimizer, steps=level.steps,
                         optimizer_canvases=carried,
                     ),
@@ -235,7 +235,7 @@ class LevelPainter:
         """After memory ran out: cut the remaining tiles; with none finished, start the round over with smaller ones."""
         store.flush()
         release_memory()
-        smaller = smaller_tiles(store.size, grid, self.context.stride)
+        smaller = smaller_tiles(store.size, grid, stride=self.context.stride)
         self.context.emit(events.TilesShrunk(self.level.index, number, smaller))
         if store.done:  # finished tiles stay, and with them the geometry
             store.cut(smaller)
@@ -270,7 +270,7 @@ class LevelPainter:
             measured = unless_memory_runs_out(self._measured)
             if measured is None:
                 release_memory()
-                self.size = smaller_tiles(self.size, self._grid(), context.stride)
+                self.size = smaller_tiles(self.size, self._grid(), stride=context.stride)
                 context.emit(events.TilesShrunk(plan.index, 0, self.size))
                 continue
             style, norms = measured
@@ -287,7 +287,7 @@ class LevelPainter:
         """The style statistics and the norms of the content image's activations, by layer."""
         context, plan = self.context, self.plan
         active = [name for name in context.config.layers if name in context.config.loss.active_content_layers]
-        grid = context.measure_grid(plan.height, plan.width, self.size)
+        grid = context.measure_grid(plan.height, plan.width, size=self.size)
         return self._style_statistics(), content_norms(context.extract, self.content, layers=active, grid=grid)
 
     def _style_statistics(self) -> dict[str, Statistics]:
@@ -299,14 +299,14 @@ class LevelPainter:
         def measure() -> dict[str, Statistics]:
             return style_statistics(
                 context.extract, self.styles, layers=list(active),
-                grid_of=lambda style: context.measure_grid(style.height, style.width, size),
+                grid_of=lambda style: context.measure_grid(style.height, style.width, size=size),
             )  # fmt: skip
 
         key = (context.style_key, layers, active, self.plan.height, self.plan.width, size)
         return context.cache.statistics(key, measure)
 
 
-def smaller_tiles(size: int, grid: Grid, stride: int) -> int:
+def smaller_tiles(size: int, grid: Grid, *, stride: int) -> int:
     """Half the tile size, after memory ran out.
 
     Raises:

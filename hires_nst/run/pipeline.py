@@ -66,7 +66,7 @@ def stylize(
     """
     with (
         image_files(content, styles, config=config or Config(), on_event=on_event) as images,
-        _directory_for(output, images.config, run_dir) as path,
+        _directory_for(output, images.config, run_dir=run_dir) as path,
     ):
         options = RunOptions(
             content=images.content, output=path / RESULT if output is None else Path(output), config=images.config,
@@ -88,7 +88,7 @@ def stylize(
 
 
 @contextmanager
-def _directory_for(output: Path | str | None, config: Config, run_dir: Path | str | None) -> Iterator[Path]:
+def _directory_for(output: Path | str | None, config: Config, *, run_dir: Path | str | None) -> Iterator[Path]:
     """The run directory; a temporary one where nothing says where it should be."""
     if output is None and run_dir is None and config.checkpoint.directory is None:
         with tempfile.TemporaryDirectory(prefix="hires-nst-") as folder:

@@ -101,9 +101,9 @@ def level_plans(context: RunContext, output: OutputSize) -> tuple[LevelPlan, ...
     plans = []
     for level in schedule(output.height, output.width, context.config.levels):
         size = context.tile_size(level)
-        grid = context.grid(level.height, level.width, size)
+        grid = context.grid(level.height, level.width, size=size)
         window = max(max(tile.window.height, tile.window.width) for tile in grid.tiles)
-        level = split_coarse(level, grid, context.config)
+        level = split_coarse(level, grid, config=context.config)
         plans.append(LevelPlan(**vars(level), tiles=len(grid.tiles), tile_size=size, window=window))
     return tuple(plans)
 
@@ -113,7 +113,7 @@ def planned_run_bytes(config: Config, plans: Sequence[LevelPlan]) -> int:
     return run_bytes(config, [(plan, plan.tile_size) for plan in plans])
 
 
-def split_coarse(level: Level, grid: Grid, config: Config) -> Level:
+def split_coarse(level: Level, grid: Grid, *, config: Config) -> Level:
     """A coarsest level that does not fit into one tile is refined in rounds, like the others."""
     if level.index or len(grid.tiles) == 1 or level.steps <= config.levels.steps:
         return level
@@ -139,7 +139,7 @@ def seconds_per_megapixel(context: RunContext, side: int) -> float:
 
 def _work(context: RunContext, level: LevelPlan) -> float:
     """Pixel evaluations of a level, with overlaps, moments and the content image's activations (a third each)."""
-    grid = context.grid(level.height, level.width, level.tile_size)
+    grid = context.grid(level.height, level.width, size=level.tile_size)
     windows = sum(tile.window.area for tile in grid.tiles)
     measured = grid.image.area if level.tiles > 1 else 0
     return level.rounds * (level.steps * windows + (windows + measured) / 3)

@@ -185,9 +185,7 @@ def locate(known: InputFile, folder: Path, *, digests: files.FileDigests) -> Pat
             f"the {known.role} {existing[0]} has changed since the run in {folder} began; put the old file "
             f"back, or {RESTART}"
         )
-    raise kind(
-        f"the {known.role} {known.path} of the run in {folder} does not exist any more; put it back, or {RESTART}"
-    )
+    raise kind(f"the {known.role} {known.path} of the run in {folder} no longer exists; put it back, or {RESTART}")
 
 
 def stored_config(record: RunRecord, folder: Path, *, digests: files.FileDigests) -> Config:
@@ -213,7 +211,7 @@ def check_same(record: RunRecord, folder: Path, *, config: Config, inputs: Seque
     tail = f"resume it as it began with `{directory.resume_command(folder)}`, or {RESTART}"
     if record.version != version:
         raise ConfigError(
-            f"the run in {folder} was begun by version {record.version} of the program, and this is {version}; "
+            f"the run in {folder} was started by version {record.version} of the program, and this is {version}; "
             f"resume it with that version, or {RESTART}"
         )
     before, now = picture_settings(record.config), picture_settings(config.model_dump(mode="json"))
@@ -259,7 +257,7 @@ def check_machine(record: RunRecord, now: Machine, *, folder: Path, emit: OnEven
             )
 
 
-def store_config(folder: Path, record: RunRecord, before: RunRecord | None) -> bool:
+def store_config(folder: Path, record: RunRecord, *, before: RunRecord | None) -> bool:
     """Write the record's configuration to config.yaml.
 
     Args:

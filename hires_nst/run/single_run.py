@@ -209,7 +209,7 @@ class SingleRun:
         record = record.model_copy(update={"config": config, "overwrite": options.overwrite})
         if record != before:
             record.save(self.directory)
-        if store_config(path, record, before):
+        if store_config(path, record, before=before):
             self.emit(events.Notice(f"{self.directory.config} was edited or damaged, so it is written again"))
         self.record = record
         self.emit(
@@ -289,7 +289,7 @@ def machine_of(context: RunContext) -> Machine:
 
 @contextmanager
 def _readable_memory_errors() -> Iterator[None]:
-    """Say in one sentence that memory ran out where halving tiles is no help."""
+    """Turn running out of memory, where smaller tiles do not help, into one sentence."""
     try:
         yield
     except (RuntimeError, MemoryError) as error:

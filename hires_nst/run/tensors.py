@@ -25,8 +25,8 @@ Array = NDArray[Any]
 def write_tensors(
     path: Path,
     arrays: Mapping[str, Array],
-    about: Mapping[str, Any],
     *,
+    about: Mapping[str, Any],
     check_stop: Callable[[], None] = lambda: None,
 ) -> int:
     """Write arrays of float32 or float64, and JSON-ready data about them, in place of whatever is at `path`.
@@ -49,7 +49,7 @@ def write_tensors(
     text += b" " * (-len(text) % 8)
     head = struct.pack("<Q", len(text)) + text
 
-    write_checked(path, head, _pieces(arrays.values(), check_stop))
+    write_checked(path, head, pieces=_pieces(arrays.values(), check_stop))
     return len(head) + end
 
 

@@ -249,7 +249,7 @@ jobs:
         (["--executor", "slurm"], "there is no executor 'slurm'"),
         (["--address", "auto"], "--address belongs to a cluster"),
         (["--ship"], "--ship belongs to a cluster"),
-        (["--until", "25:00"], "'25:00' is no time of day"),
+        (["--until", "25:00"], "'25:00' is not a time of day"),
         (["--max-hours", "0"], "--max-hours must be above 0"),
         (["--match", "cross"], "batch.match should be 'product', 'zip' or 'stem'"),
         (["--workers", "many"], "batch.workers should be"),

@@ -113,7 +113,7 @@ def test_a_deadline_on_the_command_line(inputs: Path, out: Path) -> None:
     result = run(*command(inputs, out), "--max-hours", "5", "--until", until)
     assert result.exit_code == 0, result.output
     assert "--max-hours must be above 0" in run("resume", out, "--max-hours", "0").stderr
-    assert "is no time of day" in run(*command(inputs, out), "--overwrite", "--until", "noon").stderr
+    assert "is not a time of day" in run(*command(inputs, out), "--overwrite", "--until", "noon").stderr
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows has no signals for a process itself")

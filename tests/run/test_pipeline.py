@@ -254,7 +254,7 @@ def test_other_starts_run_to_the_end(init: dict[str, Any], photo: Path, painting
 def statistics(context: RunContext, shares: list[tuple[Canvas, float]]) -> dict[str, Statistics]:
     return style_statistics(
         context.extract, shares, layers=context.config.layers,
-        grid_of=lambda c: context.measure_grid(c.height, c.width, 64),
+        grid_of=lambda c: context.measure_grid(c.height, c.width, size=64),
     )  # fmt: skip
 
 
@@ -681,13 +681,13 @@ def test_weights_and_device_are_checked(photo: Path, painting: Path, out: Path, 
 
 def test_planning_splits_only_a_coarsest_level_of_several_tiles() -> None:
     settings = config(levels={"steps": 8})
-    many, one = opened(settings).grid(64, 80, 32), opened(settings).grid(64, 80, 999)
+    many, one = opened(settings).grid(64, 80, size=32), opened(settings).grid(64, 80, size=999)
     split = plan.split_coarse
-    assert split(Level(0, 64, 80, 1, 200), many, settings) == Level(0, 64, 80, 25, 8)
-    assert split(Level(0, 64, 80, 1, 201), many, settings) == Level(0, 64, 80, 26, 8)
+    assert split(Level(0, 64, 80, 1, 200), many, config=settings) == Level(0, 64, 80, 25, 8)
+    assert split(Level(0, 64, 80, 1, 201), many, config=settings) == Level(0, 64, 80, 26, 8)
     for level, grid in (
         (Level(0, 64, 80, 1, 200), one),
         (Level(1, 64, 80, 1, 200), many),
         (Level(0, 64, 80, 1, 8), many),
     ):
-        assert split(level, grid, settings) == level
+        assert split(level, grid, config=settings) == level

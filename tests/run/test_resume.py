@@ -578,7 +578,7 @@ def test_an_edited_input_is_refused_by_name(name: str, inputs: Path, expected: b
         with pytest.raises(InputError, match=rf"{name} has changed since the run .* `--resume never --overwrite`"):
             run()
     (mine / name).unlink()
-    with pytest.raises(InputError, match=rf"{name} of the run in .* does not exist any more"):
+    with pytest.raises(InputError, match=rf"{name} of the run in .* no longer exists"):
         resume(run_of(out))
     (mine / name).write_bytes(before)
     resume(run_of(out))
@@ -715,7 +715,7 @@ def test_files_of_the_system_in_a_run_directory_are_left_alone(inputs: Path, exp
     [
         ({"program": "photoshop"}, "the run directory of another program, 'photoshop'"),
         ({"format": 3, "version": "9.0"}, "was written by version 9.0 of the program"),
-        ({"version": "0.0.1"}, "was begun by version 0.0.1 of the program"),
+        ({"version": "0.0.1"}, "was started by version 0.0.1 of the program"),
         ({"levels": 3}, "does not say what it should"),
     ],
 )
