@@ -30,13 +30,13 @@ def picture(kind: str, name: str, width: int, height: int) -> Canvas:
     rows, columns = source.shape[:2]
     part = min(columns / width, rows / height)
     box = ((columns - width * part) / 2, (rows - height * part) / 2, width * part, height * part)
-    return Canvas(resize_pixels(source, width, height, box=box))
+    return Canvas(resize_pixels(source, (width, height), box=box))
 
 
 def extractor(config: Config) -> Extractor:
     """The configured network on the configured device, as in the program."""
     device = choose_device(config.runtime.device)
-    return Extractor(network_of(config, device), device, autocast=autocast_of(config, device))
+    return Extractor(network_of(config, device), device=device, autocast=autocast_of(config, device))
 
 
 def forward_grid(canvas: Canvas, size: int = 512) -> Grid:
@@ -49,12 +49,12 @@ def objective_for(extract: Extractor, config: Config, content: Canvas, style: Ca
     style_layers = [name for name in config.layers if name in config.loss.active_style_layers]
     content_layers = [name for name in config.layers if name in config.loss.active_content_layers]
     return Objective(
-        extract,
-        config.loss,
-        style_statistics(extract, [(style, 1.0)], layers=style_layers, grid_of=forward_grid),
-        content_norms(extract, content, layers=content_layers, grid=forward_grid(content)),
-        content.height,
-        content.width,
+        extract=extract,
+        loss=config.loss,
+        style=style_statistics(extract, [(style, 1.0)], layers=style_layers, grid_of=forward_grid),
+        content_norms=content_norms(extract, content, layers=content_layers, grid=forward_grid(content)),
+        height=content.height,
+        width=content.width,
     )
 
 
@@ -68,7 +68,7 @@ def seams(canvas: Canvas, grids: Sequence[Grid]) -> float:
     """How visible the tile borders of all grids are; see `seam_visibility`."""
     rows = sorted({cut for grid in grids for cut in grid.row_cuts[1:-1]})
     columns = sorted({cut for grid in grids for cut in grid.column_cuts[1:-1]})
-    return seam_visibility(canvas.pixels, rows, columns)
+    return seam_visibility(canvas.pixels, rows=rows, columns=columns)
 
 
 def machine() -> str:

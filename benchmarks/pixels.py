@@ -132,7 +132,7 @@ def fine(extract: Extractor, config: Config, names: tuple[str, str], size: int) 
         if canvas is None:
             start = content
         else:
-            start = Canvas(resize_pixels(canvas.pixels, side, side))
+            start = Canvas(resize_pixels(canvas.pixels, (side, side)))
             start.clip()
         for pixels in ("plain",) if canvas is None else ("plain", "laplacian"):
             result, levels = start, Levels()

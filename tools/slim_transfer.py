@@ -54,13 +54,13 @@ class Pair:
 
     def content_at(self, size: int) -> Canvas:
         """The photograph, size x size (these photographs are square)."""
-        return Canvas(resize_pixels(self.content.pixels, size, size))
+        return Canvas(resize_pixels(self.content.pixels, (size, size)))
 
     def style_at(self, size: int) -> Canvas:
         """The painting with a long edge of `size` (never enlarged), as the program scales it."""
         factor = min(1.0, size / max(self.style.height, self.style.width))
         return Canvas(
-            resize_pixels(self.style.pixels, round(self.style.width * factor), round(self.style.height * factor))
+            resize_pixels(self.style.pixels, (round(self.style.width * factor), round(self.style.height * factor)))
         )
 
 
@@ -76,15 +76,15 @@ def objective_at(network: VGG, loss: Loss, pair: Pair, size: int) -> Objective:
     norms = content_norms(extract, content, layers=list(loss.active_content_layers), grid=whole(content))
     style = pair.style_at(size)
     statistics = style_statistics(extract, [(style, 1.0)], layers=list(loss.active_style_layers), grid_of=whole)
-    return Objective(extract, loss, statistics, norms, size, size)
+    return Objective(extract=extract, loss=loss, style=statistics, content_norms=norms, height=size, width=size)
 
 
 def stylized(network: VGG, loss: Loss, pair: Pair, size: int, levels: Levels, optimizer: Optimizer) -> Canvas:
     """The pair's picture, made with a network as the program does it: all levels, each in one tile."""
     canvas: Canvas | None = None
-    for level in schedule(size, size, levels):
+    for level in schedule(size, size, levels=levels):
         content = pair.content_at(level.width)
-        canvas = content if canvas is None else Canvas(resize_pixels(canvas.pixels, level.width, level.height))
+        canvas = content if canvas is None else Canvas(resize_pixels(canvas.pixels, (level.width, level.height)))
         canvas.clip()
         objective = objective_at(network, loss, pair, level.width)
         optimizer_canvases: OptimizerCanvases | None = OptimizerCanvases()

@@ -32,7 +32,7 @@ class PoolLayer:
     """A 2 x 2 pooling of stride 2; an odd last row or column is dropped."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Weights:
     """Where a network's weights come from.
 
@@ -55,7 +55,7 @@ class Weights:
         return digest.startswith(self.sha256.lower())
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Backbone:
     """A network that turns an sRGB image in [0, 1] into named activations.
 

@@ -52,7 +52,7 @@ class Job:
         """Pixels times evaluations, over all levels; 0 where that is not known."""
         if self.size is None:
             return 0
-        levels = schedule(self.size[1], self.size[0], self.config.levels)
+        levels = schedule(self.size[1], self.size[0], levels=self.config.levels)
         return sum(level.width * level.height * level.evaluations for level in levels)
 
     @cached_property

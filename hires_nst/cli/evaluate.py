@@ -15,6 +15,7 @@ from hires_nst.quantities import number
 
 def evaluate(
     result: Annotated[Path, typer.Argument(metavar="RESULT", help="A finished picture.")],
+    *,
     content: Annotated[Path, typer.Option("--content", metavar="PHOTO", help="The photograph it was painted from.")],
     style: Annotated[
         list[Path], typer.Option("--style", metavar="PAINTING", help="The painting; repeatable, for several.")

@@ -30,7 +30,7 @@ PATTERN_RADII = (1, 2, 4)
 PATTERN_POINTS = 8
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Score:
     """A measure of a result; `before` is that of the content image, None where it has none."""
 
@@ -40,7 +40,7 @@ class Score:
     meaning: str
 
 
-def seam_visibility(pixels: Pixels, rows: Sequence[int], columns: Sequence[int]) -> float:
+def seam_visibility(pixels: Pixels, *, rows: Sequence[int], columns: Sequence[int]) -> float:
     """How much rougher the picture is across the borders of tiles than elsewhere; 1 is no rougher.
 
     The mean absolute second difference across the borders, line by line, over that of all other lines. A border at `n`
@@ -114,7 +114,7 @@ def outline_correlation(picture: Pixels, content: Pixels) -> float:
     height, width = small.shape[:2]
     other = reduced(content)
     if other.shape != small.shape:
-        other = resize_pixels(other, width, height)
+        other = resize_pixels(other, (width, height))
     edges = [_edges(pixels) for pixels in (small, other)]
     centred = [edge - edge.mean() for edge in edges]
     norm = float(np.linalg.norm(centred[0]) * np.linalg.norm(centred[1]))
@@ -156,23 +156,30 @@ def scores(
     if any(inside) and min(picture.shape[:2]) >= 3:
         found.append(
             Score(
-                "Seams",
-                seam_visibility(picture, *inside),
-                None,
-                "roughness across the tiles' borders over that elsewhere: 1 is even",
+                name="Seams",
+                value=seam_visibility(picture, rows=inside[0], columns=inside[1]),
+                before=None,
+                meaning="roughness across the tiles' borders over that elsewhere: 1 is even",
             )
         )
     small = reduced(picture)
     before = None if content is None else reduced(content)
     if before is not None:
         outlines = outline_correlation(small, before)
-        found.append(Score("Outlines", outlines, 1.0, "correlation with the photograph's outlines: 1 is all of them"))
+        found.append(
+            Score(
+                name="Outlines",
+                value=outlines,
+                before=1.0,
+                meaning="correlation with the photograph's outlines: 1 is all of them",
+            )
+        )
     for name, style in styles.items():
         of = f", {name}" if len(styles) > 1 else ""
         target = reduced(style)
         for title, measure, meaning in _LIKENESS:
             reference = None if before is None else measure(before, target)
-            found.append(Score(title + of, measure(small, target), reference, meaning))
+            found.append(Score(name=title + of, value=measure(small, target), before=reference, meaning=meaning))
     return tuple(found)
 
 
@@ -193,7 +200,7 @@ def reduced(pixels: Pixels, long_edge: int = LONG_EDGE) -> Floats:
     shrink = long_edge / max(height, width)
     if shrink >= 1:
         return blocks
-    return resize_pixels(blocks, max(1, round(width * shrink)), max(1, round(height * shrink)))
+    return resize_pixels(blocks, (max(1, round(width * shrink)), max(1, round(height * shrink))))
 
 
 _LIKENESS: tuple[tuple[str, Callable[[Pixels, Pixels], float], str], ...] = (

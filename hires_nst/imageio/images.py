@@ -48,7 +48,7 @@ def to_picture(image: ImageInput, *, max_megapixels: float, name: str = "the ima
     """
     if isinstance(image, (str, os.PathLike)):
         return read_picture(Path(image), max_megapixels=max_megapixels)
-    _check(image, name, max_megapixels)
+    _check(image, name, max_megapixels=max_megapixels)
     if isinstance(image, Image.Image):
         return _raster_of(image, name).picture()
     samples, alpha = split_alpha(_floats(image, name))
@@ -59,14 +59,14 @@ def image_size(image: ImageInput, *, max_megapixels: float, name: str = "the ima
     """The (width, height) of an upright image, without decoding a file; arguments and errors as `to_picture`."""
     if isinstance(image, (str, os.PathLike)):
         return picture_size(Path(image), max_megapixels=max_megapixels)
-    _check(image, name, max_megapixels)
+    _check(image, name, max_megapixels=max_megapixels)
     if isinstance(image, Image.Image):
         width, height = image.size
         return (height, width) if is_on_its_side(_orientation(image)) else (width, height)
     return int(image.shape[1]), int(image.shape[0])
 
 
-def _check(image: Image.Image | NDArray[Any], name: str, max_megapixels: float) -> None:
+def _check(image: Image.Image | NDArray[Any], name: str, *, max_megapixels: float) -> None:
     if isinstance(image, np.ndarray):
         if image.ndim not in (2, 3) or (image.ndim == 3 and not 1 <= image.shape[2] <= 4):
             raise InputError(f"{name} has the shape {image.shape}; give (H, W), or (H, W, C) with 1 to 4 channels")

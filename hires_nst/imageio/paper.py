@@ -84,16 +84,14 @@ def pixels(paper: Paper, *, dpi: float, bleed_mm: float = 0.0) -> tuple[int, int
     return width, height
 
 
-def fit(
-    content_width: int, content_height: int, paper_pixels: tuple[int, int], *, mode: Literal["cover", "contain"]
-) -> Placement:
-    """Place a content image (its sides in pixels, at least 1) on a sheet of `paper_pixels` (width, height).
+def fit(size: tuple[int, int], paper_pixels: tuple[int, int], *, mode: Literal["cover", "contain"]) -> Placement:
+    """Place a content image of `size` on a sheet of `paper_pixels`, both (width, height) in pixels, at least 1.
 
     The sheet is turned to the content's orientation; for a square one it stays as it is. With "cover" the output
     is exactly the sheet, and the content is cropped centrally to the sheet's aspect ratio. With "contain" nothing is
     cropped, and the output is the largest size of the content's aspect ratio that fits in the sheet.
     """
-    sheet_width, sheet_height = paper_pixels
+    (content_width, content_height), (sheet_width, sheet_height) = size, paper_pixels
     if (content_width - content_height) * (sheet_width - sheet_height) < 0:
         sheet_width, sheet_height = sheet_height, sheet_width
     content_is_wider = content_width * sheet_height >= content_height * sheet_width  # than the sheet, by aspect ratio

@@ -12,13 +12,14 @@ from hires_nst.imageio.pixels import Floats
 
 
 def resize_pixels(
-    pixels: Floats, width: int, height: int, *, box: tuple[float, float, float, float] | None = None
+    pixels: Floats, size: tuple[int, int], *, box: tuple[float, float, float, float] | None = None
 ) -> Floats:
-    """Resample `pixels`, float32 (H, W) or (H, W, C) in [0, 1], to (height, width[, C]) with antialiased Lanczos.
+    """Resample `pixels`, float32 (H, W) or (H, W, C) in [0, 1], to `size` (width, height) with antialiased Lanczos.
 
     `box` is (left, top, width, height) in source pixels, fractions allowed: the part that fills the result; pixels
     around the box still take part in the filter at its border. The result is float32 and clipped to [0, 1].
     """
+    width, height = size
     planes = pixels.reshape(*pixels.shape[:2], -1)
     source_height, source_width, channels = planes.shape
     left, top, box_width, box_height = box or (0.0, 0.0, source_width, source_height)
@@ -26,7 +27,7 @@ def resize_pixels(
     result = np.empty((height, width, channels), np.float32)
     for channel in range(channels):
         plane = Image.fromarray(np.ascontiguousarray(planes[..., channel], np.float32))
-        result[..., channel] = np.asarray(plane.resize((width, height), Image.Resampling.LANCZOS, box=corners))
+        result[..., channel] = np.asarray(plane.resize(size, Image.Resampling.LANCZOS, box=corners))
     np.clip(result, 0.0, 1.0, out=result)
     return result.reshape(height, width, *pixels.shape[2:])
 
@@ -53,4 +54,4 @@ def resize_strips(
         last = min(source_height, math.ceil(source_bottom) + margin)
         # The offset is taken from the strip's own first row: Pillow keeps boxes in float32, too coarse for large ones.
         box = (0.0, source_top - first, source_width, source_bottom - source_top)
-        target[top:bottom] = resize_pixels(np.asarray(source[first:last]), width, bottom - top, box=box)
+        target[top:bottom] = resize_pixels(np.asarray(source[first:last]), (width, bottom - top), box=box)

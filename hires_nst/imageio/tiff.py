@@ -94,7 +94,7 @@ class TiffDecoder:
         samples, extras = samples[..., :colours], samples[..., colours:]
         if kind == "MINISWHITE":
             samples = 1 - samples
-        samples, alpha = _without_premultiplication(page, samples, extras)
+        samples, alpha = _without_premultiplication(page, samples, extras=extras)
         profile = page.tags.valueof("InterColorProfile")
         return Raster(samples=samples, alpha=alpha, profile=profile, orientation=self.orientation, notes=notes)
 
@@ -106,7 +106,7 @@ def _palette_colours(page: tifffile.TiffPage, indices: np.ndarray) -> Floats:
 
 
 def _without_premultiplication(
-    page: tifffile.TiffPage, samples: Floats, extras: Floats
+    page: tifffile.TiffPage, samples: Floats, *, extras: Floats
 ) -> tuple[Floats, Floats | None]:
     """The colours that were there before they were multiplied by alpha, and the alpha channel among the `extras`."""
     for index, meaning in enumerate(page.extrasamples[: extras.shape[2]]):

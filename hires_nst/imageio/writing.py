@@ -7,6 +7,7 @@ import struct
 import zlib
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
+from dataclasses import dataclass
 from io import BytesIO
 from pathlib import Path
 from typing import Any, BinaryIO, Literal
@@ -28,14 +29,36 @@ STRIP_ROWS = 64
 
 _CLASSIC_TIFF_BYTES = 3_900_000_000  # below 4 GiB, with a margin for compression that makes noise larger
 
-Samples = NDArray[Any]  # uint8 or uint16 (rows, W, 3 | 4)
+Samples = NDArray[Any]
+"""uint8 or uint16, (rows, W, 3 | 4)."""
 
 
-def check_output(path: Path, *, overwrite: bool) -> None:
-    """Raise OutputError, with what to do, unless a picture may be written to `path`.
+@dataclass(frozen=True, kw_only=True)
+class Encoding:
+    """How a picture is written.
+
+    Attributes:
+        dpi: dots per inch; None writes none.
+        bit_depth: of each sample; a JPEG has 8.
+        quality: of a JPEG, 1 to 100.
+        compression: of a TIFF; a PNG is always deflated.
+    """
+
+    dpi: float | None
+    bit_depth: Literal[8, 16]
+    quality: int
+    compression: Literal["deflate", "lzw", "none"]
+
+
+def check_output(path: Path, *, overwrite: bool, inputs: Iterable[Path] = ()) -> None:
+    """Refuse an output that cannot be written, before any work is done.
 
     The suffix must be one of .png, .jpg, .jpeg, .tif and .tiff (in any case), the folder must exist and be writable,
-    and `path` must not be a folder, nor an existing file unless `overwrite`.
+    and `path` must not be a folder, nor one of the `inputs`, which would be lost, nor an existing file unless
+    `overwrite`.
+
+    Raises:
+        OutputError: one sentence that says what to do.
     """
     if written_format(path) is None:
         raise OutputError(f"{path} does not end in one of {', '.join(WRITTEN)}; choose one for the output")
@@ -49,90 +72,92 @@ def check_output(path: Path, *, overwrite: bool) -> None:
             raise OutputError(f"{path} is a folder; give the name of the output file")
         if not os.access(folder, os.W_OK | os.X_OK):
             raise OutputError(f"the folder {folder} is not writable; change its permissions or choose another")
+        for file in inputs:
+            with suppress(FileNotFoundError):
+                if path.samefile(file):
+                    raise OutputError(
+                        f"{path} is one of the images that the run reads; choose another name for the result"
+                    )
         check_free(path, overwrite)
 
 
-def check_apart(path: Path, inputs: Iterable[Path]) -> None:
-    """Raise OutputError where the picture would take the place of one of its own inputs, which would be lost."""
-    for given in inputs:
-        with suppress(OSError):  # one of them is not there
-            if path.samefile(given):
-                raise OutputError(
-                    f"{path} is one of the pictures that the run reads; choose another name for the result"
-                )
+def check_format(path: Path, size: tuple[int, int], *, bit_depth: int) -> None:
+    """Refuse a picture of `size` (width, height) that the format of the suffix cannot hold.
 
-
-def check_format(path: Path, width: int, height: int, *, bit_depth: int) -> None:
-    """Raise OutputError where the format that the suffix names cannot hold such a picture: before the work is done."""
+    Raises:
+        OutputError: it is a JPEG of another bit depth than 8, or of more than 65,500 pixels a side.
+    """
     if written_format(path) != "JPEG":
         return
     if bit_depth != 8:
         raise OutputError(f"{path} cannot have {bit_depth} bits as a JPEG; choose PNG or TIFF, or 8 bits")
-    if max(height, width) > JPEG_MAX_SIDE:
-        raise OutputError(f"{path} is too large for a JPEG with {width} x {height} pixels; choose PNG or TIFF")
+    if max(size) > JPEG_MAX_SIDE:
+        raise OutputError(f"{path} is too large for a JPEG with {size[0]} x {size[1]} pixels; choose PNG or TIFF")
 
 
 def write_picture(
     path: Path,
     pixels: Floats,
-    alpha: Floats | None = None,
     *,
-    dpi: float | None,
-    bit_depth: Literal[8, 16] = 8,
-    quality: int = 95,
-    compression: Literal["deflate", "lzw", "none"] = "deflate",
+    alpha: Floats | None = None,
+    encoding: Encoding,
     overwrite: bool = False,
     check_stop: Callable[[], None] = lambda: None,
     name: str | None = None,
     done: Callable[[Path], None] = lambda file: None,
 ) -> None:
-    """Write `pixels` (H, W, 3) and `alpha` (H, W), float32 sRGB in [0, 1], in the format that the suffix names.
+    """Write a picture atomically, in the format of the suffix; the same arguments give the same bytes.
 
-    Both may be memory maps: PNG and TIFF are quantised and compressed in strips, JPEG needs the whole picture at once.
-    An sRGB profile is always embedded, and `dpi` dots per inch unless it is None. `quality` (1 to 100) is for JPEG,
-    which keeps full chroma (4:4:4); `compression` is for TIFF, which becomes a BigTIFF where necessary. PNG is always
-    deflated. The write is atomic, see `atomic_write`; the same arguments give the same bytes. `check_stop` is called
-    before each strip, and may raise to end it; `name` and `done` are those of `atomic_write`.
+    An sRGB profile is always embedded. A JPEG keeps full chroma (4:4:4); a TIFF becomes a BigTIFF where necessary.
 
-    Raises OutputError where `check_output` does, for a JPEG of 16 bits, with alpha or above 65,500 pixels a side, and
-    when the file may not be written; ResourceError when the disk is full.
+    Args:
+        pixels: float32 (H, W, 3), sRGB in [0, 1]; may be a memory map, as PNG and TIFF are written in strips (a JPEG
+            needs the whole picture in memory).
+        alpha: float32 (H, W) in [0, 1], not premultiplied.
+        check_stop: called before each strip; may raise to end the write.
+        overwrite, name, done: see `atomic_write`.
+
+    Raises:
+        OutputError: as `check_output` and `check_format`; the picture is a JPEG with alpha; the file cannot be written.
+        ResourceError: the disk is full.
     """
     check_output(path, overwrite=overwrite)
+    check_format(path, (pixels.shape[1], pixels.shape[0]), bit_depth=encoding.bit_depth)
     kind = written_format(path)
-    check_format(path, pixels.shape[1], pixels.shape[0], bit_depth=bit_depth)
     if kind == "JPEG" and alpha is not None:
         raise OutputError(f"{path} cannot have transparency as a JPEG; choose PNG or TIFF, or drop the transparency")
-
-    def write(file: BinaryIO) -> None:
-        if kind == "PNG":
-            _write_png(file, pixels, alpha, dpi, bit_depth, check_stop)
-        elif kind == "JPEG":
-            _write_jpeg(file, pixels, dpi, quality, check_stop)
-        else:
-            _write_tiff(file, pixels, alpha, dpi, bit_depth, compression, check_stop)
-
-    atomic_write(path, write, overwrite=overwrite, name=name, done=done)
+    source = _Source(pixels=pixels, alpha=alpha, encoding=encoding, check_stop=check_stop)
+    encode = {"PNG": _write_png, "JPEG": _write_jpeg}.get(str(kind), _write_tiff)
+    atomic_write(path, lambda file: encode(file, source), overwrite=overwrite, name=name, done=done)
 
 
-def _strips(pixels: Floats, alpha: Floats | None, bit_depth: int, check_stop: Callable[[], None]) -> Iterator[Samples]:
-    """The picture quantised with rounding, STRIP_ROWS rows at a time: little-endian, (rows, W, 3 | 4)."""
-    dtype, peak = (np.dtype("u1"), 255) if bit_depth == 8 else (np.dtype("<u2"), 65535)
-    for top in range(0, pixels.shape[0], STRIP_ROWS):
-        check_stop()
-        strip = np.asarray(pixels[top : top + STRIP_ROWS], np.float32)
-        if alpha is not None:
-            strip = np.concatenate([strip, np.asarray(alpha[top : top + STRIP_ROWS, :, None], np.float32)], axis=2)
-        yield np.rint(np.clip(strip, 0, 1) * peak).astype(dtype)
+@dataclass(frozen=True, eq=False, kw_only=True)
+class _Source:
+    """A picture that is written in strips."""
+
+    pixels: Floats
+    alpha: Floats | None
+    encoding: Encoding
+    check_stop: Callable[[], None]
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """Height, width and channels."""
+        return self.pixels.shape[0], self.pixels.shape[1], 3 if self.alpha is None else 4
+
+    def strips(self) -> Iterator[Samples]:
+        """The samples quantised with rounding, STRIP_ROWS rows at a time: little-endian, (rows, W, 3 | 4)."""
+        dtype, peak = (np.dtype("u1"), 255) if self.encoding.bit_depth == 8 else (np.dtype("<u2"), 65535)
+        for top in range(0, self.pixels.shape[0], STRIP_ROWS):
+            self.check_stop()
+            rows = slice(top, top + STRIP_ROWS)
+            strip = np.asarray(self.pixels[rows], np.float32)
+            if self.alpha is not None:
+                strip = np.concatenate([strip, np.asarray(self.alpha[rows, :, None], np.float32)], axis=2)
+            yield np.rint(np.clip(strip, 0, 1) * peak).astype(dtype)
 
 
-def _write_png(
-    file: BinaryIO,
-    pixels: Floats,
-    alpha: Floats | None,
-    dpi: float | None,
-    bit_depth: int,
-    check_stop: Callable[[], None],
-) -> None:
+def _write_png(file: BinaryIO, source: _Source) -> None:
     """A PNG file, strip by strip: the encoders of Pillow and imagecodecs need the whole picture in memory at once.
 
     Each row is filtered with Up (the difference to the row above it), as https://www.w3.org/TR/png/ describes.
@@ -141,16 +166,16 @@ def _write_png(
     def chunk(kind: bytes, data: bytes) -> None:
         file.write(struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data)))
 
-    height, width = pixels.shape[:2]
+    (height, width, channels), encoding = source.shape, source.encoding
     file.write(b"\x89PNG\r\n\x1a\n")
-    chunk(b"IHDR", struct.pack(">IIBBBBB", width, height, bit_depth, 2 if alpha is None else 6, 0, 0, 0))
+    chunk(b"IHDR", struct.pack(">IIBBBBB", width, height, encoding.bit_depth, 2 if channels == 3 else 6, 0, 0, 0))
     chunk(b"iCCP", b"sRGB\0\0" + zlib.compress(srgb_profile()))
-    if dpi is not None:
-        per_metre = round(dpi * INCHES_PER_METRE)
+    if encoding.dpi is not None:
+        per_metre = round(encoding.dpi * INCHES_PER_METRE)
         chunk(b"pHYs", struct.pack(">IIB", per_metre, per_metre, 1))
     deflate = zlib.compressobj(6)
-    above = np.zeros((1, width * (3 if alpha is None else 4) * bit_depth // 8), np.uint8)
-    for strip in _strips(pixels, alpha, bit_depth, check_stop):
+    above = np.zeros((1, width * channels * encoding.bit_depth // 8), np.uint8)
+    for strip in source.strips():
         rows = strip.astype(strip.dtype.newbyteorder(">")).view(np.uint8).reshape(len(strip), -1)
         filtered = np.full((rows.shape[0], 1 + rows.shape[1]), 2, np.uint8)  # each row starts with its filter, 2 is Up
         np.subtract(rows, np.concatenate([above, rows[:-1]]), out=filtered[:, 1:])
@@ -161,54 +186,43 @@ def _write_png(
     chunk(b"IEND", b"")
 
 
-def _write_jpeg(
-    file: BinaryIO, pixels: Floats, dpi: float | None, quality: int, check_stop: Callable[[], None]
-) -> None:
-    samples = np.empty(pixels.shape, np.uint8)
-    for index, strip in enumerate(_strips(pixels, None, 8, check_stop)):
+def _write_jpeg(file: BinaryIO, source: _Source) -> None:
+    encoding, samples = source.encoding, np.empty(source.shape, np.uint8)
+    for index, strip in enumerate(source.strips()):
         samples[index * STRIP_ROWS : (index + 1) * STRIP_ROWS] = strip
-    options: dict[str, Any] = {} if dpi is None else {"dpi": (dpi, dpi)}
+    options: dict[str, Any] = {} if encoding.dpi is None else {"dpi": (encoding.dpi, encoding.dpi)}
     encoded = BytesIO()  # not the file itself: of a full disk Pillow would say no more than "encoder error"
     Image.fromarray(samples).save(
-        encoded, "JPEG", quality=quality, subsampling=0, icc_profile=srgb_profile(), **options
+        encoded, "JPEG", quality=encoding.quality, subsampling=0, icc_profile=srgb_profile(), **options
     )
     file.write(encoded.getbuffer())
 
 
-def _write_tiff(
-    file: BinaryIO,
-    pixels: Floats,
-    alpha: Floats | None,
-    dpi: float | None,
-    bit_depth: int,
-    compression: str,
-    check_stop: Callable[[], None],
-) -> None:
-    channels = 3 if alpha is None else 4
-    shape = (*pixels.shape[:2], channels)
+def _write_tiff(file: BinaryIO, source: _Source) -> None:
+    encoding = source.encoding
 
     def encoded() -> Iterator[bytes]:
-        for strip in _strips(pixels, alpha, bit_depth, check_stop):
-            if compression != "none":  # the horizontal predictor: each sample as the difference to its left neighbour
+        for strip in source.strips():
+            if encoding.compression != "none":  # the horizontal predictor: each sample less its left neighbour
                 strip[:, 1:] -= strip[:, :-1].copy()
-            yield _compressed(strip.tobytes(), compression)
+            yield _compressed(strip.tobytes(), encoding.compression)
 
     tifffile.imwrite(
         file,
         encoded(),
-        shape=shape,
-        dtype="u1" if bit_depth == 8 else "<u2",
+        shape=source.shape,
+        dtype="u1" if encoding.bit_depth == 8 else "<u2",
         byteorder="<",
-        bigtiff=int(np.prod(shape)) * bit_depth // 8 > _CLASSIC_TIFF_BYTES,
+        bigtiff=int(np.prod(source.shape)) * encoding.bit_depth // 8 > _CLASSIC_TIFF_BYTES,
         photometric="rgb",
         planarconfig="contig",
-        extrasamples=None if alpha is None else ["unassalpha"],
+        extrasamples=None if source.alpha is None else ["unassalpha"],
         rowsperstrip=STRIP_ROWS,
-        compression={"deflate": "adobe_deflate", "lzw": "lzw", "none": None}[compression],
-        predictor=compression != "none",
+        compression={"deflate": "adobe_deflate", "lzw": "lzw", "none": None}[encoding.compression],
+        predictor=encoding.compression != "none",
         iccprofile=srgb_profile(),
-        resolution=None if dpi is None else (dpi, dpi),
-        resolutionunit=None if dpi is None else "inch",
+        resolution=None if encoding.dpi is None else (encoding.dpi, encoding.dpi),
+        resolutionunit=None if encoding.dpi is None else "inch",
         metadata=None,
         software=False,
     )

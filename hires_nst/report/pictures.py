@@ -206,7 +206,7 @@ def _photograph(job: ReportedJob, size: tuple[int, int], preview: tuple[int, int
     if pixels is None:
         return None
     box = job.crop or central_crop((pixels.shape[1], pixels.shape[0]), size)
-    return resize_pixels(pixels, *preview, box=(float(box[0]), float(box[1]), float(box[2]), float(box[3])))
+    return resize_pixels(pixels, preview, box=(float(box[0]), float(box[1]), float(box[2]), float(box[3])))
 
 
 def _style(path: Path, files: Path) -> str | None:

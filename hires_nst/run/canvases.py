@@ -29,7 +29,7 @@ def read_content(path: Path, size: OutputSize, *, context: RunContext) -> tuple[
     resize.resize_strips(pixels, canvas.pixels)
     alpha = None
     if picture.alpha is not None:
-        alpha = resize.resize_pixels(picture.alpha[top : top + height, left : left + width], size.width, size.height)
+        alpha = resize.resize_pixels(picture.alpha[top : top + height, left : left + width], (size.width, size.height))
     return canvas, alpha
 
 
@@ -112,7 +112,7 @@ def _start_pixels(
     part = min(columns / content.width, rows / content.height)
     across, down = content.width * part, content.height * part
     box = ((columns - across) / 2, (rows - down) / 2, across, down)
-    return resize.resize_pixels(source, content.width, content.height, box=box)
+    return resize.resize_pixels(source, (content.width, content.height), box=box)
 
 
 def enlarged_canvas(canvas: Canvas, *, source: Canvas, content: Canvas, context: RunContext) -> Canvas:

@@ -88,7 +88,7 @@ class RunContext:
     def bytes_per_pixel(self) -> float:
         """Memory per pixel of a tile's window while it is optimised."""
         half = self.extract.autocast is not None
-        return tile_bytes_per_pixel(self.backbone, self.config.layers, self.config.optimizer, half=half)
+        return tile_bytes_per_pixel(self.backbone, self.config.layers, optimizer=self.config.optimizer, half=half)
 
     def grid(self, height: int, width: int, *, size: int, shifted: bool = False, overlap: int | None = None) -> Grid:
         """The tiles of an image."""
@@ -132,13 +132,13 @@ def open_context(
     cache = cache or Cache()
     device = choose_device(config.runtime.device)
     network_key = (model_key(config, cache), str(device))
-    network = cache.network(network_key, partial(network_of, config, device, emit))
+    network = cache.network(network_key, partial(network_of, config, device, on_event=emit))
     autocast = autocast_of(config, device)
     on_disk = canvas_on_disk(config, size)
     return RunContext(
         config=config,
         backbone=network.backbone,
-        extract=Extractor(network, device, torch.float32, autocast, check_stop),
+        extract=Extractor(network, device=device, dtype=torch.float32, autocast=autocast, check_stop=check_stop),
         place=lambda height, width: Canvas.empty(height, width, on_disk=on_disk),
         on_disk=on_disk,
         overlap=overlap_of(config),

@@ -82,7 +82,7 @@ def expected_run_bytes(config: Config, size: tuple[int, int], *, kind: str) -> i
     width, height = size
     stride = BACKBONES[config.model.name].stride_of(config.layers)
     largest = largest_tile(kind) if config.tiles.size == "auto" else max(config.tiles.size, stride)
-    levels = schedule(height, width, config.levels)
+    levels = schedule(height, width, levels=config.levels)
     return run_bytes(
         config, [(level, largest if level.index else max(level.height, level.width, stride)) for level in levels]
     )

@@ -80,7 +80,7 @@ def _write(image: ImageInput, path: Path, *, limit: float, on_event: OnEvent) ->
     import tifffile
 
     from hires_nst.imageio.images import to_picture
-    from hires_nst.imageio.writing import write_picture
+    from hires_nst.imageio.writing import Encoding, write_picture
 
     name = {"content": "the photograph"}.get(path.name, f"painting {path.name.rpartition('-')[2]}")
     picture = to_picture(image, max_megapixels=limit, name=name)
@@ -91,7 +91,8 @@ def _write(image: ImageInput, path: Path, *, limit: float, on_event: OnEvent) ->
         peak = np.float32((1 << bit_depth) - 1)
         if np.array_equal(np.rint(samples * peak) / peak, samples):
             path = path.with_suffix(".png")
-            write_picture(path, picture.pixels, picture.alpha, dpi=None, bit_depth=8 if bit_depth == 8 else 16)
+            encoding = Encoding(dpi=None, bit_depth=8 if bit_depth == 8 else 16, quality=100, compression="deflate")
+            write_picture(path, picture.pixels, alpha=picture.alpha, encoding=encoding)
             return path
     path = path.with_suffix(".tif")
     extra = None if picture.alpha is None else ["unassalpha"]

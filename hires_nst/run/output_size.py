@@ -43,7 +43,7 @@ def output_size_of(size: tuple[int, int], config: Config, *, content: Path | str
     crop: tuple[int, int, int, int] = (0, 0, width, height)
     if wanted.print is not None:
         paper = print_pixels(parse_paper(wanted.print.paper), dpi=wanted.print.dpi, bleed_mm=wanted.print.bleed_mm)
-        placed = fit(width, height, paper, mode=wanted.print.fit)
+        placed = fit((width, height), paper, mode=wanted.print.fit)
         left, top, across, down = placed.crop
         crop = (round(left), round(top), max(1, round(across)), max(1, round(down)))
         result = OutputSize(width=placed.width, height=placed.height, crop=crop, dpi=wanted.dpi or wanted.print.dpi)

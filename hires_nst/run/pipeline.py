@@ -160,11 +160,10 @@ def plan(
         from hires_nst.imageio import writing
 
         if output is not None:
-            writing.check_apart(Path(output), (images.content, *config.pictures))
-            writing.check_output(Path(output), overwrite=overwrite)
+            writing.check_output(Path(output), overwrite=overwrite, inputs=(images.content, *config.pictures))
         size, own_sizes = size_of(images.content, config), style_sizes(config)
         if output is not None:
-            writing.check_format(Path(output), size.width, size.height, bit_depth=config.output.bit_depth)
+            writing.check_format(Path(output), (size.width, size.height), bit_depth=config.output.bit_depth)
 
         from hires_nst.run.plan import make_plan
 

@@ -99,7 +99,7 @@ def make_plan(
 def level_plans(context: RunContext, output: OutputSize) -> tuple[LevelPlan, ...]:
     """The levels of the run with their tiles."""
     plans = []
-    for level in schedule(output.height, output.width, context.config.levels):
+    for level in schedule(output.height, output.width, levels=context.config.levels):
         size = context.tile_size(level)
         grid = context.grid(level.height, level.width, size=size)
         window = max(max(tile.window.height, tile.window.width) for tile in grid.tiles)
@@ -118,7 +118,7 @@ def split_coarse(level: Level, grid: Grid, *, config: Config) -> Level:
     if level.index or len(grid.tiles) == 1 or level.steps <= config.levels.steps:
         return level
     rounds = -(-level.evaluations // config.levels.steps)
-    return Level(level.index, level.height, level.width, rounds, config.levels.steps)
+    return Level(index=level.index, height=level.height, width=level.width, rounds=rounds, steps=config.levels.steps)
 
 
 def seconds_per_megapixel(context: RunContext, side: int) -> float:

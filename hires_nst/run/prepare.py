@@ -60,7 +60,7 @@ def prepare(options: RunOptions, *, resume: Resume) -> OutputSize:
 
     from hires_nst.imageio import writing
 
-    writing.check_format(options.output, size.width, size.height, bit_depth=config.output.bit_depth)
+    writing.check_format(options.output, (size.width, size.height), bit_depth=config.output.bit_depth)
     style_sizes(config)
     return size
 
@@ -96,8 +96,9 @@ def check_output(options: RunOptions, *, resume: Resume) -> None:
 
     from hires_nst.imageio import writing
 
-    writing.check_apart(options.output, (options.content, *options.config.pictures))
-    writing.check_output(options.output, overwrite=options.overwrite or exists)  # the run may have written it
+    inputs = (options.content, *options.config.pictures)
+    overwrite = options.overwrite or exists  # the run may have written it
+    writing.check_output(options.output, overwrite=overwrite, inputs=inputs)
 
 
 def size_of(content: Path, config: Config) -> OutputSize:

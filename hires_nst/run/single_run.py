@@ -233,9 +233,11 @@ class SingleRun:
 
         self._remove_part(record)
         writing.write_picture(
-            self.options.output, canvas.pixels, alpha, dpi=dpi, bit_depth=config.bit_depth, quality=config.quality,
-            compression=config.compression, overwrite=self.options.overwrite, check_stop=self.check_stop,
-            name=record.key, done=complete,
+            self.options.output, canvas.pixels, alpha=alpha,
+            encoding=writing.Encoding(
+                dpi=dpi, bit_depth=config.bit_depth, quality=config.quality, compression=config.compression
+            ),
+            overwrite=self.options.overwrite, check_stop=self.check_stop, name=record.key, done=complete,
         )  # fmt: skip
         return written
 

@@ -19,7 +19,7 @@ def refine_exactly(current: Round, *, listener: RoundListener, store: RoundStore
     """Take the steps of a round with the untiled gradient; see `refine_round`."""
     began, canvas, objective = time.monotonic(), current.canvas, current.objective
     listener.round_started(None)
-    work, whole = canvas.copy(), Tile(0, 0, 0, canvas.image, canvas.image)
+    work, whole = canvas.copy(), Tile(index=0, row=0, column=0, owned=canvas.image, window=canvas.image)
     read = partial(Canvas.read, rect=canvas.image, device=torch.device("cpu"), dtype=objective.extract.dtype)
 
     def gradient(x: Tensor) -> tuple[Tensor, Tensor]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection
 from contextlib import nullcontext
-from dataclasses import dataclass
+from dataclasses import KW_ONLY, dataclass
 
 import torch
 from torch import Tensor
@@ -32,6 +32,7 @@ class Extractor:
     """
 
     network: VGG
+    _: KW_ONLY
     device: torch.device = torch.device("cpu")  # noqa: RUF009 - immutable
     dtype: torch.dtype = torch.float32
     autocast: torch.dtype | None = None
@@ -59,7 +60,7 @@ class Extractor:
         return feature[:, :, rows, columns]
 
 
-def network_of(config: Config, device: torch.device, emit: OnEvent = ignore) -> VGG:
+def network_of(config: Config, device: torch.device, *, on_event: OnEvent = ignore) -> VGG:
     """The network that the configuration asks for, with its weights, on a device.
 
     Raises:
@@ -67,7 +68,7 @@ def network_of(config: Config, device: torch.device, emit: OnEvent = ignore) -> 
     """
     model, backbone = config.model, BACKBONES[config.model.name]
     pooling = backbone.pooling if model.pooling == "auto" else model.pooling
-    network = load_network(backbone, pooling=pooling, padding=model.padding, file=model.weights, on_event=emit)
+    network = load_network(backbone, pooling=pooling, padding=model.padding, file=model.weights, on_event=on_event)
     return network.to(device)
 
 
@@ -88,5 +89,5 @@ def load_extractor(
         ConfigError: the device is not there. WeightsError: see `load_network`.
     """
     device = choose_device(config.runtime.device)
-    network = network_of(config, device, on_event) if network is None else network
-    return Extractor(network, device, torch.float32, autocast_of(config, device), check_stop)
+    network = network_of(config, device, on_event=on_event) if network is None else network
+    return Extractor(network, device=device, autocast=autocast_of(config, device), check_stop=check_stop)

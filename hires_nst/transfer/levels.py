@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from hires_nst.config import Levels
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Level:
     """One size of the image.
 
@@ -31,7 +31,7 @@ class Level:
         return self.rounds * self.steps
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class LevelPlan(Level):
     """A level with the tiles that it is refined in.
 
@@ -46,7 +46,7 @@ class LevelPlan(Level):
     window: int
 
 
-def schedule(height: int, width: int, levels: Levels) -> tuple[Level, ...]:
+def schedule(height: int, width: int, *, levels: Levels) -> tuple[Level, ...]:
     """The levels of a result of height x width pixels, coarse to fine; the last one has its size.
 
     Each level is `factor` times the one below; the coarsest one's short side is the smallest that is not below
@@ -67,5 +67,10 @@ def schedule(height: int, width: int, levels: Levels) -> tuple[Level, ...]:
         if override is not None:
             rounds = rounds if override.rounds is None else override.rounds
             steps = steps if override.steps is None else override.steps
-        result.append(Level(index, max(1, round(height / shrink)), max(1, round(width / shrink)), rounds, steps))
+        result.append(
+            Level(
+                index=index, height=max(1, round(height / shrink)), width=max(1, round(width / shrink)), rounds=rounds,
+                steps=steps,
+            )
+        )  # fmt: skip
     return tuple(result)

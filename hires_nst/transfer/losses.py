@@ -54,7 +54,7 @@ def content_sum(features: Tensor, target: Tensor) -> Tensor:
     return (features.to(dtype) - target.to(dtype)).square().sum()
 
 
-def variation_sum(image: Tensor, owned_rows: slice, owned_columns: slice) -> Tensor:
+def variation_sum(image: Tensor, *, owned_rows: slice, owned_columns: slice) -> Tensor:
     """Squared differences to the right and the lower neighbour, summed over the pixels of `owned` (anisotropic TV-L2).
 
     Args:

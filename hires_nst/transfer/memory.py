@@ -65,7 +65,7 @@ def _free_in_group(folder: Path) -> int:
     return sys.maxsize
 
 
-def tile_bytes_per_pixel(backbone: Backbone, layers: Collection[str], optimizer: Optimizer, *, half: bool) -> float:
+def tile_bytes_per_pixel(backbone: Backbone, layers: Collection[str], *, optimizer: Optimizer, half: bool) -> float:
     """An estimate of the bytes that one pixel of a tile's window needs during an optimisation.
 
     What autograd keeps: the convolutions' padded inputs (though the weights are frozen), the rectified activations,

@@ -50,7 +50,7 @@ class ObjectiveTerms:
         )
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Objective:
     """style_weight * sum of style losses + content_weight * sum of content losses + tv_weight * TV, on an image.
 
@@ -116,7 +116,8 @@ class Objective:
             content_loss = content_loss + weight * content_sum(own[layer], target)
         variation = torch.zeros((), dtype=image.dtype, device=image.device)
         if self.loss.tv_weight:
-            variation = variation_sum(image, *counted.relative_to(window).slices())
+            rows, columns = counted.relative_to(window).slices()
+            variation = variation_sum(image, owned_rows=rows, owned_columns=columns)
         return ObjectiveTerms({layer: Moments.of(own[layer]) for layer in self.style}, content_loss, variation)
 
     def content_features(self, image: Tensor) -> dict[str, Tensor]:

@@ -143,7 +143,8 @@ def refine_in_parts(current: Round, tile: Tile, *, parts: Grid, start: dict[str,
     blend, loss = Blend(Canvas(np.array(current.canvas.pixels[tile.window.slices()])), parts), 0.0
     for part in parts.tiles:
         owned, window = (rect.moved(tile.window.top, tile.window.left) for rect in (part.owned, part.window))
-        result = refine_tile(current, Tile(part.index, part.row, part.column, owned, window), start=start)
+        moved = Tile(index=part.index, row=part.row, column=part.column, owned=owned, window=window)
+        result = refine_tile(current, moved, start=start)
         blend.add(part, result)
         loss += result.loss * owned.area / tile.window.area
     read = partial(Canvas.read, rect=parts.image, device=torch.device("cpu"), dtype=current.objective.extract.dtype)

@@ -68,7 +68,7 @@ class Rect:
         return slice(self.top, self.bottom), slice(self.left, self.right)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Tile:
     """One tile of a grid.
 
@@ -86,7 +86,7 @@ class Tile:
     window: Rect
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Grid:
     """An image cut into tiles.
 
@@ -114,7 +114,8 @@ class Grid:
         for row, (top, bottom) in enumerate(pairwise(self.row_cuts)):
             for column, (left, right) in enumerate(pairwise(self.column_cuts)):
                 owned = Rect(top, left, bottom, right)
-                tiles.append(Tile(len(tiles), row, column, owned, owned.grown(self.overlap, self.image)))
+                window = owned.grown(self.overlap, self.image)
+                tiles.append(Tile(index=len(tiles), row=row, column=column, owned=owned, window=window))
         return tuple(tiles)
 
     def feather(self, tile: Tile) -> NDArray[np.float32]:
@@ -145,15 +146,15 @@ def make_grid(height: int, width: int, *, size: int, stride: int = 1, overlap: i
     if min(height, width, size, stride) < 1 or overlap < 0:
         raise ValueError(f"no grid of {size} px tiles, stride {stride}, overlap {overlap} on {width} x {height} px")
     return Grid(
-        height,
-        width,
-        _cuts(height, size, stride, shifted),
-        _cuts(width, size, stride, shifted),
-        -(-overlap // stride) * stride,
+        height=height,
+        width=width,
+        row_cuts=_cuts(height, size=size, stride=stride, shifted=shifted),
+        column_cuts=_cuts(width, size=size, stride=stride, shifted=shifted),
+        overlap=-(-overlap // stride) * stride,
     )
 
 
-def _cuts(length: int, size: int, stride: int, shifted: bool) -> tuple[int, ...]:
+def _cuts(length: int, *, size: int, stride: int, shifted: bool) -> tuple[int, ...]:
     """Borders of the tiles along one axis."""
     units = length // stride
     count = max(1, -(-units // max(1, size // stride)))

@@ -54,39 +54,41 @@ def test_seams_in_strips_are_those_of_the_definition(height: int, width: int) ->
     pixels = noise(height, width, seed=height).astype(np.float64)
     rows, columns = ([64] if height > 66 else []), [width // 2]
     expected = seams_line_by_line(pixels, rows, columns)
-    assert seam_visibility(pixels, rows, columns) == pytest.approx(expected, rel=1e-12)
+    assert seam_visibility(pixels, rows=rows, columns=columns) == pytest.approx(expected, rel=1e-12)
 
 
 def test_seams_of_a_step_and_a_ramp() -> None:
     ramp = np.linspace(0, 0.4, 40)
     pixels = np.repeat(np.tile(ramp, (30, 1))[..., None], 3, axis=2)
     pixels[:, 20:] += 0.3
-    assert seam_visibility(pixels, [], [20]) > 1e6
+    assert seam_visibility(pixels, rows=[], columns=[20]) > 1e6
 
 
 def test_seams_of_noise_are_not_visible_and_a_drawn_line_is() -> None:
     pixels = noise(200, 200)
-    assert seam_visibility(pixels, [64, 128], [96]) == pytest.approx(1, abs=0.05)
+    assert seam_visibility(pixels, rows=[64, 128], columns=[96]) == pytest.approx(1, abs=0.05)
     pixels[:, 96:] += 1  # one side brighter
-    assert seam_visibility(pixels, [], [96]) > 1.5
-    assert seam_visibility(pixels, [], [40]) == pytest.approx(1, abs=0.05)
+    assert seam_visibility(pixels, rows=[], columns=[96]) > 1.5
+    assert seam_visibility(pixels, rows=[], columns=[40]) == pytest.approx(1, abs=0.05)
 
 
 def test_seams_of_flat_pictures() -> None:
     flat = plain((0.2, 0.2, 0.2))
-    assert seam_visibility(flat, [10], []) == 1
+    assert seam_visibility(flat, rows=[10], columns=[]) == 1
     flat[10:] = 0.5
-    assert seam_visibility(flat, [10], []) == float("inf")
+    assert seam_visibility(flat, rows=[10], columns=[]) == float("inf")
 
 
 def test_seams_do_not_depend_on_the_scale_of_the_samples() -> None:
     bytes8 = np.random.default_rng(1).integers(0, 256, (70, 40, 3), np.uint8)
-    assert seam_visibility(bytes8, [32], [16]) == pytest.approx(seam_visibility(bytes8 / 255, [32], [16]))
+    assert seam_visibility(bytes8, rows=[32], columns=[16]) == pytest.approx(
+        seam_visibility(bytes8 / 255, rows=[32], columns=[16])
+    )
 
 
 def test_seams_need_a_border() -> None:
     with pytest.raises(ValueError, match="border"):
-        seam_visibility(noise(8, 8), [], [])
+        seam_visibility(noise(8, 8), rows=[], columns=[])
 
 
 # Palette
@@ -204,7 +206,7 @@ def test_large_pictures_are_measured_in_bounded_memory(tmp_path: Path) -> None:
     pixels = np.memmap(tmp_path / "large", np.uint8, "w+", shape=(10_000, 2_000, 3))
     pixels[::7, ::5] = 200
     tracemalloc.start()
-    seam_visibility(pixels, [5_000], [1_000])
+    seam_visibility(pixels, rows=[5_000], columns=[1_000])
     palette_distance(pixels, pixels[:500])
     _, peak = tracemalloc.get_traced_memory()
     tracemalloc.stop()

@@ -23,7 +23,7 @@ from hires_nst.imageio.picture import Picture
 from hires_nst.imageio.profiles import srgb_profile
 from hires_nst.imageio.reading import picture_size, read_picture
 from hires_nst.imageio.resize import resize_pixels, resize_strips
-from hires_nst.imageio.writing import check_output, write_picture
+from hires_nst.imageio.writing import Encoding, check_output, write_picture
 
 HEIGHT, WIDTH = 5, 7
 ORIENTATION = 0x0112
@@ -417,25 +417,25 @@ def test_our_limit_replaces_that_of_pillow(tmp_path: Path, monkeypatch: pytest.M
 
 @pytest.mark.parametrize("shape", [(40, 30), (40, 30, 3), (40, 30, 1)])
 def test_resizing_keeps_a_constant_and_the_shape(shape: tuple[int, ...]) -> None:
-    result = resize_pixels(np.full(shape, 0.25, np.float32), 11, 57)
+    result = resize_pixels(np.full(shape, 0.25, np.float32), (11, 57))
     assert result.shape == (57, 11, *shape[2:]) and result.dtype == np.float32
     np.testing.assert_allclose(result, 0.25, atol=1e-6)
 
 
 def test_resizing_keeps_a_ramp_and_clips_overshoot() -> None:
     ramp = np.broadcast_to(np.linspace(0, 1, 64, dtype=np.float32), (8, 64))
-    half = resize_pixels(ramp, 32, 8)
+    half = resize_pixels(ramp, (32, 8))
     np.testing.assert_allclose(half[:, 4:-4], ramp.reshape(8, 32, 2).mean(2)[:, 4:-4], atol=1e-3)
     edge = np.repeat(np.array([[0.0, 1.0]], np.float32), 8, 1)
-    enlarged = resize_pixels(edge, 64, 4)
+    enlarged = resize_pixels(edge, (64, 4))
     assert enlarged.min() == 0 and enlarged.max() == 1
 
 
 def test_a_box_is_cut_out() -> None:
     source = RNG.random((20, 30, 3), np.float32)
-    np.testing.assert_array_equal(resize_pixels(source, 12, 8, box=(3, 5, 12, 8)), source[5:13, 3:15])
-    whole = resize_pixels(source, 60, 40)
-    np.testing.assert_allclose(resize_pixels(source, 25, 15, box=(5, 2.5, 12.5, 7.5)), whole[5:20, 10:35], atol=1e-5)
+    np.testing.assert_array_equal(resize_pixels(source, (12, 8), box=(3, 5, 12, 8)), source[5:13, 3:15])
+    whole = resize_pixels(source, (60, 40))
+    np.testing.assert_allclose(resize_pixels(source, (25, 15), box=(5, 2.5, 12.5, 7.5)), whole[5:20, 10:35], atol=1e-5)
 
 
 @pytest.mark.parametrize("strip_rows", [1, 7, 64, 1000])
@@ -444,7 +444,7 @@ def test_strips_equal_one_go(size: tuple[int, int], strip_rows: int) -> None:
     source = RNG.random((300, 20, 3), np.float32)
     target = np.full((*size, 3), np.nan, np.float32)
     resize_strips(source, target, strip_rows=strip_rows)
-    np.testing.assert_allclose(target, resize_pixels(source, size[1], size[0]), atol=1e-5)
+    np.testing.assert_allclose(target, resize_pixels(source, (size[1], size[0])), atol=1e-5)
 
 
 def test_long_strips_from_and_to_memory_maps(tmp_path: Path) -> None:
@@ -453,10 +453,14 @@ def test_long_strips_from_and_to_memory_maps(tmp_path: Path) -> None:
     source[:] = RNG.random(shape, np.float32)
     target = np.memmap(tmp_path / "target", np.float32, "w+", shape=enlarged)
     resize_strips(source, target)
-    np.testing.assert_allclose(target, resize_pixels(np.asarray(source), 5, 9001), atol=2e-5)
+    np.testing.assert_allclose(target, resize_pixels(np.asarray(source), (5, 9001)), atol=2e-5)
 
 
 # --- writing
+
+
+def encoding(**changes: Any) -> Encoding:
+    return Encoding(**{"dpi": 300, "bit_depth": 8, "quality": 95, "compression": "deflate", **changes})
 
 
 def pictures(height: int = 150, width: int = 9) -> tuple[np.ndarray, np.ndarray]:
@@ -473,7 +477,8 @@ def test_round_trip(tmp_path: Path, name: str, with_alpha: bool, bit_depth: Any)
     pixels, alpha = pictures()
     path = tmp_path / name
     compression: Any = {"lzw.tiff": "lzw", "none.tif": "none"}.get(name, "deflate")
-    write_picture(path, pixels, alpha if with_alpha else None, dpi=300, bit_depth=bit_depth, compression=compression)
+    wanted = encoding(bit_depth=bit_depth, compression=compression)
+    write_picture(path, pixels, alpha=alpha if with_alpha else None, encoding=wanted)
     picture = read(path)
     peak = 2**bit_depth - 1
     quantised = np.rint(np.clip(pixels, 0, 1) * np.float32(peak))
@@ -499,20 +504,22 @@ def test_round_trip(tmp_path: Path, name: str, with_alpha: bool, bit_depth: Any)
 
 
 def test_jpeg_is_written_with_full_chroma(tmp_path: Path) -> None:
-    pixels = resize_pixels(RNG.random((4, 5, 3), np.float32), 50, 40)
-    write_picture(tmp_path / "a.jpg", pixels, dpi=299.6, quality=100)
+    pixels = resize_pixels(RNG.random((4, 5, 3), np.float32), (50, 40))
+    write_picture(tmp_path / "a.jpg", pixels, encoding=encoding(dpi=299.6, quality=100))
     with Image.open(tmp_path / "a.jpg") as image:
         assert image.info["icc_profile"] == srgb_profile()
         assert image.info["dpi"] == (300, 300)
         assert [component[1:3] for component in image.layer] == [(1, 1)] * 3
     np.testing.assert_allclose(read(tmp_path / "a.jpg").pixels, pixels, atol=0.02)
-    write_picture(tmp_path / "noise.jpeg", RNG.random((400, 400, 3), np.float32), dpi=None, quality=100)
+    write_picture(
+        tmp_path / "noise.jpeg", RNG.random((400, 400, 3), np.float32), encoding=encoding(dpi=None, quality=100)
+    )
     assert read(tmp_path / "noise.jpeg").width == 400
 
 
 def test_without_a_resolution_none_is_written(tmp_path: Path) -> None:
     for name in ("a.png", "a.jpg"):
-        write_picture(tmp_path / name, pictures()[0], dpi=None)
+        write_picture(tmp_path / name, pictures()[0], encoding=encoding(dpi=None))
         with Image.open(tmp_path / name) as image:
             assert "dpi" not in image.info
 
@@ -520,16 +527,16 @@ def test_without_a_resolution_none_is_written(tmp_path: Path) -> None:
 @pytest.mark.parametrize("name", ["a.png", "a.jpg", "a.tif"])
 def test_the_same_picture_gives_the_same_bytes(tmp_path: Path, name: str) -> None:
     pixels, _ = pictures()
-    write_picture(tmp_path / name, pixels, dpi=300)
+    write_picture(tmp_path / name, pixels, encoding=encoding())
     first = (tmp_path / name).read_bytes()
-    write_picture(tmp_path / name, pixels, dpi=300, overwrite=True)
+    write_picture(tmp_path / name, pixels, encoding=encoding(), overwrite=True)
     assert (tmp_path / name).read_bytes() == first
 
 
 def test_a_large_tiff_becomes_a_bigtiff(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(writing, "_CLASSIC_TIFF_BYTES", 1000)
     pixels, _ = pictures()
-    write_picture(tmp_path / "a.tif", pixels, dpi=300)
+    write_picture(tmp_path / "a.tif", pixels, encoding=encoding())
     with tifffile.TiffFile(tmp_path / "a.tif") as tiff:
         assert tiff.is_bigtiff
     np.testing.assert_allclose(read(tmp_path / "a.tif").pixels, np.clip(pixels, 0, 1), atol=0.51 / 255)
@@ -539,11 +546,11 @@ def test_what_jpeg_cannot_hold(tmp_path: Path) -> None:
     pixels, alpha = pictures()
     path = tmp_path / "a.jpg"
     with pytest.raises(OutputError, match=r"16 bits .*PNG or TIFF"):
-        write_picture(path, pixels, dpi=300, bit_depth=16)
+        write_picture(path, pixels, encoding=encoding(bit_depth=16))
     with pytest.raises(OutputError, match=r"transparency .*PNG or TIFF"):
-        write_picture(path, pixels, alpha, dpi=300)
+        write_picture(path, pixels, alpha=alpha, encoding=encoding())
     with pytest.raises(OutputError, match=r"65501 x 1 pixels; choose PNG or TIFF"):
-        write_picture(path, np.zeros((1, 65_501, 3), np.float32), dpi=300)
+        write_picture(path, np.zeros((1, 65_501, 3), np.float32), encoding=encoding())
     assert list(tmp_path.iterdir()) == []
 
 
@@ -563,6 +570,10 @@ def test_outputs_are_checked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
     ):
         with pytest.raises(OutputError, match=sentence):
             check_output(tmp_path / name, overwrite=overwrite)
+    check_output(tmp_path / "new.png", overwrite=False, inputs=[tmp_path / "there.png", tmp_path / "gone.png"])
+    for overwrite in (False, True):
+        with pytest.raises(OutputError, match=r"there\.png is one of the images that the run reads"):
+            check_output(tmp_path / "there.png", overwrite=overwrite, inputs=[tmp_path / "." / "there.png"])
     monkeypatch.setattr(os, "access", lambda *_: False)
     with pytest.raises(OutputError, match="is not writable"):
         check_output(tmp_path / "new.png", overwrite=False)
@@ -578,5 +589,5 @@ def test_a_full_disk_while_a_picture_is_written(tmp_path: Path, monkeypatch: pyt
 
     monkeypatch.setattr(os, "fsync", full)
     with pytest.raises(ResourceError, match="no space left"):
-        write_picture(tmp_path / name, pictures()[0], dpi=300)
+        write_picture(tmp_path / name, pictures()[0], encoding=encoding())
     assert list(tmp_path.iterdir()) == []

@@ -83,12 +83,12 @@ def test_impossible_resolutions_and_bleeds_are_refused(dpi: float, bleed_mm: flo
     ],
 )
 def test_fits(content: tuple[int, int], sheet: tuple[int, int], mode: str, placement: Placement) -> None:
-    assert fit(*content, sheet, mode=mode) == placement  # type: ignore[arg-type]
+    assert fit(content, sheet, mode=mode) == placement  # type: ignore[arg-type]
 
 
 @given(sides, sides, sheets)
 def test_cover_fills_the_sheet_from_a_centred_crop(width: int, height: int, sheet: tuple[int, int]) -> None:
-    placed = fit(width, height, sheet, mode="cover")
+    placed = fit((width, height), sheet, mode="cover")
     left, top, crop_width, crop_height = placed.crop
     assert sorted((placed.width, placed.height)) == sorted(sheet)
     assert (width - height) * (placed.width - placed.height) >= 0
@@ -101,7 +101,7 @@ def test_cover_fills_the_sheet_from_a_centred_crop(width: int, height: int, shee
 
 @given(sides, sides, sheets)
 def test_contain_keeps_the_whole_content_and_touches_a_side(width: int, height: int, sheet: tuple[int, int]) -> None:
-    placed = fit(width, height, sheet, mode="contain")
+    placed = fit((width, height), sheet, mode="contain")
     turned = sheet if (width - height) * (sheet[0] - sheet[1]) >= 0 else sheet[::-1]
     assert placed.crop == (0, 0, width, height)
     assert 1 <= placed.width <= turned[0] and 1 <= placed.height <= turned[1]

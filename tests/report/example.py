@@ -9,7 +9,7 @@ import numpy as np
 from PIL import Image
 
 from hires_nst.imageio.pixels import Floats
-from hires_nst.imageio.writing import write_picture
+from hires_nst.imageio.writing import Encoding, write_picture
 from hires_nst.report.model import Report, ReportedJob
 from hires_nst.run.history import Borders, LevelRecord, LossCurves
 
@@ -37,7 +37,8 @@ def batch(folder: Path) -> Report:
     painting = save(folder / "painting.png", picture(80, 80, seed=2))
     awkward, tiff = folder / FILE_NAME, folder / "deep.tif"
     save(awkward, picture(100, 120))
-    write_picture(tiff, picture(70, 110, seed=3), dpi=300, bit_depth=16)
+    encoding = Encoding(dpi=300, bit_depth=16, quality=95, compression="deflate")
+    write_picture(tiff, picture(70, 110, seed=3), encoding=encoding)
     plain = save(folder / "plain.png", picture(600, 700, seed=4))
 
     def done(name: str, output: Path, width: int, height: int, weight: float = 0.2) -> ReportedJob:

@@ -188,7 +188,7 @@ def test_plan_measures_a_loss_without_any_layer(photo: Path) -> None:
 def test_tiles_leave_room_for_the_canvases(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(context, "free_memory", lambda device: 10**9)
     monkeypatch.setattr(context, "free_host_memory", lambda: 10**9)
-    level = Level(1, 4000, 4000, 1, 1)
+    level = Level(index=1, height=4000, width=4000, rounds=1, steps=1)
     automatic = {"size": "auto"}
     on_disk = opened(config(runtime={"canvas": "disk"}, tiles=automatic))
     in_memory = opened(config(runtime={"canvas": "memory"}, tiles=automatic))
@@ -213,14 +213,14 @@ def test_a_start_from_the_content_is_the_photograph(photo: Path, painting: Path)
 def test_a_start_from_the_style_fills_the_picture_with_the_middle_of_the_painting(photo: Path, painting: Path) -> None:
     found = start(config(init={"kind": "style"}), photo, painting)
     assert found.shape == (SIZE[1], SIZE[0], 3)
-    expected = resize.resize_pixels(pixels(painting), *SIZE, box=(0, 12, 90, 72))  # 90 x 96, to 5 : 4
+    expected = resize.resize_pixels(pixels(painting), SIZE, box=(0, 12, 90, 72))  # 90 x 96, to 5 : 4
     np.testing.assert_allclose(found, expected, atol=1e-6)
 
 
 def test_a_start_from_a_file(photo: Path, painting: Path, folder: Path) -> None:
     file = save(folder / "start.png", random_canvas(32, 40, 9))
     found = start(config(init={"kind": "file", "file": file}), photo, painting)
-    np.testing.assert_allclose(found, resize.resize_pixels(pixels(file), *SIZE), atol=1e-6)
+    np.testing.assert_allclose(found, resize.resize_pixels(pixels(file), SIZE), atol=1e-6)
 
 
 @pytest.mark.parametrize(("kind", "mean", "deviation"), [("noise", 0.5, 0.2), ("uniform", 0.5, 12**-0.5)])
@@ -387,8 +387,8 @@ def test_a_level_without_rounds_is_only_enlarged(photo: Path, painting: Path, ou
     overrides = [{"level": 0, "rounds": 0}, {"level": 1, "rounds": 0}]
     seen = paint(photo, out, painting, config(levels={"overrides": overrides}))
     check_events(seen)
-    half = resize.resize_pixels(pixels(photo), 40, 32)
-    np.testing.assert_allclose(pixels(out), resize.resize_pixels(half, *SIZE), atol=0.6 / 255)
+    half = resize.resize_pixels(pixels(photo), (40, 32))
+    np.testing.assert_allclose(pixels(out), resize.resize_pixels(half, SIZE), atol=0.6 / 255)
 
 
 def test_the_grid_is_shifted_on_every_other_round_unless_told_otherwise(
@@ -536,7 +536,7 @@ def test_detail_adds_the_fine_detail_of_the_photograph(photo: Path) -> None:
     coarse = Canvas(np.full((32, 40, 3), 0.5, np.float32))
     plain = canvases.enlarged_canvas(coarse, source=photograph, content=photograph, context=opened(config()))
     np.testing.assert_allclose(plain.pixels, 0.5, atol=1e-6)
-    smooth = resize.resize_pixels(resize.resize_pixels(photograph.pixels, 40, 32), *SIZE)
+    smooth = resize.resize_pixels(resize.resize_pixels(photograph.pixels, (40, 32)), SIZE)
     for share in (0.5, 1.0):
         context = opened(config(levels={"detail": share}))
         detailed = canvases.enlarged_canvas(coarse, source=photograph, content=photograph, context=context)
@@ -549,7 +549,7 @@ def test_a_painting_is_scaled_with_the_level_and_never_enlarged(painting: Path) 
     deep = opened(Config())
 
     def at(width: int, scale: float = 1.0) -> tuple[int, int, bool]:
-        level = Level(0, width // 2, width, 1, 1)
+        level = Level(index=0, height=width // 2, width=width, rounds=1, steps=1)
         found, enlarged = canvases.style_canvas_at(
             canvas, StyleImage(image=painting, scale=scale), level=level, context=deep
         )
@@ -683,11 +683,12 @@ def test_planning_splits_only_a_coarsest_level_of_several_tiles() -> None:
     settings = config(levels={"steps": 8})
     many, one = opened(settings).grid(64, 80, size=32), opened(settings).grid(64, 80, size=999)
     split = plan.split_coarse
-    assert split(Level(0, 64, 80, 1, 200), many, config=settings) == Level(0, 64, 80, 25, 8)
-    assert split(Level(0, 64, 80, 1, 201), many, config=settings) == Level(0, 64, 80, 26, 8)
+    coarse = Level(index=0, height=64, width=80, rounds=1, steps=200)
+    assert split(coarse, many, config=settings) == replace(coarse, rounds=25, steps=8)
+    assert split(replace(coarse, steps=201), many, config=settings) == replace(coarse, rounds=26, steps=8)
     for level, grid in (
-        (Level(0, 64, 80, 1, 200), one),
-        (Level(1, 64, 80, 1, 200), many),
-        (Level(0, 64, 80, 1, 8), many),
+        (coarse, one),
+        (replace(coarse, index=1), many),
+        (replace(coarse, steps=8), many),
     ):
         assert split(level, grid, config=settings) == level

@@ -34,13 +34,13 @@ def problem(
     layers = [name for name in TINY.layer_names if name in loss.active_style_layers]
     deep = [name for name in TINY.layer_names if name in loss.active_content_layers]
     objective = Objective(
-        extract, loss,
-        style_statistics(
+        extract=extract, loss=loss,
+        style=style_statistics(
             extract, [(style, 1.0)], layers=layers,
             grid_of=lambda c: make_grid(c.height, c.width, size=64, stride=16),
         ),
-        content_norms(extract, content, layers=deep, grid=make_grid(height, width, size=64, stride=16)),
-        height, width,
+        content_norms=content_norms(extract, content, layers=deep, grid=make_grid(height, width, size=64, stride=16)),
+        height=height, width=width,
     )  # fmt: skip
     return objective, content, random_canvas(height, width, 3)
 

@@ -13,7 +13,7 @@ from hires_nst.transfer.levels import schedule
 
 
 def sizes(height: int, width: int, levels: Levels) -> list[tuple[int, int]]:
-    return [(level.height, level.width) for level in schedule(height, width, levels)]
+    return [(level.height, level.width) for level in schedule(height, width, levels=levels)]
 
 
 @pytest.mark.parametrize(
@@ -40,7 +40,7 @@ def test_sizes_go_up_by_the_factor_to_the_result(
 def test_the_coarsest_level_is_the_smallest_that_is_not_below_the_minimum(
     height: int, width: int, least: int, factor: float
 ) -> None:
-    levels = schedule(height, width, Levels(min_size=least, factor=factor))
+    levels = schedule(height, width, levels=Levels(min_size=least, factor=factor))
     assert [level.index for level in levels] == list(range(len(levels)))
     assert (levels[-1].height, levels[-1].width) == (height, width)
     short = min(height, width)
@@ -56,17 +56,17 @@ def test_the_coarsest_level_is_the_smallest_that_is_not_below_the_minimum(
 
 
 def test_most_of_the_work_is_done_at_the_bottom() -> None:
-    levels = schedule(4096, 4096, Levels(min_size=256, coarse_steps=200, rounds=4, steps=8, decay=0.5))
+    levels = schedule(4096, 4096, levels=Levels(min_size=256, coarse_steps=200, rounds=4, steps=8, decay=0.5))
     assert [(level.rounds, level.steps) for level in levels] == [(1, 200), (4, 8), (2, 8), (1, 8), (1, 8)]
     assert [level.evaluations for level in levels] == [200, 32, 16, 8, 8]
 
 
 def test_without_decay_every_level_has_the_same_rounds() -> None:
-    levels = schedule(1024, 1024, Levels(min_size=256, rounds=3, decay=1))
+    levels = schedule(1024, 1024, levels=Levels(min_size=256, rounds=3, decay=1))
     assert [level.rounds for level in levels] == [1, 3, 3]
 
 
 def test_overrides_change_single_levels_and_leave_the_rest() -> None:
     overrides = (LevelOverride(level=0, steps=50), LevelOverride(level=2, rounds=0), LevelOverride(level=9, rounds=7))
-    levels = schedule(1024, 1024, Levels(min_size=256, coarse_steps=200, rounds=4, steps=8, overrides=overrides))
+    levels = schedule(1024, 1024, levels=Levels(min_size=256, coarse_steps=200, rounds=4, steps=8, overrides=overrides))
     assert [(level.rounds, level.steps) for level in levels] == [(1, 50), (4, 8), (0, 8)]

@@ -111,7 +111,7 @@ def test_unreadable_numbers_of_a_control_group_are_ignored(group: Path) -> None:
 
 def test_a_tile_needs_more_with_wider_networks_deeper_layers_and_more_history() -> None:
     def need(name: str = "vgg19", layers: tuple[str, ...] = LAYERS, history: int = 20, *, half: bool = False) -> float:
-        return tile_bytes_per_pixel(BACKBONES[name], layers, Optimizer(history=history), half=half)
+        return tile_bytes_per_pixel(BACKBONES[name], layers, optimizer=Optimizer(history=history), half=half)
 
     assert need() > need("vgg19-slim")
     assert need() > need(layers=("conv1_1",))
@@ -120,7 +120,7 @@ def test_a_tile_needs_more_with_wider_networks_deeper_layers_and_more_history() 
     assert need("vgg19", ()) > 0
     # About 3.8 kB of activations a pixel for VGG-19 in float32, and twice the optimiser's 46 vectors at most.
     assert 3800 < need() < 8000
-    adam = tile_bytes_per_pixel(BACKBONES["vgg19"], LAYERS, Optimizer(name="adam"), half=False)
+    adam = tile_bytes_per_pixel(BACKBONES["vgg19"], LAYERS, optimizer=Optimizer(name="adam"), half=False)
     assert adam < need()
 
 
@@ -138,7 +138,7 @@ def test_the_estimate_covers_what_autograd_really_keeps() -> None:
     with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
         powers = [(f - f.mean((2, 3), keepdim=True)).square().sum() for f in network(x, layers).values()]
     assert len(powers) == len(layers)
-    estimate = tile_bytes_per_pixel(TINY, layers, Optimizer(name="adam"), half=False) * side * side
+    estimate = tile_bytes_per_pixel(TINY, layers, optimizer=Optimizer(name="adam"), half=False) * side * side
     assert 0.25 * estimate < sum(kept.values()) < estimate  # the vectors of the optimiser are most of the rest
 
 
