@@ -21,13 +21,14 @@ from common import SAMPLES, picture, report
 from PIL import Image
 
 from hires_nst.batch import api
+from hires_nst.batch.job import Job
 from hires_nst.batch.ledger import Ledger
-from hires_nst.batch.ledger_schema import Entry, Outcome
+from hires_nst.batch.ledger_schema import Outcome
 from hires_nst.batch.options import BatchOptions
 from hires_nst.batch.runner import run_batch
-from hires_nst.batch.tasks import EngineResult, Task
+from hires_nst.batch.tasks import Task
 from hires_nst.batch.workers import WorkerPool
-from hires_nst.config import Batch, Runtime
+from hires_nst.config import Batch, Config, Runtime
 from hires_nst.events import OnEvent
 from hires_nst.files import FileDigests, FileFingerprint
 from hires_nst.stopping import Stop
@@ -41,9 +42,9 @@ class Nothing:
 
     digests = FileDigests()
 
-    def paint(self, task: Task, *, stop: Stop, on_event: OnEvent) -> EngineResult:
+    def paint(self, task: Task, *, stop: Stop, on_event: OnEvent) -> tuple[int, int]:
         task.picture.touch()
-        return EngineResult(width=1, height=1, losses={})
+        return 1, 1
 
 
 def make_photographs(folder: Path, count: int, megapixels: float) -> None:
@@ -79,15 +80,15 @@ def pictures(folder: Path, count: int, megapixels: float, settings: list[str]) -
 
 def ledger_alone(folder: Path, count: int) -> float:
     """Seconds to claim and finish jobs, without any work in between."""
-    entries = [Entry(id=f"id{n}", output=f"{n}.png", content=f"{n}.jpg", config="key") for n in range(count)]
+    jobs = [Job(index=n, content=Path(f"{n}.jpg"), output=f"{n}.png", config=Config()) for n in range(count)]
     mark = FileFingerprint(1, 1, "digest")
     outcome = Outcome(
         width=1, height=1, seconds=1.0, losses={"loss": 0.5}, fingerprint="settings", inputs=(mark, mark), picture=mark
     )
     with Ledger(folder, lease_seconds=60) as ledger:
         began = time.monotonic()
-        ledger.enter(entries, {"key": {}})
-        ledger.set_queue(entries)
+        ledger.enter(jobs, {job.id: ("waiting", None) for job in jobs}, seen={})
+        ledger.set_queue(jobs)
         while (row := ledger.claim()) is not None:
             ledger.finish(row.id, outcome, publish=lambda: None)
         ledger.flush()

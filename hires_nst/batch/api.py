@@ -12,12 +12,12 @@ from typing import Any
 from hires_nst import events
 from hires_nst.batch.devices import cores, worker_devices
 from hires_nst.batch.disk_space import picture_bytes, run_bytes
-from hires_nst.batch.executor import Executor
 from hires_nst.batch.job import Jobs
 from hires_nst.batch.ledger_reading import reading
 from hires_nst.batch.options import BatchOptions, read_batch
 from hires_nst.batch.runner import Summary, run_batch
 from hires_nst.batch.selection import ConfigFor, expand
+from hires_nst.batch.tasks import Executor
 from hires_nst.config import Config, StyleImage, merge, parse_config
 from hires_nst.errors import ConfigError, nearest
 from hires_nst.events import OnEvent

@@ -2,87 +2,72 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 
 from hires_nst.batch.job import Job
-from hires_nst.batch.ledger_schema import Entry, JobState, Row
+from hires_nst.batch.ledger_schema import JobState, Row
+from hires_nst.batch.options import BatchOptions
 from hires_nst.events import JobChanged
 from hires_nst.files import FileFingerprint, is_unchanged
 
-GONE = "the picture is gone"
+GONE = "the picture no longer exists"
 
 
-@dataclass(kw_only=True)
 class Comparison:
-    """Compares jobs with the ledger.
+    """Compares jobs with the ledger of a batch folder."""
 
-    Attributes:
-        folder: the batch folder.
-        changed: redo, skip or fail, see `batch.changed`.
-        retry_failed: failed jobs are retried.
-        overwrite: pictures that are not of this batch may be replaced.
-    """
-
-    folder: Path
-    changed: str
-    retry_failed: bool
-    overwrite: bool
-
-    def __post_init__(self) -> None:
+    def __init__(self, folder: Path, options: BatchOptions) -> None:
+        self._folder, self._options = folder, options
         self._compared: dict[tuple[Path, FileFingerprint], str | None] = {}
 
-    def entries(self, jobs: Iterable[Job], rows: Mapping[str, Row]) -> tuple[list[Entry], list[JobChanged]]:
-        """The entry of each job, and what has changed since it was done."""
-        entries, changes = [], []
+    def states(
+        self, jobs: Iterable[Job], rows: Mapping[str, Row]
+    ) -> tuple[dict[str, tuple[JobState, str | None]], list[JobChanged]]:
+        """The state in which each job begins and the reason, by its id; and what has changed since jobs were done."""
+        states, changes = {}, []
         for job in jobs:
             row = rows.get(job.id)
-            change = self.what_changed(job, row) if row is not None and row.picture is not None else None
-            state, note = self._state(job, row, change=change)
+            change = self._change(job, row) if row is not None and row.picture is not None else None
+            states[job.id] = state, _ = self._state(job, row, change=change)
             if change is not None:
                 action = {"waiting": "redo", "done": "skip"}.get(state, "fail")
                 changes.append(JobChanged(job=job.id, output=job.output, change=change, action=action))
-            seen = row.state if row is not None else None
-            entries.append(
-                Entry(
-                    id=job.id, output=job.output, content=str(job.content), config=settings_key(job), state=state,
-                    note=note, seen=seen,
-                )
-            )  # fmt: skip
-        return entries, changes
+        return states, changes
 
     def _state(self, job: Job, row: Row | None, *, change: str | None) -> tuple[JobState, str | None]:
+        options, changed = self._options, self._options.batch.changed
         if row is not None and row.state == "running":
             return "running", row.error
         if row is not None and row.picture is not None:  # it was done once
             if change is None:
                 return "done", None
-            redo = self.changed == "redo" or (row.state == "failed" and self.retry_failed)
-            if change == GONE and self.changed == "skip":
+            redo = changed == "redo" or (row.state == "failed" and options.retry_failed)
+            if change == GONE and changed == "skip":
                 return "waiting", None
-            if redo and all(map(_is_there, job.inputs)):
+            if redo and all(map(os.path.exists, job.inputs)):
                 return "waiting", None
-            if self.changed == "fail":
+            if changed == "fail":
                 return "failed", f"{change}; --changed redo paints it again"
             return "done", None  # the picture still exists
-        if row is not None and row.state == "failed" and not self.retry_failed:
+        if row is not None and row.state == "failed" and not options.retry_failed:
             return "failed", row.error
-        owned = self.overwrite or (row is not None and row.owned)
-        if not owned and (self.folder / job.output).exists():
-            return "skipped", already_exists(self.folder / job.output)
+        place = self._folder / job.output
+        if not options.overwrite and not (row is not None and row.owned) and place.exists():
+            return "skipped", already_exists(place)
         return "waiting", row.error if row is not None and row.state == "waiting" else None
 
-    def what_changed(self, job: Job, row: Row) -> str | None:
+    def _change(self, job: Job, row: Row) -> str | None:
         """What has changed since the picture was done, in words; None if nothing has."""
         assert row.picture is not None
-        picture = self.folder / job.output
+        picture = self._folder / job.output
         if not picture.exists():
             return GONE
         if row.fingerprint != job.fingerprint:
             return "the settings have changed"
         if row.inputs is None or len(row.inputs) != len(job.inputs):
-            return "the input files are others"
+            return "the input files have changed"
         for path, before in zip(job.inputs, row.inputs, strict=True):
             if change := self._difference(path, before):
                 return f"{path.name} {change}"
@@ -101,19 +86,6 @@ class Comparison:
         return self._compared[key]
 
 
-def _is_there(path: Path) -> bool:
-    try:
-        path.stat()
-    except OSError:
-        return False
-    return True
-
-
-def settings_key(job: Job) -> str:
-    """The key of the job's settings in the ledger, the paths of its paintings included."""
-    return job.config.fingerprint()
-
-
 def already_exists(path: Path) -> str:
-    """Why a job is skipped whose place has a picture that is not of this batch."""
+    """Why a job is skipped: there is a picture that is not of this batch."""
     return f"{path} already exists; --overwrite replaces it"

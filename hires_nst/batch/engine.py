@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import time
 from typing import Literal
 
 from hires_nst import events
-from hires_nst.batch.tasks import EngineResult, Task
+from hires_nst.batch.tasks import Task
 from hires_nst.config import Config
 from hires_nst.errors import ConfigError, InputError, WeightsError
-from hires_nst.events import Event, OnEvent
+from hires_nst.events import OnEvent
 from hires_nst.files import FileDigests
 from hires_nst.run.directory import RECORD
-from hires_nst.run.progress import RunState
 from hires_nst.stopping import Stop
 
 
@@ -34,8 +32,8 @@ class PaintingEngine:
         """Of the input files, shared with the runs."""
         return self.cache.digests
 
-    def paint(self, task: Task, *, stop: Stop, on_event: OnEvent) -> EngineResult:
-        """Paint a picture, from where an interrupted attempt left it.
+    def paint(self, task: Task, *, stop: Stop, on_event: OnEvent) -> tuple[int, int]:
+        """Paint a picture, from where an interrupted attempt stopped; its width and height in pixels.
 
         Raises:
             Interrupted: `stop` was due. RunBusy: another process works on it. HiresNstError: as `stylize`.
@@ -43,29 +41,25 @@ class PaintingEngine:
         from hires_nst.run.pipeline import stylize
         from hires_nst.transfer.device import release_memory
 
-        run, config = RunState(), self.on_device(task.config)
+        config, run_dir = self.on_device(task.config), task.paths.run_dir
 
-        def emit(event: Event) -> None:
-            run.update(event, time.monotonic())
-            on_event(event)
-
-        def paint(resume: Literal["auto", "never"]) -> EngineResult:
+        def paint(resume: Literal["auto", "never"]) -> tuple[int, int]:
             try:
                 result = stylize(
-                    task.content, task.picture, config=config, overwrite=True, run_dir=task.run_dir, resume=resume,
-                    stop=stop, cache=self.cache, on_event=emit,
+                    task.content, task.picture, config=config, overwrite=True, run_dir=run_dir, resume=resume,
+                    stop=stop, cache=self.cache, on_event=on_event,
                 )  # fmt: skip
             finally:
                 release_memory()  # another process may be the next one on this GPU
-            return EngineResult(width=result.width, height=result.height, losses=run.losses, resumed=resume == "auto")
+            return result.width, result.height
 
-        if not (task.run_dir / RECORD).exists():
+        if not (run_dir / RECORD).exists():
             return paint("never")
         try:
             return paint("auto")
         except (ConfigError, InputError, WeightsError) as error:
             # The run of an earlier attempt does not match the job as it is now. An error of the job itself comes again.
-            emit(events.Notice(f"started over instead of resuming: {error}"))
+            on_event(events.Notice(f"started over instead of resuming: {error}"))
             return paint("never")
 
     def on_device(self, config: Config) -> Config:

@@ -60,6 +60,11 @@ class Job:
         """A digest of every setting that the picture depends on; the input files have digests of their own."""
         return self.config.picture_fingerprint()
 
+    @cached_property
+    def settings_key(self) -> str:
+        """The key of the settings in the ledger; the paths of the paintings are among them."""
+        return self.config.fingerprint()
+
     @property
     def inputs(self) -> tuple[Path, ...]:
         """The files that the picture depends on, the photograph first."""

@@ -20,11 +20,11 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from hires_nst.batch.job import Job
 from hires_nst.batch.ledger_reading import read_rows
 from hires_nst.batch.ledger_schema import (
     SCHEMA,
     STATES,
-    Entry,
     JobState,
     Outcome,
     Row,
@@ -104,41 +104,44 @@ class Ledger:
         with plain_sqlite_errors(self._file, "read"):
             return read_rows(self._database)
 
-    def enter(self, entries: Sequence[Entry], settings: Mapping[str, Any]) -> None:
-        """Insert new jobs, and update the state of known ones unless another process changed it since `Entry.seen`.
+    def enter(
+        self, jobs: Sequence[Job], states: Mapping[str, tuple[JobState, str | None]], *, seen: Mapping[str, Row]
+    ) -> None:
+        """Insert new jobs, and update the states of known ones unless another process changed them meanwhile.
 
-        `settings` has the JSON-ready settings of each key in `Entry.config`. A job whose state and note are right
-        already stays as it is.
+        Args:
+            states: the state of each job by its id, and why if that is not `waiting`.
+            seen: the rows that this was concluded from.
         """
         now = self._clock()
+        configs = {job.settings_key: job.config for job in jobs}
         with self._transaction() as database:
             database.executemany(
                 "INSERT OR IGNORE INTO configs VALUES (?, ?)",
-                [(key, json.dumps(value)) for key, value in settings.items()],
+                [(key, json.dumps(config.model_dump(mode="json"))) for key, config in configs.items()],
             )
             before = {
                 row[0]: (row[1], as_text(row[2])) for row in database.execute("SELECT id, state, error FROM jobs")
             }
-            for entry in entries:
-                if entry.id not in before:
+            for job in jobs:
+                state, note = states[job.id]
+                if job.id not in before:
+                    names = as_stored(job.output), as_stored(str(job.content))
                     database.execute(
                         "INSERT INTO jobs (id, output, content, config, state, error, added) "
                         "VALUES (?, ?, ?, ?, ?, ?, ?)",
-                        (
-                            entry.id, as_stored(entry.output), as_stored(entry.content), entry.config, entry.state,
-                            as_stored(entry.note), now,
-                        ),
-                    )  # fmt: skip
-                elif before[entry.id][0] != entry.seen or before[entry.id] == (entry.state, entry.note):
-                    continue
-                else:
+                        (job.id, *names, job.settings_key, state, as_stored(note), now),
+                    )
+                elif job.id in seen and before[job.id][0] == seen[job.id].state and before[job.id] != (state, note):
                     database.execute(
                         "UPDATE jobs SET state = ?, error = ?, failures = 0, not_before = 0 WHERE id = ?",
-                        (entry.state, as_stored(entry.note), entry.id),
+                        (state, as_stored(note), job.id),
                     )
-                self._log_change(entry.id, entry.state, note=entry.note, now=now)
+                else:
+                    continue
+                self._log_change(job.id, state, note=note, now=now)
 
-    def start_run(self, options: Mapping[str, Any], entries: Sequence[Entry]) -> None:
+    def start_run(self, options: Mapping[str, Any], jobs: Sequence[Job]) -> None:
         """Enter a run that begins now: its JSON-ready options and the jobs that it selects."""
         now = self._clock()
         with self._transaction() as database:
@@ -146,7 +149,7 @@ class Ledger:
             since = now
             if last is not None:
                 before = database.execute("SELECT job FROM selections WHERE run = ?", (last[0],))
-                if {row[0] for row in before} == {entry.id for entry in entries}:
+                if {row[0] for row in before} == {job.id for job in jobs}:
                     since = last[1]
             number = database.execute(
                 "INSERT INTO runs (time, owner, options, same_since) VALUES (?, ?, ?, ?)",
@@ -154,16 +157,16 @@ class Ledger:
             ).lastrowid
             database.executemany(
                 "INSERT INTO selections VALUES (?, ?, ?, ?)",
-                [(number, entry.id, as_stored(entry.content), entry.config) for entry in entries],
+                [(number, job.id, as_stored(str(job.content)), job.settings_key) for job in jobs],
             )
 
-    def set_queue(self, entries: Iterable[Entry]) -> None:
+    def set_queue(self, jobs: Iterable[Job]) -> None:
         """Set the jobs that this process works on, in this order."""
         with self._transaction() as database:
             database.execute("DELETE FROM queue")
             database.executemany(
                 "INSERT INTO queue VALUES (?, ?, ?, ?)",
-                [(entry.id, place, as_stored(entry.content), entry.config) for place, entry in enumerate(entries)],
+                [(job.id, place, as_stored(str(job.content)), job.settings_key) for place, job in enumerate(jobs)],
             )
 
     def claim(self) -> Row | None:
@@ -253,22 +256,15 @@ class Ledger:
     def skip(self, id: str, reason: str) -> bool:
         """Enter a claimed job as skipped; whether this process owned it."""
         with self._transaction():
-            owned = self._owns(id)
-            if owned:
-                self._end_claim(id, "skipped", note=reason)
-        return owned
+            return self._end_claim(id, "skipped", note=reason)
 
-    def release(self, id: str) -> None:
-        """Release an interrupted job: it waits, and this does not count as a failure."""
-        with self._transaction():
-            if self._owns(id):
-                self._end_claim(id, "waiting")
+    def release(self, id: str, reason: str | None = None, *, wait: float = 0.0) -> None:
+        """Release a job that was interrupted, or cannot start yet for a reason and waits this many seconds.
 
-    def postpone(self, id: str, reason: str, *, wait: float) -> None:
-        """Release a job that cannot start yet: it waits this many seconds, and this does not count as a failure."""
+        This does not count as a failure.
+        """
         with self._transaction():
-            if self._owns(id):
-                self._end_claim(id, "waiting", note=reason, not_before=self._clock() + wait)
+            self._end_claim(id, "waiting", note=reason, not_before=self._clock() + wait if wait else 0.0)
 
     def counts(self) -> dict[JobState, int]:
         """How many jobs of the queue are in which state; all states are there."""
@@ -311,14 +307,17 @@ class Ledger:
 
     def _end_claim(
         self, id: str, state: JobState, *, note: str | None = None, failures: int = 0, not_before: float = 0
-    ) -> None:
+    ) -> bool:
+        """Whether this process owned the job."""
         now = self._clock()
-        self._database.execute(
+        ended = self._database.execute(
             "UPDATE jobs SET state = ?, owner = NULL, lease = NULL, ended = ?, error = ?, failures = max(failures, ?), "
-            "not_before = ? WHERE id = ?",
-            (state, now, as_stored(note), failures, not_before, id),
+            "not_before = ? WHERE id = ? AND owner = ? AND state = 'running'",
+            (state, now, as_stored(note), failures, not_before, id, self.owner),
         )
-        self._log_change(id, state, note=note, now=now)
+        if ended.rowcount:
+            self._log_change(id, state, note=note, now=now)
+        return ended.rowcount > 0
 
     def _log_change(self, id: str, state: JobState, *, now: float, note: str | None = None) -> None:
         self._database.execute(

@@ -141,23 +141,6 @@ class Row:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Entry:
-    """A job as a run wants it in the ledger: the state that it begins in, and why if that is not `waiting`.
-
-    `seen` is the state that this was concluded from, None where the job was not in the ledger: if another process
-    changed it in the meantime, that change holds.
-    """
-
-    id: str
-    output: str
-    content: str
-    config: str
-    state: JobState = "waiting"
-    note: str | None = None
-    seen: JobState | None = None
-
-
-@dataclass(frozen=True, kw_only=True)
 class Outcome:
     """What a successful attempt left: see `Row`."""
 

@@ -41,10 +41,6 @@ class JobPaths:
         """The run directory, which an interrupted attempt leaves to the next one."""
         return self.folder / "run"
 
-    def picture(self, suffix: str) -> Path:
-        """The picture until it is published; `suffix` with the dot."""
-        return self.folder / f"picture{suffix}"
-
 
 @dataclass(frozen=True)
 class BatchPaths:

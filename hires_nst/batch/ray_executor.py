@@ -20,11 +20,10 @@ from pathlib import Path
 from typing import Any
 
 from hires_nst.batch import ray_worker
+from hires_nst.batch.attempt import result_of
 from hires_nst.batch.engine import PaintingEngine
-from hires_nst.batch.executor import WorkerMessage
 from hires_nst.batch.paths import LOGS
-from hires_nst.batch.ray_messages import TaskMessage, new_queue
-from hires_nst.batch.tasks import Failure, MakeEngine, Stopped, Task, TaskResult, result_of
+from hires_nst.batch.tasks import Failure, MakeEngine, Stopped, Task, TaskResult, WorkerMessage
 from hires_nst.config import Batch
 from hires_nst.errors import ConfigError
 
@@ -36,6 +35,13 @@ REACH_SECONDS = 10.0
 
 CANCEL_SECONDS, CANCELS = 5.0, 3
 """The time between requests to cancel a task, and their number before it is killed: Ray may lose a request."""
+
+
+QUEUE_SIZE = 10_000
+"""Messages in the queue; while it is full, further ones are dropped."""
+
+QUEUE_SECONDS = 10.0
+"""The most to wait for the queue's process."""
 
 
 @dataclass(frozen=True)
@@ -93,7 +99,7 @@ class RayExecutor:
         self._needs = {"CPU": batch.cluster_cpus, **({"GPU": gpus} if gpus else {})}
         device = "cuda" if gpus else "cpu"
         make_engine = make_engine or partial(PaintingEngine, device=device, threads=max(1, int(batch.cluster_cpus)))
-        self._queue: Any = new_queue(self._ray)
+        self._queue: Any = _new_queue(self._ray)
         self._batch = ray_worker.RayBatch(
             name=secrets.token_hex(8), make_engine=make_engine, on_gpu=gpus > 0, deadline=deadline, queue=self._queue
         )
@@ -139,7 +145,7 @@ class RayExecutor:
                 result = Stopped()
             except self._ray.exceptions.RayError as error:
                 result = Stopped() if self._stopping else Failure(f"lost in the cluster: {str(error).splitlines()[0]}")
-            messages.append(WorkerMessage(running.task.id, running.number, result))
+            messages.append((running.task.id, result))
         return messages
 
     def stop(self, reason: str) -> None:
@@ -184,20 +190,33 @@ class RayExecutor:
         if self._queue is None:
             return []
         try:
-            found: list[TaskMessage] = self._queue.get_nowait_batch(self._queue.qsize())
+            found: list[ray_worker.TaskMessage] = self._queue.get_nowait_batch(self._queue.qsize())
         except self._ray.exceptions.RayError:  # the queue is lost: the batch continues without
             self._queue = None
             return []
         attempts = {(running.task.id, running.task.attempt): running for running in self._tasks.values()}
-        messages = []
+        messages: list[WorkerMessage] = []
         for message in found:
             running = attempts.get((message.job, message.attempt))
             if running is None:
                 continue
-            messages += [WorkerMessage(message.job, running.number, event) for event in message.events]
+            messages += [(message.job, event) for event in message.events]
             with suppress(OSError):  # reported at the end of the task
                 _write(running.task.folder, message.logs)
         return messages
+
+
+def _new_queue(ray: Any) -> Any:
+    """A new `ray.util.queue.Queue` on the driver's node, or elsewhere if that takes no actors.
+
+    It is ready, so that the first tasks' messages are not late, unless that takes too long.
+    """
+    strategies: Any = importlib.import_module("ray.util.scheduling_strategies")
+    here = strategies.NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=True)
+    queues: Any = importlib.import_module("ray.util.queue")
+    queue = queues.Queue(QUEUE_SIZE, actor_options={"num_cpus": 0, "scheduling_strategy": here})
+    ray.wait([queue.actor.qsize.remote()], timeout=QUEUE_SECONDS)
+    return queue
 
 
 @contextmanager

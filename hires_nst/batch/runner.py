@@ -8,18 +8,17 @@ import time
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 
 from hires_nst import events
-from hires_nst.batch.comparison import Comparison, already_exists, settings_key
+from hires_nst.batch.comparison import Comparison, already_exists
 from hires_nst.batch.disk_space import check_disk_space
-from hires_nst.batch.executor import Executor, MakeExecutor, WorkerMessage
 from hires_nst.batch.job import Job, Jobs, in_order
 from hires_nst.batch.ledger import Ledger
-from hires_nst.batch.ledger_schema import Entry, JobState, Outcome
+from hires_nst.batch.ledger_schema import JobState, Outcome
 from hires_nst.batch.options import BatchOptions
 from hires_nst.batch.paths import BatchPaths
-from hires_nst.batch.tasks import BusyResult, DiskFullResult, Failure, Task
+from hires_nst.batch.tasks import BusyResult, DiskFullResult, Executor, Failure, MakeExecutor, Task, WorkerMessage
 from hires_nst.errors import DiskFull, OutputError, ResourceError
 from hires_nst.events import (
     BatchFinished,
@@ -81,8 +80,8 @@ def run_batch(
     """
     _make_folder(folder)
     with Ledger(folder, lease_seconds=options.batch.lease_seconds) as ledger:
-        run = _BatchRun(jobs=jobs, folder=folder, options=options, ledger=ledger, stop=stop, emit=on_event)
-        return run.run(make_executor)
+        run = _BatchRun(jobs=jobs.jobs, folder=folder, options=options, ledger=ledger, stop=stop, emit=on_event)
+        return run.run(make_executor, left_out=jobs.left_out)
 
 
 @dataclass
@@ -106,14 +105,14 @@ class _Speed:
 class _BatchRun:
     """One run of a batch, in this process."""
 
-    jobs: Jobs
+    jobs: Sequence[Job]
     folder: Path
     options: BatchOptions
     ledger: Ledger
     stop: Stop
     emit: OnEvent
     by_id: dict[str, Job] = field(init=False)
-    working: dict[str, int] = field(default_factory=dict)  # running jobs of this process, with their workers
+    working: dict[str, tuple[Task, int]] = field(default_factory=dict)  # running tasks with their workers
     may_replace: set[str] = field(default_factory=set)  # of these, those that may replace the file at their place
     speed: _Speed = field(default_factory=_Speed)
     left: int = 0
@@ -127,9 +126,9 @@ class _BatchRun:
     flushed: float = field(default_factory=time.monotonic)
 
     def __post_init__(self) -> None:
-        self.by_id = {job.id: job for job in self.jobs.jobs}
+        self.by_id = {job.id: job for job in self.jobs}
 
-    def run(self, make_executor: MakeExecutor) -> Summary:
+    def run(self, make_executor: MakeExecutor, *, left_out: Mapping[str, int]) -> Summary:
         """From the comparison with the ledger to the last event."""
         began = time.monotonic()
         self.enter_jobs()
@@ -138,10 +137,15 @@ class _BatchRun:
         try:
             if executor is not None:
                 check_disk_space([self.by_id[id] for id in pending], self.folder, workers=executor.workers)
-            self.emit_start(pending, workers=executor.workers if executor else 0)
+            self.emit(
+                BatchStarted(
+                    jobs=len(self.by_id), **self.ledger.counts(), left_out=dict(left_out),
+                    megapixels=sum(self.by_id[id].pixels for id in pending) / 1e6,
+                    workers=executor.workers if executor else 0,
+                )
+            )  # fmt: skip
             if executor is not None:
                 self.paint(executor)
-                self.shut_down(executor)
         finally:
             if executor is not None:
                 executor.close()
@@ -153,44 +157,27 @@ class _BatchRun:
 
     def enter_jobs(self) -> None:
         """Compare the jobs with the ledger, enter them there, and set the order of those to paint."""
-        options, batch = self.options, self.options.batch
         rows = self.ledger.rows()
-        comparison = Comparison(
-            folder=self.folder,
-            changed=batch.changed,
-            retry_failed=options.retry_failed,
-            overwrite=options.overwrite,
-        )
-        entries, changes = comparison.entries(self.jobs.jobs, rows)
+        states, changes = Comparison(self.folder, self.options).states(self.jobs, rows)
         for change in changes:
             self.emit(change)
-        by_id = {entry.id: entry for entry in entries}
-        for entry in entries:
-            if entry.state == "skipped":
-                self.emit(JobSkipped(entry.id, entry.output, entry.note or ""))
-            row = rows.get(entry.id)
-            if row is not None and entry.state == "done":
+        to_paint: list[Job] = []
+        others: list[Job] = []
+        for job in self.jobs:
+            state, note = states[job.id]
+            (to_paint if state in ("waiting", "running") else others).append(job)
+            if state == "skipped":
+                self.emit(JobSkipped(job.id, job.output, note or ""))
+            elif state == "done":
+                row = rows[job.id]
                 self.speed.add(row.seconds, (row.width or 0) * (row.height or 0))
-        settings = {settings_key(job): job.config.model_dump(mode="json") for job in self.jobs.jobs}
-        self.ledger.enter(entries, settings)
-        self.ledger.start_run(options.stored(), entries)
-        open_jobs = [job for job in self.jobs.jobs if by_id[job.id].state in ("waiting", "running")]
-        ordered = [by_id[job.id] for job in in_order(open_jobs, batch.order, seed=options.runtime.seed)]
-        closed: list[Entry] = [entry for entry in entries if entry.state not in ("waiting", "running")]
-        self.ledger.set_queue([*ordered, *closed])
-
-    def emit_start(self, pending: frozenset[str], *, workers: int) -> None:
-        """Emit what there is to do."""
-        megapixels = sum(self.by_id[id].pixels for id in pending) / 1e6
-        self.emit(
-            BatchStarted(
-                jobs=len(self.by_id), **self.ledger.counts(), left_out=dict(self.jobs.left_out), megapixels=megapixels,
-                workers=workers,
-            )
-        )  # fmt: skip
+        self.ledger.enter(self.jobs, states, seen=rows)
+        self.ledger.start_run(self.options.stored(), self.jobs)
+        order, seed = self.options.batch.order, self.options.runtime.seed
+        self.ledger.set_queue([*in_order(to_paint, order, seed=seed), *others])
 
     def paint(self, executor: Executor) -> None:
-        """Until everything is done, here or elsewhere, or it is time to stop."""
+        """Until everything is done, here or elsewhere, or it is time to stop; then wait for the running tasks."""
         while not self.must_stop():
             while not self.near_deadline and executor.free and self.dispatch(executor):
                 pass
@@ -198,25 +185,20 @@ class _BatchRun:
                 return
             self.handle(executor.wait(self.wait_seconds()))
             self.maintain_ledger()
-
-    def must_stop(self) -> bool:
-        """Whether it is time to stop; near the deadline, as soon as no task is running."""
-        seconds = math.inf if self.near_deadline and not self.working else 0.0
-        return self.failed_fast is not None or self.stop.due(seconds)
-
-    def shut_down(self, executor: Executor) -> None:
-        """Ask the running tasks to stop, and wait for their results."""
         if self.working:
             executor.stop(self.failed_fast or self.stop.reason or "the end of the batch")
         while self.working:
             self.handle(executor.wait(IDLE_SECONDS))
             self.maintain_ledger()
 
+    def must_stop(self) -> bool:
+        """Whether it is time to stop; near the deadline, as soon as no task is running."""
+        seconds = math.inf if self.near_deadline and not self.working else 0.0
+        return self.failed_fast is not None or self.stop.due(seconds)
+
     def wait_seconds(self) -> float:
         """The most to wait for messages."""
-        if self.working:
-            return IDLE_SECONDS
-        then = self.ledger.next_time()
+        then = None if self.working else self.ledger.next_time()
         return IDLE_SECONDS if then is None else min(IDLE_SECONDS, max(0.01, then - time.time()))
 
     def dispatch(self, executor: Executor) -> bool:
@@ -226,29 +208,22 @@ class _BatchRun:
             return False
         if row.id in self.working:  # another process took it over while this one was suspended, and released it
             return True
-        job, place = self.by_id[row.id], self.folder / row.output
+        job = self.by_id[row.id]
         if row.owned or self.options.overwrite:
             self.may_replace.add(job.id)
-        elif place.exists():
+        elif (self.folder / job.output).exists():
             self.skip(job)
             return True
+        folder = BatchPaths(self.folder).job(job.id).folder
         task = Task(
-            id=job.id,
-            content=job.content,
-            config=job.config,
-            inputs=job.inputs,
-            fingerprint=job.fingerprint,
-            folder=BatchPaths(self.folder).job(job.id).folder,
-            suffix=PurePosixPath(job.output).suffix.lower(),
+            index=job.index, content=job.content, output=job.output, config=job.config, folder=folder,
             attempt=row.attempts,
-        )
-        worker = executor.start(task)
-        self.working[job.id] = worker
-        self.emit(
-            JobStarted(
-                job=job.id, worker=worker, content=str(job.content), output=job.output, attempt=row.attempts
-            )
         )  # fmt: skip
+        worker = executor.start(task)
+        self.working[job.id] = task, worker
+        self.emit(
+            JobStarted(job=job.id, worker=worker, content=str(job.content), output=job.output, attempt=row.attempts)
+        )
         return True
 
     def skip(self, job: Job) -> None:
@@ -259,64 +234,65 @@ class _BatchRun:
 
     def handle(self, messages: Sequence[WorkerMessage]) -> None:
         """Handle messages of the executor."""
-        for message in messages:
-            if message.job not in self.working:
+        for id, result in messages:
+            if id not in self.working:
                 continue
-            job, worker, result = self.by_id[message.job], message.worker, message.content
+            task, worker = self.working[id]
             if isinstance(result, Event):
-                self.emit(JobProgress(message.job, worker, result))
+                self.emit(JobProgress(id, worker, result))
                 continue
-            del self.working[message.job]
+            del self.working[id]
             if isinstance(result, Outcome):
-                self.publish(job, result, worker=worker)
+                self.publish(task, result, worker=worker)
             elif isinstance(result, DiskFullResult):
-                self.stop_for_full_disk(job, result.path)
+                self.stop_for_full_disk(id, result.path)
             elif isinstance(result, Failure) and not (result.signalled and self.stop.reason is not None):
-                self.fail(job, result.reason, worker=worker)
-            elif isinstance(result, BusyResult):
-                self.postpone(job, result.reason, worker=worker)
+                self.fail(task, result.reason, worker=worker)
+            elif isinstance(result, BusyResult):  # with the last owner, which still works on it
+                wait = self.ledger.lease_seconds / 4
+                self.ledger.release(id, result.reason, wait=wait)
+                self.emit_failure(task, result.reason, worker=worker, final=False, wait=wait)
             else:
-                self.ledger.release(message.job)
+                self.ledger.release(id)
                 self.near_deadline = self.near_deadline or self.stop.deadline is not None
 
-    def publish(self, job: Job, outcome: Outcome, *, worker: int) -> None:
+    def publish(self, task: Task, outcome: Outcome, *, worker: int) -> None:
         """Move a picture to its place and enter it."""
-        place = self.folder / job.output
-        unpublished = BatchPaths(self.folder).job(job.id).picture(PurePosixPath(job.output).suffix.lower())
-        if place.exists() and job.id not in self.may_replace:
-            self.skip(job)
+        place = self.folder / task.output
+        if place.exists() and task.id not in self.may_replace:
+            self.skip(task)
             return
 
         def move() -> None:
             place.parent.mkdir(parents=True, exist_ok=True)
-            unpublished.replace(place)
+            task.picture.replace(place)
             self.unsynced.add(place.parent)
 
         try:
-            if not self.ledger.finish(job.id, outcome, publish=move):
+            if not self.ledger.finish(task.id, outcome, publish=move):
                 return  # another process took it over, and will publish its own
         except OSError as error:
             if is_disk_full(error):
-                self.stop_for_full_disk(job, place)
+                self.stop_for_full_disk(task.id, place)
             else:
-                self.fail(job, f"{place} cannot be written ({error.strerror or error})", worker=worker)
+                self.fail(task, f"{place} cannot be written ({error.strerror or error})", worker=worker)
             return
         pixels = outcome.width * outcome.height
         self.painted += 1
         self.painted_pixels += pixels
         self.speed.add(outcome.seconds, pixels)
-        left = self.speed.left(self.pixels_left(job), len(self.working) + 1)
+        left = self.speed.left(self.pixels_left(task.id), len(self.working) + 1)
         self.emit(
             JobDone(
-                job=job.id, worker=worker, output=job.output, width=outcome.width, height=outcome.height,
+                job=task.id, worker=worker, output=task.output, width=outcome.width, height=outcome.height,
                 seconds=outcome.seconds, seconds_left=left,
             )
         )  # fmt: skip
 
-    def pixels_left(self, done: Job) -> int:
+    def pixels_left(self, done: str) -> int:
         """The pixels of all pictures that are left after `done`, for this process or another; counted again now and
         then."""
-        self.left = max(0, self.left - done.pixels)
+        self.left = max(0, self.left - self.by_id[done].pixels)
         if time.monotonic() - self.counted > COUNT_SECONDS:
             self.left = sum(self.by_id[id].pixels for id in self.ledger.pending())
             self.counted = time.monotonic()
@@ -334,12 +310,6 @@ class _BatchRun:
             self.failed_fast = f"{job.output} failed"
         self.emit_failure(job, reason, worker=worker, final=final, wait=batch.retry_wait)
 
-    def postpone(self, job: Job, reason: str, *, worker: int) -> None:
-        """Retry a job later whose last owner still works on it."""
-        wait = self.ledger.lease_seconds / 4
-        self.ledger.postpone(job.id, reason, wait=wait)
-        self.emit_failure(job, reason, worker=worker, final=False, wait=wait)
-
     def emit_failure(self, job: Job, reason: str, *, worker: int, final: bool, wait: float) -> None:
         """Emit that an attempt failed."""
         self.emit(
@@ -349,11 +319,11 @@ class _BatchRun:
             )
         )  # fmt: skip
 
-    def stop_for_full_disk(self, job: Job, place: Path) -> None:
+    def stop_for_full_disk(self, id: str, place: Path) -> None:
         """Release a job that a full disk ended, and stop: the others would end in the same way."""
         disk = self.folder if place.is_relative_to(self.folder) else place
         self.stop.request(f"no space left on the disk of {disk} (free some)", exit_code=ResourceError.exit_code)
-        self.ledger.release(job.id)
+        self.ledger.release(id)
 
     def maintain_ledger(self) -> None:
         """Renew the leases, and bring finished jobs to the disk, when it is time."""
@@ -381,10 +351,8 @@ class _BatchRun:
             code = self.stop.exit_code
         rate = self.painted_pixels / 1e6 / seconds * 3600 if self.painted and seconds else None
         self.emit(
-            BatchFinished(
-                painted=self.painted, **counts, seconds=seconds, megapixels_per_hour=rate, stopped=stopped
-            )
-        )  # fmt: skip
+            BatchFinished(painted=self.painted, **counts, seconds=seconds, megapixels_per_hour=rate, stopped=stopped)
+        )
         return Summary(counts=counts, painted=self.painted, seconds=seconds, stopped=stopped, exit_code=code)
 
 

@@ -15,8 +15,8 @@ from multiprocessing.connection import Connection
 from multiprocessing.context import SpawnProcess
 from typing import Any
 
-from hires_nst.batch.executor import WorkerMessage
-from hires_nst.batch.tasks import Engine, Failure, MakeEngine, Stopped, Task, result_of, run_task, throttled
+from hires_nst.batch.attempt import result_of, run_task, throttled
+from hires_nst.batch.tasks import Engine, Failure, MakeEngine, Stopped, Task, WorkerMessage
 from hires_nst.errors import HiresNstError
 from hires_nst.events import Event
 from hires_nst.stopping import Stop
@@ -172,12 +172,12 @@ class WorkerPool:
 
     def _received(self, worker: _Worker) -> list[WorkerMessage]:
         """The messages of a worker without its heartbeats, which are None."""
-        messages = []
+        messages: list[WorkerMessage] = []
         for message in worker.messages():
             self._failed_starts = 0
             if message is None or worker.task is None:
                 continue
-            messages.append(WorkerMessage(worker.task.id, worker.number, message))
+            messages.append((worker.task.id, message))
             if not isinstance(message, Event):
                 worker.task = None
         return messages
@@ -202,7 +202,7 @@ class WorkerPool:
         if worker.task is None:
             return []
         result = Stopped() if self._stopping else Failure(reason, signalled=signalled)
-        return [WorkerMessage(worker.task.id, worker.number, result)]
+        return [(worker.task.id, result)]
 
 
 @contextmanager

@@ -34,6 +34,7 @@ class RunState:
 
     Attributes:
         run: the plan; None before it is known. Likewise `level`, `round` and `loss`, the last loss of any tile.
+        resumed: whether the run under way is the continuation of an interrupted one.
         tile: the last one that reported, from 0.
         tiles_done: the finished tiles of the round.
         download: of weights, until the run starts.
@@ -45,6 +46,7 @@ class RunState:
     """
 
     run: events.RunStarted | None = None
+    resumed: bool = False
     level: events.LevelStarted | None = None
     round: events.RoundStarted | None = None
     tile: int = 0
@@ -91,11 +93,11 @@ class RunState:
                 self._seconds_last, self._seconds_before = self.seconds, 0.0
                 self._attempt_started = time
                 self.started = time if self.started is None else self.started
-                self.run, self.download = event, None
+                self.run, self.download, self.resumed = event, None, False
                 self.stop_reason = self.finished = self.finished_at = None
                 self._work, self._working_since, self._work_before = _Work(), None, None
             case events.RunResumed():
-                self._seconds_before = self._seconds_last
+                self.resumed, self._seconds_before = True, self._seconds_last
                 self._work = _Work(levels=self._work_until(event.level))
             case events.RunStopped():
                 self.stop_reason = event.reason

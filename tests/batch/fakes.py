@@ -14,13 +14,12 @@ from typing import Any
 
 from hires_nst import events
 from hires_nst.batch import api
-from hires_nst.batch.executor import MakeExecutor
 from hires_nst.batch.job import Job, Jobs
 from hires_nst.batch.ledger_reading import read_changes, read_rows, reading
 from hires_nst.batch.ledger_schema import Row
 from hires_nst.batch.options import BatchOptions
 from hires_nst.batch.runner import Summary, run_batch
-from hires_nst.batch.tasks import EngineResult, MakeEngine, Task
+from hires_nst.batch.tasks import MakeEngine, MakeExecutor, Task
 from hires_nst.batch.workers import WorkerPool
 from hires_nst.config import Batch, Runtime, load_config
 from hires_nst.errors import InputError, Interrupted, ResourceError, RunBusy
@@ -40,7 +39,7 @@ class FakeEngine:
         self.seconds = seconds
         self.digests = FileDigests()
 
-    def paint(self, task: Task, *, stop: Stop, on_event: OnEvent) -> EngineResult:
+    def paint(self, task: Task, *, stop: Stop, on_event: OnEvent) -> tuple[int, int]:
         text = task.content.read_text()
         on_event(
             events.RunStarted(
@@ -62,10 +61,10 @@ class FakeEngine:
             raise Interrupted(f"stopped for {stop.reason}")
         if "full" in text:
             try:
-                with plain_os_errors(task.run_dir / "canvas"):
+                with plain_os_errors(task.paths.run_dir / "canvas"):
                     raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
             except ResourceError as error:
-                raise ResourceError(f"{error}; then go on with `hires-nst resume {task.run_dir}`") from None
+                raise ResourceError(f"{error}; then go on with `hires-nst resume {task.paths.run_dir}`") from None
         if "crash" in text:
             os.kill(os.getpid(), signal.SIGKILL)
         if "hang" in text and task.attempt == 1:
@@ -79,7 +78,7 @@ class FakeEngine:
         part = task.folder / "part"
         part.write_text(picture_of(text, task.config.styles[0].image.read_text()))
         part.replace(task.picture)
-        return EngineResult(width=20, height=10, losses={"loss": 0.5})
+        return 20, 10
 
 
 def picture_of(content: str, style: str) -> str:

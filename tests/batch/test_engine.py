@@ -14,19 +14,11 @@ from typing import Any
 import pytest
 
 from hires_nst import events, files
-from hires_nst.batch import tasks
+from hires_nst.batch import attempt
+from hires_nst.batch.attempt import result_of, run_task, throttled
 from hires_nst.batch.engine import PaintingEngine
 from hires_nst.batch.ledger_schema import Outcome
-from hires_nst.batch.tasks import (
-    BusyResult,
-    DiskFullResult,
-    Failure,
-    Stopped,
-    Task,
-    result_of,
-    run_task,
-    throttled,
-)
+from hires_nst.batch.tasks import BusyResult, DiskFullResult, Failure, Stopped, Task
 from hires_nst.config import StyleImage
 from hires_nst.errors import ResourceError
 from hires_nst.events import Event
@@ -51,10 +43,7 @@ def task(tmp_path: Path) -> Task:
     photo = save(tmp_path / "photo.png", random_canvas(64, 80, 1))
     painting = save(tmp_path / "painting.png", random_canvas(60, 60, 2))
     own = small().model_copy(update={"styles": (StyleImage(image=painting),)})
-    return Task(
-        id="id", content=photo, config=own, inputs=(photo, painting), fingerprint="settings", folder=tmp_path / "job",
-        suffix=".png", attempt=1,
-    )  # fmt: skip
+    return Task(index=1, content=photo, output="out.png", config=own, folder=tmp_path / "job", attempt=1)
 
 
 def perform_until(engine: PaintingEngine, task: Task, tiles: int | None = None) -> tuple[Any, list[Event]]:
@@ -77,11 +66,11 @@ def test_an_interrupted_job_is_resumed_to_the_same_bytes(engine: PaintingEngine,
     alone = replace(task, folder=tmp_path / "alone")
     report, everything = perform_until(engine, alone)
     assert isinstance(report, Outcome)
-    assert not alone.run_dir.exists()
+    assert not alone.paths.run_dir.exists()
 
     report, first = perform_until(engine, task, tiles=4)
     assert isinstance(report, Stopped)
-    assert task.run_dir.exists()
+    assert task.paths.run_dir.exists()
     began = time.time()
     earlier = read_state(task.paths.events).seconds
     report, second = perform_until(engine, task)
@@ -91,7 +80,7 @@ def test_an_interrupted_job_is_resumed_to_the_same_bytes(engine: PaintingEngine,
     assert earlier > 0
     assert earlier < report.seconds <= earlier + time.time() - began
     assert task.picture.read_bytes() == alone.picture.read_bytes()
-    assert not task.run_dir.exists()
+    assert not task.paths.run_dir.exists()
 
 
 def test_each_input_is_read_for_its_digest_once(
@@ -128,7 +117,7 @@ def other_settings(task: Task) -> Task:
 
 
 def damage_record(task: Task) -> Task:
-    (task.run_dir / "run.json").write_text("{")
+    (task.paths.run_dir / "run.json").write_text("{")
     return task
 
 
@@ -157,7 +146,7 @@ def test_the_error_of_a_photograph_that_broke_meanwhile_is_reported(engine: Pain
 
 
 def test_a_run_directory_that_another_process_holds(engine: PaintingEngine, task: Task) -> None:
-    with opened(task.run_dir, make=True):
+    with opened(task.paths.run_dir, make=True):
         report, _ = perform_until(engine, task)
     assert isinstance(report, BusyResult)
     assert "is in use by process" in report.reason
@@ -176,7 +165,7 @@ def test_a_full_disk_is_no_failure_of_the_job(
         patch.setattr("hires_nst.imageio.writing.os.fsync", full)
         report, _ = perform_until(engine, task)
     assert isinstance(report, DiskFullResult)
-    assert report.path.is_relative_to(task.run_dir)
+    assert report.path.is_relative_to(task.paths.run_dir)
     log = (task.folder / "log.txt").read_text()
     assert "stopped: no space left on the disk of " in log
     assert "hires-nst resume" not in log
@@ -192,7 +181,7 @@ def test_other_errors_are_failures(error: Exception, tmp_path: Path) -> None:
 
 def test_steps_are_spaced_and_nothing_else_is(monkeypatch: pytest.MonkeyPatch) -> None:
     now = [1000.0]
-    monkeypatch.setattr(tasks, "time", SimpleNamespace(monotonic=lambda: now[0]))
+    monkeypatch.setattr(attempt, "time", SimpleNamespace(monotonic=lambda: now[0]))
     step, tile = (
         events.StepFinished(level=0, round=0, tile=0, step=1, steps=9, loss=0.5),
         events.TileFinished(level=0, round=0, tile=0, tiles=1, loss=0.5, seconds=1.0, pixel_evaluations=1.0),

@@ -22,6 +22,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from hires_nst.batch import ledger as ledger_module
+from hires_nst.batch.job import Job
 from hires_nst.batch.ledger import Ledger
 from hires_nst.batch.ledger_reading import (
     read_changes,
@@ -33,8 +34,9 @@ from hires_nst.batch.ledger_reading import (
     read_settings,
     reading,
 )
-from hires_nst.batch.ledger_schema import STATES, Entry, Outcome, plain_sqlite_errors
+from hires_nst.batch.ledger_schema import STATES, JobState, Outcome, plain_sqlite_errors
 from hires_nst.batch.paths import BatchPaths
+from hires_nst.config import Config
 from hires_nst.errors import ConfigError, DiskFull, HiresNstError, InputError, ResourceError
 from hires_nst.files import FileFingerprint
 
@@ -52,18 +54,26 @@ class Clock:
         return self.now
 
 
-def entries(count: int) -> list[Entry]:
-    return [entry(n) for n in range(count)]
+def jobs(count: int) -> list[Job]:
+    return [job_of(n) for n in range(count)]
 
 
-def entry(number: int, **state: Any) -> Entry:
-    return Entry(id=f"id{number}", output=f"{number}.png", content=f"{number}.jpg", config="key", **state)
+def job_of(number: int, content: str | None = None) -> Job:
+    job = Job(index=number + 1, content=Path(content or f"{number}.jpg"), output=f"{number}.png", config=Config())
+    vars(job).update(id=f"id{number}", settings_key="key")  # in place of digests
+    return job
+
+
+def enter(
+    ledger: Ledger, jobs: list[Job], state: JobState = "waiting", note: str | None = None, seen: Any = None
+) -> None:
+    ledger.enter(jobs, {job.id: (state, note) for job in jobs}, seen=seen or {})
 
 
 def opened(folder: Path, clock: Clock, count: int = 3, lease: float = 10) -> Ledger:
     ledger = Ledger(folder, lease_seconds=lease, clock=clock)
-    ledger.enter(entries(count), {"key": {"version": 1}})
-    ledger.set_queue(entries(count))
+    enter(ledger, jobs(count))
+    ledger.set_queue(jobs(count))
     return ledger
 
 
@@ -178,7 +188,7 @@ def test_a_job_that_was_lost_meanwhile_and_let_go_is_taken_back(how: str, tmp_pa
         assert claimed(second) == job
         assert first.renew([job]) == frozenset()
         assert not first.finish(job, OUTCOME, publish=pytest.fail)
-        second.postpone(job, "the first one is still at it", wait=2.5)
+        second.release(job, "the first one is still at it", wait=2.5)
         assert first.renew() == frozenset()
         if how == "renew":
             assert first.renew([job]) == {job}
@@ -226,11 +236,12 @@ def test_jobs_are_entered_once_and_what_others_did_meanwhile_holds(tmp_path: Pat
     clock = Clock()
     with opened(tmp_path, clock, 2) as ledger:
         ledger.finish(claimed(ledger), OUTCOME, publish=nothing)
-        ledger.enter(entries(3), {})  # as if they had not been there
+        enter(ledger, jobs(3))  # as if they had not been there
         assert [row.state for row in ledger.rows().values()] == ["done", "waiting", "waiting"]
-        ledger.enter([entry(0, seen="failed")], {})  # seen as it is not
+        rows = ledger.rows()
+        enter(ledger, jobs(1), seen={"id0": SimpleNamespace(state="failed")})  # seen as it is not
         assert ledger.rows()["id0"].state == "done"
-        ledger.enter([entry(0, state="skipped", note="changed", seen="done")], {})
+        enter(ledger, jobs(1), "skipped", "changed", seen=rows)
         assert (ledger.rows()["id0"].state, ledger.rows()["id0"].error) == ("skipped", "changed")
         assert ledger.rows()["id0"].picture == MARK
 
@@ -245,10 +256,10 @@ def test_what_is_no_longer_selected_is_set_apart(tmp_path: Path) -> None:
 
     with opened(tmp_path, clock, 5) as first, opened(tmp_path, clock, 5) as second:
         assert told() == ([f"id{n}" for n in range(5)], 0)  # before any run
-        first.start_run({}, entries(5)[:3])
+        first.start_run({}, jobs(5)[:3])
         assert told() == (["id0", "id1", "id2"], 2)
         clock.now += 1
-        second.start_run({}, entries(5)[3:])
+        second.start_run({}, jobs(5)[3:])
         assert told() == (["id3", "id4"], 3)
         clock.now += 1
         job = claimed(first)  # it is at work, with three jobs
@@ -256,14 +267,14 @@ def test_what_is_no_longer_selected_is_set_apart(tmp_path: Path) -> None:
         first.finish(job, OUTCOME, publish=(tmp_path / "0.png").touch)
         assert told(1000) == ([f"id{n}" for n in range(5)], 0)  # it was, while the last one was
         clock.now += 1
-        second.start_run({}, entries(5)[4:])
+        second.start_run({}, jobs(5)[4:])
         assert told() == (["id0", "id4"], 3)
         (tmp_path / "0.png").unlink()
         assert told() == (["id4"], 4)
-        second.set_queue(entries(5)[3:])
+        second.set_queue(jobs(5)[3:])
         assert claimed(second) == "id3"  # by a run that is at work since before the last one
         clock.now += 1
-        first.start_run({}, entries(5)[4:])
+        first.start_run({}, jobs(5)[4:])
         assert told() == (["id3", "id4"], 3)
         assert told(11) == (["id4"], 4)  # or was, until it was killed
     with reading(tmp_path) as database:
@@ -273,10 +284,10 @@ def test_what_is_no_longer_selected_is_set_apart(tmp_path: Path) -> None:
 def test_the_jobs_of_a_run_at_work_stay_selected_whatever_shorter_runs_had(tmp_path: Path) -> None:
     clock = Clock()
     with opened(tmp_path, clock, 5) as first, opened(tmp_path, clock, 5) as second:
-        first.start_run({}, entries(5)[:3])
-        second.start_run({}, [Entry(id="id0", output="0.png", content="other.jpg", config="key")])
+        first.start_run({}, jobs(5)[:3])
+        second.start_run({}, [job_of(0, "other.jpg")])
         clock.now += 1
-        second.start_run({}, entries(5)[4:])
+        second.start_run({}, jobs(5)[4:])
         clock.now += 1
         claimed(first)
     with reading(tmp_path) as database:
@@ -288,7 +299,7 @@ def test_the_jobs_of_a_run_at_work_stay_selected_whatever_shorter_runs_had(tmp_p
 
 def test_only_what_is_planned_is_claimed_in_the_plans_order(tmp_path: Path) -> None:
     with opened(tmp_path, Clock(), 5) as ledger:
-        ledger.set_queue([entries(5)[n] for n in (3, 1, 4)])
+        ledger.set_queue([jobs(5)[n] for n in (3, 1, 4)])
         assert [claimed(ledger) for _ in range(3)] == ["id3", "id1", "id4"]
         assert ledger.claim() is None
         assert sum(ledger.counts().values()) == 3
@@ -333,7 +344,7 @@ def test_ledgers_that_are_none(tmp_path: Path) -> None:
 def finished(folder: Path) -> bytes:
     """The bytes of a closed ledger with jobs in every state."""
     with opened(folder, Clock(), 5) as ledger:
-        ledger.start_run({"seed": 0}, entries(5))
+        ledger.start_run({"seed": 0}, jobs(5))
         ledger.finish(claimed(ledger), OUTCOME, publish=nothing)
         ledger.fail(claimed(ledger), "broken", retries=0, wait=0)
         ledger.skip(claimed(ledger), "there already")
@@ -354,8 +365,8 @@ def read_all(folder: Path) -> None:
 def write_some(folder: Path) -> None:
     with Ledger(folder, lease_seconds=10) as ledger:
         ledger.rows()
-        ledger.enter(entries(6), {"key": {"version": 1}})
-        ledger.set_queue(entries(6))
+        enter(ledger, jobs(6))
+        ledger.set_queue(jobs(6))
         for number in range(2):
             row = ledger.claim()  # none, where what was altered makes sense
             if row is not None and number == 0:
@@ -452,7 +463,7 @@ def test_a_full_disk(tmp_path: Path) -> None:
             with pytest.raises(DiskFull, match=r"no space left on the disk of .*ledger.sqlite; free some"):
                 ledger.start_run({"seed": "0" * 100_000}, [])
         database.execute("PRAGMA max_page_count = 1000000")
-        ledger.start_run({"seed": 0}, entries(1))
+        ledger.start_run({"seed": 0}, jobs(1))
     with reading(tmp_path) as database:
         assert read_options(database) == {"seed": 0}
         assert read_selected(database, read_rows(database), now=0) == {"id0": ("0.jpg", "key")}

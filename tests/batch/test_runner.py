@@ -24,15 +24,14 @@ import pytest
 from PIL import Image
 
 from hires_nst.batch import disk_space, runner, workers
-from hires_nst.batch.comparison import settings_key
+from hires_nst.batch.attempt import run_task
 from hires_nst.batch.devices import cuda_devices, devices
-from hires_nst.batch.executor import WorkerMessage
 from hires_nst.batch.ledger import Ledger
 from hires_nst.batch.ledger_reading import read_changes, reading
-from hires_nst.batch.ledger_schema import STATES, Entry, Outcome
+from hires_nst.batch.ledger_schema import STATES, Outcome
 from hires_nst.batch.options import read_batch
 from hires_nst.batch.paths import LOGS
-from hires_nst.batch.tasks import EngineResult, Failure, Task, run_task
+from hires_nst.batch.tasks import Failure, Task, WorkerMessage
 from hires_nst.batch.workers import WorkerPool
 from hires_nst.config import load_config
 from hires_nst.errors import HiresNstError, OutputError, ResourceError
@@ -155,7 +154,7 @@ class Drawing:
             inputs=(),
             picture=fingerprint(self.task.picture),
         )
-        return [WorkerMessage(self.task.id, 0, outcome)]
+        return [(self.task.id, outcome)]
 
     def stop(self, reason: str) -> None:
         pass
@@ -334,7 +333,7 @@ def test_a_picture_that_is_gone_is_painted_again(tmp_path: Path) -> None:
     (out / "p1-style.png").unlink()
     seen = Seen()
     assert run(photos, out, on_event=seen.append).painted == 1
-    assert [event.change for event in seen.of(JobChanged)] == ["the picture is gone"]
+    assert [event.change for event in seen.of(JobChanged)] == ["the picture no longer exists"]
     (out / "p1-style.png").unlink()
     assert run(photos, out, changed="fail").exit_code == 1
 
@@ -430,7 +429,7 @@ def test_workers_of_a_batch_that_slept_are_not_killed(tmp_path: Path, monkeypatc
                 slept[0] += 3600.0 if slept[0] < 7200 else 20.0
             news = super().wait(seconds)
             if slept[0] <= 7200 + 60:  # so many seconds without a sign of life are all right
-                assert not any(isinstance(item.content, Failure) for item in news)
+                assert not any(isinstance(result, Failure) for _, result in news)
                 assert not any(worker is not None and worker.unresponsive for worker in self._workers)
             return news
 
@@ -459,7 +458,7 @@ class SleepyExecutor:
         report = run_task(self.task, FakeEngine(), stop=Stop(), on_event=lambda event: None)
         self.meanwhile(self.task.id)
         self.free = 1
-        return [WorkerMessage(self.task.id, 0, report)]
+        return [(self.task.id, report)]
 
     def stop(self, reason: str) -> None:
         pass
@@ -473,7 +472,6 @@ def test_a_batch_that_slept_asks_whose_its_jobs_are(theirs: str, tmp_path: Path)
     """Another process took them over when their leases had run out."""
     photos, out, seen = make_inputs(tmp_path, 2), tmp_path / "out", Seen()
     jobs = jobs_of(photos, out).jobs
-    entries = [Entry(id=job.id, output=job.output, content=str(job.content), config=settings_key(job)) for job in jobs]
 
     def meanwhile(job: str) -> None:
         if len(seen.of(JobStarted)) > 1:
@@ -482,7 +480,7 @@ def test_a_batch_that_slept_asks_whose_its_jobs_are(theirs: str, tmp_path: Path)
         assert row is not None
         assert row.id == job
         if theirs == "postpone":
-            other.postpone(job, "in use by another process", wait=0)
+            other.release(job, "in use by another process", wait=0)
         elif theirs == "fail":
             other.fail(job, "no good", retries=5, wait=0)
         elif theirs == "finish":
@@ -490,9 +488,9 @@ def test_a_batch_that_slept_asks_whose_its_jobs_are(theirs: str, tmp_path: Path)
 
     def finish(job: str) -> None:
         task = Task(
-            id=job, content=jobs[0].content, config=jobs[0].config, inputs=jobs[0].inputs,
-            fingerprint=jobs[0].fingerprint, folder=folder, suffix=".png", attempt=2,
-        )  # fmt: skip
+            index=1, content=jobs[0].content, output=jobs[0].output, config=jobs[0].config, folder=folder, attempt=2
+        )
+        assert task.id == job
         outcome = run_task(task, FakeEngine(), stop=Stop(), on_event=lambda event: None)
         assert isinstance(outcome, Outcome)
 
@@ -508,7 +506,7 @@ def test_a_batch_that_slept_asks_whose_its_jobs_are(theirs: str, tmp_path: Path)
 
     folder = tmp_path / "elsewhere"
     with Ledger(out, lease_seconds=60, clock=lambda: time.time() + 1000) as other:  # for which this one sleeps
-        other.set_queue(entries)
+        other.set_queue(jobs)
         ours = run_with(photos, out, lambda: SleepyExecutor(meanwhile), on_event=listen)
     assert ours.exit_code == 0
     assert [event.job for event in seen.of(JobStarted)] == [job.id for job in jobs]
@@ -671,9 +669,7 @@ class SignalledExecutor:
 
     def wait(self, seconds: float) -> list[WorkerMessage]:
         self.stopping.request("Ctrl-C")
-        return [
-            WorkerMessage(self.task.id, 0, Failure("the worker process was killed by SIGINT", signalled=self.asked))
-        ]
+        return [(self.task.id, Failure("the worker process was killed by SIGINT", signalled=self.asked))]
 
     def stop(self, reason: str) -> None:
         pass
@@ -692,7 +688,7 @@ def test_a_worker_that_dies_of_what_asks_for_an_end_did_not_fail(asked: bool, tm
 class Interruptible(FakeEngine):
     """An engine whose process dies of Ctrl-C."""
 
-    def paint(self, task: Task, *, stop: Stop, on_event: OnEvent) -> EngineResult:
+    def paint(self, task: Task, *, stop: Stop, on_event: OnEvent) -> tuple[int, int]:
         signal.signal(signal.SIGINT, signal.SIG_DFL)
         os.kill(os.getpid(), signal.SIGINT)
         return super().paint(task, stop=stop, on_event=on_event)
