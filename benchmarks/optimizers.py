@@ -13,7 +13,7 @@ from couplings import UNTILED, Method, losses
 
 from hires_nst.config import Config
 from hires_nst.imageio.resize import resize_pixels
-from hires_nst.transfer import preconditioner
+from hires_nst.transfer import parametrization
 from hires_nst.transfer.canvas import Canvas
 from hires_nst.transfer.tiles import make_grid
 
@@ -28,7 +28,7 @@ def main() -> None:
     width, height = options.width, options.height
     config = Config()
     extract = extractor(config)
-    usual = preconditioner.POWER
+    usual = parametrization.POWER
     rows = []
     for content_name, style_name in PAIRS[: options.pairs]:
         half_content = picture("contents", content_name, width // 2, height // 2)
@@ -45,7 +45,7 @@ def main() -> None:
                 methods.append((Method(options.tile, rounds=rounds, steps=steps, remember=pair), usual))
         methods.append((Method(options.tile), 0.0))
         for method, power in methods:
-            preconditioner.POWER = power
+            parametrization.POWER = power
             result, seconds = method.refine(objective, start, content)
             tiles = "1" if method.tile == UNTILED else str(count)
             about = [tiles, method.optimizer, f"{power:g}", "yes" if method.remember else "no"]

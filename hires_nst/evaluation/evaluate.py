@@ -21,8 +21,8 @@ from hires_nst.imageio.pixels import Floats
 from hires_nst.imageio.resize import resize_pixels
 from hires_nst.transfer.canvas import Canvas
 from hires_nst.transfer.extractor import load_extractor
+from hires_nst.transfer.levels import check_side
 from hires_nst.transfer.objective import Objective, content_norms, style_statistics
-from hires_nst.transfer.style_images import check_side
 from hires_nst.transfer.tiles import Grid, make_grid
 
 LOSS_EDGE = 768

@@ -14,8 +14,7 @@ from hires_nst.imageio import reading, resize
 from hires_nst.run.context import RunContext
 from hires_nst.run.output_size import OutputSize
 from hires_nst.transfer.canvas import Canvas
-from hires_nst.transfer.levels import Level
-from hires_nst.transfer.style_images import style_size
+from hires_nst.transfer.levels import Level, style_size
 
 
 def read_content(path: Path, size: OutputSize, *, context: RunContext) -> tuple[Canvas, np.ndarray | None]:

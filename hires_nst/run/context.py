@@ -20,9 +20,8 @@ from hires_nst.run.output_size import OutputSize
 from hires_nst.transfer.canvas import BYTES_PER_PIXEL, Canvas, Place
 from hires_nst.transfer.device import LARGEST_TENSOR, autocast_of, choose_device, free_memory, largest_tile
 from hires_nst.transfer.extractor import Extractor, network_of
-from hires_nst.transfer.levels import Level
+from hires_nst.transfer.levels import Level, style_size
 from hires_nst.transfer.memory import automatic_tile_size, free_host_memory, tile_bytes_per_pixel
-from hires_nst.transfer.style_images import style_size
 from hires_nst.transfer.tiles import Grid, make_grid
 
 MEASURE_FACTOR = 2

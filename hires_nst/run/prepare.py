@@ -15,7 +15,7 @@ from hires_nst.errors import ConfigError, InputError, OutputError
 from hires_nst.run import directory
 from hires_nst.run.output_size import OutputSize, output_size_of
 from hires_nst.run.record import RESTART
-from hires_nst.transfer.style_images import check_side
+from hires_nst.transfer.levels import check_side
 
 Resume = Literal["auto", "never", "require"]
 

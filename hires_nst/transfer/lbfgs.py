@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
@@ -11,8 +10,7 @@ import torch
 from torch import Tensor
 
 from hires_nst.transfer.optimizers import Minimisation, Minimum, OptimizerState, Snapshot, state_tensors
-from hires_nst.transfer.parametrization import Parametrization
-from hires_nst.transfer.preconditioner import preconditioner
+from hires_nst.transfer.parametrization import Parametrization, Variables, preconditioner
 
 FIRST_CHANGE = 0.005
 """Mean absolute change of a pixel in the first step, where nothing is known of the curvature.
@@ -49,7 +47,7 @@ def lbfgs(task: Minimisation) -> Minimum:
     if state is not None:
         state = OptimizerState({"start": start, "gradient": gradient.nan_to_num()}, task.total_steps)
     parametrization = Parametrization(start.shape[-2], start.shape[-1], task.optimizer.pixels)
-    variables = _Variables(start, preconditioner(gradient), parametrization)
+    variables = Variables(start, preconditioner(gradient), parametrization)
     size = float(variables.gradient(gradient).abs().sum())
     if not bool(torch.isfinite(value)) or size == 0.0:
         task.on_step(1, float(value))
@@ -59,27 +57,6 @@ def lbfgs(task: Minimisation) -> Minimum:
     if task.snapshot is not None:
         descent.restore(task.snapshot)
     return Minimum(descent.run(), descent.loss, state)
-
-
-@dataclass(frozen=True)
-class _Variables:
-    """The vector z in place of the pixels x = start + S P z: S the preconditioner, P the parametrization."""
-
-    start: Tensor
-    scaling: Tensor
-    parametrization: Parametrization
-
-    def change(self, z: Tensor) -> Tensor:
-        """S P z."""
-        return self.scaling * self.parametrization.change(z)
-
-    def gradient(self, gradient: Tensor, factor: float = 1.0) -> Tensor:
-        """`factor` times the gradient with respect to z, from that with respect to the pixels."""
-        return self.parametrization.transpose(gradient * self.scaling * factor)
-
-    def lift(self, change: Tensor) -> Tensor:
-        """A vector z that stands for a change of the pixels."""
-        return self.parametrization.lift(change / self.scaling)
 
 
 class _Descent:
@@ -94,7 +71,7 @@ class _Descent:
         size: sum of the absolute gradient with respect to z there.
     """
 
-    def __init__(self, task: Minimisation, variables: _Variables, *, first: tuple[Tensor, Tensor], size: float) -> None:
+    def __init__(self, task: Minimisation, variables: Variables, *, first: tuple[Tensor, Tensor], size: float) -> None:
         self.task, self.variables = task, variables
         self.loss_scale = GRADIENT_SCALE / size
         self.loss = float("nan")

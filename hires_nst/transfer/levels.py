@@ -1,23 +1,17 @@
-"""The coarse-to-fine schedule: which sizes, and how much work at each."""
+"""The coarse-to-fine schedule: the sizes of the image and the style images, and how much work at each."""
 
 from __future__ import annotations
 
 import math
 from dataclasses import dataclass
 
-from hires_nst.config import Levels
+from hires_nst.config import Config, Levels
+from hires_nst.errors import InputError
 
 
 @dataclass(frozen=True, kw_only=True)
 class Level:
-    """One size of the image.
-
-    Attributes:
-        index: 0 is the coarsest.
-        height, width: pixels.
-        rounds: rounds of refinement.
-        steps: evaluations in each round.
-    """
+    """One size of the image; index 0 is the coarsest. Each of the rounds evaluates a pixel `steps` times."""
 
     index: int
     height: int
@@ -33,13 +27,7 @@ class Level:
 
 @dataclass(frozen=True, kw_only=True)
 class LevelPlan(Level):
-    """A level with the tiles that it is refined in.
-
-    Attributes:
-        tiles: how many there are.
-        tile_size: the side that they were made with, in pixels.
-        window: the side of the largest tile's window, in pixels.
-    """
+    """A level with the number of tiles, the side that they were cut with, and that of their largest window."""
 
     tiles: int
     tile_size: int
@@ -63,14 +51,38 @@ def schedule(height: int, width: int, *, levels: Levels) -> tuple[Level, ...]:
         shrink = levels.factor ** (count - 1 - index)
         rounds = 1 if index == 0 else max(1, round(levels.rounds * levels.decay ** (index - 1)))
         steps = levels.coarse_steps if index == 0 else levels.steps
-        override = changed.get(index)
-        if override is not None:
+        if override := changed.get(index):
             rounds = rounds if override.rounds is None else override.rounds
             steps = steps if override.steps is None else override.steps
-        result.append(
-            Level(
-                index=index, height=max(1, round(height / shrink)), width=max(1, round(width / shrink)), rounds=rounds,
-                steps=steps,
-            )
-        )  # fmt: skip
+        size = {"height": max(1, round(height / shrink)), "width": max(1, round(width / shrink))}
+        result.append(Level(index=index, **size, rounds=rounds, steps=steps))
     return tuple(result)
+
+
+def check_side(name: str, size: tuple[int, int], *, config: Config) -> None:
+    """Refuse an image on which the deepest layer in use has no position.
+
+    Args:
+        name: what the error calls the image.
+        size: width and height.
+
+    Raises:
+        InputError: it is too small.
+    """
+    least = config.minimum_side
+    if min(size) < least:
+        raise InputError(
+            f"{name} is {size[0]} x {size[1]} px, but {config.model.name} needs {least} px on each side; give a larger "
+            "one"
+        )
+
+
+def style_size(own: tuple[int, int], level: tuple[int, int], *, scale: float, config: Config) -> tuple[int, int]:
+    """Height and width of a style image at a level, from its `own` and the level's.
+
+    Its long edge is `scale` times the level's. It is never enlarged beyond its own pixels, nor made smaller on a side
+    than the deepest layer needs.
+    """
+    least = config.minimum_side
+    factor = min(1.0, max(scale * max(level) / max(own), least / min(own)))
+    return max(least, round(own[0] * factor)), max(least, round(own[1] * factor))

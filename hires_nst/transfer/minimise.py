@@ -1,23 +1,67 @@
-"""Run the optimiser that the settings name."""
+"""Minimise a function of an image's pixels with the configured optimiser; Adam is here, L-BFGS in `lbfgs`."""
 
 from __future__ import annotations
 
+from functools import partial
+
 import torch
 
-from hires_nst.transfer.adam import adam
 from hires_nst.transfer.lbfgs import lbfgs
-from hires_nst.transfer.optimizers import Minimisation, Minimum
+from hires_nst.transfer.optimizers import Minimisation, Minimum, OptimizerState, Snapshot, state_tensors
 
 
 def minimise(task: Minimisation) -> Minimum:
     """Take the steps of a minimisation."""
     if task.steps < 1:
         return Minimum(task.start.detach(), float("nan"), task.state)
-    return lbfgs(task) if task.optimizer.name == "lbfgs" else adam(task)
+    return lbfgs(task) if task.optimizer.name == "lbfgs" else _adam(task)
 
 
 def import_optimizers() -> None:
-    """Have torch import what the first step of an optimiser needs: seconds, which then do not count as that step's."""
+    """Make torch import the optimisers' modules, which takes seconds that would count as the first step's."""
     parameter = torch.zeros(1, requires_grad=True)
     parameter.grad = torch.ones(1)
     torch.optim.LBFGS([parameter], max_iter=1).step(lambda: torch.zeros(()))  # type: ignore[no-untyped-call]
+
+
+def _adam(task: Minimisation) -> Minimum:
+    """Adam (Kingma and Ba 2015), with the pixels clamped to [0, 1] after each step; at least one step."""
+    x = task.start.detach().clone().requires_grad_()
+    method = torch.optim.Adam([x], lr=task.optimizer.rate)
+    if task.state is not None and task.state.tensors:
+        method.state[x] = {
+            "step": torch.tensor(float(task.state.steps)),
+            "exp_avg": task.state.tensors["mean"].clone(),
+            "exp_avg_sq": task.state.tensors["square"].clone(),
+        }
+    done, loss = 0, float("nan")
+    if task.snapshot is not None:
+        done, tensors = task.snapshot.step, task.snapshot.tensors
+        task.gradient(x)  # the first evaluation is part of what the objective is: see `tile_gradient`
+        with torch.no_grad():
+            x.copy_(tensors["x"])
+        method.state[x] = {
+            "step": tensors["step"].clone(),
+            **{key: torch.empty_like(x).copy_(tensors[key]).detach() for key in ("exp_avg", "exp_avg_sq")},
+        }
+
+    def snapshot(step: int) -> Snapshot:
+        return Snapshot(step, {"x": x.detach(), **state_tensors(method.state[x])[0]}, {})
+
+    for step in range(done + 1, task.steps + 1):
+        value, x.grad = task.gradient(x)
+        loss = float(value)
+        if not bool(torch.isfinite(value)):
+            task.on_step(step, loss)
+            break
+        method.step()
+        with torch.no_grad():
+            x.clamp_(0, 1)
+        task.on_step(step, loss)
+        if step < task.steps:
+            task.on_snapshot(partial(snapshot, step))
+    state = task.state
+    if state is not None and x in method.state:
+        means = method.state[x]
+        state = OptimizerState({"mean": means["exp_avg"], "square": means["exp_avg_sq"]}, task.total_steps)
+    return Minimum(x.detach(), loss, state)

@@ -51,8 +51,8 @@ class Moments:
 
     Attributes:
         count: n.
-        total: s, (C,).
-        outer: P, (C, C).
+        total: s, (C,), in float64.
+        outer: P, (C, C), in float64.
     """
 
     count: int
@@ -79,12 +79,8 @@ class Moments:
     def __add__(self, other: Moments) -> Moments:
         return Moments(self.count + other.count, self.total + other.total, self.outer + other.outer)
 
-    def double(self) -> Moments:
-        """The same sums in float64, in which many tiles are added."""
-        return Moments(self.count, self.total.double(), self.outer.double())
-
     def finalise(self, count: float | None = None) -> Statistics:
-        """Mean and second moment in float64, differentiable: the sums divided by their own count, or by `count`.
+        """Mean and second moment, differentiable: the sums divided by their own count, or by `count`.
 
         Raises:
             ValueError: there are no positions.
@@ -92,4 +88,4 @@ class Moments:
         divisor = self.count if count is None else count
         if divisor <= 0:
             raise ValueError("moments of no positions have no mean")
-        return Statistics(self.total.double() / divisor, self.outer.double() / divisor)
+        return Statistics(self.total / divisor, self.outer / divisor)

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import reduce
+from operator import add
 
 import torch
 from torch import Tensor
@@ -25,7 +27,7 @@ class ObjectiveTerms:
     """Sums over the positions of a part of an image.
 
     Attributes:
-        moments: of each style layer.
+        moments: of each style layer, in float64.
         content_loss: sum of the layers' content losses, each weighted and divided by the content image's own norm.
         variation: sum of squared differences of neighbouring pixels.
     """
@@ -43,11 +45,7 @@ class ObjectiveTerms:
 
     def double(self) -> ObjectiveTerms:
         """The same in float64, in which many tiles are added."""
-        return ObjectiveTerms(
-            {layer: moments.double() for layer, moments in self.moments.items()},
-            self.content_loss.double(),
-            self.variation.double(),
-        )
+        return ObjectiveTerms(self.moments, self.content_loss.double(), self.variation.double())
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -57,8 +55,6 @@ class Objective:
     The content weight is that of the configuration times the network's own `content_scale`.
 
     Attributes:
-        extract: the network.
-        loss: which losses, layers and weights.
         style: finalised moments of the style images, by layer.
         content_norms: squared norm of the content image's activations, by content layer.
         height, width: of the image.
@@ -149,16 +145,15 @@ class Objective:
         Args:
             content_canvas: the content image at the same size; None leaves the content loss out.
         """
-        total: ObjectiveTerms | None = None
-        for tile in grid.tiles:
+
+        def of_tile(tile: Tile) -> ObjectiveTerms:
             window = self._haloed(tile, grid)
             with torch.no_grad():
                 features = self.content_features(self.extract.read(content_canvas, window)) if content_canvas else {}
                 image = self.extract.read(canvas, window)
-                terms = self.terms(image, features, counted=tile.owned, window=window).double()
-            total = terms if total is None else total + terms
-        assert total is not None
-        return total
+                return self.terms(image, features, counted=tile.owned, window=window).double()
+
+        return reduce(add, map(of_tile, grid.tiles))
 
     def total(self, terms: ObjectiveTerms) -> Tensor:
         """The objective's value for the terms of the whole image."""
@@ -175,18 +170,15 @@ class Objective:
         Returns:
             The value (scalar), and the gradient (1, 3, H, W) on the CPU.
         """
-        sums = self.measure(canvas, None, grid=grid)
+        value = torch.zeros((), dtype=torch.float64)
         cotangents: dict[str, Statistics] = {}
         if self.style:
-            statistics = self.statistics(sums.moments)
+            statistics = self.statistics(self.measure(canvas, None, grid=grid).moments)
             leaves = [tensor.requires_grad_() for s in statistics.values() for tensor in (s.mean, s.second)]
             energy = self.loss.style_weight * self.style_value(statistics)
-            gradients = torch.autograd.grad(energy, leaves, allow_unused=True)
-            full = [torch.zeros_like(leaf) if g is None else g for leaf, g in zip(leaves, gradients, strict=True)]
-            cotangents = {s: Statistics(full[2 * i], full[2 * i + 1]) for i, s in enumerate(statistics)}
+            gradients = torch.autograd.grad(energy, leaves, materialize_grads=True)
+            cotangents = {s: Statistics(*gradients[2 * i : 2 * i + 2]) for i, s in enumerate(statistics)}
             value = energy.detach().double().cpu()
-        else:
-            value = torch.zeros((), dtype=torch.float64)
         result = torch.zeros((1, 3, self.height, self.width), dtype=self.extract.dtype)
         for tile in grid.tiles:
             window = self._haloed(tile, grid)
@@ -221,7 +213,7 @@ def accumulate(extract: Extractor, canvas: Canvas, *, layers: Sequence[str], gri
         with torch.no_grad():
             features = extract(extract.read(canvas, window), layers)
             for layer, feature in features.items():
-                part = Moments.of(extract.owned(feature, layer, counted=tile.owned, window=window)).double()
+                part = Moments.of(extract.owned(feature, layer, counted=tile.owned, window=window))
                 sums[layer] = sums[layer] + part if layer in sums else part
     return sums
 

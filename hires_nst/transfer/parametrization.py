@@ -1,7 +1,7 @@
-"""The variables that stand for the pixels while they are optimised: a preconditioner, for the canvas holds pixels.
+"""The variables in which L-BFGS optimises the pixels: x = x0 + S P z, S a diagonal preconditioner, P a linear map.
 
-A change of the image is P z. Where P is the sum of a Laplacian pyramid, P P^T gives the gradient more of the low
-frequencies, as the spectrum of pictures has it (Olah, Mordvintsev, Schubert 2017).
+Both are preconditioners only: the canvas holds pixels. Where P is the sum of a Laplacian pyramid, P P^T gives the
+gradient more of the low frequencies, like the spectrum of natural images (Olah, Mordvintsev, Schubert 2017).
 """
 
 from __future__ import annotations
@@ -17,6 +17,15 @@ from hires_nst.config import PixelVariables
 
 LEVELS = 5
 """Of the pyramid; each is half as large as the one before."""
+
+RADIUS = 4
+"""Pixels around each over which the preconditioner takes the root mean square of the gradient."""
+
+POWER = 0.75
+"""Exponent of the preconditioner; 0 is plain L-BFGS."""
+
+FLOOR = 0.5
+"""Added to the relative gradient, so that the faint grid of the poolings is not amplified in the calmest regions."""
 
 
 @dataclass(frozen=True)
@@ -60,3 +69,37 @@ class Parametrization:
     def lift(self, change: Tensor) -> Tensor:
         """A vector z with P z = `change`: all of it in the first level."""
         return F.pad(change.flatten(), (0, self.length - change.numel()))
+
+
+@dataclass(frozen=True)
+class Variables:
+    """The vector z in place of the pixels x = start + S P z; `scaling` is S, `parametrization` P."""
+
+    start: Tensor
+    scaling: Tensor
+    parametrization: Parametrization
+
+    def change(self, z: Tensor) -> Tensor:
+        """S P z."""
+        return self.scaling * self.parametrization.change(z)
+
+    def gradient(self, gradient: Tensor, factor: float = 1.0) -> Tensor:
+        """`factor` times the gradient with respect to z, from that with respect to the pixels."""
+        return self.parametrization.transpose(gradient * self.scaling * factor)
+
+    def lift(self, change: Tensor) -> Tensor:
+        """A vector z that stands for a change of the pixels."""
+        return self.parametrization.lift(change / self.scaling)
+
+
+def preconditioner(gradient: Tensor) -> Tensor:
+    """The scaling S that follows from the first gradient: (1, 3, h, w) to positive (1, 1, h, w).
+
+    Calm regions have small gradients and edges large ones; plain L-BFGS, whose first guess of the Hessian is a multiple
+    of the identity, leaves the calm ones behind in the few steps of a round. Here S = (r + 1/2)^-p, r the root mean
+    square of the gradient in a small neighbourhood relative to its mean over the image: in x the first guess of the
+    inverse Hessian becomes S^2. (Adam's scaling by |g| is what makes it start so well.)
+    """
+    power = F.pad(gradient.square().mean(1, keepdim=True), (RADIUS,) * 4, mode="replicate")
+    local = F.avg_pool2d(power, 2 * RADIUS + 1, stride=1).sqrt()
+    return (local / local.mean().clamp_min(1e-30) + FLOOR).pow(-POWER)

@@ -22,9 +22,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from hires_nst.transfer.blend import Blend
 from hires_nst.transfer.canvas import Canvas
-from hires_nst.transfer.exact import refine_exactly
 from hires_nst.transfer.minimise import minimise
 from hires_nst.transfer.moments import Statistics
 from hires_nst.transfer.objective import Objective
@@ -50,7 +48,7 @@ def refine_round(
         store: has what is known of this round already, and takes what becomes known.
     """
     if current.coupling == "exact":
-        return refine_exactly(current, listener=listener, store=store)
+        return _refine_exactly(current, listener=listener, store=store)
     grid, objective = current.grid, current.objective
     start: dict[str, Statistics] | None = None
     if current.coupling == "balanced" and len(grid.tiles) > 1 and objective.style:
@@ -81,6 +79,39 @@ def refine_round(
             canvases = {"start": current.canvas, **canvases}
         optimizer_canvases = OptimizerCanvases(canvases, current.optimizer_canvases.steps + current.steps)
     return RoundResult(canvas, sum(losses), optimizer_canvases)
+
+
+def _refine_exactly(current: Round, *, listener: RoundListener, store: RoundStore) -> RoundResult:
+    """Take the steps of a round with the untiled gradient; the whole canvas is one variable; see `refine_round`."""
+    began, canvas, objective = time.monotonic(), current.canvas, current.objective
+    listener.round_started(None)
+    work, whole = canvas.copy(), Tile(index=0, row=0, column=0, owned=canvas.image, window=canvas.image)
+    read = partial(Canvas.read, rect=canvas.image, device=torch.device("cpu"), dtype=objective.extract.dtype)
+
+    def gradient(x: Tensor) -> tuple[Tensor, Tensor]:
+        work.write(work.image, x)
+        return objective.gradient(work, current.content_canvas, grid=current.grid)
+
+    before = current.optimizer_canvases
+    found = minimise(
+        Minimisation(
+            start=read(canvas), gradient=gradient, optimizer=current.optimizer, steps=current.steps,
+            state=None if before is None else before.read(read),
+            on_step=lambda step, loss: listener.step_finished(0, step, loss=loss),
+            on_snapshot=partial(store.save_snapshot, whole), snapshot=store.load_snapshot(whole),
+        )
+    )  # fmt: skip
+    after = None
+    if found.state is not None:
+        canvases = {name: canvas if name == "start" else canvas.blank() for name in found.state.tensors}
+        for name, tensor in found.state.tensors.items():
+            if name != "start":
+                canvases[name].write(canvas.image, tensor)
+        after = OptimizerCanvases(canvases, found.state.steps)
+    work.write(work.image, found.image)
+    work.clip()
+    listener.tile_finished(0, loss=found.loss, seconds=time.monotonic() - began)
+    return RoundResult(work, found.loss, after)
 
 
 def _refine_new_tile(
@@ -183,3 +214,42 @@ def tile_gradient(
         return value.detach(), result
 
     return gradient
+
+
+class Blend:
+    """Tiles' changes added to a copy of the canvas, always in the order of their indices.
+
+    Changes are blended, not pixels, so that tiles that change nothing leave the canvas as it is to the bit. A result
+    that comes early waits for those before it.
+    """
+
+    def __init__(self, canvas: Canvas, grid: Grid) -> None:
+        self.before, self.after = canvas, canvas.copy()
+        self.grid = grid
+        self.state_canvases: dict[str, Canvas] = {}
+        self._waiting: dict[int, TileResult] = {}
+        self._next = 0
+
+    def add(self, tile: Tile, result: TileResult) -> None:
+        """Add the result of a tile, as soon as all before it are added."""
+        self._waiting[tile.index] = result
+        while self._next in self._waiting:
+            self._add(self.grid.tiles[self._next], self._waiting.pop(self._next))
+            self._next += 1
+
+    def _add(self, tile: Tile, result: TileResult) -> None:
+        weight = self.grid.feather(tile)
+        old = self.before.read(tile.window, device=torch.device("cpu"), dtype=result.image.dtype)
+        self.after.add(tile.window, result.image.cpu() - old, weight=weight)
+        if result.state is None:
+            return
+        for name, tensor in result.state.tensors.items():
+            if name not in self.state_canvases:
+                self.state_canvases[name] = self.before.blank()
+            self.state_canvases[name].add(tile.window, tensor, weight=weight)
+
+    def finish(self) -> tuple[Canvas, dict[str, Canvas]]:
+        """The new canvas, and those of the optimiser's tensors, after all tiles."""
+        assert not self._waiting and self._next == len(self.grid.tiles)
+        self.after.clip()
+        return self.after, self.state_canvases

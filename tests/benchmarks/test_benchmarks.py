@@ -11,7 +11,7 @@ import common
 import pytest
 
 from hires_nst.run import single_run
-from hires_nst.transfer import preconditioner
+from hires_nst.transfer import parametrization
 
 FOLDER = Path(__file__).parents[2] / "benchmarks"
 SMALL = "--width 64 --height 32 --tile 32"
@@ -35,7 +35,7 @@ def test_a_benchmark_writes_its_tables(name: str, tmp_path: Path, monkeypatch: p
     arguments, tables = COMMANDS[name]
     monkeypatch.setattr(common, "RESULTS", tmp_path)
     monkeypatch.setattr(sys, "argv", [f"{name}.py", *arguments.split()])
-    for module, changed in ((single_run, "WriteBehind"), (preconditioner, "POWER")):
+    for module, changed in ((single_run, "WriteBehind"), (parametrization, "POWER")):
         monkeypatch.setattr(module, changed, getattr(module, changed))  # put back when this is over
     runpy.run_path(str(FOLDER / f"{name}.py"), run_name="__main__")
     assert sorted(file.stem.removesuffix("-cuda") for file in tmp_path.iterdir()) == tables

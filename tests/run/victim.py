@@ -228,7 +228,7 @@ def lie_in_wait(point: str, number: int) -> tuple[Callable[[str, Any], None], li
     from hires_nst import files
     from hires_nst.imageio import writing
     from hires_nst.run import directory, log
-    from hires_nst.transfer import blend
+    from hires_nst.transfer import refine
 
     original = files.atomic_write
 
@@ -269,13 +269,13 @@ def lie_in_wait(point: str, number: int) -> tuple[Callable[[str, Any], None], li
 
     for module in (files, writing):
         module.atomic_write = atomic_write  # type: ignore[attr-defined]
-    add = blend.Blend._add
+    add = refine.Blend._add
 
     def blended(self: Any, tile: Any, result: Any) -> None:
         here("blend")
         add(self, tile, result)
 
-    blend.Blend._add = blended  # type: ignore[method-assign]
+    refine.Blend._add = blended  # type: ignore[method-assign]
     log_line = log.log_line
 
     def logged(event: Any, now: float) -> str:

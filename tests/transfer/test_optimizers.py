@@ -15,7 +15,7 @@ from hires_nst.config import Optimizer
 from hires_nst.transfer.lbfgs import FIRST_CHANGE, RESTART_CHANGE
 from hires_nst.transfer.minimise import minimise
 from hires_nst.transfer.optimizers import Gradient, Minimisation, OptimizerState, Snapshot, TakeSnapshot
-from hires_nst.transfer.preconditioner import preconditioner
+from hires_nst.transfer.parametrization import preconditioner
 
 LBFGS, PYRAMID, ADAM = Optimizer(), Optimizer(pixels="laplacian"), Optimizer(name="adam")
 ALL = pytest.mark.parametrize("optimizer", [LBFGS, PYRAMID, ADAM], ids=["lbfgs", "pyramid", "adam"])
