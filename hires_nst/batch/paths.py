@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from pathlib import Path
 
 from hires_nst.run.log import LOG
@@ -15,48 +14,37 @@ LOGS = LOG, TEXT
 """The logs in a job's folder, of all attempts: for programs and for people."""
 
 
-@dataclass(frozen=True)
 class JobPaths:
-    """The files of one job, in its `folder`."""
+    """The files of one job.
 
-    folder: Path
+    Attributes:
+        folder: has all of them.
+        events, text: the logs for programs and for people.
+        run_dir: the run directory, which an interrupted attempt leaves to the next one.
+    """
 
-    @property
-    def events(self) -> Path:
-        """The log for programs."""
-        return self.folder / LOG
-
-    @property
-    def text(self) -> Path:
-        """The log for people."""
-        return self.folder / TEXT
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.events, self.text = folder / LOG, folder / TEXT
+        self.run_dir = folder / "run"
 
     @property
     def existing_text(self) -> Path | None:
         """The log for people, where the job was ever started."""
         return self.text if self.text.is_file() else None
 
-    @property
-    def run_dir(self) -> Path:
-        """The run directory, which an interrupted attempt leaves to the next one."""
-        return self.folder / "run"
 
-
-@dataclass(frozen=True)
 class BatchPaths:
-    """The files of a batch, by its output folder."""
+    """The files of a batch, by its output folder.
 
-    output: Path
+    Attributes:
+        state: the state folder.
+        ledger: where it exists, the output folder is that of a batch.
+    """
 
-    @property
-    def state(self) -> Path:
-        """The state folder."""
-        return self.output / STATE_FOLDER
-
-    @property
-    def ledger(self) -> Path:
-        """The ledger; where it exists, the output folder is that of a batch."""
-        return self.state / "ledger.sqlite"
+    def __init__(self, output: Path) -> None:
+        self.state = output / STATE_FOLDER
+        self.ledger = self.state / "ledger.sqlite"
 
     def job(self, id: str) -> JobPaths:
         """The files of a job."""

@@ -36,7 +36,6 @@ REACH_SECONDS = 10.0
 CANCEL_SECONDS, CANCELS = 5.0, 3
 """The time between requests to cancel a task, and their number before it is killed: Ray may lose a request."""
 
-
 QUEUE_SIZE = 10_000
 """Messages in the queue; while it is full, further ones are dropped."""
 
@@ -46,10 +45,9 @@ QUEUE_SECONDS = 10.0
 
 @dataclass(frozen=True)
 class _Running:
-    """A running task: the number of its place, and the sizes of its logs before it, in bytes."""
+    """A running task, and the sizes of its logs before it, in bytes."""
 
     task: Task
-    number: int
     logs: Mapping[str, int]
 
 
@@ -118,15 +116,12 @@ class RayExecutor:
         """How many more tasks it accepts now."""
         return max(0, self.workers - len(self._tasks))
 
-    def start(self, task: Task) -> int:
-        """Submit a task; the number is that of its place among those of the cluster, as Ray chooses the node."""
-        taken = {running.number for running in self._tasks.values()}
-        number = next(number for number in range(len(taken) + 1) if number not in taken)
+    def start(self, task: Task) -> None:
+        """Submit a task; Ray chooses the node."""
         paths = task.inputs if self._ship else ()
         files = [self._reference(path, shared=path != task.content) for path in paths]
         logs = {name: _length(task.folder / name) for name in LOGS}
-        self._tasks[self._paint.remote(task, self._batch, *files)] = _Running(task, number, logs)
-        return number
+        self._tasks[self._paint.remote(task, self._batch, *files)] = _Running(task, logs)
 
     def wait(self, seconds: float) -> Sequence[WorkerMessage]:
         """Messages as soon as there are any."""

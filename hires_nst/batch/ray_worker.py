@@ -86,12 +86,7 @@ def paint_shipped(task: Task, batch: RayBatch, *files: bytes | None) -> tuple[Ta
             places[path].parent.mkdir()
             if content is not None:
                 places[path].write_bytes(content)
-        here = replace(
-            task,
-            content=places[task.content],
-            config=task.config.with_files(places),
-            folder=folder / "job",
-        )
+        here = replace(task, content=places[task.content], config=task.config.with_files(places), folder=folder / "job")
         result = _run(here, batch, logs=True)
         wanted = (*LOGS, here.picture.name) if isinstance(result, Outcome) else LOGS
         return result, {name: (here.folder / name).read_bytes() for name in wanted if (here.folder / name).exists()}

@@ -20,17 +20,7 @@ from hires_nst.batch.options import BatchOptions
 from hires_nst.batch.paths import BatchPaths
 from hires_nst.batch.tasks import BusyResult, DiskFullResult, Executor, Failure, MakeExecutor, Task, WorkerMessage
 from hires_nst.errors import DiskFull, OutputError, ResourceError
-from hires_nst.events import (
-    BatchFinished,
-    BatchStarted,
-    Event,
-    JobDone,
-    JobFailed,
-    JobProgress,
-    JobSkipped,
-    JobStarted,
-    OnEvent,
-)
+from hires_nst.events import Event, OnEvent
 from hires_nst.files import is_disk_full, sync_folder
 from hires_nst.stopping import Stop
 
@@ -112,7 +102,9 @@ class _BatchRun:
     stop: Stop
     emit: OnEvent
     by_id: dict[str, Job] = field(init=False)
-    working: dict[str, tuple[Task, int]] = field(default_factory=dict)  # running tasks with their workers
+    working: dict[str, tuple[Task, int]] = field(
+        default_factory=dict
+    )  # running tasks, and the numbers of their workers
     may_replace: set[str] = field(default_factory=set)  # of these, those that may replace the file at their place
     speed: _Speed = field(default_factory=_Speed)
     left: int = 0
@@ -138,7 +130,7 @@ class _BatchRun:
             if executor is not None:
                 check_disk_space([self.by_id[id] for id in pending], self.folder, workers=executor.workers)
             self.emit(
-                BatchStarted(
+                events.BatchStarted(
                     jobs=len(self.by_id), **self.ledger.counts(), left_out=dict(left_out),
                     megapixels=sum(self.by_id[id].pixels for id in pending) / 1e6,
                     workers=executor.workers if executor else 0,
@@ -167,7 +159,7 @@ class _BatchRun:
             state, note = states[job.id]
             (to_paint if state in ("waiting", "running") else others).append(job)
             if state == "skipped":
-                self.emit(JobSkipped(job.id, job.output, note or ""))
+                self.emit(events.JobSkipped(job.id, job.output, note or ""))
             elif state == "done":
                 row = rows[job.id]
                 self.speed.add(row.seconds, (row.width or 0) * (row.height or 0))
@@ -219,10 +211,14 @@ class _BatchRun:
             index=job.index, content=job.content, output=job.output, config=job.config, folder=folder,
             attempt=row.attempts,
         )  # fmt: skip
-        worker = executor.start(task)
+        executor.start(task)
+        busy = {worker for _, worker in self.working.values()}
+        worker = min(set(range(len(busy) + 1)) - busy)
         self.working[job.id] = task, worker
         self.emit(
-            JobStarted(job=job.id, worker=worker, content=str(job.content), output=job.output, attempt=row.attempts)
+            events.JobStarted(
+                job=job.id, worker=worker, content=str(job.content), output=job.output, attempt=row.attempts
+            )
         )
         return True
 
@@ -230,7 +226,7 @@ class _BatchRun:
         """Skip a job whose picture exists and is not of this batch."""
         reason = already_exists(self.folder / job.output)
         if self.ledger.skip(job.id, reason):
-            self.emit(JobSkipped(job.id, job.output, reason))
+            self.emit(events.JobSkipped(job.id, job.output, reason))
 
     def handle(self, messages: Sequence[WorkerMessage]) -> None:
         """Handle messages of the executor."""
@@ -239,7 +235,7 @@ class _BatchRun:
                 continue
             task, worker = self.working[id]
             if isinstance(result, Event):
-                self.emit(JobProgress(id, worker, result))
+                self.emit(events.JobProgress(id, worker, result))
                 continue
             del self.working[id]
             if isinstance(result, Outcome):
@@ -283,7 +279,7 @@ class _BatchRun:
         self.speed.add(outcome.seconds, pixels)
         left = self.speed.left(self.pixels_left(task.id), len(self.working) + 1)
         self.emit(
-            JobDone(
+            events.JobDone(
                 job=task.id, worker=worker, output=task.output, width=outcome.width, height=outcome.height,
                 seconds=outcome.seconds, seconds_left=left,
             )
@@ -313,7 +309,7 @@ class _BatchRun:
     def emit_failure(self, job: Job, reason: str, *, worker: int, final: bool, wait: float) -> None:
         """Emit that an attempt failed."""
         self.emit(
-            JobFailed(
+            events.JobFailed(
                 job=job.id, worker=worker, content=str(job.content), output=job.output, reason=reason, final=final,
                 retry_seconds=wait,
             )
@@ -351,7 +347,9 @@ class _BatchRun:
             code = self.stop.exit_code
         rate = self.painted_pixels / 1e6 / seconds * 3600 if self.painted and seconds else None
         self.emit(
-            BatchFinished(painted=self.painted, **counts, seconds=seconds, megapixels_per_hour=rate, stopped=stopped)
+            events.BatchFinished(
+                painted=self.painted, **counts, seconds=seconds, megapixels_per_hour=rate, stopped=stopped
+            )
         )
         return Summary(counts=counts, painted=self.painted, seconds=seconds, stopped=stopped, exit_code=code)
 

@@ -7,6 +7,7 @@ import os
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import chain
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -117,16 +118,15 @@ def _own_config(config: Config) -> Config:
 
 def _job(found: _Found, config: Config, *, index: int, template: str, preset: str | None) -> Job:
     """A job with the name of its picture."""
-    size = None
-    if fields_of(template) & {"width", "height"}:
-        size = result_size(found.path, config)
+    size = result_size(found.path, config) if fields_of(template) & {"width", "height"} else None
+    width, height = size or (0, 0)
     values: dict[str, str | int] = {
         "content": found.path.stem,
         "style": "+".join(style.image.stem for style in config.styles) or "none",
         "index": index,
         "parent": found.path.parent.name,
-        "width": size[0] if size else 0,
-        "height": size[1] if size else 0,
+        "width": width,
+        "height": height,
         "preset": preset or "default",
     }
     output = output_name(template, values, folder=found.folder)
@@ -166,37 +166,33 @@ class _Search:
 
     def _walk(self, top: Path) -> list[_Found]:
         """The photographs in a folder: everything named like a picture, folders too, which then fail by name."""
+
+        def unreadable(error: OSError) -> None:
+            if error.filename == str(top):
+                raise InputError(f"the folder {top} cannot be read ({error.strerror}); check its permissions") from None
+            self.left_out[LOCKED] += 1
+
         found: list[_Found] = []
         seen: set[str] = set()
-        waiting = [top]
-        while waiting:
-            folder = waiting.pop()
-            real = os.path.realpath(folder)
-            if real in seen:  # a circle of links
+        for name, folders, files in os.walk(top, onerror=unreadable, followlinks=True):
+            inside = sorted(folders)
+            folders.clear()  # of these, the ones to walk through follow
+            if (real := os.path.realpath(name)) in seen:  # a circle of links
                 continue
             seen.add(real)
-            try:
-                entries = sorted(os.scandir(folder), key=lambda entry: entry.name)
-            except OSError as error:
-                if folder != top:
-                    self.left_out[LOCKED] += 1
-                    continue
-                raise InputError(
-                    f"the folder {folder} cannot be read ({error.strerror}); check its permissions"
-                ) from None
-            for entry in entries:
-                path, relative = Path(entry.path), Path(entry.path).relative_to(top)
-                if entry.name.startswith("."):
+            for path in (Path(name, entry) for entry in files + inside):
+                relative = path.relative_to(top)
+                if path.name.startswith("."):
                     self.left_out[HIDDEN] += 1
                 elif path.suffix.lower() in READ:
                     if self._includes(relative.as_posix()):
                         found.append(_Found(path, relative.parent.as_posix()))
-                elif not entry.is_dir():
+                elif path.name not in inside:
                     self.left_out[NOT_PICTURES] += 1
                 elif reason := self._reason_against(path):
                     self.left_out[reason] += 1
                 elif self.batch.recursive:
-                    waiting.append(path)
+                    folders.append(path.name)
         return found
 
     def _reason_against(self, folder: Path) -> str | None:
@@ -234,14 +230,13 @@ class _Search:
                 )
             return list(zip(found, choices, strict=True))
         by_stem: dict[str, tuple[StyleImage, ...]] = {}
-        for chosen in choices:
-            for style in chosen:
-                stem = style.image.stem.casefold()
-                if stem in by_stem:
-                    raise ConfigError(
-                        f"two paintings are called {style.image.stem}, so --match stem cannot choose; rename one"
-                    )
-                by_stem[stem] = (style,)
+        for style in chain.from_iterable(choices):
+            stem = style.image.stem.casefold()
+            if stem in by_stem:
+                raise ConfigError(
+                    f"two paintings are called {style.image.stem}, so --match stem cannot choose; rename one"
+                )
+            by_stem[stem] = (style,)
         pairs = [(photograph, by_stem.get(photograph.path.stem.casefold())) for photograph in found]
         self.left_out[UNMATCHED] += sum(chosen is None for _, chosen in pairs)
         self.left_out += Counter()  # drops zeros

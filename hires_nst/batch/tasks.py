@@ -99,8 +99,8 @@ class Executor(Protocol):
     def free(self) -> int:
         """How many more tasks it accepts now."""
 
-    def start(self, task: Task) -> int:
-        """Run a task, where `free` is above 0; the number of its worker."""
+    def start(self, task: Task) -> None:
+        """Run a task, where `free` is above 0."""
 
     def wait(self, seconds: float) -> Sequence[WorkerMessage]:
         """Messages as soon as there are any; none after this many seconds without.

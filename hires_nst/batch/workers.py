@@ -121,8 +121,8 @@ class WorkerPool:
         """How many more tasks it accepts now."""
         return sum(worker is None or worker.task is None for worker in self._workers)
 
-    def start(self, task: Task) -> int:
-        """Run a task; the number of the worker."""
+    def start(self, task: Task) -> None:
+        """Run a task on an idle worker, or else on a new one."""
         idle = [number for number, worker in enumerate(self._workers) if worker is not None and worker.task is None]
         number = idle[0] if idle else self._workers.index(None)
         worker = self._workers[number]
@@ -133,7 +133,6 @@ class WorkerPool:
             self._workers[number] = worker
         worker.task = task
         worker.send(task)
-        return number
 
     def wait(self, seconds: float) -> Sequence[WorkerMessage]:
         """Messages of the workers, as soon as there are any."""

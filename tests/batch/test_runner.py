@@ -137,9 +137,8 @@ class Drawing:
 
     workers = free = 1
 
-    def start(self, task: Task) -> int:
+    def start(self, task: Task) -> None:
         self.task, self.free = task, 0
-        return 0
 
     def wait(self, seconds: float) -> list[WorkerMessage]:
         self.free = 1
@@ -447,9 +446,8 @@ class SleepyExecutor:
     def __init__(self, meanwhile: Callable[[str], None]) -> None:
         self.meanwhile = meanwhile
 
-    def start(self, task: Task) -> int:
+    def start(self, task: Task) -> None:
         self.task, self.free = task, 0
-        return 0
 
     def wait(self, seconds: float) -> list[WorkerMessage]:
         if self.free:
@@ -663,9 +661,8 @@ class SignalledExecutor:
     def __init__(self, stop: Stop, *, asked: bool) -> None:
         self.stopping, self.asked = stop, asked
 
-    def start(self, task: Task) -> int:
+    def start(self, task: Task) -> None:
         self.task, self.free = task, 0
-        return 0
 
     def wait(self, seconds: float) -> list[WorkerMessage]:
         self.stopping.request("Ctrl-C")

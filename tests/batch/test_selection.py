@@ -190,7 +190,7 @@ def test_folders_that_may_not_be_read_are_left_out(
 
     def scandir(path: Any) -> Any:
         if Path(path).name in ("lost+found", "closed"):
-            raise PermissionError(13, "Permission denied")
+            raise PermissionError(13, "Permission denied", str(path))
         return plain_scandir(path)
 
     monkeypatch.setattr(Path, "stat", stat)
