@@ -7,9 +7,10 @@ stylize("photo.jpg", "print.png", styles=["painting.jpg"], config=Config(output=
 ```
 
 There is a function for each command, with the same words: `stylize`, `plan`, `resume`, `status`, `evaluate`, `doctor`,
-`batch.run`, `batch.plan`, `batch.jobs`, `report.write`, `models.list`, `models.fetch`, `models.import_file` and
-`models.verify`. They call `on_event` with the events of `hires_nst.events`, stop when a `Stop` says so, and raise
-subclasses of `HiresNstError` (`hires_nst.errors`). Importing this package loads neither them nor torch.
+`batch.run`, `batch.plan`, `batch.jobs`, `report.write`, `models.list`, `models.fetch`, `models.import_file`,
+`models.verify`, `config.init`, `config.validate` and `config.json_schema`. They call `on_event` with the events of
+`hires_nst.events`, stop when a `Stop` says so, and raise subclasses of `HiresNstError` (`hires_nst.errors`). Importing
+this package loads neither them nor torch.
 """
 
 from __future__ import annotations
@@ -17,32 +18,40 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from hires_nst.config import Config, load_config
+from hires_nst.config import Config, StyleImage, load_config
 from hires_nst.errors import HiresNstError
 from hires_nst.stopping import Stop
 from hires_nst.version import VERSION
 
 if TYPE_CHECKING:
-    from hires_nst import batch, errors, events, report
+    from hires_nst import batch, config, errors, events, report
     from hires_nst.backbones import models
+    from hires_nst.batch.status import BatchStatus
     from hires_nst.evaluation.evaluate import Evaluation, evaluate
     from hires_nst.folders import resume, status
+    from hires_nst.imageio.images import ImageInput
     from hires_nst.run.diagnosis import Diagnosis, doctor
     from hires_nst.run.pipeline import plan, stylize
     from hires_nst.run.plan import Plan
     from hires_nst.run.single_run import Result
+    from hires_nst.run.status import RunStatus
 
 __version__ = VERSION
 __all__ = [
+    "BatchStatus",
     "Config",
     "Diagnosis",
     "Evaluation",
     "HiresNstError",
+    "ImageInput",
     "Plan",
     "Result",
+    "RunStatus",
     "Stop",
+    "StyleImage",
     "__version__",
     "batch",
+    "config",
     "doctor",
     "errors",
     "evaluate",
@@ -57,6 +66,9 @@ __all__ = [
 ]
 
 _MODULES = {
+    "BatchStatus": "batch.status",
+    "ImageInput": "imageio.images",
+    "RunStatus": "run.status",
     "Diagnosis": "run.diagnosis",
     "Evaluation": "evaluation.evaluate",
     "Plan": "run.plan",

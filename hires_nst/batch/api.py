@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 from hires_nst import events
 from hires_nst.batch.devices import cores, worker_devices
@@ -24,6 +24,9 @@ from hires_nst.events import OnEvent
 from hires_nst.stopping import Stop
 
 EXECUTORS = ("local", "ray")
+
+Styles: TypeAlias = "Path | str | StyleImage | Iterable[Path | str | StyleImage]"
+"""One painting or several, by path or with a weight and a scale."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -54,7 +57,7 @@ def jobs(
     contents: Path | str | None,
     output: Path | str,
     *,
-    styles: Sequence[Path | str | StyleImage] = (),
+    styles: Styles = (),
     config: Config | None = None,
     config_for: ConfigFor | None = None,
     preset: str | None = None,
@@ -65,8 +68,8 @@ def jobs(
         contents: a folder, a picture, or a text file with the path of a picture in each line; None for the `jobs` of
             the configuration.
         output: the output folder; it need not exist.
-        styles: paintings, or folders of them; each is a style of its own, whatever its weight. Without any, the
-            paintings of the configuration are blended into one style, as for a single picture.
+        styles: one or several paintings, or folders of them; each is a style of its own, whatever its weight. Without
+            any, the paintings of the configuration are blended into one style, as for a single picture.
         config: the settings of all jobs, with the section `batch`; the schema's defaults when not given.
         config_for: the configuration of a job with settings of its own (`jobs.N.set`), which it gets; `config` with
             these settings merged into it when not given.
@@ -81,7 +84,7 @@ def jobs(
     return expand(
         None if contents is None else Path(contents),
         _absolute(output),
-        styles=[style if isinstance(style, StyleImage) else StyleImage(image=Path(style)) for style in styles],
+        styles=_style_images(styles),
         config=config,
         config_for=config_for or partial(_with_own_settings, config),
         preset=preset,
@@ -92,7 +95,7 @@ def plan(
     contents: Path | str | None,
     output: Path | str | None = None,
     *,
-    styles: Sequence[Path | str | StyleImage] = (),
+    styles: Styles = (),
     config: Config | None = None,
     config_for: ConfigFor | None = None,
     preset: str | None = None,
@@ -138,7 +141,7 @@ def run(
     contents: Path | str | None,
     output: Path | str,
     *,
-    styles: Sequence[Path | str | StyleImage] = (),
+    styles: Styles = (),
     config: Config | None = None,
     config_for: ConfigFor | None = None,
     preset: str | None = None,
@@ -231,6 +234,11 @@ def _executor(options: BatchOptions, stop: Stop) -> Executor:
     threads = None if os.environ.get("OMP_NUM_THREADS") else max(1, cores() // len(places))
     engines = [partial(PaintingEngine, device=place, threads=threads) for place in places]
     return WorkerPool(engines, lease_seconds=options.batch.lease_seconds, deadline=stop.deadline)
+
+
+def _style_images(styles: Styles) -> list[StyleImage]:
+    several = [styles] if isinstance(styles, (Path, str, StyleImage)) else styles
+    return [style if isinstance(style, StyleImage) else StyleImage(image=Path(style)) for style in several]
 
 
 def _with_own_settings(config: Config, own: Mapping[str, Any]) -> Config:

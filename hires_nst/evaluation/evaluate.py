@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
 import torch
-from PIL import Image
 
 from hires_nst import events
 from hires_nst.config import Config
 from hires_nst.evaluation import metrics
 from hires_nst.events import OnEvent
+from hires_nst.imageio import image_list
 from hires_nst.imageio.images import ImageInput, to_picture
 from hires_nst.imageio.paper import central_crop
 from hires_nst.imageio.pixels import Floats
@@ -59,7 +58,7 @@ def evaluate(
     result: ImageInput,
     *,
     content: ImageInput,
-    styles: ImageInput | Sequence[ImageInput] = (),
+    styles: ImageInput | Iterable[ImageInput] = (),
     config: Config | None = None,
     on_event: OnEvent = events.ignore,
 ) -> Evaluation:
@@ -91,12 +90,9 @@ def evaluate(
     return Evaluation(style_loss, content_loss, metrics.scores(picture, content=content_pixels, styles=named))
 
 
-def _read_styles(styles: ImageInput | Sequence[ImageInput], config: Config) -> list[_Style]:
-    if isinstance(styles, (str, os.PathLike, Image.Image, np.ndarray)):
-        styles = [styles]
-    if styles:
-        given: list[tuple[ImageInput, float]] = [(image, 1.0) for image in styles]
-    else:
+def _read_styles(styles: ImageInput | Iterable[ImageInput], config: Config) -> list[_Style]:
+    given: list[tuple[ImageInput, float]] = [(image, 1.0) for image in image_list(styles)]
+    if not given:
         config.check_styles()
         given = [(style.image, style.weight) for style in config.styles]
     result = []

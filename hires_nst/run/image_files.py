@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import tempfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 from hires_nst.config import Config
 from hires_nst.events import Notice, OnEvent
 from hires_nst.files import make_folder, sha256_of
+from hires_nst.imageio import image_list
 from hires_nst.run.directory import RunDirectory
 from hires_nst.run.prepare import RunOptions
 
@@ -48,7 +49,7 @@ class ImageFiles:
 
 @contextmanager
 def image_files(
-    content: ImageInput, styles: ImageInput | Sequence[ImageInput], *, config: Config, on_event: OnEvent
+    content: ImageInput, styles: ImageInput | Iterable[ImageInput], *, config: Config, on_event: OnEvent
 ) -> Iterator[ImageFiles]:
     """The input images as files while the block runs; those in memory are in a temporary folder, without loss.
 
@@ -58,7 +59,7 @@ def image_files(
     Raises:
         InputError, TypeError: as `to_picture`.
     """
-    several = styles if isinstance(styles, (list, tuple)) else [styles]
+    several = image_list(styles)
     names = ["content", *(f"style-{number}" for number in range(1, len(several) + 1))]
     images = dict(zip(names, [content, *several], strict=True))
     in_files = all(isinstance(image, (str, os.PathLike)) for image in images.values())

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, nullcontext, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -30,7 +30,7 @@ def stylize(
     content: ImageInput,
     output: Path | str | None = None,
     *,
-    styles: ImageInput | Sequence[ImageInput] = (),
+    styles: ImageInput | Iterable[ImageInput] = (),
     config: Config | None = None,
     overwrite: bool = False,
     run_dir: Path | str | None = None,
@@ -137,7 +137,7 @@ def plan(
     content: ImageInput,
     *,
     output: Path | str | None = None,
-    styles: ImageInput | Sequence[ImageInput] = (),
+    styles: ImageInput | Iterable[ImageInput] = (),
     config: Config | None = None,
     overwrite: bool = False,
     measure: bool = True,
