@@ -16,14 +16,10 @@ class ModelInfo:
     """A network.
 
     Attributes:
-        name: as the configuration spells it.
-        description: one line.
-        licence: of its weights.
         parameters: weights and biases of its convolutions.
         multiply_adds: per pixel of a full forward pass.
         bundled: whether its weights come with the program; others are downloaded once.
-        file: the place of its weights.
-        present: whether they are there.
+        file: where its weights are, if they are `present`.
     """
 
     name: str
@@ -37,7 +33,7 @@ class ModelInfo:
 
 
 def list() -> tuple[ModelInfo, ...]:
-    """The networks that the program knows."""
+    """The networks that the program supports."""
     return tuple(_info(backbone) for backbone in BACKBONES.values())
 
 
@@ -45,7 +41,7 @@ def fetch(name: str, *, on_event: OnEvent = ignore) -> ModelInfo:
     """Download a network's weights into torch's cache and check them, unless they are there.
 
     Args:
-        on_event: told the progress of the download.
+        on_event: receives the progress of the download.
 
     Raises:
         ConfigError: there is no such network. WeightsError: there is no internet connection, or the file is not the
@@ -90,6 +86,6 @@ def _info(backbone: Backbone) -> ModelInfo:
     file = weights.own_file(backbone)
     return ModelInfo(
         name=backbone.name, description=backbone.description, licence=backbone.licence, parameters=backbone.parameters,
-        multiply_adds=backbone.multiply_adds(), bundled=backbone.weights.provider == "bundled", file=file,
+        multiply_adds=backbone.multiply_adds(), bundled=backbone.is_bundled, file=file,
         present=file.is_file(),
     )  # fmt: skip

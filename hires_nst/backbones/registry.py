@@ -39,9 +39,9 @@ class Weights:
     Attributes:
         provider: `bundled` (inside this package) or `torchvision` (downloaded into torch's hub cache).
         file: the file's name, inside the package or in the cache.
-        sha256: hexadecimal digest of the whole file; for torchvision the published first characters of it.
+        sha256: hexadecimal digest of the file; for torchvision its published first characters.
         url: where the file is downloaded from; empty when bundled.
-        size: bytes, for the progress bar and `models list`.
+        size: in bytes.
     """
 
     provider: Provider
@@ -64,12 +64,10 @@ class Backbone:
         blocks: output channels of each convolution; a 2 x 2 pooling stands between two blocks.
         mean, std: per-channel preprocessing, `(rgb - mean) / std`.
         description: one line for people.
-        licence: of the weights.
-        source: who made them.
-        weights: where they are.
+        licence, source: of the weights.
         pooling: what it was trained with.
-        content_scale: factor of the content loss, so that the same weights give comparable pictures: with a network
-            whose features say less about the content image, more of it would be lost. See tools/evaluate_slim.py.
+        content_scale: factor of the content loss, so that the same configuration gives comparable pictures with each
+            network: some have features that depend less on the content image. See tools/evaluate_slim.py.
     """
 
     name: str
@@ -100,6 +98,11 @@ class Backbone:
     def convolutions(self) -> tuple[ConvLayer, ...]:
         """The convolutions in the order of evaluation."""
         return tuple(step for step in self.steps if isinstance(step, ConvLayer))
+
+    @property
+    def is_bundled(self) -> bool:
+        """Whether the weights come with the program; others are downloaded once."""
+        return self.weights.provider == "bundled"
 
     @cached_property
     def layer_names(self) -> tuple[str, ...]:
@@ -170,12 +173,29 @@ class Backbone:
         return layer
 
 
-IMAGENET_MEAN = (0.485, 0.456, 0.406)
-IMAGENET_STD = (0.229, 0.224, 0.225)
-
 SLIM_BLOCKS = ((16, 16), (48, 48), (96, 64, 64, 64), (128, 128, 128, 128), (128,))
-VGG19_BLOCKS = ((64, 64), (128, 128), (256,) * 4, (512,) * 4, (512,) * 4)
-VGG16_BLOCKS = ((64, 64), (128, 128), (256,) * 3, (512,) * 3, (512,) * 3)
+
+
+def _torchvision(number: int, deep: int, *, sha256: str, size: int, title: str) -> Backbone:
+    """torchvision's VGG-`number`, of whose blocks the last three have `deep` convolutions."""
+    file = f"vgg{number}-{sha256}.pth"
+    return Backbone(
+        name=f"vgg{number}",
+        blocks=((64, 64), (128, 128), (256,) * deep, (512,) * deep, (512,) * deep),
+        mean=(0.485, 0.456, 0.406),
+        std=(0.229, 0.224, 0.225),
+        description=f"{title}, trained on ImageNet by torchvision",
+        licence="BSD-3-Clause",
+        source=f"torchvision VGG{number}_Weights.IMAGENET1K_V1; Simonyan and Zisserman 2014",
+        weights=Weights(
+            provider="torchvision",
+            file=file,
+            sha256=sha256,
+            url=f"https://download.pytorch.org/models/{file}",
+            size=size,
+        ),
+    )
+
 
 _KNOWN = (
     Backbone(
@@ -196,38 +216,8 @@ _KNOWN = (
         pooling="average",
         content_scale=2.0,
     ),
-    Backbone(
-        name="vgg19",
-        blocks=VGG19_BLOCKS,
-        mean=IMAGENET_MEAN,
-        std=IMAGENET_STD,
-        description="VGG-19, the papers' network, trained on ImageNet by torchvision",
-        licence="BSD-3-Clause",
-        source="torchvision VGG19_Weights.IMAGENET1K_V1; Simonyan and Zisserman 2014",
-        weights=Weights(
-            provider="torchvision",
-            file="vgg19-dcbb9e9d.pth",
-            sha256="dcbb9e9d",
-            url="https://download.pytorch.org/models/vgg19-dcbb9e9d.pth",
-            size=574_673_361,
-        ),
-    ),
-    Backbone(
-        name="vgg16",
-        blocks=VGG16_BLOCKS,
-        mean=IMAGENET_MEAN,
-        std=IMAGENET_STD,
-        description="VGG-16, trained on ImageNet by torchvision",
-        licence="BSD-3-Clause",
-        source="torchvision VGG16_Weights.IMAGENET1K_V1; Simonyan and Zisserman 2014",
-        weights=Weights(
-            provider="torchvision",
-            file="vgg16-397923af.pth",
-            sha256="397923af",
-            url="https://download.pytorch.org/models/vgg16-397923af.pth",
-            size=553_433_881,
-        ),
-    ),
+    _torchvision(19, 4, sha256="dcbb9e9d", size=574_673_361, title="VGG-19, the papers' network"),
+    _torchvision(16, 3, sha256="397923af", size=553_433_881, title="VGG-16"),
 )
 
 BACKBONES: Mapping[str, Backbone] = MappingProxyType({backbone.name: backbone for backbone in _KNOWN})

@@ -35,7 +35,7 @@ class WeightsCheck:
 
 
 _READ_ERRORS = (OSError, EOFError, RuntimeError, ValueError, LookupError, TypeError, AttributeError, SafetensorError)
-"""Whatever torch and safetensors raise over a damaged file."""
+"""What torch and safetensors raise over a damaged file."""
 
 
 def bundled_file(backbone: Backbone) -> Path:
@@ -49,8 +49,8 @@ def cache_file(backbone: Backbone) -> Path:
 
 
 def own_file(backbone: Backbone) -> Path:
-    """The place of a network's own weights, whether they are there or not."""
-    return bundled_file(backbone) if backbone.weights.provider == "bundled" else cache_file(backbone)
+    """The place of a network's own weights, whether the file exists or not."""
+    return bundled_file(backbone) if backbone.is_bundled else cache_file(backbone)
 
 
 def load_network(
@@ -70,18 +70,18 @@ def load_weights(backbone: Backbone, *, file: Path | None = None, on_event: OnEv
 
     Args:
         file: a .safetensors or .pth file in place of the network's own, with torchvision's names or the papers'.
-        on_event: told the progress of a download, when one is needed.
+        on_event: receives the progress of a download, when one is needed.
 
     Returns:
         `convN_M.weight` of shape (out, in, 3, 3) and `convN_M.bias` of shape (out,), float32, for each convolution.
 
     Raises:
-        WeightsError: there is no such file and no way to get it, it is damaged, or it is another network's.
+        WeightsError: the file does not exist and cannot be downloaded, is damaged, or is another network's.
     """
     if file is not None:
         return _checked(backbone, _read(file), file=file)
     own = own_file(backbone)
-    if backbone.weights.provider == "bundled":
+    if backbone.is_bundled:
         check = verify(backbone)  # small enough to be checked each time
         if check.state != "ok":
             raise WeightsError(check.message)
@@ -96,7 +96,7 @@ def fetch(backbone: Backbone, *, on_event: OnEvent = ignore) -> Path:
     Raises:
         WeightsError: see `download`; the cache cannot be written. ResourceError: the disk is full.
     """
-    if not backbone.weights.url:
+    if backbone.is_bundled:
         raise WeightsError(f"{backbone.name} comes with the program, so there is nothing to download")
     return _write_to_cache(backbone, lambda target: download(backbone, target, on_event=on_event))
 
@@ -108,7 +108,7 @@ def import_file(backbone: Backbone, file: Path) -> Path:
         WeightsError: the file is not the published one.
         ResourceError: the disk is full.
     """
-    if backbone.weights.provider == "bundled":
+    if backbone.is_bundled:
         raise WeightsError(f"{backbone.name} comes with the program, so there is nothing to import")
     digest = _digest(file)
     if not backbone.weights.matches(digest):
@@ -125,31 +125,30 @@ def import_file(backbone: Backbone, file: Path) -> Path:
     return _write_to_cache(backbone, copy)
 
 
-def identify(file: Path, *, known: Mapping[str, Backbone] = BACKBONES) -> Backbone:
+def identify(file: Path, *, networks: Mapping[str, Backbone] = BACKBONES) -> Backbone:
     """The network that a file is for: by its digest, otherwise by its keys and shapes.
 
     Raises:
-        WeightsError: none of the known ones.
+        WeightsError: it is for none of the `networks`.
     """
     digest = _digest(file)
-    for backbone in known.values():
+    for backbone in networks.values():
         if backbone.weights.sha256 and backbone.weights.matches(digest):
             return backbone
     tensors = _read(file)
-    for backbone in known.values():
+    for backbone in networks.values():
         try:
             _checked(backbone, tensors, file=file)
         except WeightsError:
             continue
         return backbone
-    raise WeightsError(f"{file} holds none of the networks that the program knows ({', '.join(known)})")
+    raise WeightsError(f"{file} holds none of the networks that the program supports ({', '.join(networks)})")
 
 
 def verify(backbone: Backbone) -> WeightsCheck:
     """Compare a network's file with its published SHA-256."""
     file = own_file(backbone)
-    bundled = backbone.weights.provider == "bundled"
-    remedy = "install hires-nst again" if bundled else f"run `hires-nst models fetch {backbone.name}`"
+    remedy = "install hires-nst again" if backbone.is_bundled else f"run `hires-nst models fetch {backbone.name}`"
     if not file.is_file():
         return WeightsCheck(backbone.name, "missing", f"{backbone.name} has no weights at {file}; {remedy}")
     digest = _digest(file)
@@ -176,7 +175,7 @@ def torchvision_names(backbone: Backbone) -> dict[str, str]:
 
 
 def _read(file: Path) -> dict[str, Any]:
-    """The content of a weight file, by key; nothing in it is executed."""
+    """The tensors of a weight file by key; nothing in it is executed."""
     if not file.is_file():
         raise WeightsError(f"there is no weight file {file}; check the name and the folder")
     try:
@@ -223,7 +222,6 @@ def _checked(backbone: Backbone, stored: Mapping[str, Any], *, file: Path) -> di
 
 
 def _digest(file: Path) -> str:
-    """A file's SHA-256."""
     try:
         return sha256_of(file)
     except OSError as error:
@@ -231,7 +229,7 @@ def _digest(file: Path) -> str:
 
 
 def _write_to_cache(backbone: Backbone, write: Callable[[BinaryIO], None]) -> Path:
-    """Make the cache's file with what `write` puts into the binary file it is given."""
+    """Write a network's file in the cache with `write`, which receives it opened."""
     target = cache_file(backbone)
     try:
         target.parent.mkdir(parents=True, exist_ok=True)

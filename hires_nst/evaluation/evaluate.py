@@ -1,4 +1,4 @@
-"""The scores of a finished picture, whoever painted it: with the network, and without."""
+"""The scores of any finished picture, with the network and without."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from hires_nst.events import OnEvent
 from hires_nst.imageio import image_list
 from hires_nst.imageio.images import ImageInput, to_picture
 from hires_nst.imageio.paper import central_crop
-from hires_nst.imageio.pixels import Floats
+from hires_nst.imageio.picture import Floats
 from hires_nst.imageio.resize import resize_pixels
 from hires_nst.transfer.canvas import Canvas
 from hires_nst.transfer.extractor import load_extractor
@@ -47,9 +47,7 @@ class Evaluation:
 
 @dataclass(frozen=True)
 class _Style:
-    """A style image with its weight; `name` is its file's, or its place in the list."""
-
-    name: str
+    name: str  # its file's, or its number in the list
     pixels: Floats
     weight: float
 

@@ -1,7 +1,7 @@
 """Scores of a finished picture: seams, palette, outlines, texture, noise. Numpy and scikit-image; no network.
 
-Pictures are (H, W, 3), sRGB: uint8, or floating point in [0, 1]; memory maps will do. Prints of any size are fine: the
-seams are measured in strips, and everything else on a reduced copy.
+Pictures are (H, W, 3), sRGB: uint8, or floating point in [0, 1]; they may be memory maps of any size: the seams are
+measured in strips, and everything else on a reduced copy.
 """
 
 from __future__ import annotations
@@ -16,13 +16,13 @@ from skimage.color import rgb2gray, rgb2lab
 from skimage.feature import local_binary_pattern
 from skimage.filters import sobel
 
-from hires_nst.imageio.pixels import Floats
+from hires_nst.imageio.picture import Floats
 from hires_nst.imageio.resize import resize_pixels
 
 Pixels = NDArray[Any]
 
 LONG_EDGE = 256
-"""Pixels of the reduced copies: about what the eye takes in of a print as a whole."""
+"""Pixels of the reduced copies: about what the eye sees of a print as a whole."""
 
 STRIP_ROWS = 64
 DIRECTIONS = 64
@@ -41,7 +41,7 @@ class Score:
 
 
 def seam_visibility(pixels: Pixels, *, rows: Sequence[int], columns: Sequence[int]) -> float:
-    """How much rougher the picture is across the borders of tiles than elsewhere; 1 is no rougher.
+    """The picture's roughness across the borders of tiles over that elsewhere; 1 where there are no seams.
 
     The mean absolute second difference across the borders, line by line, over that of all other lines. A border at `n`
     lies between pixels n - 1 and n, and the second differences that are centred on either of them cross it.
@@ -81,7 +81,7 @@ def seam_visibility(pixels: Pixels, *, rows: Sequence[int], columns: Sequence[in
 
 
 def palette_distance(picture: Pixels, style: Pixels) -> float:
-    """How far the colours of one picture are from those of another, wherever in the picture they are; 0 is the same.
+    """The distance between the colours of two pictures, independent of their positions; 0 for equal ones.
 
     The sliced Wasserstein distance of the two sets of colours in CIELAB (Rabin, Peyre, Delon, Bernot 2011: Wasserstein
     barycenter and its application to texture mixing), of order 1 and over fixed directions. It is doubled, as the mean
@@ -98,31 +98,30 @@ def palette_distance(picture: Pixels, style: Pixels) -> float:
 
 
 def outline_correlation(picture: Pixels, content: Pixels) -> float:
-    """How much of the content image's outlines is in the picture: at most 1, about 0 for pictures of different things.
+    """How much of the content image's outlines is in the picture: at most 1, about 0 for unrelated pictures.
 
     The correlation of the two reduced pictures' edges, as the edge preservation index of Sattar, Floreby, Salomonsson,
     Lovstrom 1997 (Image enhancement based on a nonlinear multiscale method). Deviation: edges are the magnitude of
-    Sobel's gradient in place of the Laplacian, so an outline counts whichever side of it is the darker one.
+    Sobel's gradient in place of the Laplacian, so an outline counts whichever of its sides is darker.
 
     Args:
         content: the part of the content image that was painted; it is brought to the picture's proportions.
 
     Returns:
-        In [-1, 1]; 0 where one of them has no edges at all.
+        In [-1, 1]; 0 where either has no edges.
     """
     small = reduced(picture)
     height, width = small.shape[:2]
     other = reduced(content)
     if other.shape != small.shape:
         other = resize_pixels(other, (width, height))
-    edges = [_edges(pixels) for pixels in (small, other)]
-    centred = [edge - edge.mean() for edge in edges]
-    norm = float(np.linalg.norm(centred[0]) * np.linalg.norm(centred[1]))
-    return 0.0 if norm < 1e-9 else float(centred[0] @ centred[1]) / norm
+    first, second = (edges - edges.mean() for edges in (_edges(small), _edges(other)))
+    norm = float(np.linalg.norm(first) * np.linalg.norm(second))
+    return 0.0 if norm < 1e-9 else float(first @ second) / norm
 
 
 def texture_similarity(picture: Pixels, style: Pixels) -> float:
-    """How alike the textures of two pictures are, whatever their colours and brightness: 0 to 1, 1 is the same.
+    """How similar the textures of two pictures are, independent of colour and brightness: 0 to 1, 1 for equal ones.
 
     Rotation-invariant uniform local binary patterns (Ojala, Pietikainen, Maenpaa 2002) of the reduced pictures' grey
     levels, with 8 points at radii of 1, 2 and 4 pixels; the mean over the radii of the intersection of the two
@@ -142,7 +141,7 @@ def scores(
     styles: Mapping[str, Pixels],
     borders: tuple[Sequence[int], Sequence[int]] | None = None,
 ) -> tuple[Score, ...]:
-    """Everything here that can be measured of a picture.
+    """Every score that these images allow.
 
     Args:
         content: the part of the content image that was painted.
@@ -154,26 +153,15 @@ def scores(
         [cut for cut in cuts if 1 < cut < side - 1] for cuts, side in zip(borders or (), picture.shape, strict=False)
     ]
     if any(inside) and min(picture.shape[:2]) >= 3:
-        found.append(
-            Score(
-                name="Seams",
-                value=seam_visibility(picture, rows=inside[0], columns=inside[1]),
-                before=None,
-                meaning="roughness across the tiles' borders over that elsewhere: 1 is even",
-            )
-        )
+        seams = seam_visibility(picture, rows=inside[0], columns=inside[1])
+        meaning = "roughness across the tiles' borders over that elsewhere: 1 is even"
+        found.append(Score(name="Seams", value=seams, before=None, meaning=meaning))
     small = reduced(picture)
     before = None if content is None else reduced(content)
     if before is not None:
         outlines = outline_correlation(small, before)
-        found.append(
-            Score(
-                name="Outlines",
-                value=outlines,
-                before=1.0,
-                meaning="correlation with the photograph's outlines: 1 is all of them",
-            )
-        )
+        meaning = "correlation with the photograph's outlines: 1 is all of them"
+        found.append(Score(name="Outlines", value=outlines, before=1.0, meaning=meaning))
     for name, style in styles.items():
         of = f", {name}" if len(styles) > 1 else ""
         target = reduced(style)

@@ -11,9 +11,8 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from hires_nst.errors import InputError
-from hires_nst.imageio.picture import ORIENTATION_TAG, Picture, Raster, is_on_its_side, valid_orientation
+from hires_nst.imageio.picture import ORIENTATION_TAG, Floats, Picture, Raster, is_on_its_side, valid_orientation
 from hires_nst.imageio.pillow import image_samples, split_alpha
-from hires_nst.imageio.pixels import Floats
 from hires_nst.imageio.reading import DECODE_ERRORS, check_size, picture_size, read_picture
 
 ImageInput: TypeAlias = Union[str, os.PathLike[str], Image.Image, NDArray[Any]]  # noqa: UP007 - made at run time
@@ -60,10 +59,10 @@ def image_size(image: ImageInput, *, max_megapixels: float, name: str = "the ima
     if isinstance(image, (str, os.PathLike)):
         return picture_size(Path(image), max_megapixels=max_megapixels)
     _check(image, name, max_megapixels=max_megapixels)
-    if isinstance(image, Image.Image):
-        width, height = image.size
-        return (height, width) if is_on_its_side(_orientation(image)) else (width, height)
-    return int(image.shape[1]), int(image.shape[0])
+    if not isinstance(image, Image.Image):
+        return int(image.shape[1]), int(image.shape[0])
+    width, height = image.size
+    return (height, width) if is_on_its_side(_orientation(image)) else (width, height)
 
 
 def _check(image: Image.Image | NDArray[Any], name: str, *, max_megapixels: float) -> None:

@@ -12,8 +12,7 @@ from typing import BinaryIO
 import numpy as np
 from PIL import Image
 
-from hires_nst.imageio.picture import ORIENTATION_TAG, Raster, valid_orientation
-from hires_nst.imageio.pixels import Floats
+from hires_nst.imageio.picture import ORIENTATION_TAG, Floats, Raster, valid_orientation
 
 _PILLOW_LIMIT = threading.Lock()
 
@@ -116,6 +115,4 @@ def _decode_deep_png(file: BinaryIO) -> Floats:
     import imagecodecs
 
     file.seek(0)
-    samples = np.asarray(imagecodecs.png_decode(file.read()), np.float32)
-    samples /= 65535
-    return samples
+    return np.asarray(np.divide(imagecodecs.png_decode(file.read()), 65535, dtype=np.float32))

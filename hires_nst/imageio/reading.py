@@ -50,15 +50,7 @@ def picture_size(path: Path, *, max_megapixels: float) -> tuple[int, int]:
 
 
 def check_size(name: str, size: tuple[int, int], *, max_megapixels: float) -> None:
-    """Refuse a picture of too many pixels, or of none.
-
-    Args:
-        name: what the error calls the picture.
-        size: width and height.
-
-    Raises:
-        InputError: it has more than `max_megapixels` million pixels. ValueError: it has none.
-    """
+    """Refuse a picture of too many pixels (InputError, which calls it `name`), or of none (ValueError)."""
     width, height = size
     if width < 1 or height < 1:
         raise ValueError("a picture without pixels")
@@ -98,11 +90,7 @@ def _decoder_of(path: Path, max_megapixels: float) -> Iterator[PillowDecoder | T
 @contextmanager
 def _quiet_decoders() -> Iterator[None]:
     """Silence the decoders' warnings and log: what stops them is raised."""
-
-    def nothing(record: logging.LogRecord) -> bool:
-        return False
-
-    logger = logging.getLogger("tifffile")
+    logger, nothing = logging.getLogger("tifffile"), lambda record: False
     logger.addFilter(nothing)
     try:
         with warnings.catch_warnings():

@@ -8,7 +8,7 @@ from collections.abc import Callable
 import numpy as np
 from PIL import Image
 
-from hires_nst.imageio.pixels import Floats
+from hires_nst.imageio.picture import Floats
 
 
 def resize_pixels(

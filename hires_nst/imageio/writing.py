@@ -20,8 +20,7 @@ from PIL import Image
 from hires_nst.errors import OutputError
 from hires_nst.files import atomic_write, check_free, plain_os_errors
 from hires_nst.imageio.formats import WRITTEN, written_format
-from hires_nst.imageio.pixels import Floats
-from hires_nst.imageio.profiles import srgb_profile
+from hires_nst.imageio.picture import Floats, srgb_profile
 
 INCHES_PER_METRE = 1 / 0.0254
 JPEG_MAX_SIDE = 65_500
@@ -39,7 +38,6 @@ class Encoding:
 
     Attributes:
         dpi: dots per inch; None writes none.
-        bit_depth: of each sample; a JPEG has 8.
         quality: of a JPEG, 1 to 100.
         compression: of a TIFF; a PNG is always deflated.
     """
@@ -199,13 +197,18 @@ def _write_jpeg(file: BinaryIO, source: _Source) -> None:
 
 
 def _write_tiff(file: BinaryIO, source: _Source) -> None:
+    import imagecodecs
+
     encoding = source.encoding
 
     def encoded() -> Iterator[bytes]:
         for strip in source.strips():
-            if encoding.compression != "none":  # the horizontal predictor: each sample less its left neighbour
-                strip[:, 1:] -= strip[:, :-1].copy()
-            yield _compressed(strip.tobytes(), encoding.compression)
+            if encoding.compression == "none":
+                yield strip.tobytes()
+                continue
+            strip[:, 1:] -= strip[:, :-1].copy()  # the horizontal predictor: each sample less its left neighbour
+            data = strip.tobytes()
+            yield zlib.compress(data, 6) if encoding.compression == "deflate" else bytes(imagecodecs.lzw_encode(data))
 
     tifffile.imwrite(
         file,
@@ -226,13 +229,3 @@ def _write_tiff(file: BinaryIO, source: _Source) -> None:
         metadata=None,
         software=False,
     )
-
-
-def _compressed(data: bytes, compression: str) -> bytes:
-    if compression == "deflate":
-        return zlib.compress(data, 6)
-    if compression == "lzw":
-        import imagecodecs
-
-        return bytes(imagecodecs.lzw_encode(data))
-    return data

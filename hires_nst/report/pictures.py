@@ -31,7 +31,7 @@ from hires_nst.evaluation import metrics
 from hires_nst.evaluation.metrics import Score
 from hires_nst.files import atomic_write
 from hires_nst.imageio.paper import central_crop
-from hires_nst.imageio.pixels import Floats
+from hires_nst.imageio.picture import Floats
 from hires_nst.imageio.reading import read_picture
 from hires_nst.imageio.resize import resize_pixels
 from hires_nst.report.model import ReportedJob

@@ -326,7 +326,7 @@ def test_import(tmp_path: Path, home: Path) -> None:
     backbone = tiny_backbone(published())
     file = tmp_path / "download (1).pth"
     file.write_bytes(published())
-    assert weights.identify(file, known={"tiny": backbone}) is backbone
+    assert weights.identify(file, networks={"tiny": backbone}) is backbone
     assert weights.import_file(backbone, file) == home / "hub" / "checkpoints" / "tiny.pth"
     assert same(weights.load_weights(backbone), state())
     assert weights.import_file(backbone, weights.cache_file(backbone)).read_bytes() == published()
@@ -335,7 +335,7 @@ def test_import(tmp_path: Path, home: Path) -> None:
 def test_import_of_another_file(tmp_path: Path, home: Path) -> None:
     backbone = tiny_backbone(published())
     torch.save({key: value + 1 for key, value in state().items()}, tmp_path / "w.pth")
-    assert weights.identify(tmp_path / "w.pth", known={"tiny": backbone}) is backbone
+    assert weights.identify(tmp_path / "w.pth", networks={"tiny": backbone}) is backbone
     with pytest.raises(WeightsError, match=r"is not the published file of tiny.*model\.weights="):
         weights.import_file(backbone, tmp_path / "w.pth")
     with pytest.raises(WeightsError, match="cannot read the weight file"):

@@ -19,8 +19,7 @@ from PIL import Image, ImageCms, ImageOps
 
 from hires_nst.errors import InputError, OutputError, ResourceError
 from hires_nst.imageio import writing
-from hires_nst.imageio.picture import Picture
-from hires_nst.imageio.profiles import srgb_profile
+from hires_nst.imageio.picture import Picture, srgb_profile
 from hires_nst.imageio.reading import picture_size, read_picture
 from hires_nst.imageio.resize import resize_pixels, resize_strips
 from hires_nst.imageio.writing import Encoding, check_output, write_picture

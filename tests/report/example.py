@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from hires_nst.imageio.pixels import Floats
+from hires_nst.imageio.picture import Floats
 from hires_nst.imageio.writing import Encoding, write_picture
 from hires_nst.report.model import Report, ReportedJob
 from hires_nst.run.history import Borders, LevelRecord, LossCurves
