@@ -116,8 +116,8 @@ def atomic_write(
 
     The bytes go to a temporary file in the same folder, whose name starts with a dot, and from there to the disk; then
     it takes the place of `path`. On any exception, KeyboardInterrupt included, the temporary file is removed and
-    whatever was at `path` stays as it was. The temporary file is called `name`, or at random; `done` is told of it when
-    it is complete.
+    whatever was at `path` stays as it was. The temporary file is called `name`, or at random; `done` is called with it
+    when it is complete.
 
     Raises OutputError when `path` exists and not `overwrite`, or the file cannot be written; ResourceError when the
     disk is full; and whatever else `write` raises.
@@ -160,7 +160,7 @@ def plain_os_errors(path: Path, *, other: str = "choose another folder or name")
 def check_free(path: Path, overwrite: bool) -> None:
     """Raise OutputError where `path` exists and may not be overwritten."""
     if not overwrite and path.exists():
-        raise OutputError(f"{path} exists already; give --overwrite to replace it or choose another name")
+        raise OutputError(f"{path} already exists; use --overwrite to replace it, or choose another name")
 
 
 def sync_folder(folder: Path) -> None:

@@ -51,7 +51,7 @@ def resume(
 
         return api.resume(folder, overwrite=overwrite, retry_failed=retry_failed, stop=stop, on_event=on_event)
     if retry_failed:
-        raise ConfigError(f"--retry-failed belongs to a batch, and {folder} is not the output folder of one")
+        raise ConfigError(f"--retry-failed is for batches only; {folder} is the run directory of a single picture")
     from hires_nst.run import pipeline
 
     return pipeline.resume(folder, overwrite=overwrite, stop=stop, on_event=on_event)

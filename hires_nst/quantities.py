@@ -6,7 +6,7 @@ import math
 
 
 def duration(seconds: float) -> str:
-    """A time for people: `8.2 s`, `3 min 5 s`, `2 h 10 min`."""
+    """A human-readable time: `8.2 s`, `3 min 5 s`, `2 h 10 min`."""
     if seconds < 10:
         return f"{seconds:.1f} s"
     whole = round(seconds)
@@ -19,7 +19,7 @@ def duration(seconds: float) -> str:
 
 
 def amount(size: float) -> str:
-    """Bytes for people: `1.2 GB`, `20.0 MB`, `3.4 kB`, `12 bytes`."""
+    """Bytes, human-readable: `1.2 GB`, `20.0 MB`, `3.4 kB`, `12 bytes`."""
     for unit, factor in (("GB", 1e9), ("MB", 1e6), ("kB", 1e3)):
         if size >= factor:
             return f"{size / factor:.1f} {unit}"

@@ -27,7 +27,7 @@ def download(backbone: Backbone, target: BinaryIO, *, on_event: OnEvent) -> None
     """Write the file that a network's address sends to `target`.
 
     Raises:
-        WeightsError: there is no internet connection, the server refuses, the connection breaks off, or the file is not
+        WeightsError: there is no internet connection, the server refuses, the connection is lost, or the file is not
             the published one.
     """
     file, url = backbone.weights.file, backbone.weights.url
@@ -46,7 +46,7 @@ def download(backbone: Backbone, target: BinaryIO, *, on_event: OnEvent) -> None
             error.close()
         raise _not_downloaded(backbone, str(getattr(error, "reason", None) or error)) from None
     if done < total:
-        raise _not_downloaded(backbone, f"the connection broke off after {done} of {total} bytes")
+        raise _not_downloaded(backbone, f"the connection was lost after {done} of {total} bytes")
     if not backbone.weights.matches(result.hexdigest()):
         raise WeightsError(
             f"{url} sent another file than the published one (its SHA-256 begins with {result.hexdigest()[:8]}, not "

@@ -63,7 +63,7 @@ class Backbone:
         name: as the configuration spells it.
         blocks: output channels of each convolution; a 2 x 2 pooling stands between two blocks.
         mean, std: per-channel preprocessing, `(rgb - mean) / std`.
-        description: one line for people.
+        description: one line for users.
         licence, source: of the weights.
         pooling: what it was trained with.
         content_scale: factor of the content loss, so that the same configuration gives comparable pictures with each

@@ -142,7 +142,7 @@ def identify(file: Path, *, networks: Mapping[str, Backbone] = BACKBONES) -> Bac
         except WeightsError:
             continue
         return backbone
-    raise WeightsError(f"{file} holds none of the networks that the program supports ({', '.join(networks)})")
+    raise WeightsError(f"{file} does not contain the weights of a known network ({', '.join(networks)})")
 
 
 def verify(backbone: Backbone) -> WeightsCheck:
@@ -153,7 +153,7 @@ def verify(backbone: Backbone) -> WeightsCheck:
         return WeightsCheck(backbone.name, "missing", f"{backbone.name} has no weights at {file}; {remedy}")
     digest = _digest(file)
     if backbone.weights.matches(digest):
-        return WeightsCheck(backbone.name, "ok", f"{backbone.name} is as published: {file}")
+        return WeightsCheck(backbone.name, "ok", f"{backbone.name} matches the published checksum: {file}")
     message = f"{file} is damaged (its SHA-256 begins with {digest[:8]}, not {backbone.weights.sha256[:8]}); {remedy}"
     return WeightsCheck(backbone.name, "damaged", message)
 

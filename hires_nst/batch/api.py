@@ -180,7 +180,7 @@ def run(
     if executor not in EXECUTORS:
         raise ConfigError(f"there is no executor {executor!r}{nearest(executor, EXECUTORS)}")
     if executor != "ray" and (address is not None or ship):
-        raise ConfigError(f"{'--ship' if ship else '--address'} belongs to a cluster: give --executor ray too")
+        raise ConfigError(f"{'--ship' if ship else '--address'} requires --executor ray")
     found = jobs(contents, output, styles=styles, config=config, config_for=config_for, preset=preset)
     options = BatchOptions(
         batch=config.batch, runtime=config.runtime, executor=executor, address=address, ship=ship, overwrite=overwrite,

@@ -105,7 +105,7 @@ def _reason(error: Exception) -> str:
 
 
 def _fingerprints(task: Task, digests: FileDigests) -> tuple[FileFingerprint, ...]:
-    """The fingerprints of the inputs; none when one cannot be read, which the engine explains better."""
+    """The fingerprints of the inputs; none when one cannot be read, since the engine reports the error."""
     try:
         return tuple(map(digests.fingerprint, task.inputs))
     except OSError:
@@ -113,7 +113,7 @@ def _fingerprints(task: Task, digests: FileDigests) -> tuple[FileFingerprint, ..
 
 
 class _JobLog:
-    """Appends to both logs of a job, for programs and for people; OSError when one cannot be written."""
+    """Appends to both logs of a job, JSON lines and human-readable; OSError when one cannot be written."""
 
     def __init__(self, paths: JobPaths) -> None:
         paths.folder.mkdir(parents=True, exist_ok=True)
@@ -141,7 +141,7 @@ class _JobLog:
             self.write(f"{type(event).__name__}: {values}")
 
     def write(self, text: str) -> None:
-        """Append a line for people, with the time."""
+        """Append a line to the human-readable log, with the time."""
         self._text.write(f"{time.strftime('%Y-%m-%d %H:%M:%S')} {text}\n")
         self._text.flush()
 

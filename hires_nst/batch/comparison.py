@@ -67,7 +67,7 @@ class Comparison:
         if row.fingerprint != job.fingerprint:
             return "the settings have changed"
         if row.inputs is None or len(row.inputs) != len(job.inputs):
-            return "the input files have changed"
+            return "the list of input files has changed"
         for path, before in zip(job.inputs, row.inputs, strict=True):
             if change := self._difference(path, before):
                 return f"{path.name} {change}"
@@ -88,4 +88,4 @@ class Comparison:
 
 def already_exists(path: Path) -> str:
     """Why a job is skipped: there is a picture that is not of this batch."""
-    return f"{path} already exists; --overwrite replaces it"
+    return f"{path} already exists; use --overwrite to replace it"

@@ -1,4 +1,4 @@
-"""A job of a batch: one photograph in one style, and the picture that becomes of it."""
+"""A job of a batch: one photograph in one style, and its result."""
 
 from __future__ import annotations
 

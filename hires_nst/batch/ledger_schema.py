@@ -165,7 +165,9 @@ def check_version(database: sqlite3.Connection, file: Path, *, new: bool) -> Non
     """Raise ConfigError unless it is a ledger of this version, or, where it may be `new`, an empty file."""
     version = database.execute("PRAGMA user_version").fetchone()[0]
     if version != VERSION and not (new and version == 0):
-        raise ConfigError(f"the ledger {file} was written by another version of this program; take another folder")
+        raise ConfigError(
+            f"the ledger {file} was written by another version of this program; choose another output folder"
+        )
 
 
 def as_row(found: sqlite3.Row | None) -> Row:

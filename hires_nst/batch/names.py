@@ -74,7 +74,7 @@ def output_name(template: str, values: Mapping[str, str | int], *, folder: str =
         raise ConfigError(f"the name {rendered!r} leaves the output folder; write a template without .. in it")
     hidden = [part for part in PurePosixPath(rendered).parts if part.startswith(".")]
     if hidden or STATE_FOLDER in path.parts or rendered.endswith("/"):
-        raise ConfigError(f"the name {rendered!r} is that of a hidden file; write a template with another beginning")
+        raise ConfigError(f"the name {rendered!r} would be a hidden file; do not start a name in --template with a dot")
     for part in path.parts:
         if len(part.encode("utf-8", "surrogateescape")) > LONGEST_NAME:
             raise ConfigError(f"the name {part!r} is too long; write a shorter template")

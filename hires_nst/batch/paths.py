@@ -11,7 +11,7 @@ STATE_FOLDER = ".hires-nst"
 
 TEXT = "log.txt"
 LOGS = LOG, TEXT
-"""The logs in a job's folder, of all attempts: for programs and for people."""
+"""The logs in a job's folder, of all attempts: JSON lines and human-readable."""
 
 
 class JobPaths:
@@ -19,7 +19,7 @@ class JobPaths:
 
     Attributes:
         folder: has all of them.
-        events, text: the logs for programs and for people.
+        events, text: the logs, as JSON lines and human-readable.
         run_dir: the run directory, which an interrupted attempt leaves to the next one.
     """
 
@@ -30,7 +30,7 @@ class JobPaths:
 
     @property
     def existing_text(self) -> Path | None:
-        """The log for people, where the job was ever started."""
+        """The human-readable log, where the job was ever started."""
         return self.text if self.text.is_file() else None
 
 

@@ -77,7 +77,7 @@ class RayExecutor:
         try:
             self._ray: Any = importlib.import_module("ray")
         except ImportError:
-            raise ConfigError("Ray is not installed; pip install 'hires-nst[cluster]' brings it") from None
+            raise ConfigError("Ray is not installed; install it with `pip install 'hires-nst[cluster]'`") from None
         self._started = not self._ray.is_initialized()
         if self._started:
             check_reachable(address)
@@ -169,7 +169,7 @@ class RayExecutor:
             self._started = False
 
     def _reference(self, path: Path, *, shared: bool) -> Any:
-        """A file in the object store; None where it cannot be read, which the engine explains better."""
+        """A file in the object store; None where it cannot be read, since the engine reports the error."""
         if path not in self._shipped:
             try:
                 reference = self._ray.put(path.read_bytes())

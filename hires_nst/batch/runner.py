@@ -36,7 +36,15 @@ IDLE_SECONDS = 0.2
 
 @dataclass(frozen=True, kw_only=True)
 class Summary:
-    """How a batch ended: the number of jobs in each state, and why it stopped before its end if it did."""
+    """How a batch ended.
+
+    Attributes:
+        counts: the number of jobs in each state.
+        painted: how many pictures this call painted.
+        seconds: how long it took.
+        stopped: why it stopped before its end; None if it did not.
+        exit_code: of the command: 0 when no job failed, 1 when one did, that of `stopped` otherwise.
+    """
 
     counts: Mapping[JobState, int]
     painted: int

@@ -19,9 +19,9 @@ from hires_nst.errors import ConfigError, InputError
 from hires_nst.imageio.formats import READ
 from hires_nst.run.directory import RECORD
 
-HIDDEN, NOT_PICTURES, EXCLUDED = "hidden files", "files that are not pictures", "files that the patterns leave out"
+HIDDEN, NOT_PICTURES, EXCLUDED = "hidden files", "files that are not pictures", "files excluded by the patterns"
 OUTPUTS, RUNS, LOCKED = "output folders", "run directories and pictures of reports", "folders that cannot be read"
-UNMATCHED = "photographs without a painting of their name"
+UNMATCHED = "photographs without a matching painting"
 
 ConfigFor = Callable[[Mapping[str, Any]], Config]
 """The configuration with a job's own settings in it."""
@@ -47,9 +47,9 @@ def expand(
     else:
         jobs, left_out = _matched_jobs(contents, output, styles=styles, config=config, preset=preset)
     if not jobs:
-        reasons = ", ".join(f"{reason} ({count})" for reason, count in left_out.items())
-        hint = f", besides {reasons}" if reasons else ""
-        raise ConfigError(f"there is no picture to paint in {contents}{hint}; check the folder, or give --recursive")
+        reasons = ", ".join(f"{count} {reason}" for reason, count in left_out.items())
+        hint = f" (left out: {reasons})" if reasons else ""
+        raise ConfigError(f"no photographs found in {contents}{hint}; check the folder, or give --recursive")
     check_collisions((job.output, str(job.content)) for job in jobs)
     sources = {os.path.realpath(path) for job in jobs for path in job.inputs}
     for job in jobs:

@@ -1,4 +1,4 @@
-"""Where a batch stands, by its ledger; also from another process while it works. No torch in sight."""
+"""Where a batch stands, by its ledger; also from another process while it works. Does not import torch."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class RunningJob:
 
 @dataclass(frozen=True)
 class ClosedJob:
-    """A job that failed or was skipped, for a reason; `log` is its log for people, None where it was never started."""
+    """A job that failed or was skipped, for a reason; `log` is its human-readable log, None if it was never started."""
 
     output: str
     reason: str

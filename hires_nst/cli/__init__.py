@@ -41,7 +41,7 @@ class Commands(TyperGroup):
             if _debug() or (isinstance(error, OSError) and error.errno == errno.EPIPE):
                 raise
             message, code = _message(error)
-            tell_error(message, code, as_json=bool(ctx.meta.get("json")))
+            print_error(message, code, as_json=bool(ctx.meta.get("json")))
             raise typer.Exit(code) from None
 
 
@@ -73,14 +73,14 @@ def main() -> None:
         app(prog_name="hires-nst")
     except KeyboardInterrupt as error:
         message, code = _message(error)
-        tell_error(message, code, as_json=False)
+        print_error(message, code, as_json=False)
         sys.exit(code)
     except Exception as error:
         if _debug():
             raise
-        tell_error(
-            f"the program failed with {type(error).__name__} ({error}), which should not happen; set HIRES_NST_DEBUG=1 "
-            "to see where, and please report it",
+        print_error(
+            f"internal error: {type(error).__name__} ({error}); please report it "
+            "(HIRES_NST_DEBUG=1 shows the traceback)",
             HiresNstError.exit_code,
             as_json="--json" in sys.argv,
         )
@@ -89,7 +89,7 @@ def main() -> None:
 
 @contextmanager
 def _usage_as_json(arguments: Sequence[str]) -> Iterator[None]:
-    """With `--json` among the arguments, tell a wrong command line on stdout too; on stderr, Typer does."""
+    """With `--json` among the arguments, print a usage error on stdout too; Typer prints it on stderr."""
     arguments = tuple(arguments)  # which the parser takes apart
     try:
         yield
@@ -99,7 +99,7 @@ def _usage_as_json(arguments: Sequence[str]) -> Iterator[None]:
         raise
 
 
-def tell_error(message: str, code: int, *, as_json: bool) -> None:
+def print_error(message: str, code: int, *, as_json: bool) -> None:
     """One line on stderr, and with `--json` one on stdout too."""
     typer.echo(f"error: {message}", err=True)
     if as_json:

@@ -117,7 +117,7 @@ def followed(
         try:
             summary = painting(on_event=on_event)
         except KeyboardInterrupt:
-            message = f"ended at once; resume it with `{resume_command(output)}`"
+            message = f"interrupted; resume with `{resume_command(output)}`"
             raise Interrupted(message, exit_code=stop.exit_code) from None
     if page:
         report_of_batch(output, stop, quiet=quiet, as_json=as_json)

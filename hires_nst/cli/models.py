@@ -18,15 +18,15 @@ Name = Annotated[str, typer.Argument(metavar="NAME", help=f"One of {', '.join(BA
 
 @app.command("list")
 def list_models() -> None:
-    """List the networks: what they are, what they cost, and whether their weights are here."""
+    """List the networks: what they are, what they cost, and whether their weights are downloaded."""
     from hires_nst.backbones import models
 
     table = Table()
     for heading in ("name", "what it is", "licence", "parameters", "work", "weights"):
-        table.add_column(heading, overflow="fold")
+        table.add_column(heading, overflow="fold", no_wrap=heading == "weights")
     for model in models.list():
         work = 100 * model.multiply_adds / BACKBONES["vgg19"].multiply_adds()
-        state = ("bundled" if model.bundled else "here") if model.present else "not here"
+        state = ("bundled" if model.bundled else "downloaded") if model.present else "not downloaded"
         parameters = f"{model.parameters / 1e6:.1f} M"
         table.add_row(model.name, model.description, model.licence, parameters, f"{work:.0f} %", state)
     console = Console()
@@ -47,7 +47,7 @@ def fetch(
     with showing(quiet=quiet, as_json=False) as on_event:
         model = models.fetch(name, on_event=on_event)
     if not quiet:
-        typer.echo(f"{name} is here {'already' if before.state == 'ok' else 'now'}: {model.file}")
+        typer.echo(f"{name} {'is already available' if before.state == 'ok' else 'has been downloaded'}: {model.file}")
 
 
 @app.command("import")
@@ -63,7 +63,7 @@ def import_model(
     from hires_nst.backbones import models
 
     model = models.import_file(file, name=name)
-    typer.echo(f"{model.name} is here now: {model.file}")
+    typer.echo(f"{model.name} has been imported: {model.file}")
 
 
 @app.command("verify")

@@ -52,7 +52,7 @@ def plan(
     from hires_nst.batch.selection import is_batch
 
     if content is None or is_batch(content):
-        refuse(others, command="batch", why="a single picture, and this is a batch")
+        refuse(others, command="batch", why="single pictures only; leave it out for a batch")
         show_batch_plan(
             content, output, styles=styles or (), options=options, measure=measure, quiet=quiet, as_json=json
         )
@@ -60,7 +60,7 @@ def plan(
     refuse(
         {**others, **{flag: {"batch"} for flag in options.of_batch}},
         command="stylize",
-        why=f"a batch, and {content} is one photograph",
+        why=f"batches only; {content} is a single photograph",
     )
     config = options.effective(styles or ())
     with showing(quiet=quiet or json, as_json=False) as on_event:
@@ -77,7 +77,7 @@ def refuse(others: Mapping[str, Set[str]], *, command: str, why: str) -> None:
     """Raise ConfigError where an option was given that `command` does not have."""
     for option, commands in others.items():
         if command not in commands:
-            raise ConfigError(f"{option} belongs to {why}; leave it out")
+            raise ConfigError(f"{option} is for {why}")
 
 
 def plan_as_dict(plan: "Plan") -> dict[str, Any]:
@@ -112,7 +112,7 @@ def show_plan(plan: "Plan", config: Config) -> None:
 def plan_lines(plan: "Plan", config: Config) -> list[str]:
     """The plan in words, without its levels."""
     size, folder = physical_size(plan.width, plan.height, config=config), plan.canvas_folder
-    memory = f"{amount(plan.tile_bytes)} for a tile, {amount(plan.available_bytes)} are free"
+    memory = f"{amount(plan.tile_bytes)} for a tile, {amount(plan.available_bytes)} is free"
     lines = [
         f"result       {plan.width} x {plan.height} px{f', {size}' if size else ''}, up to {amount(plan.output_bytes)}",
         f"runs on      {plan.device} with {plan.model} in {plan.precision}",

@@ -92,7 +92,7 @@ def place(state: RunState) -> str:
 
 
 def times(elapsed: float, left: float | None) -> str:
-    """The seconds since the start and those that are left, for people."""
+    """The seconds since the start and the time left, human-readable."""
     return duration(elapsed) + ("" if left is None else f", about {duration(left)} left")
 
 

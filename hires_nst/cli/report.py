@@ -37,8 +37,8 @@ def report_of_batch(folder: Path, stop: Stop, *, quiet: bool, as_json: bool) -> 
         if report.is_up_to_date(folder):
             return
         page = _write(folder, stop, quiet=quiet or as_json)
-    except Exception as error:  # a night's work is done, whatever becomes of its report
-        _note(f"the report was not written: {error}; write it with `hires-nst report`", as_json=as_json)
+    except Exception as error:  # the batch is done, even if its report cannot be written
+        _note(f"the report was not written: {error}; write it with `{command('report', folder)}`", as_json=as_json)
         return
     if not report.is_complete(page) and (as_json or not quiet):
         rest = f"complete it with `{command('report', folder)}`"

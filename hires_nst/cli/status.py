@@ -34,7 +34,7 @@ def status(
 
 
 def status_lines(found: "RunStatus") -> list[str]:
-    """The status of a run for people."""
+    """The status of a run, human-readable."""
     from hires_nst.run.directory import resume_command
 
     state = found.state
@@ -62,7 +62,7 @@ def status_lines(found: "RunStatus") -> list[str]:
 
 
 def batch_status_lines(found: "BatchStatus") -> list[str]:
-    """The status of a batch for people."""
+    """The status of a batch, human-readable."""
     counts = ", ".join(f"{count} {state}" for state, count in found.counts.items() if count)
     lines = [f"{found.folder}: {counts or 'no jobs'}"]
     for job in found.running:

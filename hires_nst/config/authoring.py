@@ -1,4 +1,4 @@
-"""Configuration files for people: write one with comments, with a JSON schema for editors, and check one."""
+"""Human-readable configuration files: write one with comments, with a JSON schema for editors, and check one."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def init(file: Path | str, *, preset: str | None = None, overwrite: bool = False
     file = Path(file)
     text = f"# yaml-language-server: $schema={SCHEMA_FILE}\n{commented_yaml(load_config(preset=preset))}"
     if file.exists() and not overwrite:
-        raise OutputError(f"{file} already exists; choose another name, or replace it with --force")
+        raise OutputError(f"{file} already exists; use --force to replace it, or choose another name")
     if not file.parent.is_dir():
         raise OutputError(f"the folder {file.parent} for {file.name} does not exist; create it or choose another")
     _write(file.with_name(SCHEMA_FILE), json_schema(), overwrite=True)

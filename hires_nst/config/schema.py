@@ -92,7 +92,7 @@ class Config(Section):
         """
         if self.needs_style and not self.styles:
             raise ConfigError(
-                "there is no painting: name one after the photograph, or as style: or styles: in the configuration"
+                "no painting given: name one after the photograph, or under `styles:` in the configuration"
             )
 
     def with_styles(self, paths: Sequence[Path | str]) -> Config:
@@ -101,9 +101,9 @@ class Config(Section):
         return self.model_copy(update={"styles": styles}) if styles else self
 
     def files(self) -> tuple[NamedFile, ...]:
-        """Every file that is named here: the paintings in their order, the start image, the weights."""
+        """The paintings in their order, the initial image and the weights; the files of `jobs` are not among them."""
         named: list[tuple[FileRole, Path | None]] = [("painting", style.image) for style in self.styles]
-        named += [("start image", self.init.file), ("weights", self.model.weights)]
+        named += [("initial image", self.init.file), ("weights", self.model.weights)]
         return tuple(NamedFile(role, path) for role, path in named if path is not None)
 
     def with_files(self, places: Mapping[Path, Path]) -> Config:
@@ -118,7 +118,7 @@ class Config(Section):
 
     @property
     def pictures(self) -> tuple[Path, ...]:
-        """The pictures that are named here: the paintings, and the start image."""
+        """The paintings and the initial image."""
         return tuple(file.path for file in self.files() if file.role != "weights")
 
     def picture_fingerprint(self) -> str:

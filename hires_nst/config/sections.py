@@ -195,7 +195,8 @@ class Levels(Section):
     """The levels of resolution, from coarse to fine."""
 
     min_size: Annotated[Whole, Field(ge=16, le=100_000)] = Field(
-        256, description="Least short side of the coarsest level in pixels; it is less than twice as long."
+        256,
+        description="Minimum short side of the coarsest level in pixels; the actual one is below `factor` times that.",
     )
     factor: Annotated[Number, Field(gt=1, le=8)] = Field(2.0, description="Enlargement from one level to the next.")
     coarse_steps: Annotated[Whole, Field(ge=1, le=100_000)] = Field(
@@ -251,7 +252,7 @@ class Optimizer(Section):
 
 
 class Runtime(Section):
-    """Where and how it runs."""
+    """Device, precision, memory and random seed."""
 
     device: str = Field("auto", description="Device: auto, cpu, cuda or cuda:N.")
     precision: Literal["auto", "float32", "bfloat16"] = Field(

@@ -12,7 +12,7 @@ FREE_SETTINGS = (
 )  # fmt: skip
 """Settings that do not change the picture: a run may be resumed with other values, and a batch does not repaint."""
 
-FileRole = Literal["painting", "start image", "weights"]
+FileRole = Literal["painting", "initial image", "weights"]
 
 _FILE_KEYS = re.compile(r"styles\.\d+\.image|init\.file|model\.weights")
 

@@ -154,7 +154,7 @@ def scores(
     ]
     if any(inside) and min(picture.shape[:2]) >= 3:
         seams = seam_visibility(picture, rows=inside[0], columns=inside[1])
-        meaning = "roughness across the tiles' borders over that elsewhere: 1 is even"
+        meaning = "roughness at tile borders relative to elsewhere; 1 means no visible seams"
         found.append(Score(name="Seams", value=seams, before=None, meaning=meaning))
     small = reduced(picture)
     before = None if content is None else reduced(content)
@@ -193,7 +193,7 @@ def reduced(pixels: Pixels, long_edge: int = LONG_EDGE) -> Floats:
 
 _LIKENESS: tuple[tuple[str, Callable[[Pixels, Pixels], float], str], ...] = (
     ("Palette", palette_distance, "distance of the colours from the painting's, in CIELAB units: 0 is the same"),
-    ("Texture", texture_similarity, "likeness of the texture with the painting's: 1 is the same"),
+    ("Texture", texture_similarity, "similarity of the textures, 0 to 1"),
 )
 
 

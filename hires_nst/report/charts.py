@@ -68,7 +68,7 @@ def chart(curves: LossCurves, levels: Sequence[LevelRecord]) -> Chart | None:
         return None
     end = max(x for points in shown.values() for x, _ in points) or 1.0
     low, high = math.log10(min(values)), math.log10(max(values))
-    if high - low < 0.3:  # a factor of two at least, or a flat curve would look wild
+    if high - low < 0.3:  # a factor of two at least, or noise would fill the chart of a flat curve
         middle = (low + high) / 2
         low, high = middle - 0.15, middle + 0.15
 

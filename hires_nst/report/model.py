@@ -30,7 +30,7 @@ class ReportedJob:
             the largest centred part of the output's proportions is taken, which is how a photograph is cut for a print.
         borders: where the seam check looks; None when that is not known.
         notes: messages for the user while it was painted.
-        log: its log for people; None where there is none.
+        log: its human-readable log; None where there is none.
     """
 
     name: str
@@ -89,7 +89,7 @@ class Report:
         jobs: in the order in which they are shown.
         started, finished: of the whole; None where unknown or not yet.
         working_seconds: the time during which the present pictures were worked on, where that is not all the time from
-            start to finish (a batch that went on the next day, or pictures that were painted again).
+            start to finish (a batch that was resumed, or pictures that were painted again).
         version: of hires-nst.
         machine: where it ran, in one line.
         no_longer_selected: how many jobs of earlier commands are not among `jobs`, since the last one lacks them.

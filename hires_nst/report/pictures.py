@@ -46,7 +46,7 @@ WHOLE_MEGAPIXELS = 20.0
 TILE = 512
 STRIP_ROWS = 512
 SHOWN_SUFFIXES = (".png", ".jpg", ".jpeg")
-NO_LIMIT = float("inf")  # the run itself minded images.max_megapixels
+NO_LIMIT = float("inf")  # the run itself checked images.max_megapixels
 
 Bytes8 = NDArray[np.uint8]
 

@@ -80,7 +80,7 @@ def _engine() -> Diagnosis:
         Finding("memory", f"{amount(free)} free of {amount(psutil.virtual_memory().total)}"),
         *(Finding("weights", f"{check.state}: {check.message}") for check in checks),
     ]
-    problems = [f"only {amount(free)} of memory are free; close other programs"] if free < LEAST_MEMORY else []
+    problems = [f"only {amount(free)} of memory is free; close other programs"] if free < LEAST_MEMORY else []
     problems += [check.message for check in checks if check.name == Config().model.name and check.state != "ok"]
     return Diagnosis(tuple(findings), tuple(problems))
 
@@ -93,7 +93,7 @@ def _disks() -> Diagnosis:
         text = f"{amount(free)} free for {name}, {folder}{'' if writable else ', which is not writable'}"
         findings.append(Finding("disk", text))
         if free < LEAST_DISK:
-            problems.append(f"only {amount(free)} are free for {name} in {folder}; free some disk space")
+            problems.append(f"only {amount(free)} is free for {name} in {folder}; free some disk space")
         if name == "temporary files" and not writable:
             problems.append(f"the folder for temporary files, {folder}, is not writable; set TMPDIR to another")
     return Diagnosis(tuple(findings), tuple(problems))

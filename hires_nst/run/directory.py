@@ -1,4 +1,4 @@
-"""A run's directory: its lock and its log of events. No torch in sight."""
+"""A run's directory: its lock and its log of events. Does not import torch."""
 
 from __future__ import annotations
 
@@ -158,13 +158,11 @@ def check_run(path: Path) -> None:
         OutputError: there is no such folder. DamagedFile: it has no run.json.
     """
     if not path.exists():
-        raise OutputError(f"there is no run directory {path}; a finished run removes it")
+        raise OutputError(f"{path} does not exist; a run directory is removed when its run finishes")
     if not path.is_dir():
-        raise OutputError(
-            f"{path} is a file, and neither a run directory nor a batch's output folder; give such a folder"
-        )
+        raise OutputError(f"{path} is a file; give a run directory or the output folder of a batch")
     if not (path / RECORD).exists():
-        raise DamagedFile(f"{path} is neither a run directory, for it has no {RECORD}, nor a batch's output folder")
+        raise DamagedFile(f"{path} is neither a run directory (no {RECORD}) nor the output folder of a batch")
 
 
 def run_directory(output: Path, config: Config, *, run_dir: Path | str | None = None) -> Path:

@@ -75,8 +75,8 @@ def paint(
             warned = True
             context.emit(
                 events.Notice(
-                    f"a painting has too few pixels for {plan.width} x {plan.height}; it is not enlarged, so from "
-                    "here on its strokes keep their own size in pixels (a larger scan or a smaller styles.scale helps)"
+                    f"the painting is smaller than {plan.width} x {plan.height} px and is not enlarged, so its strokes "
+                    "get no larger from here on; use a larger scan or a smaller --style-scale"
                 )
             )
         LevelPainter(

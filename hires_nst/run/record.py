@@ -1,4 +1,4 @@
-"""run.json: what a run is made of, and whether it may be resumed here. No torch in sight."""
+"""run.json: what a run is made of, and whether it may be resumed here. Does not import torch."""
 
 from __future__ import annotations
 
@@ -131,7 +131,7 @@ def read_record(folder: Path) -> RunRecord:
     try:
         return RunRecord.model_validate(data)
     except ValidationError:
-        raise DamagedFile(f"{path} does not say what it should; {RESTART}") from None
+        raise DamagedFile(f"{path} is not a valid run record; {RESTART}") from None
 
 
 def _check_version(folder: Path, data: Mapping[str, Any]) -> None:
@@ -219,7 +219,7 @@ def check_same(record: RunRecord, folder: Path, *, config: Config, inputs: Seque
     if changed:
         listed = ", ".join(f"{key} ({before.get(key)}, now {now.get(key)})" for key in changed[:3])
         more = f" and {len(changed) - 3} more" if len(changed) > 3 else ""
-        raise ConfigError(f"the run in {folder} has other settings: {listed}{more}; {tail}")
+        raise ConfigError(f"the run in {folder} was started with other settings: {listed}{more}; {tail}")
     # The settings agree, so the files pair up, but for weights that are still to be downloaded, and checked then.
     for known, given in zip(record.inputs, inputs, strict=False):
         if known.sha256 != given.sha256:

@@ -20,6 +20,7 @@ from hires_nst.backbones.weights import own_file
 from hires_nst.errors import Interrupted, OutputError, ResourceError, out_of_memory
 from hires_nst.events import Event, OnEvent
 from hires_nst.imageio import writing
+from hires_nst.imageio.formats import written_format
 from hires_nst.run.cache import Cache
 from hires_nst.run.canvases import read_content, read_styles
 from hires_nst.run.checkpoint import CheckpointStore
@@ -155,9 +156,9 @@ class SingleRun:
         resumed = self.record is not None
         context = open_context(self.options.config, size, emit=self.emit, check_stop=self.check_stop, cache=self.cache)
         content, alpha = read_content(self.options.content, size, context=context)
-        if alpha is not None and self.options.output.suffix.lower() in (".jpg", ".jpeg"):
+        if alpha is not None and written_format(self.options.output) == "JPEG":
             self.emit(
-                events.Notice("a JPEG holds no transparency, so the photograph's is left out; .png or .tif keep it")
+                events.Notice("JPEG has no transparency, so the alpha channel is dropped; use .png or .tif to keep it")
             )
             alpha = None
         styles = read_styles(context)

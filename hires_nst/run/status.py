@@ -1,4 +1,4 @@
-"""Where a run stands, by its run directory; also from another process while it works. No torch in sight."""
+"""Where a run stands, by its run directory; also from another process while it works. Does not import torch."""
 
 from __future__ import annotations
 

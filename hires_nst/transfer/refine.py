@@ -4,7 +4,7 @@ Let G be the statistics of the whole image at the start of the round, T(x) a til
 window, divided by the whole image's counts), T0 the same at the start, and r the image's area over the window's. A tile
 minimises the untiled objective at the virtual statistics
 
-    balanced      G + r (T(x) - T0)     the whole image's, as if everyone moved as this tile does
+    balanced      G + r (T(x) - T0)     the whole image's, as if every tile changed as this one does
     independent   r T(x)                the window's own
 
 with content loss and total variation times r too. At the start of a round the gradient of `balanced` is the untiled

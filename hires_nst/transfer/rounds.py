@@ -62,7 +62,7 @@ class Round:
 
 @dataclass(frozen=True)
 class RoundResult:
-    """What came of a round.
+    """The result of a round.
 
     Attributes:
         canvas: the new image.
@@ -77,7 +77,7 @@ class RoundResult:
 
 @dataclass(frozen=True)
 class TileResult:
-    """What came of a tile.
+    """The result of a tile.
 
     Attributes:
         image: (1, 3, h, w), the new pixels of its window.

@@ -283,7 +283,7 @@ def test_a_failed_download_names_the_ways_on(server: str, home: Path, path: str)
         weights.load_weights(tiny_backbone(Server.content, server + path))
     sentence = str(caught.value)
     assert caught.value.exit_code == 5
-    assert ("Not Found" if path == "/none" else "broke off after 100 of") in sentence
+    assert ("Not Found" if path == "/none" else "lost after 100 of") in sentence
     for way in ("--model vgg19-slim", "hires-nst models import FILE", "TORCH_HOME", "hub/checkpoints/tiny.pth"):
         assert way in sentence
     assert files(home) == []
@@ -346,7 +346,7 @@ def test_import_of_another_file(tmp_path: Path, home: Path) -> None:
 def test_identify(tmp_path: Path) -> None:
     assert weights.identify(weights.bundled_file(BACKBONES["vgg19-slim"])).name == "vgg19-slim"
     torch.save(state(), tmp_path / "w.pth")
-    with pytest.raises(WeightsError, match="holds none of the networks"):
+    with pytest.raises(WeightsError, match="does not contain the weights of a known network"):
         weights.identify(tmp_path / "w.pth")
 
 

@@ -68,7 +68,7 @@ def test_wrong_arguments(file: Path) -> None:
     for arguments in ({"executor": "slurm"}, {"address": "auto"}, {"ship": True}):
         with pytest.raises(ConfigError, match="executor"):
             batch.run(photos, out, styles=[file.parent / "art.png"], **arguments)
-    with pytest.raises(ConfigError, match="there is no painting"):
+    with pytest.raises(ConfigError, match="no painting given"):
         batch.run(photos, out)
     with pytest.raises(InputError, match="is not the folder of a batch"):
         batch.resume(photos)

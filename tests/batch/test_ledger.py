@@ -140,7 +140,7 @@ def test_a_lease_runs_out_unless_it_is_renewed(tmp_path: Path) -> None:
         clock.now += 9
         assert first.renew() == {"id0"}
         clock.now += 9
-        assert first.claim() is not None  # id1, whose owner showed no sign of life
+        assert first.claim() is not None  # id1, whose owner stopped responding
         assert second.claim() is None
         assert second.renew() == frozenset()
         assert not second.finish("id1", OUTCOME, publish=pytest.fail)
@@ -249,34 +249,34 @@ def test_jobs_are_entered_once_and_what_others_did_meanwhile_holds(tmp_path: Pat
 def test_what_is_no_longer_selected_is_set_apart(tmp_path: Path) -> None:
     clock = Clock()
 
-    def told(after: float = 0) -> tuple[list[str], int]:
+    def reported(after: float = 0) -> tuple[list[str], int]:
         with reading(tmp_path) as database:
             rows, others = read_current(database, tmp_path, now=clock.now + after)
         return [row.id for row in rows], others
 
     with opened(tmp_path, clock, 5) as first, opened(tmp_path, clock, 5) as second:
-        assert told() == ([f"id{n}" for n in range(5)], 0)  # before any run
+        assert reported() == ([f"id{n}" for n in range(5)], 0)  # before any run
         first.start_run({}, jobs(5)[:3])
-        assert told() == (["id0", "id1", "id2"], 2)
+        assert reported() == (["id0", "id1", "id2"], 2)
         clock.now += 1
         second.start_run({}, jobs(5)[3:])
-        assert told() == (["id3", "id4"], 3)
+        assert reported() == (["id3", "id4"], 3)
         clock.now += 1
         job = claimed(first)  # it is at work, with three jobs
-        assert told() == ([f"id{n}" for n in range(5)], 0)
+        assert reported() == ([f"id{n}" for n in range(5)], 0)
         first.finish(job, OUTCOME, publish=(tmp_path / "0.png").touch)
-        assert told(1000) == ([f"id{n}" for n in range(5)], 0)  # it was, while the last one was
+        assert reported(1000) == ([f"id{n}" for n in range(5)], 0)  # it was, while the last one was
         clock.now += 1
         second.start_run({}, jobs(5)[4:])
-        assert told() == (["id0", "id4"], 3)
+        assert reported() == (["id0", "id4"], 3)
         (tmp_path / "0.png").unlink()
-        assert told() == (["id4"], 4)
+        assert reported() == (["id4"], 4)
         second.set_queue(jobs(5)[3:])
         assert claimed(second) == "id3"  # by a run that is at work since before the last one
         clock.now += 1
         first.start_run({}, jobs(5)[4:])
-        assert told() == (["id3", "id4"], 3)
-        assert told(11) == (["id4"], 4)  # or was, until it was killed
+        assert reported() == (["id3", "id4"], 3)
+        assert reported(11) == (["id4"], 4)  # or was, until it was killed
     with reading(tmp_path) as database:
         assert read_selected_since(database) == 1003
 
@@ -376,12 +376,12 @@ def write_some(folder: Path) -> None:
         ledger.counts(), ledger.pending(), ledger.next_time()
 
 
-def test_altered_bytes_are_told_as_damage(tmp_path: Path) -> None:
+def test_altered_bytes_are_reported_as_damage(tmp_path: Path) -> None:
     data, moments, damaged = finished(tmp_path), random.Random(3), 0
-    told = [place for place, byte in enumerate(data) if byte]
+    places = [place for place, byte in enumerate(data) if byte]
     for number in range(250):
         altered = bytearray(data)
-        altered[moments.choice(told)] = moments.choice((0, 1, 255, moments.randrange(256)))
+        altered[moments.choice(places)] = moments.choice((0, 1, 255, moments.randrange(256)))
         for use in (read_all, write_some):
             for file in BatchPaths(tmp_path).ledger.parent.glob("ledger.sqlite*"):
                 file.unlink()

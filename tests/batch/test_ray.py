@@ -44,7 +44,9 @@ try:
 except ImportError:
     ray = None  # type: ignore[assignment]
 
-needs_ray = pytest.mark.skipif(ray is None, reason="Ray is not installed; pip install 'hires-nst[cluster]' brings it")
+needs_ray = pytest.mark.skipif(
+    ray is None, reason="Ray is not installed; install it with `pip install 'hires-nst[cluster]'`"
+)
 ROOT = Path(__file__).parents[2]
 BATCH = Batch(cluster_gpus=0)
 GUARD = 300.0
@@ -71,14 +73,14 @@ def cluster() -> Iterator[Any]:
             os.environ["PYTHONPATH"] = before
 
 
-def told_by(seen: Seen, out: Path) -> dict[str, list[JobProgress]]:
-    """What was told about each picture, by its name."""
-    told = seen.of(JobProgress)
-    return {row.output: [event for event in told if event.job == row.id] for row in rows(out).values()}
+def progress_of(seen: Seen, out: Path) -> dict[str, list[JobProgress]]:
+    """The progress of each picture, by its name."""
+    progress = seen.of(JobProgress)
+    return {row.output: [event for event in progress if event.job == row.id] for row in rows(out).values()}
 
 
 def read_logs(out: Path, job: str) -> tuple[str, str]:
-    """The log of a job for programs, and that for people."""
+    """The log of a job as JSON lines, and the human-readable one."""
     folder = out / ".hires-nst" / "jobs" / job
     return (folder / "events.jsonl").read_text(), (folder / "log.txt").read_text()
 
@@ -97,9 +99,11 @@ def test_every_job_is_done_once(ship: bool, cluster: Any, tmp_path: Path) -> Non
     check_agreement(photos, out, jobs_of(photos, out).jobs)
     assert {event.worker for event in seen.of(JobStarted)} == {0, 1}
     assert len(seen.of(JobDone)) == 12
-    told = {name: [type(event.run_event).__name__ for event in found] for name, found in told_by(seen, out).items()}
-    assert told.pop("p3-style.png") == ["RunStarted", "RunStarted", "RoundFinished"]
-    assert list(told.values()) == [["RunStarted", "RoundFinished"]] * 11
+    names = {
+        name: [type(event.run_event).__name__ for event in found] for name, found in progress_of(seen, out).items()
+    }
+    assert names.pop("p3-style.png") == ["RunStarted", "RunStarted", "RoundFinished"]
+    assert list(names.values()) == [["RunStarted", "RoundFinished"]] * 11
     assert [event.final for event in seen.of(JobFailed)] == [False]
     for row in rows(out).values():
         folder = out / ".hires-nst" / "jobs" / row.id
@@ -110,7 +114,7 @@ def test_every_job_is_done_once(ship: bool, cluster: Any, tmp_path: Path) -> Non
 
 @needs_ray
 @pytest.mark.parametrize("ship", [False, True])
-def test_progress_and_logs_are_told_while_a_job_works(ship: bool, cluster: Any, tmp_path: Path) -> None:
+def test_progress_and_logs_are_reported_while_a_job_works(ship: bool, cluster: Any, tmp_path: Path) -> None:
     photos, out, seen = make_inputs(tmp_path, 2), tmp_path / "out", Seen()
     logs: dict[str, tuple[str, str]] = {}
 
@@ -123,7 +127,7 @@ def test_progress_and_logs_are_told_while_a_job_works(ship: bool, cluster: Any, 
     made = partial(RayExecutor, BATCH, ship=ship, make_engine=partial(Waiting, tmp_path))
     assert run_with(photos, out, made, on_event=listen).exit_code == 0
     assert len(logs) == 2
-    for found in told_by(seen, out).values():
+    for found in progress_of(seen, out).values():
         kinds = [type(event.run_event).__name__ for event in found]
         assert kinds[0] == "LevelStarted"
         assert kinds[-3:] == ["TileFinished", "RunStarted", "RoundFinished"]
@@ -181,7 +185,7 @@ def test_a_worker_process_makes_its_engine_once(gpus: int, cluster: Any, tmp_pat
 
 
 LOOSE = StepFinished, CheckpointWritten
-"""Events that are told when there is time."""
+"""Events that are sent when there is time."""
 
 
 def essence(event: Event) -> dict[str, Any]:
@@ -200,7 +204,7 @@ def test_two_pictures_are_those_of_a_local_worker(cluster: Any, tmp_path: Path) 
     weights = tmp_path / "weights.safetensors"
     weights.write_bytes((ROOT / "hires_nst" / "backbones" / "data" / "vgg19-slim.safetensors").read_bytes())
     config = small(model={"weights": weights})
-    told: dict[str, Any] = {}
+    found_by_kind: dict[str, Any] = {}
     for kind in ("local", "shared", "shipped"):
         count, out, seen = tmp_path / f"{kind}.count", tmp_path / kind, Seen()
         engine = partial(Loading, count)
@@ -213,16 +217,16 @@ def test_two_pictures_are_those_of_a_local_worker(cluster: Any, tmp_path: Path) 
         jobs = api.jobs(photos, out, styles=[style], config=config)
         assert run_with(photos, out, made, jobs=jobs, on_event=seen.append).exit_code == 0
         assert Counter(count.read_text().split()) == {"load_network": 1, "style_statistics": 2}
-        told[kind] = {
+        found_by_kind[kind] = {
             name: [
                 (event.worker, essence(event.run_event)) for event in found if not isinstance(event.run_event, LOOSE)
             ]
-            for name, found in told_by(seen, out).items()
+            for name, found in progress_of(seen, out).items()
         }
-    assert len(told["local"]) == 2
+    assert len(found_by_kind["local"]) == 2
     for kind in ("shared", "shipped"):
-        assert told[kind] == told["local"]
-        for name in told["local"]:
+        assert found_by_kind[kind] == found_by_kind["local"]
+        for name in found_by_kind["local"]:
             assert (tmp_path / kind / name).read_bytes() == (tmp_path / "local" / name).read_bytes()
 
 
@@ -322,7 +326,7 @@ def test_a_node_is_lost(cluster: Any, tmp_path: Path) -> None:
     watcher.join(GUARD)
     assert time.monotonic() - began < GUARD
     assert max(event.worker for event in seen.of(JobStarted)) == 3
-    for folder in lost:  # and Ray began them anew
+    for folder in lost:  # and Ray started them again
         assert (folder / "log.txt").read_text().count(" attempt 1: ") == 2
         assert (folder / "node").read_text() != second.node_id
     assert not seen.of(JobFailed)

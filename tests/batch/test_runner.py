@@ -357,7 +357,7 @@ def test_pictures_of_others_are_left_alone(tmp_path: Path) -> None:
     summary = run(photos, out, on_event=seen.append)
     assert (summary.painted, summary.exit_code, summary.counts["skipped"]) == (1, 0, 1)
     assert (out / "p0-style.png").read_text() == "mine"
-    assert "already exists; --overwrite replaces it" in seen.of(JobSkipped)[0].reason
+    assert "already exists; use --overwrite to replace it" in seen.of(JobSkipped)[0].reason
     assert run(photos, out).painted == 0
     assert run(photos, out, overwrite=True).painted == 1
     check_agreement(photos, out, jobs_of(photos, out).jobs)
@@ -427,7 +427,7 @@ def test_workers_of_a_batch_that_slept_are_not_killed(tmp_path: Path, monkeypatc
             if any(event.job == hung for event in seen.of(JobProgress)) and not seen.of(JobFailed):
                 slept[0] += 3600.0 if slept[0] < 7200 else 20.0
             news = super().wait(seconds)
-            if slept[0] <= 7200 + 60:  # so many seconds without a sign of life are all right
+            if slept[0] <= 7200 + 60:  # so many seconds without a heartbeat are allowed
                 assert not any(isinstance(result, Failure) for _, result in news)
                 assert not any(worker is not None and worker.unresponsive for worker in self._workers)
             return news

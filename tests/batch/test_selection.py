@@ -216,7 +216,7 @@ def test_patterns(tmp_path: Path, style: Path) -> None:
     photos = touch(tmp_path / "photos", "a1.jpg", "a2.jpg", "a2_small.jpg", "b.jpg", "sub/a3.jpg")
     found = jobs_of(photos, tmp_path / "o", style, recursive=True, include=("a*.jpg",), exclude=("*_small.*", "sub/*"))
     assert outputs(found) == ["a1-style.png", "a2-style.png"]
-    assert found.left_out == {"files that the patterns leave out": 3}
+    assert found.left_out == {"files excluded by the patterns": 3}
 
 
 def test_links_in_a_circle(tmp_path: Path, style: Path) -> None:
@@ -239,7 +239,7 @@ def test_one_picture(tmp_path: Path, style: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "sentence"), [("none", "does not exist"), ("empty", "no picture to paint"), ("x.bin", "nor a list of")]
+    ("name", "sentence"), [("none", "does not exist"), ("empty", "no photographs found in"), ("x.bin", "nor a list of")]
 )
 def test_nothing_to_paint(name: str, sentence: str, tmp_path: Path, style: Path) -> None:
     (tmp_path / "empty").mkdir()
@@ -270,9 +270,7 @@ def test_pairs_in_order_and_by_name(both: tuple[Path, Path], tmp_path: Path) -> 
     assert outputs(in_turn) == ["a-C.png", "b-b.png", "c-a.png"]
     assert outputs(jobs_of(photos, tmp_path / "o", art, match="stem")) == ["a-a.png", "b-b.png", "c-C.png"]
     touch(photos, "d.jpg")
-    assert jobs_of(photos, tmp_path / "o", art, match="stem").left_out == {
-        "photographs without a painting of their name": 1
-    }
+    assert jobs_of(photos, tmp_path / "o", art, match="stem").left_out == {"photographs without a matching painting": 1}
     with pytest.raises(ConfigError, match="4 photographs and 3 paintings"):
         jobs_of(photos, tmp_path / "o", art, match="zip")
     touch(art, "a.jpg")
@@ -287,7 +285,7 @@ def test_paintings_of_the_configuration_go_together(tmp_path: Path) -> None:
     found = api.jobs(photos, tmp_path / "out", config=config)
     assert outputs(found) == ["p0-x+y.png", "p1-x+y.png"]
     assert [style.weight for style in found.jobs[0].config.styles] == [2, 1]
-    with pytest.raises(ConfigError, match="there is no painting"):
+    with pytest.raises(ConfigError, match="no painting given"):
         api.jobs(photos, tmp_path / "out")
 
 
@@ -332,7 +330,7 @@ jobs:
         ("{content: a.jpg, set: {batch: {retries: 2}}}", "set cannot contain batch"),
         ("{content: a.jpg, sets: {}}", "unknown key 'sets' in jobs.0; did you mean 'set'?"),
         ("{content: a.jpg, style: b.jpg, set: {output: {long_edges: 3}}}", "did you mean 'long_edge'?"),
-        ("{content: a.jpg}", "jobs.0: there is no painting"),
+        ("{content: a.jpg}", "jobs.0: no painting given"),
         ("{style: a.jpg}", "jobs.0.content is missing"),
     ],
 )

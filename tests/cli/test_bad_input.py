@@ -217,7 +217,7 @@ def test_cuda_without_cuda(inputs: Path, results: Path) -> None:
         ("no/o.png", [], "does not exist; create it"),
         ("o.gif", [], "does not end in one of .png, .jpg"),
         ("o", [], "does not end in one of"),
-        ("here.png", [], "exists already; give --overwrite"),
+        ("here.png", [], "already exists; use --overwrite"),
         ("here.png/o.png", [], "is not a folder"),
         ("o.jpg", ["--bit-depth", "16"], "16 bits as a JPEG; choose PNG or TIFF"),
         ("sub.png", ["--overwrite"], "is a folder; give the name of the output file"),

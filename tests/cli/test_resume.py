@@ -72,7 +72,7 @@ def test_a_run_that_was_stopped_tells_where_it_stands_and_goes_on(inputs: Path, 
     assert "resuming at level 2, round 1" in result.stderr
     for name in ("status", "resume"):
         result = run(name, folder)
-        assert (result.exit_code, "a finished run removes it" in result.stderr) == (2, True)
+        assert (result.exit_code, "removed when its run finishes" in result.stderr) == (2, True)
 
 
 def test_the_status_of_a_run_under_way(inputs: Path, out: Path) -> None:
@@ -198,9 +198,9 @@ def test_what_is_no_run_directory(tmp_path: Path) -> None:
     (tmp_path / "empty").mkdir()
     (tmp_path / "photo.jpg").write_text("a picture")
     for path, code, sentence in (
-        ("none", 2, "there is no run directory {}; a finished run removes it"),
-        ("photo.jpg", 2, "{} is a file, and neither a run directory nor a batch's output folder; give such a folder"),
-        ("empty", 3, "{} is neither a run directory, for it has no run.json, nor a batch's output folder"),
+        ("none", 2, "{} does not exist; a run directory is removed when its run finishes"),
+        ("photo.jpg", 2, "{} is a file; give a run directory or the output folder of a batch"),
+        ("empty", 3, "{} is neither a run directory (no run.json) nor the output folder of a batch"),
     ):
         for name in ("status", "resume"):
             result = run(name, tmp_path / path)

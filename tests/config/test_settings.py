@@ -34,7 +34,7 @@ def test_every_file_has_its_role() -> None:
     assert parse_config(WITH_FILES).files() == (
         ("painting", Path("a.jpg")),
         ("painting", Path("b.jpg")),
-        ("start image", Path("start.png")),
+        ("initial image", Path("start.png")),
         ("weights", Path("w.pth")),
     )
     assert Config().files() == ()
@@ -66,7 +66,7 @@ def test_when_a_painting_is_needed() -> None:
     without: dict[str, Any] = {"loss": {"style_weight": 0}}
     assert not parse_config(without).needs_style
     assert parse_config({**without, "init": {"kind": "style"}}).needs_style
-    with pytest.raises(ConfigError, match="there is no painting: name one"):
+    with pytest.raises(ConfigError, match="no painting given: name one"):
         Config().check_styles()
     Config().with_styles(["a.jpg"]).check_styles()
     assert Config().with_styles([]) == Config()

@@ -96,7 +96,7 @@ def test_one_style_or_those_of_the_configuration(photo: Path, painting: Path) ->
     expected = evaluate(photo, content=photo, styles=[painting])
     assert evaluate(photo, content=photo, styles=painting) == expected
     assert evaluate(photo, content=photo, config=Config().with_styles([painting])) == expected
-    with pytest.raises(ConfigError, match="there is no painting"):
+    with pytest.raises(ConfigError, match="no painting given"):
         evaluate(photo, content=photo)
     with pytest.raises(InputError, match="painting 1 has the shape"):
         evaluate(photo, content=photo, styles=np.zeros((4, 4, 9), np.uint8))

@@ -559,7 +559,7 @@ def test_outputs_are_checked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
     check_output(tmp_path / "new.PNG", overwrite=False)
     check_output(tmp_path / "there.png", overwrite=True)
     for name, overwrite, sentence in (
-        ("there.png", False, "exists already; give --overwrite"),
+        ("there.png", False, "already exists; use --overwrite"),
         ("folder.png", True, "is a folder"),
         ("a.webp", False, "does not end in one of .png, .jpg, .jpeg, .tif, .tiff"),
         ("a", False, "does not end in"),

@@ -78,7 +78,7 @@ def test_other_settings_are_not_mixed_up(other: dict[str, Any], pictures: list[P
     assert (tmp_path / "second.png").read_bytes() == (tmp_path / "alone.png").read_bytes()
 
 
-def test_a_painting_that_changed_is_measured_anew(pictures: list[Path], tmp_path: Path) -> None:
+def test_a_painting_that_changed_is_measured_again(pictures: list[Path], tmp_path: Path) -> None:
     cache = Cache()
     paint(pictures[0], tmp_path / "first.png", pictures[3], cache=cache)
     pictures[3].write_bytes(pictures[4].read_bytes())

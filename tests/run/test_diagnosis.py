@@ -32,9 +32,9 @@ def test_full_disks_and_too_little_memory(monkeypatch: pytest.MonkeyPatch) -> No
     monkeypatch.setattr(shutil, "disk_usage", disk_usage)
     monkeypatch.setattr("hires_nst.transfer.memory.free_host_memory", lambda: 1_000_000)
     memory, here, temporary = doctor().problems
-    assert memory == "only 1.0 MB of memory are free; close other programs"
-    assert here.startswith("only 1.0 MB are free for this folder in ")
-    assert temporary.startswith("only 1.0 MB are free for temporary files in ")
+    assert memory == "only 1.0 MB of memory is free; close other programs"
+    assert here.startswith("only 1.0 MB is free for this folder in ")
+    assert temporary.startswith("only 1.0 MB is free for temporary files in ")
 
 
 def test_a_broken_installation(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -176,7 +176,7 @@ def test_plan_refuses_what_stylize_refuses(photo: Path, folder: Path) -> None:
     ):
         with pytest.raises(InputError, match=r"tiny.png is 30 x 3 px, but vgg19-slim needs 4 px"):
             run()
-    with pytest.raises(ConfigError, match="there is no painting"):
+    with pytest.raises(ConfigError, match="no painting given"):
         hires_nst.plan(photo, config=config())
 
 
@@ -462,7 +462,7 @@ def test_tiles_shrink_until_they_fit(painting: Path, tmp_path: Path, monkeypatch
     seen = paint(photo, out, painting, settings)
     shrunk = of(seen, events.TilesShrunk)
     assert [(event.level, event.round, event.size) for event in shrunk] == [(0, 0, 148), (0, 0, 68)]
-    # Many tiles do not take all the steps of one tile at once: they would no longer know of each other.
+    # Many tiles do not take all the steps of one tile at once: they would no longer be coupled.
     last = of(seen, events.RoundFinished)[-1]
     assert (last.round, last.rounds) == (2, 3)
     assert {step.steps for step in of(seen, events.StepFinished)} == {2}
@@ -567,7 +567,7 @@ def test_a_painting_that_is_too_small_is_told_once(photo: Path, tmp_path: Path, 
     small = save(tmp_path / "small.png", random_canvas(20, 24))
     notices = of(paint(photo, out, small), events.Notice)
     assert len(notices) == 1
-    assert "too few pixels for 40 x 32; it is not enlarged" in notices[0].message
+    assert "smaller than 40 x 32 px and is not enlarged" in notices[0].message
     large = save(tmp_path / "large.png", random_canvas(90, 120))
     assert not of(paint(photo, out, large, overwrite=True), events.Notice)
 
@@ -638,7 +638,7 @@ def test_another_network_is_used_when_it_is_asked_for(
 
 def test_an_existing_result_is_not_replaced_unless_told(photo: Path, painting: Path, out: Path) -> None:
     out.write_bytes(b"precious")
-    with pytest.raises(OutputError, match="exists already; give --overwrite"):
+    with pytest.raises(OutputError, match="already exists; use --overwrite"):
         paint(photo, out, painting)
     assert out.read_bytes() == b"precious"
     paint(photo, out, painting, overwrite=True)

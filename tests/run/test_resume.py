@@ -1,4 +1,4 @@
-"""Interrupted at any moment and in any way, a run goes on to the same bytes, and computes nothing finished twice."""
+"""Interrupted at any moment and in any way, a resumed run gives the same bytes and computes nothing twice."""
 
 from __future__ import annotations
 
@@ -198,7 +198,7 @@ def test_killed_when_the_picture_has_its_name_already(
     assert [path.name for path in out.parent.iterdir()] == ["out.png"]
 
 
-def test_what_a_killed_process_left_of_the_picture_goes_when_the_run_starts_anew(
+def test_what_a_killed_process_left_of_the_picture_goes_when_the_run_starts_over(
     victim: Victim, inputs: Path, expected: bytes, out: Path
 ) -> None:
     end = victim.run(**arguments(inputs, out), point="picture:inside")
@@ -286,7 +286,7 @@ def test_a_run_that_is_kept_says_that_it_is_finished(inputs: Path, expected: byt
     assert (run_of(out) / "config.yaml").exists()
     seen = stylize(inputs, out, settings(checkpoint={"keep_run": True}))
     assert [type(event) for event in seen] == [events.RunFinished]
-    with pytest.raises(ConfigError, match=r"other settings: levels.rounds \(2, now 3\)"):
+    with pytest.raises(ConfigError, match=r"with other settings: levels.rounds \(2, now 3\)"):
         stylize(inputs, out, settings(levels={"rounds": 3}), overwrite=True)
     out.unlink()
     seen = stylize(inputs, out)
@@ -398,7 +398,7 @@ def test_what_cannot_fit_is_refused_before_the_work(inputs: Path, out: Path, mon
     usage = SimpleNamespace(free=plan.run_bytes)
     monkeypatch.setattr(shutil, "disk_usage", lambda path: usage)
     with pytest.raises(
-        ResourceError, match=r"the run needs up to 21\.\d MB on the disk of .*, and 21\.\d MB are free; free some space"
+        ResourceError, match=r"the run needs up to 21\.\d MB on the disk of .*, and 21\.\d MB is free; free some space"
     ):
         stylize(inputs, out)
     assert not list(out.parent.iterdir())
@@ -531,7 +531,7 @@ def test_a_folder_that_may_not_be_written(
         resume(made)
     assert [path.name for path in made.iterdir()] == ["run.json"]
     monkeypatch.undo()
-    run = closed / "run"  # and one that is closed while the run goes on
+    run = closed / "run"  # and one that is closed while the run continues
     interrupted(inputs, tmp_path / "out.png", events.TileFinished, 3, run_dir=run)
     monkeypatch.setattr(Path, "open", lambda self, mode="r", *a, **o: no_open(self, mode, *a, **o)
                         if "x" in mode or "a" in mode else open_file(self, mode, *a, **o))  # fmt: skip
@@ -586,7 +586,7 @@ def test_an_edited_input_is_refused_by_name(name: str, inputs: Path, expected: b
 
 
 @pytest.mark.parametrize("name", ["photo.png", "painting.png"])
-def test_starting_anew_with_an_edited_input(name: str, inputs: Path, expected: bytes, tmp_path: Path) -> None:
+def test_starting_over_with_an_edited_input(name: str, inputs: Path, expected: bytes, tmp_path: Path) -> None:
     mine = tmp_path / "mine"
     shutil.copytree(inputs, mine)
     out, whole = tmp_path / "out.png", tmp_path / "whole.png"
@@ -601,7 +601,7 @@ def test_starting_anew_with_an_edited_input(name: str, inputs: Path, expected: b
     assert not run_of(out).exists()
 
 
-def test_starting_anew(inputs: Path, expected: bytes, out: Path) -> None:
+def test_starting_over(inputs: Path, expected: bytes, out: Path) -> None:
     interrupted(inputs, out, events.TileFinished, 2, settings(levels={"coarse_steps": 3}))
     with pytest.raises(ConfigError, match=r"levels.coarse_steps \(3, now 6\); resume it as it began with"):
         stylize(inputs, out)
@@ -677,7 +677,7 @@ def test_somebody_elses_file_in_the_place_of_the_picture_is_left_alone(
     interrupted(inputs, out, events.TileFinished, 8)
     out.write_text("precious")
     for run in (partial(resume, run_of(out)), partial(stylize, inputs, out)):
-        with pytest.raises(OutputError, match="exists already"):
+        with pytest.raises(OutputError, match="already exists"):
             run()
     assert out.read_text() == "precious"
     resume(run_of(out), overwrite=True)
@@ -692,7 +692,7 @@ def test_a_folder_of_others_is_no_run_directory(inputs: Path, out: Path, tmp_pat
         with pytest.raises(OutputError, match=r"is not a run directory: it contains thesis.txt"):
             stylize(inputs, out, run_dir=tmp_path / "mine", **options)
     assert [path.name for path in (tmp_path / "mine").iterdir()] == ["thesis.txt"]
-    with pytest.raises(OutputError, match="there is no run directory"):
+    with pytest.raises(OutputError, match="does not exist; a run directory is removed"):
         resume(tmp_path / "none")
 
 
@@ -716,7 +716,7 @@ def test_files_of_the_system_in_a_run_directory_are_left_alone(inputs: Path, exp
         ({"program": "photoshop"}, "the run directory of another program, 'photoshop'"),
         ({"format": 3, "version": "9.0"}, "was written by version 9.0 of the program"),
         ({"version": "0.0.1"}, "was started by version 0.0.1 of the program"),
-        ({"levels": 3}, "does not say what it should"),
+        ({"levels": 3}, "is not a valid run record"),
     ],
 )
 def test_other_programs_and_versions_are_refused(
