@@ -1,4 +1,4 @@
-"""Times and numbers as people read them."""
+"""Human-readable times and numbers."""
 
 from __future__ import annotations
 

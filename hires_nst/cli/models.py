@@ -23,7 +23,7 @@ def list_models() -> None:
 
     table = Table()
     for heading in ("name", "what it is", "licence", "parameters", "work", "weights"):
-        table.add_column(heading, overflow="fold", no_wrap=heading == "weights")
+        table.add_column(heading, overflow="fold")
     for model in models.list():
         work = 100 * model.multiply_adds / BACKBONES["vgg19"].multiply_adds()
         state = ("bundled" if model.bundled else "downloaded") if model.present else "not downloaded"

@@ -504,7 +504,8 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path / "home"
 
 
-def test_models_list(home: Path) -> None:
+def test_models_list(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "120")
     result = run("models", "list")
     for part in ("vgg19-slim", "vgg16", "MIT", "BSD-3-Clause", "20.0 M", "100 %", "bundled", "not downloaded"):
         assert part in result.stdout
