@@ -534,7 +534,7 @@ def test_models_fetch(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
     monkeypatch.setattr(weights, "fetch", fetch)
     result, file = run("models", "fetch", "vgg16"), home / "hub" / "checkpoints" / "vgg16-397923af.pth"
-    assert (result.exit_code, result.stdout) == (0, f"vgg16 has been imported: {file}\n")
+    assert (result.exit_code, result.stdout) == (0, f"vgg16 has been downloaded: {file}\n")
     assert "downloading vgg16.pth: 1 of 1 MB" in result.stderr
     assert "is already available" in run("models", "fetch", "vgg19-slim").stdout
 
