@@ -14,8 +14,7 @@ from hires_nst.evaluation.metrics import seam_visibility
 from hires_nst.imageio.reading import read_picture
 from hires_nst.imageio.resize import resize_pixels
 from hires_nst.transfer.canvas import Canvas
-from hires_nst.transfer.device import autocast_of, choose_device
-from hires_nst.transfer.extractor import Extractor, network_of
+from hires_nst.transfer.extractor import Extractor, load_extractor
 from hires_nst.transfer.objective import Objective, content_norms, style_statistics
 from hires_nst.transfer.tiles import Grid, make_grid
 
@@ -35,8 +34,7 @@ def picture(kind: str, name: str, width: int, height: int) -> Canvas:
 
 def extractor(config: Config) -> Extractor:
     """The configured network on the configured device, as in the program."""
-    device = choose_device(config.runtime.device)
-    return Extractor(network_of(config, device), device=device, autocast=autocast_of(config, device))
+    return load_extractor(config)
 
 
 def forward_grid(canvas: Canvas, size: int = 512) -> Grid:

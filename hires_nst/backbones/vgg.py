@@ -25,7 +25,6 @@ class VGG(nn.Module):
     evaluated.
 
     Args:
-        backbone: the frozen description that this network follows.
         weights: `convN_M.weight` of shape (out, in, 3, 3) and `convN_M.bias` of shape (out,) for every convolution.
         pooling: `max` as in VGG, `average` as Gatys et al. recommend, or `l2`; the latter two are multiplied by a
             constant so that the activations keep the scale that the following convolutions were trained for.
@@ -48,10 +47,8 @@ class VGG(nn.Module):
         self.backbone = backbone
         self.pooling: Pooling = pooling
         self.padding: Padding = padding
-        self.mean: Tensor
-        self.std: Tensor
-        self.register_buffer("mean", torch.tensor(backbone.mean).view(1, 3, 1, 1))
-        self.register_buffer("std", torch.tensor(backbone.std).view(1, 3, 1, 1))
+        self.mean = nn.Buffer(torch.tensor(backbone.mean).view(1, 3, 1, 1))
+        self.std = nn.Buffer(torch.tensor(backbone.std).view(1, 3, 1, 1))
         self.convolutions = nn.ModuleDict()
         for conv in backbone.convolutions:
             module = nn.Conv2d(conv.in_channels, conv.out_channels, 3)
@@ -91,13 +88,14 @@ class VGG(nn.Module):
             raise ValueError(f"an image of {tuple(image.shape[-2:])} is too small for {sorted(wanted)[-1]}")
         x = (image - self.mean) / self.std
         x = x.contiguous(memory_format=torch.channels_last)
+        mode = "constant" if self.padding == "zeros" else self.padding
         features: dict[str, Tensor] = {}
         for step in self.backbone.steps:
             if wanted <= features.keys():
                 break
             if isinstance(step, ConvLayer):
                 check_stop()
-                x = F.relu(self.convolutions[step.name](self._pad(x)))
+                x = F.relu(self.convolutions[step.name](F.pad(x, (1, 1, 1, 1), mode=mode)))
                 if x.requires_grad:
                     x.register_hook(lambda _: check_stop())  # type: ignore[no-untyped-call]
                 if step.name in wanted:
@@ -105,11 +103,6 @@ class VGG(nn.Module):
             else:
                 x = pooled(x, self.pooling)
         return features
-
-    def _pad(self, x: Tensor) -> Tensor:
-        if self.padding == "zeros":
-            return F.pad(x, (1, 1, 1, 1))
-        return F.pad(x, (1, 1, 1, 1), mode=self.padding)
 
 
 def pooled(x: Tensor, pooling: Pooling) -> Tensor:

@@ -22,15 +22,13 @@ from hires_nst.errors import OutputError, WeightsError
 from hires_nst.events import OnEvent, ignore
 from hires_nst.files import atomic_write, sha256_of
 
-WeightsState = Literal["ok", "missing", "damaged"]
-
 
 @dataclass(frozen=True)
 class WeightsCheck:
     """Whether a network's weights are as published; the message says what to do if not."""
 
     name: str
-    state: WeightsState
+    state: Literal["ok", "missing", "damaged"]
     message: str
 
 

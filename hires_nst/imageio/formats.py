@@ -9,15 +9,15 @@ from types import MappingProxyType
 WRITTEN: Mapping[str, str] = MappingProxyType(
     {".png": "PNG", ".jpg": "JPEG", ".jpeg": "JPEG", ".tif": "TIFF", ".tiff": "TIFF"}
 )
-"""What a picture may be written as; suffixes in lower case."""
+"""Suffixes in lower case to the formats that are written."""
 
 READ = frozenset({*WRITTEN, ".webp"})
-"""Suffixes of the files that a folder's pictures have. A file that is named is read whatever its suffix."""
+"""Suffixes of the pictures that are found in a folder. A file given by name may have any suffix."""
 
 FORMATS = "PNG, JPEG, TIFF or WebP"
-"""What is read, in words."""
+"""The formats that are read, for messages."""
 
 
 def written_format(path: PurePath) -> str | None:
-    """The format that a file's suffix asks for; None for one that is not written."""
+    """The format of a file's suffix; None for one that is not written."""
     return WRITTEN.get(path.suffix.lower())

@@ -1,4 +1,4 @@
-"""What a library function takes as an image: the path of a file, a Pillow image or an array."""
+"""Images as arguments of the library's functions: the path of a file, a Pillow image or an array."""
 
 from __future__ import annotations
 
@@ -75,7 +75,7 @@ def _check(image: Image.Image | NDArray[Any], name: str, *, max_megapixels: floa
     else:
         raise TypeError(f"{name} must be a path, a Pillow image or a NumPy array, not {type(image).__name__}")
     if min(size) < 1:
-        raise InputError(f"{name} has no pixels ({size[0]} x {size[1]}); give one that has some")
+        raise InputError(f"{name} has no pixels ({size[0]} x {size[1]}); give one with at least one pixel")
     check_size(name, size, max_megapixels=max_megapixels)
 
 

@@ -23,14 +23,14 @@ DECODE_ERRORS = (
     *(OSError, ValueError, TypeError, LookupError, ArithmeticError, AttributeError, RuntimeError, SyntaxError),
     *(EOFError, struct.error, zlib.error, tifffile.TiffFileError, Image.DecompressionBombError),
 )
-"""Whatever the decoders raise over a damaged file."""
+"""What the decoders raise over a damaged file."""
 
 
 def read_picture(path: Path, *, max_megapixels: float) -> Picture:
     """Read the PNG, JPEG, TIFF or WebP file at `path` as an upright sRGB picture.
 
     The orientation tag is applied. An embedded ICC profile is converted to sRGB with perceptual intent at 16 bits a
-    sample, also for 8-bit files; a profile that amounts to sRGB changes nothing. Integer samples of 1 to 32 bits are
+    sample, also for 8-bit files; a profile equivalent to sRGB changes nothing. Integer samples of 1 to 32 bits are
     scaled to [0, 1]; floating-point samples are taken as sRGB-encoded and clipped. Of several pages or frames the first
     one is read. `Picture.notes` says what was assumed or ignored.
 
@@ -63,7 +63,7 @@ def check_size(name: str, size: tuple[int, int], *, max_megapixels: float) -> No
 
 @contextmanager
 def _decoder_of(path: Path, max_megapixels: float) -> Iterator[PillowDecoder | TiffDecoder]:
-    """The header of a file, its size checked; whatever goes wrong in the block becomes one sentence about the file."""
+    """The header of a file, its size checked; any error in the block becomes one sentence about the file."""
     try:
         with _quiet_decoders(), path.open("rb") as file:
             if not file.read(1):

@@ -10,6 +10,9 @@ from PIL import Image
 
 from hires_nst.imageio.picture import Floats
 
+STRIP_ROWS = 256
+"""Of the larger one of source and target."""
+
 
 def resize_pixels(
     pixels: Floats, size: tuple[int, int], *, box: tuple[float, float, float, float] | None = None
@@ -32,20 +35,17 @@ def resize_pixels(
     return result.reshape(height, width, *pixels.shape[2:])
 
 
-def resize_strips(
-    source: Floats, target: Floats, *, strip_rows: int = 256, check_stop: Callable[[], None] = lambda: None
-) -> None:
+def resize_strips(source: Floats, target: Floats, *, check_stop: Callable[[], None] = lambda: None) -> None:
     """Resample `source`, float32 (H, W, C) in [0, 1], into all of `target`, float32 (h, w, C), as `resize_pixels` does.
 
-    Either may be a memory map. Works in strips of `strip_rows` rows (fewer of the target where it is the smaller one),
-    so the extra memory depends on the widths, `strip_rows` and the reduction factor, not on the heights. `check_stop`
-    is called before each strip, and may raise to end it.
+    Either may be a memory map. Works in strips, so the extra memory depends on the widths and the reduction factor, not
+    on the heights. `check_stop` is called before each strip; it may raise to end the work.
     """
     source_height, source_width = source.shape[:2]
     height, width = target.shape[:2]
     reduction = max(1.0, source_height / height)
     margin = math.ceil(3 * reduction) + 2  # Lanczos reaches 3 target pixels far; 2 for rounding
-    rows = max(1, int(strip_rows / reduction))
+    rows = max(1, int(STRIP_ROWS / reduction))
     for top in range(0, height, rows):
         check_stop()
         bottom = min(top + rows, height)

@@ -20,7 +20,7 @@ _COLOUR_SAMPLES = {"MINISWHITE": 1, "MINISBLACK": 1, "PALETTE": 1, "RGB": 3, "YC
 
 
 def is_tiff(file: BinaryIO) -> bool:
-    """Whether a file begins like a TIFF; its position is then the beginning."""
+    """Whether a file starts like a TIFF; afterwards its position is 0."""
     file.seek(0)
     magic = file.read(4)
     file.seek(0)
@@ -107,7 +107,7 @@ def _palette_colours(page: tifffile.TiffPage, indices: np.ndarray) -> Floats:
 def _without_premultiplication(
     page: tifffile.TiffPage, samples: Floats, *, extras: Floats
 ) -> tuple[Floats, Floats | None]:
-    """The colours that were there before they were multiplied by alpha, and the alpha channel among the `extras`."""
+    """The colours divided by a premultiplied alpha, and the alpha channel among the `extras`."""
     for index, meaning in enumerate(page.extrasamples[: extras.shape[2]]):
         alpha = extras[..., index]
         if meaning == tifffile.EXTRASAMPLE.ASSOCALPHA:

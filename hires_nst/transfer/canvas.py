@@ -28,11 +28,7 @@ BYTES_PER_PIXEL = 12
 
 @dataclass(frozen=True)
 class Canvas:
-    """Pixels with windows on them.
-
-    Attributes:
-        pixels: float32 (H, W, 3); an array, or a memory map of an unnamed temporary file.
-    """
+    """Pixels, float32 (H, W, 3): an array, or a memory map of an unnamed temporary file."""
 
     pixels: NDArray[np.float32]
 
@@ -103,7 +99,7 @@ class Canvas:
         return result
 
     def clip(self) -> None:
-        """Bring every value into [0, 1], in place."""
+        """Clip every value to [0, 1], in place."""
         np.clip(self.pixels, 0, 1, out=self.pixels)
 
 
@@ -115,7 +111,7 @@ def temporary_folder() -> Path:
     """The folder for temporary files, where canvases on disk are.
 
     Raises:
-        ResourceError: there is none.
+        ResourceError: none is writable.
     """
     try:
         return Path(tempfile.gettempdir())

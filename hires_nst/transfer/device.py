@@ -1,4 +1,4 @@
-"""What is special to a kind of device: CUDA or the processor. torch is imported by the functions that need it only."""
+"""What depends on the kind of device, CUDA or CPU. torch is imported only in the functions that need it."""
 
 from __future__ import annotations
 
@@ -92,7 +92,7 @@ def release_memory() -> None:
 
 
 def is_out_of_memory(error: BaseException) -> bool:
-    """Whether an exception says that memory ran out: CUDA's, the CPU allocator's, or Python's."""
+    """Whether an exception means that memory ran out: CUDA's, the CPU allocator's, or Python's."""
     import torch
 
     if isinstance(error, (MemoryError, torch.cuda.OutOfMemoryError)):

@@ -25,7 +25,6 @@ class Extractor:
 
     Attributes:
         network: the frozen network, already on `device`.
-        device: of the tiles.
         dtype: of images, losses and gradients: float32, or float64 where equality is tested.
         autocast: the convolutions' precision when it is lower (torch.bfloat16), else None.
         check_stop: called before each evaluation, and in it before each layer; it may raise to end the run there.
@@ -61,7 +60,7 @@ class Extractor:
 
 
 def network_of(config: Config, device: torch.device, *, on_event: OnEvent = ignore) -> VGG:
-    """The network that the configuration asks for, with its weights, on a device.
+    """The configured network with its weights, on a device.
 
     Raises:
         WeightsError: see `load_network`.
@@ -72,22 +71,11 @@ def network_of(config: Config, device: torch.device, *, on_event: OnEvent = igno
     return network.to(device)
 
 
-def load_extractor(
-    config: Config,
-    *,
-    on_event: OnEvent = ignore,
-    check_stop: Callable[[], None] = lambda: None,
-    network: VGG | None = None,
-) -> Extractor:
+def load_extractor(config: Config, *, on_event: OnEvent = ignore) -> Extractor:
     """The network of a configuration, on its device and in its precision.
 
-    Args:
-        check_stop: see `Extractor`.
-        network: on that device already, where it was loaded before.
-
     Raises:
-        ConfigError: the device is not there. WeightsError: see `load_network`.
+        ConfigError: the device does not exist. WeightsError: see `load_network`.
     """
     device = choose_device(config.runtime.device)
-    network = network_of(config, device, on_event=on_event) if network is None else network
-    return Extractor(network, device=device, autocast=autocast_of(config, device), check_stop=check_stop)
+    return Extractor(network_of(config, device, on_event=on_event), device=device, autocast=autocast_of(config, device))

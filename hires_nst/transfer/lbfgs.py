@@ -13,7 +13,7 @@ from hires_nst.transfer.optimizers import Minimisation, Minimum, OptimizerState,
 from hires_nst.transfer.parametrization import Parametrization, Variables, preconditioner
 
 FIRST_CHANGE = 0.005
-"""Mean absolute change of a pixel in the first step, where nothing is known of the curvature.
+"""Mean absolute change of a pixel in the first step, where the curvature is unknown.
 
 torch makes that step 1 / |g|_1 long, which is next to nothing for an image and wastes an evaluation.
 """
@@ -28,18 +28,15 @@ GRADIENT_SCALE = 1000.0
 """Sum of absolute gradients that the loss is scaled to: torch drops curvature pairs whose product is below 1e-10."""
 
 _LISTS = ("old_dirs", "old_stps", "ro")
-"""The parts of its state of which torch's L-BFGS has one for each pair of its history."""
-
-_SCRATCH = "al"
-"""The part that it writes before it reads."""
+"""The lists in the state of torch's L-BFGS, with an element for each pair of its history."""
 
 
 def lbfgs(task: Minimisation) -> Minimum:
     """L-BFGS (Liu and Nocedal 1989) in preconditioned variables; at least one step.
 
     The change of the image since the start of the last call, and that of the gradient, are as good a curvature pair as
-    one from two steps: where calls are rounds, it shows the curvature of the whole image's objective along the way that
-    all tiles went together.
+    one from two steps: where calls are rounds, it shows the curvature of the whole image's objective along the joint
+    step of all tiles.
     """
     start = task.start.detach()
     value, gradient = task.gradient(start.clone().requires_grad_())
@@ -113,7 +110,7 @@ class _Descent:
         self._set_rate(self.task.optimizer.rate)
 
     def run(self) -> Tensor:
-        """Take the steps that are left, and return the last image whose value was finite."""
+        """Take the remaining steps, and return the last image whose value was finite."""
         for step in range(self.done + 1, self.task.steps + 1):
             self.method.step(self._evaluate)  # type: ignore[no-untyped-call]
             self.task.on_step(step, self.loss)
@@ -123,7 +120,7 @@ class _Descent:
             self._update_image()
             self._set_rate(self.task.optimizer.rate)
             if step < self.task.steps:
-                # Whoever holds on to it holds no canvases, as the task does.
+                # Not a bound method: it may be stored for long, and the task holds canvases.
                 self.task.on_snapshot(partial(_snapshot, step, z=self.z, good=self.good, method=self.method))
         return (self.image if bool(self.image.isfinite().all()) else self.good).clamp(0, 1)
 
@@ -142,7 +139,7 @@ class _Descent:
 
 
 def _snapshot(step: int, *, z: Tensor, good: Tensor, method: torch.optim.LBFGS) -> Snapshot:
-    state = {key: value for key, value in method.state[z].items() if key != _SCRATCH}
+    state = {key: value for key, value in method.state[z].items() if key != "al"}  # written before it is read
     tensors, numbers = state_tensors(state)
     return Snapshot(step, {"z": z.detach(), "good": good, **tensors}, numbers)
 

@@ -60,15 +60,7 @@ def schedule(height: int, width: int, *, levels: Levels) -> tuple[Level, ...]:
 
 
 def check_side(name: str, size: tuple[int, int], *, config: Config) -> None:
-    """Refuse an image on which the deepest layer in use has no position.
-
-    Args:
-        name: what the error calls the image.
-        size: width and height.
-
-    Raises:
-        InputError: it is too small.
-    """
+    """Refuse (InputError) an image of `size` (width, height) on which the deepest layer in use has no position."""
     least = config.minimum_side
     if min(size) < least:
         raise InputError(

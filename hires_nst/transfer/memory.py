@@ -19,10 +19,8 @@ SAFETY = 1.4
 """Factor on the estimate for what the allocator and the libraries need in addition."""
 
 CGROUP = Path("/sys/fs/cgroup")
-"""Where control groups are."""
-
 OWN_CGROUP = Path("/proc/self/cgroup")
-"""Says to which control groups this process belongs."""
+"""Lists the control groups of this process."""
 
 
 def free_host_memory() -> int:
@@ -52,7 +50,7 @@ def _own_groups() -> Iterator[Path]:
 def _free_in_group(folder: Path) -> int:
     """Bytes that a control group still allows; very many where it sets no limit.
 
-    Cached files, such as canvases on disk, count as used there, but make way when memory is needed.
+    Cached files, such as canvases on disk, count as used there, but are evicted when memory is needed.
     """
     for limit, used, cached in (
         ("memory.max", "memory.current", ("active_file", "inactive_file")),
@@ -68,9 +66,9 @@ def _free_in_group(folder: Path) -> int:
 def tile_bytes_per_pixel(backbone: Backbone, layers: Collection[str], *, optimizer: Optimizer, half: bool) -> float:
     """An estimate of the bytes that one pixel of a tile's window needs during an optimisation.
 
-    What autograd keeps: the convolutions' padded inputs (though the weights are frozen), the rectified activations,
-    those of the layers in the losses once more around their mean, and the indices that max pooling has. On top, the few
-    largest activations in passing, and the optimiser's vectors: L-BFGS's pairs, and about 14 others.
+    What autograd saves: the convolutions' padded inputs (though the weights are frozen), the rectified activations,
+    those of the layers in the losses once more around their mean, and the indices of max pooling. On top, the few
+    largest temporary activations, and the optimiser's vectors: L-BFGS's pairs, and about 14 others.
     """
     size = 2 if half else 4
     saved, largest, stride = 0.0, 0.0, 1
@@ -98,7 +96,7 @@ def automatic_tile_size(
 ) -> int:
     """The side of the largest tile whose window fits into `fraction` of the free memory, on the stride grid.
 
-    Never below `SMALLEST_TILE` (where memory does not suffice, the run will say so) nor above `largest`.
+    Never below `SMALLEST_TILE` (where that does not fit, the run reports it) nor above `largest`.
     """
     window = int((max(0, free) * fraction / bytes_per_pixel) ** 0.5)
     return max(min(window - 2 * overlap, largest), SMALLEST_TILE) // stride * stride

@@ -1,4 +1,4 @@
-"""What the optimisers of a tile share: what they are given, what they return, and how they are interrupted."""
+"""The interface of the optimisers: a minimisation, its result, the state between calls, and snapshots between steps."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ GRADIENT_POWERS: Mapping[str, int] = {"start": 0, "gradient": 1, "mean": 1, "squ
 
 @dataclass(frozen=True)
 class OptimizerState:
-    """What an optimiser takes from one call to the next.
+    """What an optimiser carries from one call to the next.
 
     Attributes:
         tensors: (1, 3, h, w) each; none before the first call. Adam: `mean` and `square`, its running means of the
-            gradient and of its square. L-BFGS: `start` and `gradient`, the image that the last call began with and the
+            gradient and of its square. L-BFGS: `start` and `gradient`, the first image of the last call and the
             gradient there.
         steps: taken so far.
     """
@@ -43,8 +43,7 @@ class Snapshot:
 
     Attributes:
         step: the steps done.
-        tensors: the optimiser's own, no copies: the next step changes them. List elements are named `key.index`.
-        numbers: the optimiser's.
+        tensors: the optimiser's own, not copies: the next step changes them. List elements are named `key.index`.
     """
 
     step: int
@@ -62,10 +61,7 @@ class Minimisation:
 
     Attributes:
         start: (1, 3, h, w) in [0, 1]; not changed.
-        gradient: of the objective.
-        optimizer: the settings.
-        steps: how many.
-        state: of an earlier call, empty to begin with; None neither uses nor returns one.
+        state: of the previous call, empty before the first; None neither uses nor returns one.
         on_step: called after each step with its number from 1 and the value before it.
         on_snapshot: called after each step but the last, with a function that takes a snapshot.
         snapshot: to resume from, taken with the same arguments; the gradient at `start` is evaluated once more.
@@ -82,13 +78,13 @@ class Minimisation:
 
     @property
     def total_steps(self) -> int:
-        """Those of earlier calls included."""
+        """Including those of earlier calls."""
         return self.steps + (0 if self.state is None else self.state.steps)
 
 
 @dataclass(frozen=True)
 class Minimum:
-    """What a minimisation found.
+    """The result of a minimisation.
 
     Attributes:
         image: (1, 3, h, w) in [0, 1], detached. Where a value is NaN or infinite the steps end, and this is the last

@@ -45,7 +45,7 @@ def refine_round(
 
     Args:
         order: tile indices in the order in which to work on them.
-        store: has what is known of this round already, and takes what becomes known.
+        store: of the round's progress, from which what is finished is loaded.
     """
     if current.coupling == "exact":
         return _refine_exactly(current, listener=listener, store=store)
@@ -117,7 +117,7 @@ def _refine_exactly(current: Round, *, listener: RoundListener, store: RoundStor
 def _refine_new_tile(
     current: Round, tile: Tile, *, start: dict[str, Statistics] | None, listener: RoundListener, store: RoundStore
 ) -> TileResult:
-    """A tile that is not stored, whole or in parts."""
+    """Optimise a tile that is not stored, whole or in parts."""
     parts = store.parts_of(tile)
     if parts is not None:
         return refine_in_parts(current, tile, parts=parts, start=start)
@@ -163,9 +163,9 @@ def refine_tile(
 
 
 def refine_in_parts(current: Round, tile: Tile, *, parts: Grid, start: dict[str, Statistics] | None) -> TileResult:
-    """A tile's window as a small image in tiles of its own: for when memory suffices for those only.
+    """Optimise a tile's window as a small image in tiles of its own, where there is too little memory for the whole.
 
-    To the other tiles it is a tile like any other, so what is finished of the round stays as it is.
+    Its result is that of a tile like any other, so the round's finished tiles stay valid.
 
     Args:
         parts: the cut of the window, counted from its corner.
@@ -219,8 +219,8 @@ def tile_gradient(
 class Blend:
     """Tiles' changes added to a copy of the canvas, always in the order of their indices.
 
-    Changes are blended, not pixels, so that tiles that change nothing leave the canvas as it is to the bit. A result
-    that comes early waits for those before it.
+    Changes are blended, not pixels, so that tiles that change nothing leave the canvas the same to the bit. A result
+    that arrives early waits for those before it.
     """
 
     def __init__(self, canvas: Canvas, grid: Grid) -> None:
@@ -249,7 +249,7 @@ class Blend:
             self.state_canvases[name].add(tile.window, tensor, weight=weight)
 
     def finish(self) -> tuple[Canvas, dict[str, Canvas]]:
-        """The new canvas, and those of the optimiser's tensors, after all tiles."""
+        """The new canvas, and those of the optimiser's tensors; after all tiles."""
         assert not self._waiting and self._next == len(self.grid.tiles)
         self.after.clip()
         return self.after, self.state_canvases

@@ -17,7 +17,7 @@ from hires_nst.transfer.tiles import Grid, Tile
 
 @dataclass(frozen=True)
 class OptimizerCanvases:
-    """What the optimiser takes from round to round. It is image-shaped, and so is cut and blended like the image.
+    """What the optimiser carries from round to round; it is image-shaped, so it is cut and blended like the image.
 
     Attributes:
         canvases: the tensors of `OptimizerState` for the whole image, with gradients as those of the untiled objective;
@@ -41,12 +41,10 @@ class Round:
         canvas: the image at the start of the round; not changed.
         content_canvas: the content image at the same size.
         objective: of the whole image.
-        grid: the tiles.
         measure_grid: tiles for the evaluations that need no graph; they may be larger.
         coupling: between the tiles, see `refine`.
-        optimizer: the settings.
         steps: of each tile.
-        optimizer_canvases: from the round before, empty to begin with; None neither uses nor returns them.
+        optimizer_canvases: from the previous round, empty before the first; None neither uses nor returns them.
     """
 
     canvas: Canvas
@@ -62,13 +60,7 @@ class Round:
 
 @dataclass(frozen=True)
 class RoundResult:
-    """The result of a round.
-
-    Attributes:
-        canvas: the new image.
-        loss: the mean of the tiles' last losses, weighted by owned area.
-        optimizer_canvases: for the next round; None unless the round was given some.
-    """
+    """The new image, the mean of the tiles' last losses weighted by owned area, and the state for the next round."""
 
     canvas: Canvas
     loss: float
@@ -95,22 +87,22 @@ class RoundListener:
     """Receives the progress of a round; this one ignores it."""
 
     def round_started(self, style_loss: float | None) -> None:
-        """The round begins; with the style loss of the whole image, if it was measured."""
+        """The round starts; with the style loss of the whole image if it was measured."""
 
     def step_finished(self, tile: int, step: int, *, loss: float) -> None:
-        """A tile has taken a step, counted from 1; with the loss before it."""
+        """A tile has taken a step, counted from 1; with the loss before the step."""
 
     def tile_finished(self, tile: int, *, loss: float, seconds: float) -> None:
-        """A tile is finished, and stored."""
+        """A tile is finished and stored."""
 
     def tile_restored(self, tile: int, *, loss: float) -> None:
-        """A tile was stored before."""
+        """A tile was already stored, and was loaded."""
 
 
 class RoundStore:
     """Where a round stores its progress. This one stores nothing; see `run.round_store.DiskRoundStore`.
 
-    Any of its methods may raise `Interrupted`; so may whatever the extractor calls before an evaluation.
+    Any of its methods may raise `Interrupted`, like the extractor's `check_stop`.
     """
 
     def load_statistics(self) -> dict[str, Statistics] | None:
@@ -140,4 +132,4 @@ class RoundStore:
         return None
 
     def save_snapshot(self, tile: Tile, take: TakeSnapshot) -> None:
-        """A step inside a tile is complete: store a snapshot, or not."""
+        """A step inside a tile is complete; a snapshot may be taken and stored."""

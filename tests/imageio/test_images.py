@@ -18,7 +18,7 @@ import tifffile
 from PIL import Image, ImageCms, ImageOps
 
 from hires_nst.errors import InputError, OutputError, ResourceError
-from hires_nst.imageio import writing
+from hires_nst.imageio import resize, writing
 from hires_nst.imageio.picture import Picture, srgb_profile
 from hires_nst.imageio.reading import picture_size, read_picture
 from hires_nst.imageio.resize import resize_pixels, resize_strips
@@ -439,10 +439,11 @@ def test_a_box_is_cut_out() -> None:
 
 @pytest.mark.parametrize("strip_rows", [1, 7, 64, 1000])
 @pytest.mark.parametrize("size", [(300, 20), (613, 45), (150, 31), (37, 9), (3, 2), (1, 1)])
-def test_strips_equal_one_go(size: tuple[int, int], strip_rows: int) -> None:
+def test_strips_equal_one_go(size: tuple[int, int], strip_rows: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(resize, "STRIP_ROWS", strip_rows)
     source = RNG.random((300, 20, 3), np.float32)
     target = np.full((*size, 3), np.nan, np.float32)
-    resize_strips(source, target, strip_rows=strip_rows)
+    resize_strips(source, target)
     np.testing.assert_allclose(target, resize_pixels(source, (size[1], size[0])), atol=1e-5)
 
 
