@@ -6,11 +6,11 @@ from hires_nst import Config, stylize
 stylize("photo.jpg", "print.png", styles=["painting.jpg"], config=Config(output={"long_edge": 4000}))
 ```
 
-There is a function for each command, with the same words: `stylize`, `plan`, `resume`, `status`, `evaluate`, `doctor`,
-`batch.run`, `batch.plan`, `batch.jobs`, `report.write`, `models.list`, `models.fetch`, `models.import_file`,
-`models.verify`, `config.init`, `config.validate` and `config.json_schema`. They call `on_event` with the events of
-`hires_nst.events`, stop when a `Stop` says so, and raise subclasses of `HiresNstError` (`hires_nst.errors`). Importing
-this package loads neither them nor torch.
+Each command has a function: `stylize`, `plan`, `resume`, `status`, `evaluate`, `doctor`, `batch.run`, `batch.plan`,
+`batch.jobs`, `report.write`, `models.list`, `models.fetch`, `models.import_file`, `models.verify`, `config.init`,
+`config.validate` and `config.json_schema`. They call `on_event` with the events of `hires_nst.events`, stop at the
+request of a `Stop`, and raise subclasses of `HiresNstError` (`hires_nst.errors`). Importing this package loads neither
+them nor torch.
 """
 
 from __future__ import annotations
@@ -83,7 +83,7 @@ _MODULES = {
 
 
 def __getattr__(name: str) -> Any:
-    """Import what is public when it is first used."""
+    """Import a public name at its first use."""
     if name == "models":
         return import_module("hires_nst.backbones.models")
     if name in _MODULES:

@@ -1,6 +1,6 @@
-"""The errors that the program raises on purpose: one base class, each subclass with the exit code of the command line.
+"""The errors of the program: subclasses of one base class, each with its exit code.
 
-A message is one clear sentence that says what is wrong and what to do.
+A message is one sentence that says what is wrong and what to do.
 """
 
 from __future__ import annotations
@@ -11,25 +11,25 @@ from pathlib import Path
 
 
 class HiresNstError(Exception):
-    """Base class of every error that this package raises on purpose."""
+    """Base class of the errors of this package."""
 
     exit_code: int = 1
 
 
 class ConfigError(HiresNstError):
-    """The configuration or the command line asks for something that is not possible."""
+    """The configuration or the command line is not valid."""
 
     exit_code = 2
 
 
 class InputError(HiresNstError):
-    """An input file cannot be read as what it should be."""
+    """An input file cannot be read."""
 
     exit_code = 3
 
 
 class OutputError(HiresNstError):
-    """An output file cannot be written where it should be."""
+    """An output file cannot be written."""
 
     exit_code = 2
 
@@ -41,7 +41,7 @@ class ResourceError(HiresNstError):
 
 
 class DiskFull(ResourceError):
-    """No space is left on the disk where `path` was to be written."""
+    """No space is left on the disk of `path`."""
 
     def __init__(self, message: str, path: Path) -> None:
         super().__init__(message)
@@ -55,7 +55,7 @@ class WeightsError(HiresNstError):
 
 
 class DamagedFile(InputError):
-    """A file of a run directory is not what was written there."""
+    """A file of a run directory was changed or damaged."""
 
 
 class RunBusy(HiresNstError):
@@ -63,7 +63,7 @@ class RunBusy(HiresNstError):
 
 
 class Interrupted(HiresNstError):
-    """A run was stopped in an orderly way, and can be resumed; `exit_code` is set for the signal that stopped it."""
+    """A run was stopped and can be resumed; `exit_code` is that of the signal that stopped it."""
 
     exit_code = 130
 
@@ -72,20 +72,17 @@ class Interrupted(HiresNstError):
         self.exit_code = exit_code
 
 
-def nearest(word: str, known: Iterable[str]) -> str:
-    """A tail for an error message about an unknown word: the nearest known one, or all of them when none is near."""
-    candidates = list(known)
+def nearest(word: str, candidates: Iterable[str]) -> str:
+    """The end of an error message about an unknown word: the nearest candidate, or all if none is near."""
+    candidates = list(candidates)
     close = difflib.get_close_matches(word, candidates, n=1, cutoff=0.6)
-    if close:
-        return f"; did you mean {close[0]!r}?"
-    return f"; known are {', '.join(candidates)}"
+    return f"; did you mean {close[0]!r}?" if close else f"; known are {', '.join(candidates)}"
 
 
 LESS_MEMORY = ("choose a smaller size", "use smaller tiles (--tile-size)")
-"""What helps wherever memory ran out."""
 
 
 def out_of_memory(where: str = "", *, remedies: Sequence[str] = LESS_MEMORY) -> ResourceError:
-    """The error for memory that ran out; closing other programs helps besides the remedies."""
+    """The error when memory runs out, whose message names the remedies, and to close other programs."""
     *others, last = "close other programs", *remedies
     return ResourceError(f"out of memory{f' {where}' if where else ''}; {', '.join(others)} or {last}")

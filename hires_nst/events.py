@@ -1,11 +1,11 @@
-"""What the engine and a batch report while they work: frozen dataclasses, handed to a callback. No torch here."""
+"""The events that runs and batches emit to a callback while they work."""
 
 from __future__ import annotations
 
 import json
 import math
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from functools import cache
 from types import UnionType
 from typing import Any, get_args, get_origin, get_type_hints
@@ -16,15 +16,14 @@ class Event:
     """Base class of all events."""
 
     def as_dict(self) -> dict[str, Any]:
-        """The event as JSON-ready data, with its name under `event`; `from_dict` is the way back."""
-        values = {field.name: getattr(self, field.name) for field in fields(self)}
-        inner = {name: value.as_dict() for name, value in values.items() if isinstance(value, Event)}
-        return {"event": type(self).__name__, **values, **inner}
+        """The event as JSON-ready data, with its name under `event`; the inverse of `from_dict`."""
+        values = {name: value.as_dict() if isinstance(value, Event) else value for name, value in vars(self).items()}
+        return {"event": type(self).__name__, **values}
 
 
 @dataclass(frozen=True)
 class Notice(Event):
-    """Something that the user should know and that does not stop the run."""
+    """A message for the user that does not stop the run."""
 
     message: str
 
@@ -67,8 +66,8 @@ class RoundStarted(Event):
     """A round starts.
 
     Attributes:
-        style_loss: of the whole image at this moment; None where it was not measured.
-        row_borders, column_borders: where tiles meet, in pixels from the top and from the left.
+        style_loss: of the whole image at this moment; None if it was not measured.
+        row_borders, column_borders: the borders between tiles, in pixels from the top and from the left.
     """
 
     level: int
@@ -82,7 +81,7 @@ class RoundStarted(Event):
 
 @dataclass(frozen=True, kw_only=True)
 class StepFinished(Event):
-    """One evaluation inside a tile: its number (from 1), and the value of the objective."""
+    """One evaluation inside a tile: its number, from 1, and the value of the objective."""
 
     level: int
     round: int
@@ -94,7 +93,7 @@ class StepFinished(Event):
 
 @dataclass(frozen=True, kw_only=True)
 class TileFinished(Event):
-    """A tile is optimized. `pixel_evaluations` is the work done, in pixels of the canvas * evaluations."""
+    """A tile is optimized; `pixel_evaluations` is the work done, in pixels of the canvas * evaluations."""
 
     level: int
     round: int
@@ -107,7 +106,7 @@ class TileFinished(Event):
 
 @dataclass(frozen=True, kw_only=True)
 class TileRestored(Event):
-    """A tile that was finished before an interruption was loaded from the run directory; as `TileFinished`."""
+    """A tile that was finished before an interruption is loaded from the run directory; see `TileFinished`."""
 
     level: int
     round: int
@@ -119,7 +118,7 @@ class TileRestored(Event):
 
 @dataclass(frozen=True, kw_only=True)
 class RoundFinished(Event):
-    """All tiles are blended into the next canvas; `loss` is the mean of the tiles' last losses."""
+    """All tiles are blended into the next canvas; `loss` is the mean of their last losses."""
 
     level: int
     round: int
@@ -130,7 +129,7 @@ class RoundFinished(Event):
 
 @dataclass(frozen=True)
 class LevelFinished(Event):
-    """A level is done."""
+    """A level is finished."""
 
     index: int
     count: int
@@ -148,12 +147,10 @@ class TilesShrunk(Event):
 
 @dataclass(frozen=True, kw_only=True)
 class CheckpointWritten(Event):
-    """A file of the run directory is complete on the disk.
+    """A file of the run directory, of `bytes`, is on the disk after `seconds` of writing.
 
     Attributes:
-        kind: tile, step (inside a tile), round, level, or what a round or level is measured by (moments, objective).
-        bytes: of the file.
-        seconds: that writing it took.
+        kind: tile, step (inside a tile), round, level, moments (of a round) or objective (of a level).
     """
 
     kind: str
@@ -165,7 +162,7 @@ class CheckpointWritten(Event):
 
 @dataclass(frozen=True)
 class RunResumed(Event):
-    """An interrupted run is resumed at this round of this level; after the last level, with writing the result."""
+    """An interrupted run is resumed at a round of a level; after the last level, only the result is still to write."""
 
     run_dir: str
     level: int
@@ -174,7 +171,7 @@ class RunResumed(Event):
 
 @dataclass(frozen=True)
 class RunStopped(Event):
-    """The run stops in an orderly way before its end, for `reason`; it can be resumed from `run_dir`."""
+    """The run stops before its end, for `reason`; it can be resumed from `run_dir`."""
 
     reason: str
     run_dir: str
@@ -182,7 +179,7 @@ class RunStopped(Event):
 
 @dataclass(frozen=True)
 class DownloadProgress(Event):
-    """Weights are being downloaded: bytes so far of all bytes (0 when unknown)."""
+    """Weights are being downloaded: bytes done, of a total that is 0 if unknown."""
 
     file: str
     done: int
@@ -201,14 +198,14 @@ class RunFinished(Event):
 
 @dataclass(frozen=True, kw_only=True)
 class BatchStarted(Event):
-    """What a batch has to do, counted in jobs.
+    """The plan of a batch, counted in jobs.
 
     Attributes:
         jobs: all that are selected.
-        waiting: of these, to be painted now; `done`, `failed`, `skipped` before, `running` in other processes.
+        waiting: of these, to be painted now; `done`, `failed`, `skipped` earlier, `running` in other processes.
         left_out: number of files by the reason why they are not jobs.
-        megapixels: of the waiting jobs, as far as their sizes are known.
-        workers: how many paint.
+        megapixels: of the waiting jobs whose sizes are known.
+        workers: their number.
     """
 
     jobs: int
@@ -224,7 +221,7 @@ class BatchStarted(Event):
 
 @dataclass(frozen=True, kw_only=True)
 class JobChanged(Event):
-    """A finished job whose settings, inputs or result changed since, as `change` says; `action`: redo, skip or fail."""
+    """A finished job whose settings, inputs or result have changed since; `action` is redo, skip or fail."""
 
     job: str
     output: str
@@ -254,7 +251,7 @@ class JobProgress(Event):
 
 @dataclass(frozen=True, kw_only=True)
 class JobDone(Event):
-    """A result is at its place. `seconds_left` is an estimate for the rest of the batch; None when unknown."""
+    """A result is written. `seconds_left` is an estimate for the rest of the batch; None if unknown."""
 
     job: str
     worker: int
@@ -267,7 +264,7 @@ class JobDone(Event):
 
 @dataclass(frozen=True, kw_only=True)
 class JobFailed(Event):
-    """An attempt failed; unless that is `final`, the job is tried again after `retry_seconds`."""
+    """An attempt failed; unless it was the `final` one, the job is retried after `retry_seconds`."""
 
     job: str
     worker: int
@@ -289,12 +286,12 @@ class JobSkipped(Event):
 
 @dataclass(frozen=True, kw_only=True)
 class BatchFinished(Event):
-    """How a batch ended, in jobs.
+    """The outcome of a batch, counted in jobs.
 
     Attributes:
         painted: by this process.
-        megapixels_per_hour: of this process; None when it painted nothing.
-        stopped: why it stopped before the end; None when it did not.
+        megapixels_per_hour: of this process; None if it painted nothing.
+        stopped: why it stopped before the end; None if it did not.
     """
 
     painted: int
@@ -322,13 +319,13 @@ OnEvent = Callable[[Event], None]
 
 
 def ignore(event: Event) -> None:
-    """The callback of those who do not listen."""
+    """A callback that does nothing."""
 
 
 def from_dict(data: Mapping[str, Any]) -> Event | None:
-    """The event whose `as_dict` gave the data, also after a way through JSON; None for unknown events and damaged data.
+    """The event of `as_dict`, also after conversion to JSON and back; None for unknown events and damaged data.
 
-    A number that JSON cannot express comes back as NaN.
+    Numbers that JSON cannot express become NaN.
     """
     try:
         types = _types(data["event"])
@@ -340,15 +337,14 @@ def from_dict(data: Mapping[str, Any]) -> Event | None:
 
 @cache
 def _types(name: str) -> dict[str, Any]:
-    """The annotated types of an event's fields."""
     return get_type_hints(EVENTS[name])
 
 
 def _decoded(kind: Any, data: Any) -> Any:
-    """JSON data as a value of an annotated type.
+    """JSON data as a value of an annotated type. (Pydantic refuses file names that are not UTF-8.)
 
     Raises:
-        TypeError, ValueError: it is of another type. (Not pydantic: it refuses file names that are not UTF-8.)
+        TypeError, ValueError: it is of another type.
     """
     origin, arguments = get_origin(kind), get_args(kind)
     if origin is UnionType:  # with None
@@ -368,7 +364,7 @@ def _decoded(kind: Any, data: Any) -> Any:
 
 
 def json_line(data: Any) -> str:
-    """JSON on one line, in ASCII, for file names need not be UTF-8; numbers that JSON cannot express become null."""
+    """JSON on one line, in ASCII, as file names need not be UTF-8. Numbers that JSON cannot express become null."""
     return json.dumps(_plain(data), allow_nan=False)
 
 

@@ -1,4 +1,4 @@
-"""What is said of a folder, whether a single run or a batch wrote it: `hires-nst resume` and `hires-nst status`."""
+"""`resume` and `status` of a folder, which may be that of a single run or of a batch."""
 
 from __future__ import annotations
 
@@ -35,8 +35,8 @@ def resume(
 
     Args:
         folder: a run directory, or the output folder of a batch.
-        overwrite: replace an existing result, also if the run began without that.
-        retry_failed: of a batch only: retry the jobs that failed.
+        overwrite: replace an existing result, also if the run started without that.
+        retry_failed: retry the failed jobs of a batch.
         stop: when to stop in an orderly way.
         on_event: called with each event.
 
@@ -58,7 +58,7 @@ def resume(
 
 
 def status(folder: Path | str) -> RunStatus | BatchStatus:
-    """Where a run or a batch stands, also while it works in another process.
+    """The status of a run or a batch, also while another process works on it.
 
     Args:
         folder: a run directory, or the output folder of a batch.

@@ -1,4 +1,4 @@
-"""Human-readable times and numbers."""
+"""Times and numbers as readable text."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import math
 
 
 def duration(seconds: float) -> str:
-    """A human-readable time: `8.2 s`, `3 min 5 s`, `2 h 10 min`."""
+    """A time as text: `8.2 s`, `3 min 5 s`, `2 h 10 min`."""
     if seconds < 10:
         return f"{seconds:.1f} s"
     whole = round(seconds)
@@ -19,7 +19,7 @@ def duration(seconds: float) -> str:
 
 
 def amount(size: float) -> str:
-    """Bytes, human-readable: `1.2 GB`, `20.0 MB`, `3.4 kB`, `12 bytes`."""
+    """Bytes as text: `1.2 GB`, `20.0 MB`, `3.4 kB`, `12 bytes`."""
     for unit, factor in (("GB", 1e9), ("MB", 1e6), ("kB", 1e3)):
         if size >= factor:
             return f"{size / factor:.1f} {unit}"
@@ -27,7 +27,7 @@ def amount(size: float) -> str:
 
 
 def number(value: float) -> str:
-    """About three digits that count, never in powers of ten: `0.012`, `3.45`, `12 345`, with narrow spaces."""
+    """A number with about three significant digits, never with an exponent: `0.012`, `3.45`, `12 345`."""
     if math.isinf(value):
         return "∞" if value > 0 else "-∞"
     size = abs(value)

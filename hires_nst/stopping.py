@@ -1,4 +1,4 @@
-"""Stopping in an orderly way: on request, or before a deadline."""
+"""Stopping in an orderly way, on request or before a deadline."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from hires_nst.errors import ConfigError
 
 @dataclass
 class Stop:
-    """When to stop; looked at between pieces of work.
+    """A request to stop, checked between pieces of work.
 
     Attributes:
-        deadline: seconds since the epoch at which everything must have ended; None for none.
-        reason: why the run is to stop (`Ctrl-C`, `SIGTERM`, `the deadline 07:00`); None while it may continue. A
-            signal handler only has to set it.
-        exit_code: of the program that ends for this reason.
+        deadline: the time by which everything must have ended, in seconds since the epoch; None for none.
+        reason: why the run is to stop (`Ctrl-C`, `SIGTERM`, `the deadline 07:00`); None while it may continue. A signal
+            handler only needs to set it.
+        exit_code: of a program that ends for this reason.
     """
 
     deadline: float | None = None
@@ -26,12 +26,12 @@ class Stop:
     exit_code: int = 130
 
     def request(self, reason: str, *, exit_code: int = 130) -> None:
-        """Ask for an orderly end; the first request stays."""
+        """Request an orderly end; later requests change nothing."""
         if self.reason is None:
             self.reason, self.exit_code = reason, exit_code
 
     def due(self, seconds: float = 0.0) -> bool:
-        """Whether to stop now: on request, or because the next work, of `seconds`, would pass the deadline."""
+        """Whether to stop now: it was requested, or the next piece of work, of `seconds`, would pass the deadline."""
         if self.reason is None and self.deadline is not None and self.is_late(seconds):
             self.request(f"the deadline {datetime.fromtimestamp(self.deadline):%H:%M}")
         return self.reason is not None
@@ -45,9 +45,9 @@ def deadline(*, until: str | None = None, max_hours: float | None = None, now: d
     """The earlier one of a time of day and a number of hours from now, in seconds since the epoch.
 
     Args:
-        until: `07:00` or `7:00`, the next time that a clock shows it (local time).
+        until: `07:00` or `7:00`, the next time of day in local time.
         max_hours: from now.
-        now: the present moment; the clock's when not given.
+        now: the current time when not given.
 
     Raises:
         ConfigError: `until` is not a time of day, or `max_hours` is not positive.

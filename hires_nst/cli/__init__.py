@@ -1,9 +1,8 @@
-"""The command line. Only here is anything printed, and no command imports torch before it needs it."""
+"""The command line, the only package that prints. No command imports torch before it needs it."""
 
 from __future__ import annotations
 
 import errno
-import json
 import os
 import sys
 from collections.abc import Iterator, Sequence
@@ -15,17 +14,20 @@ import typer
 from typer.core import TyperGroup
 
 from hires_nst.cli import batch, config, doctor, evaluate, models, plan, report, resume, status, stylize
+from hires_nst.cli.progress import print_error
 from hires_nst.errors import HiresNstError, ResourceError, out_of_memory
+from hires_nst.events import json_line
+from hires_nst.files import is_disk_full
 from hires_nst.version import VERSION
 
 INTERRUPTED = 130
 
 UsageError: Any = typer.BadParameter.__base__
-"""Click's, or that of the copy of Click which newer versions of Typer have."""
+"""Click's, or that of the copy of Click in newer versions of Typer."""
 
 
 class Commands(TyperGroup):
-    """A group whose commands end with one line and an exit code when something goes wrong on purpose."""
+    """A group whose commands end with one line and an exit code when the program raises one of its errors."""
 
     def make_context(self, info_name: str | None, args: list[str], parent: Any = None, **extra: Any) -> Any:
         """Parse the program's own options."""
@@ -35,13 +37,13 @@ class Commands(TyperGroup):
     def invoke(self, ctx: Any) -> Any:
         """Run the command; an error of the program becomes a sentence and an exit code."""
         try:
-            with _usage_as_json(ctx.args):  # what comes after the command's name
+            with _usage_as_json(ctx.args):  # the words after the command's name
                 return super().invoke(ctx)
         except (HiresNstError, OSError, MemoryError, KeyboardInterrupt) as error:
             if _debug() or (isinstance(error, OSError) and error.errno == errno.EPIPE):
                 raise
             message, code = _message(error)
-            print_error(message, code, as_json=bool(ctx.meta.get("json")))
+            _report(message, code, as_json=bool(ctx.meta.get("json")))
             raise typer.Exit(code) from None
 
 
@@ -73,12 +75,12 @@ def main() -> None:
         app(prog_name="hires-nst")
     except KeyboardInterrupt as error:
         message, code = _message(error)
-        print_error(message, code, as_json=False)
+        _report(message, code, as_json=False)
         sys.exit(code)
     except Exception as error:
         if _debug():
             raise
-        print_error(
+        _report(
             f"internal error: {type(error).__name__} ({error}); please report it "
             "(HIRES_NST_DEBUG=1 shows the traceback)",
             HiresNstError.exit_code,
@@ -90,28 +92,28 @@ def main() -> None:
 @contextmanager
 def _usage_as_json(arguments: Sequence[str]) -> Iterator[None]:
     """With `--json` among the arguments, print a usage error on stdout too; Typer prints it on stderr."""
-    arguments = tuple(arguments)  # which the parser takes apart
+    arguments = tuple(arguments)  # the parser consumes the list
     try:
         yield
     except UsageError as error:
         if "--json" in arguments:
-            typer.echo(_error_line(error.format_message(), error.exit_code))
+            _print_json(error.format_message(), error.exit_code)
         raise
 
 
-def print_error(message: str, code: int, *, as_json: bool) -> None:
-    """One line on stderr, and with `--json` one on stdout too."""
-    typer.echo(f"error: {message}", err=True)
+def _report(message: str, code: int, *, as_json: bool) -> None:
+    """Print an error on stderr, and with `--json` on stdout too."""
+    print_error(f"error: {message}")
     if as_json:
-        typer.echo(_error_line(message, code))
+        _print_json(message, code)
 
 
-def _error_line(message: str, code: int) -> str:
-    return json.dumps({"event": "Error", "message": message, "exit_code": code})
+def _print_json(message: str, code: int) -> None:
+    typer.echo(json_line({"event": "Error", "message": message, "exit_code": code}))
 
 
 def _message(error: BaseException) -> tuple[str, int]:
-    """What to say about an error, and the exit code."""
+    """The message and the exit code of an error."""
     if isinstance(error, HiresNstError):
         return str(error), error.exit_code
     if isinstance(error, KeyboardInterrupt):
@@ -120,7 +122,7 @@ def _message(error: BaseException) -> tuple[str, int]:
         return str(out_of_memory()), ResourceError.exit_code
     assert isinstance(error, OSError)
     place = f" ({error.filename})" if error.filename else ""
-    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+    if is_disk_full(error):
         return f"no space left on the disk{place}; free some or choose another folder", ResourceError.exit_code
     return f"{error.strerror or error}{place}", HiresNstError.exit_code
 

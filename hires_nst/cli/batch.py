@@ -7,17 +7,17 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+import hires_nst
 from hires_nst.cli.batch_progress import following
-from hires_nst.cli.options import BATCH_OPTIONS, JOBS, RUNNING, ConfigOptions, takes_config_options
+from hires_nst.cli.options import BATCH_OPTIONS, JOBS, RUNNING, ConfigOptions, Json, Quiet, takes_config_options
 from hires_nst.cli.report import report_of_batch
-from hires_nst.cli.signals import MaxHours, Until, stopping
-from hires_nst.cli.stylize import Json
+from hires_nst.cli.signals import MaxHours, Until, ending_at_once, stopping
 from hires_nst.config import StyleImage, merge
-from hires_nst.errors import ConfigError, Interrupted
+from hires_nst.errors import ConfigError
 from hires_nst.stopping import Stop
 
 if TYPE_CHECKING:
-    from hires_nst.batch.runner import Summary
+    from hires_nst.batch import Summary
 
 CLUSTER = "Cluster"
 
@@ -28,15 +28,15 @@ def batch(
         Path | None,
         typer.Argument(
             metavar="CONTENTS",
-            help="A folder of photographs, or a text file with one path per line; without it, the jobs: of --config.",
+            help="A folder of photographs, or a text file with one path per line; when not given, jobs: of --config.",
         ),
     ] = None,
     styles: Annotated[
         list[Path] | None,
         typer.Argument(
             metavar="STYLE",
-            help="Paintings or folders of paintings, each a style of its own; without any, the paintings of the "
-            "configuration together.",
+            help="Paintings or folders of paintings, each a separate style; when not given, the paintings of the "
+            "configuration are blended.",
         ),
     ] = None,
     *,
@@ -80,60 +80,51 @@ def batch(
         ),
     ] = False,
     page: Annotated[bool, typer.Option("--report/--no-report", help="Write OUT_DIR/report.html at the end.")] = True,
-    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Print errors only.")] = False,
+    quiet: Quiet = False,
     json: Json = False,
     options: ConfigOptions,
 ) -> None:
     """Paint many photographs in the style of one or more paintings, into a folder.
 
-    The same command resumes an interrupted batch without repeating finished pictures; several processes may share one
+    The same command resumes an interrupted batch without repeating finished pictures. Several processes may share one
     batch.
     """
-    from hires_nst.batch import api
-
     with stopping(until=until, max_hours=max_hours, quiet=quiet or json) as stop:
-        selection = batch_arguments(styles or (), options)
-        painting = partial(
-            api.run, contents, output, **selection, executor=executor, address=address, ship=ship, overwrite=overwrite,
-            retry_failed=retry_failed, fail_fast=fail_fast, stop=stop,
+        run = partial(
+            hires_nst.batch.run, contents, output, **batch_arguments(styles or (), options), executor=executor,
+            address=address, ship=ship, overwrite=overwrite, retry_failed=retry_failed, fail_fast=fail_fast, stop=stop,
         )  # fmt: skip
-        code = followed(painting, output, stop=stop, page=page, quiet=quiet, as_json=json)
-    if code:
-        raise typer.Exit(code)
+        run_batch(run, output, stop=stop, page=page, quiet=quiet, as_json=json)
 
 
-def followed(
-    painting: "Callable[..., Summary]", output: Path, *, stop: Stop, page: bool, quiet: bool, as_json: bool
-) -> int:
-    """Run a batch, which is called with `on_event`, and afterwards make its report if `page`; the exit code.
+def run_batch(
+    run: "Callable[..., Summary]", output: Path, *, stop: Stop, page: bool, quiet: bool, as_json: bool
+) -> None:
+    """Run a batch, show its progress, write its report if `page`, and exit with its code unless all went well.
+
+    Args:
+        run: called with `on_event`.
 
     Raises:
         As the batch; Interrupted: a second signal ended it at once.
     """
-    from hires_nst.run.directory import resume_command
-
     output = output.expanduser().absolute()
-    with following(output, quiet=quiet, as_json=as_json) as on_event:
-        try:
-            summary = painting(on_event=on_event)
-        except KeyboardInterrupt:
-            message = f"interrupted; resume with `{resume_command(output)}`"
-            raise Interrupted(message, exit_code=stop.exit_code) from None
+    with ending_at_once(output, stop), following(output, quiet=quiet, as_json=as_json) as on_event:
+        summary = run(on_event=on_event)
     if page:
         report_of_batch(output, stop, quiet=quiet, as_json=as_json)
-    return summary.exit_code
+    if summary.exit_code:
+        raise typer.Exit(summary.exit_code)
 
 
 def batch_arguments(styles: Sequence[Path], options: ConfigOptions) -> dict[str, Any]:
-    """The selection of a batch, as arguments of `hires_nst.batch.jobs`.
+    """The selection of a batch: arguments of `hires_nst.batch.jobs`.
 
     Raises:
         ConfigError, InputError: as `ConfigOptions.effective`.
     """
     if styles and options.style_weights is not None:
-        raise ConfigError(
-            "--style-weights blends paintings, but in a batch each painting is a style of its own; leave it out"
-        )
+        raise ConfigError("--style-weights blends paintings, but in a batch each is a separate style; leave it out")
     sources = options.sources()
     common = {key: value for key, value in sources.items() if key != "jobs"}  # the list may be long
     scale = {} if options.style_scale is None else {"scale": options.style_scale}

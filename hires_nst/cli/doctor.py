@@ -1,16 +1,17 @@
-"""`hires-nst doctor`: versions, devices, memory, weights and disk space, and problems."""
+"""`hires-nst doctor`."""
 
 import typer
 
-from hires_nst.run.diagnosis import doctor as diagnose
+import hires_nst
 
 
 def doctor() -> None:
     """Show versions, devices, memory, weights and disk space, and problems that would stop a run."""
-    found = diagnose()
-    lines = [(finding.subject, finding.text) for finding in found.findings]
-    for subject, text in [*lines, *(("problem", text) for text in found.problems)]:
-        typer.echo(f"{subject:10}{text}")
-    if found.problems:
+    diagnosis = hires_nst.doctor()
+    for finding in diagnosis.findings:
+        typer.echo(f"{finding.subject:10}{finding.text}")
+    for problem in diagnosis.problems:
+        typer.echo(f"problem   {problem}")
+    if diagnosis.problems:
         raise typer.Exit(1)
     typer.echo("no problems found")

@@ -1,6 +1,6 @@
 """`hires-nst evaluate`."""
 
-import dataclasses
+from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated
 
@@ -8,7 +8,8 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from hires_nst.cli.stylize import Json
+import hires_nst
+from hires_nst.cli.options import Json
 from hires_nst.events import json_line
 from hires_nst.quantities import number
 
@@ -22,22 +23,21 @@ def evaluate(
     ],
     json: Json = False,
 ) -> None:
-    """Measure how much of the painting and how much of the photograph is in a picture."""
-    from hires_nst.evaluation import evaluate
-
-    found = evaluate.evaluate(result, content=content, styles=style)
+    """Measure how close a picture is to the painting and to the photograph."""
+    evaluation = hires_nst.evaluate(result, content=content, styles=style)
     if json:
-        typer.echo(json_line(dataclasses.asdict(found)))
+        typer.echo(json_line(asdict(evaluation)))
         return
+
+    from hires_nst.evaluation.evaluate import LOSS_EDGE
+
     table = Table()
-    table.add_column("measure")
-    table.add_column("photograph", justify="right")
-    table.add_column("result", justify="right")
-    table.add_column("meaning")
-    at = f"of the bundled network, at most {evaluate.LOSS_EDGE} px: 0 is the same"
-    table.add_row("Style loss", "", number(found.style_loss), at)
-    table.add_row("Content loss", number(0), number(found.content_loss), at)
-    for score in found.scores:
+    for heading in ("measure", "photograph", "result", "meaning"):
+        table.add_column(heading, justify="right" if heading in ("photograph", "result") else "left")
+    meaning = f"of the bundled network, at most {LOSS_EDGE} px: 0 is the same"
+    table.add_row("Style loss", "", number(evaluation.style_loss), meaning)
+    table.add_row("Content loss", number(0), number(evaluation.content_loss), meaning)
+    for score in evaluation.scores:
         before = "" if score.before is None else number(score.before)
         table.add_row(score.name, before, number(score.value), score.meaning)
     Console().print(table)

@@ -7,24 +7,27 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
+import hires_nst
 from hires_nst.backbones.registry import BACKBONES, find_backbone
+from hires_nst.cli.options import Quiet
 from hires_nst.cli.progress import showing
 from hires_nst.errors import WeightsError
 
 app = typer.Typer(no_args_is_help=True, help="The networks and their weights.")
 
-Name = Annotated[str, typer.Argument(metavar="NAME", help=f"One of {', '.join(BACKBONES)}.")]
+
+def _checked(name: str | None) -> str | None:
+    """The name of a network, checked before torch is loaded."""
+    return None if name is None else find_backbone(name).name
 
 
 @app.command("list")
 def list_models() -> None:
-    """List the networks: what they are, what they cost, and whether their weights are downloaded."""
-    from hires_nst.backbones import models
-
+    """List the networks with their licences and costs, and whether their weights are downloaded."""
     table = Table()
     for heading in ("name", "what it is", "licence", "parameters", "work", "weights"):
         table.add_column(heading, overflow="fold")
-    for model in models.list():
+    for model in hires_nst.models.list():
         work = 100 * model.multiply_adds / BACKBONES["vgg19"].multiply_adds()
         state = ("bundled" if model.bundled else "downloaded") if model.present else "not downloaded"
         parameters = f"{model.parameters / 1e6:.1f} M"
@@ -36,16 +39,13 @@ def list_models() -> None:
 
 @app.command("fetch")
 def fetch(
-    name: Name,
-    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Print errors only.")] = False,
+    name: Annotated[str, typer.Argument(metavar="NAME", help=f"One of {', '.join(BACKBONES)}.", callback=_checked)],
+    quiet: Quiet = False,
 ) -> None:
     """Download a network's weights into torch's cache, and check them."""
-    find_backbone(name)  # before torch is loaded
-    from hires_nst.backbones import models
-
-    (before,) = models.verify(name)
+    (before,) = hires_nst.models.verify(name)
     with showing(quiet=quiet, as_json=False) as on_event:
-        model = models.fetch(name, on_event=on_event)
+        model = hires_nst.models.fetch(name, on_event=on_event)
     if not quiet:
         typer.echo(f"{name} {'is already available' if before.state == 'ok' else 'has been downloaded'}: {model.file}")
 
@@ -54,29 +54,24 @@ def fetch(
 def import_model(
     file: Annotated[Path, typer.Argument(metavar="FILE", help="A weight file that was downloaded in another way.")],
     name: Annotated[
-        str | None, typer.Option(metavar="NAME", help="The network; recognised from the file when not given.")
+        str | None,
+        typer.Option(metavar="NAME", help="The network; recognised from the file when not given.", callback=_checked),
     ] = None,
 ) -> None:
     """Copy a downloaded weight file into torch's cache, after checking that it is the published one."""
-    if name is not None:
-        find_backbone(name)  # before torch is loaded
-    from hires_nst.backbones import models
-
-    model = models.import_file(file, name=name)
+    model = hires_nst.models.import_file(file, name=name)
     typer.echo(f"{model.name} has been imported: {model.file}")
 
 
 @app.command("verify")
 def verify(
-    name: Annotated[str | None, typer.Argument(metavar="NAME", help="A network; all of them when not given.")] = None,
+    name: Annotated[
+        str | None, typer.Argument(metavar="NAME", help="A network; all of them when not given.", callback=_checked)
+    ] = None,
 ) -> None:
     """Compare weight files with their published SHA-256. Missing files are listed; a damaged one is an error."""
-    if name is not None:
-        find_backbone(name)  # before torch is loaded
-    from hires_nst.backbones import models
-
-    checks = models.verify(name)
+    checks = hires_nst.models.verify(name)
     for check in checks:
         typer.echo(f"{check.state:8}{check.message}")
     if damaged := [check.name for check in checks if check.state == "damaged"]:
-        raise WeightsError(f"the weights of {' and '.join(damaged)} are damaged; see above what to do")
+        raise WeightsError(f"the weights of {' and '.join(damaged)} are damaged; see above")

@@ -7,19 +7,41 @@ from __future__ import annotations
 
 import inspect
 import typing
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import typer
 
-from hires_nst.cli.schema_options import ConfigOption, with_parameters
+from hires_nst.cli.schema_options import (
+    Command,
+    ConfigOption,
+    Decorator,
+    flag_of,
+    is_option,
+    parameters_of,
+    with_parameters,
+)
 from hires_nst.config import PRESETS, Config, InitKind, assign, gather, merge, nest, parse_config
 from hires_nst.errors import ConfigError, nearest
 
 SOURCE, SIZE, LOOK, ENGINE = "Configuration", "Size and file", "Look", "Engine"
 JOBS, RUNNING = "Jobs", "Running"
+
+
+def _wants_json(ctx: typer.Context, wanted: bool) -> bool:
+    ctx.meta["json"] = wanted  # so that an error is printed as JSON too
+    return wanted
+
+
+Json = Annotated[
+    bool, typer.Option("--json", is_eager=True, callback=_wants_json, help="Print JSON on stdout, one object per line.")
+]
+Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Print errors only.")]
+Folder = Annotated[
+    Path, typer.Argument(metavar="DIR", help="A run directory, such as print.tif.run, or a batch's output folder.")
+]
 
 CONFIG_OPTIONS = (
     ConfigOption(
@@ -39,7 +61,7 @@ CONFIG_OPTIONS = (
     ConfigOption(name="print", key="output.print.paper", panel=SIZE, metavar="PAPER"),
     ConfigOption(
         name="dpi", panel=SIZE, metavar="N", type=float,
-        help="Pixels per inch of the print; without a print, only noted in the file.",
+        help="Pixels per inch of the print; without a print, only stored in the file.",
     ),
     ConfigOption(name="fit", key="output.print.fit", panel=SIZE),
     ConfigOption(name="bleed", key="output.print.bleed_mm", panel=SIZE, metavar="MM"),
@@ -85,9 +107,10 @@ BATCH_OPTIONS = (
 
 @dataclass(frozen=True, kw_only=True)
 class ConfigOptions:
-    """The options of a command that set a part of the configuration.
+    """The options of a command that set a part of the configuration, None when not given.
 
-    `values` are those that set one key, by key; the others have attributes of their own, None when not given.
+    Attributes:
+        values: of the options that set one key, by key.
     """
 
     config: Path | None = None
@@ -116,17 +139,19 @@ class ConfigOptions:
 
     @property
     def style_scale(self) -> float | None:
-        """The scale for all paintings, if it was given."""
+        """The scale of all paintings, if it was given."""
         return self.values.get(_STYLE_SCALE)
 
     def sources(self) -> dict[str, Any]:
-        """What the preset and the file contain; errors as `effective`."""
+        """The settings of the preset and the file; errors as `effective`."""
         return gather(self.config, preset=self.preset)
 
     def effective(self, styles: Sequence[Path] = (), *, sources: Mapping[str, Any] | None = None) -> Config:
-        """The configuration of all sources together; `styles` replace the paintings of the other sources.
+        """The configuration of all sources together.
 
-        `sources` replaces what the preset and the file contain, when it is given.
+        Args:
+            styles: replace the paintings of the other sources.
+            sources: replace the settings of the preset and the file.
 
         Raises:
             ConfigError: an unknown option, key or value, or some that exclude each other.
@@ -147,24 +172,21 @@ class ConfigOptions:
     def _output(self, output: dict[str, Any], below: Mapping[str, Any]) -> dict[str, Any]:
         """The section `output` of the command line, where `--dpi` belongs to a print or to the file."""
         sizes = output.keys() & {"long_edge", "megapixels", "scale"}  # they replace a print of the other sources
-        known = below.get("output")
-        inherited = not sizes and isinstance(known, Mapping) and known.get("print") is not None
-        given = output.get("print", {})
-        if not inherited and "paper" not in given:
-            if given:
-                option = "--fit" if "fit" in given else "--bleed"
-                raise ConfigError(f"{option} is for prints: add the paper, such as --print A3")
-            return {**output, "dpi": self.dpi}
-        return {**output, "print": {**given, **({} if self.dpi is None else {"dpi": self.dpi})}}
+        output_below = below.get("output")
+        inherited = not sizes and isinstance(output_below, Mapping) and output_below.get("print") is not None
+        print_options = output.get("print", {})
+        if inherited or "paper" in print_options:
+            return {**output, "print": {**print_options, **({} if self.dpi is None else {"dpi": self.dpi})}}
+        if print_options:
+            option = "--fit" if "fit" in print_options else "--bleed"
+            raise ConfigError(f"{option} is for prints: add the paper, such as --print A3")
+        return {**output, "dpi": self.dpi}
 
     def _styles(self, paths: Sequence[Path], below: Mapping[str, Any]) -> list[dict[str, Any]]:
         """The paintings with the scale and weights of the command line."""
-        known: list[dict[str, Any]] = below.get("styles") or []
-        styles: list[dict[str, Any]] = [{"image": str(path)} for path in paths]
-        if not paths:
-            if not isinstance(known, list) or not all(isinstance(style, dict) for style in known):
-                return known  # which the schema refuses with a message
-            styles = [dict(style) for style in known]
+        styles: list[dict[str, Any]] = [{"image": str(path)} for path in paths] or below.get("styles") or []
+        if not isinstance(styles, list) or not all(isinstance(style, dict) for style in styles):
+            return styles  # the schema refuses them with a message
         if self.style_scale is not None:
             styles = [{**style, "scale": self.style_scale} for style in styles]
         if self.style_weights is not None:
@@ -181,59 +203,49 @@ _STYLE_SCALE = "styles.scale"
 """The scale of every painting, so not simply one key."""
 
 
-def takes_config_options(*more: ConfigOption) -> Callable[[Callable[..., None]], Callable[..., None]]:
-    """Give a command every option of `CONFIG_OPTIONS`, and `more`; it gets them together, as `options`."""
+def takes_config_options(*more: ConfigOption) -> Decorator:
+    """Give a command the options `more` and `CONFIG_OPTIONS`, as one argument `options`."""
 
-    def take(command: Callable[..., None]) -> Callable[..., None]:
-        own = [p for name, p in inspect.signature(command, eval_str=True).parameters.items() if name != "options"]
-        own = [p.replace(kind=inspect.Parameter.KEYWORD_ONLY) for p in own]
+    def take(command: Command) -> Command:
+        own = parameters_of(command, without="options")
         shared = [option.parameter() for option in (*more, *CONFIG_OPTIONS)]
-        number = next((index for index, p in enumerate(own) if _is_option(p)), len(own))
+        number = next((index for index, parameter in enumerate(own) if is_option(parameter)), len(own))
 
         def run(**arguments: Any) -> None:
-            options = ConfigOptions.of({p.name: arguments.pop(p.name) for p in shared})
+            options = ConfigOptions.of({parameter.name: arguments.pop(parameter.name) for parameter in shared})
             command(options=options, **arguments)
 
         first, last = shared[: len(more)], shared[len(more) :]  # panels appear in the order of their first option
-        return with_parameters(command, [*own[:number], *first, *own[number:], *last], run)
+        return with_parameters(run, [*own[:number], *first, *own[number:], *last], like=command)
 
     return take
 
 
-def takes_options_of(*others: Callable[..., None]) -> Callable[[Callable[..., None]], Callable[..., None]]:
+def takes_options_of(*others: Command) -> Decorator:
     """Let a command accept the options of other commands besides its own.
 
-    It gets those that were given as `others`: each option, such as `--retry-failed`, with the names of its commands.
+    Those that were given are its argument `others`: each option, such as `--retry-failed`, with the names of its
+    commands.
     """
 
-    def take(command: Callable[..., None]) -> Callable[..., None]:
-        own = {n: p for n, p in inspect.signature(command, eval_str=True).parameters.items() if n != "others"}
+    def take(command: Command) -> Command:
+        own = parameters_of(command, without="others")
+        names = {parameter.name for parameter in own}
         more: dict[str, inspect.Parameter] = {}
         owners: dict[str, set[str]] = {}
         for other in others:
-            for name, parameter in inspect.signature(other).parameters.items():
-                if name not in own and _is_option(parameter):
-                    more[name] = parameter
-                    owners.setdefault(name, set()).add(other.__name__)
+            for parameter in parameters_of(other):
+                if parameter.name not in names and is_option(parameter):
+                    more[parameter.name] = parameter
+                    owners.setdefault(parameter.name, set()).add(other.__name__)
 
         def run(**arguments: Any) -> None:
             given = [name for name in more if arguments.pop(name) != more[name].default]
-            command(others={_flag(more[name]): owners[name] for name in given}, **arguments)
+            command(others={flag_of(more[name]): owners[name] for name in given}, **arguments)
 
-        return with_parameters(command, [*own.values(), *more.values()], run)
+        return with_parameters(run, [*own, *more.values()], like=command)
 
     return take
-
-
-def _flag(parameter: inspect.Parameter) -> str:
-    """How a parameter of a command is written: `--retry-wait`."""
-    (info,) = parameter.annotation.__metadata__
-    written = info.default  # where Annotated has the first flag
-    return written.partition("/")[0] if isinstance(written, str) else f"--{parameter.name.replace('_', '-')}"
-
-
-def _is_option(parameter: inspect.Parameter) -> bool:
-    return any(type(info) is type(typer.Option()) for info in getattr(parameter.annotation, "__metadata__", ()))
 
 
 def _start(text: str) -> dict[str, Any]:

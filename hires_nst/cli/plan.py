@@ -1,27 +1,32 @@
-"""`hires-nst plan`."""
+"""`hires-nst plan`, of a single picture or a batch."""
 
-import dataclasses
-from collections.abc import Mapping, Set
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Set
+from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.console import Console
 from rich.table import Table
 
 import hires_nst
-from hires_nst.cli.batch import batch
-from hires_nst.cli.batch_plan import show_batch_plan
-from hires_nst.cli.options import BATCH_OPTIONS, ConfigOptions, takes_config_options, takes_options_of
+from hires_nst.cli.batch import batch, batch_arguments
+from hires_nst.cli.batch_progress import reasons
+from hires_nst.cli.options import BATCH_OPTIONS, ConfigOptions, Json, takes_config_options, takes_options_of
 from hires_nst.cli.progress import showing
-from hires_nst.cli.stylize import Json, Styles, physical_size, stylize
+from hires_nst.cli.stylize import Styles, physical_size, stylize
 from hires_nst.config import Config
 from hires_nst.errors import ConfigError
 from hires_nst.events import json_line
 from hires_nst.quantities import amount, duration
 
 if TYPE_CHECKING:
-    from hires_nst.run.plan import Plan
+    from hires_nst import Plan
+    from hires_nst.batch import BatchPlan
+
+COLUMNS = ("level", "size in px", "rounds x steps", "evaluations", "tiles", "tile", "window")
 
 
 @takes_options_of(stylize, batch)
@@ -34,7 +39,7 @@ def plan(
     styles: Styles = None,
     *,
     output: Annotated[
-        Path | None, typer.Option("--output", "-o", metavar="OUT", help="The result to check for; nothing is written.")
+        Path | None, typer.Option("--output", "-o", metavar="OUT", help="Output path to check; nothing is written.")
     ] = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Allow OUT to exist.")] = False,
     measure: Annotated[
@@ -53,9 +58,11 @@ def plan(
 
     if content is None or is_batch(content):
         refuse(others, command="batch", why="single pictures only; leave it out for a batch")
-        show_batch_plan(
-            content, output, styles=styles or (), options=options, measure=measure, quiet=quiet, as_json=json
-        )
+        selection = batch_arguments(styles or (), options)
+        with showing(quiet=quiet or json, as_json=False) as on_event:
+            batch_plan = hires_nst.batch.plan(content, output, **selection, measure=measure, on_event=on_event)
+        for line in [json_line(asdict(batch_plan))] if json else batch_plan_lines(batch_plan):
+            typer.echo(line)
         return
     refuse(
         {**others, **{flag: {"batch"} for flag in options.of_batch}},
@@ -64,13 +71,14 @@ def plan(
     )
     config = options.effective(styles or ())
     with showing(quiet=quiet or json, as_json=False) as on_event:
-        planned = hires_nst.plan(
+        plan = hires_nst.plan(
             content, output=output, config=config, overwrite=overwrite, measure=measure, on_event=on_event
         )
     if json:
-        typer.echo(json_line(plan_as_dict(planned)))
+        levels = [{**vars(level), "evaluations": level.evaluations} for level in plan.levels]
+        typer.echo(json_line({**vars(plan), "levels": levels}))
     else:
-        show_plan(planned, config)
+        print_plan(plan, config)
 
 
 def refuse(others: Mapping[str, Set[str]], *, command: str, why: str) -> None:
@@ -80,48 +88,44 @@ def refuse(others: Mapping[str, Set[str]], *, command: str, why: str) -> None:
             raise ConfigError(f"{option} is for {why}")
 
 
-def plan_as_dict(plan: "Plan") -> dict[str, Any]:
-    """The plan as JSON-ready data."""
-    data = dataclasses.asdict(plan)
-    for entry, level in zip(data["levels"], plan.levels, strict=True):
-        entry["evaluations"] = level.evaluations
-    return data
-
-
-def show_plan(plan: "Plan", config: Config) -> None:
-    """Print the plan."""
-    console = Console()
-    table = Table(title=None)
-    for heading in ("level", "size in px", "rounds x steps", "evaluations", "tiles", "tile", "window"):
+def print_plan(plan: Plan, config: Config) -> None:
+    """Print the plan of a single picture."""
+    table = Table()
+    for heading in COLUMNS:
         table.add_column(heading, justify="right")
     for level in plan.levels:
-        table.add_row(
-            str(level.index + 1),
-            f"{level.width} x {level.height}",
-            f"{level.rounds} x {level.steps}",
-            str(level.evaluations),
-            str(level.tiles),
-            str(level.tile_size),
-            str(level.window),
-        )
+        size, rounds = f"{level.width} x {level.height}", f"{level.rounds} x {level.steps}"
+        numbers = level.evaluations, level.tiles, level.tile_size, level.window
+        table.add_row(str(level.index + 1), size, rounds, *map(str, numbers))
+    console = Console()
     console.print(table)
     for line in plan_lines(plan, config):
         console.print(line, markup=False, highlight=False, soft_wrap=True)
 
 
-def plan_lines(plan: "Plan", config: Config) -> list[str]:
-    """The plan in words, without its levels."""
-    size, folder = physical_size(plan.width, plan.height, config=config), plan.canvas_folder
-    memory = f"{amount(plan.tile_bytes)} for a tile, {amount(plan.available_bytes)} is free"
-    lines = [
-        f"result       {plan.width} x {plan.height} px{f', {size}' if size else ''}, up to {amount(plan.output_bytes)}",
-        f"runs on      {plan.device} with {plan.model} in {plan.precision}",
-        f"memory       {memory}",
-        f"canvases     {amount(plan.canvas_bytes)} {f'on disk, in {folder}' if folder else 'in memory'}",
-        f"checkpoints  up to {amount(plan.run_bytes)} on disk, until the result is written",
-    ]
+def plan_lines(plan: Plan, config: Config) -> Iterator[str]:
+    """The plan of a single picture in words, without its levels."""
+    paper, folder = physical_size(plan.width, plan.height, config=config), plan.canvas_folder
+    yield f"result       {plan.width} x {plan.height} px{paper and f', {paper}'}, up to {amount(plan.output_bytes)}"
+    yield f"runs on      {plan.device} with {plan.model} in {plan.precision}"
+    yield f"memory       {amount(plan.tile_bytes)} for a tile, {amount(plan.available_bytes)} is free"
+    yield f"canvases     {amount(plan.canvas_bytes)} {f'on disk, in {folder}' if folder else 'in memory'}"
+    yield f"checkpoints  up to {amount(plan.run_bytes)} on disk, until the result is written"
     if plan.seconds is not None:
         each = plan.seconds_per_megapixel
         rate = "" if each is None else f" ({each:.3g} s per megapixel and evaluation)"
-        lines.append(f"time         about {duration(plan.seconds)}{rate}")
-    return lines + [f"note         {note}" for note in plan.notes]
+        yield f"time         about {duration(plan.seconds)}{rate}"
+    for note in plan.notes:
+        yield f"note         {note}"
+
+
+def batch_plan_lines(plan: BatchPlan) -> Iterator[str]:
+    """The plan of a batch in words."""
+    unreadable = f"; {plan.unreadable} of them cannot be read and will fail" if plan.unreadable else ""
+    yield f"pictures  {plan.pictures}, {plan.megapixels:.3g} megapixels{unreadable}"
+    if plan.left_out:
+        yield f"left out  {reasons(plan.left_out)}"
+    yield f"disk      up to {amount(plan.output_bytes)} for results, and {amount(plan.run_bytes)} for checkpoints"
+    yield f"workers   {plan.workers}"
+    if plan.seconds is not None:
+        yield f"time      about {duration(plan.seconds)}"

@@ -1,4 +1,4 @@
-"""Events as something to look at: bars on a terminal, plain lines elsewhere, JSON lines, or nothing."""
+"""The display of a run: bars on a terminal, plain lines elsewhere, JSON lines, or nothing."""
 
 from __future__ import annotations
 
@@ -22,9 +22,9 @@ Clock = Callable[[], float]
 
 
 class Bars(Progress):
-    """Bars on a terminal, which vanish at the end: a text, the bar, and details that change while nothing happens.
+    """Bars on a terminal, which vanish at the end: a text, the bar, and details that change with time.
 
-    Tasks have the fields `details`, a function that gives the text, and `order`, by which they are sorted.
+    Tasks have the fields `details`, a function that returns the text, and `order`, by which they are sorted.
     """
 
     def __init__(self, console: Console) -> None:
@@ -79,25 +79,25 @@ class RunDisplay:
 
 
 def place(state: RunState) -> str:
-    """Where a run is: level, round and tile, and its loss."""
+    """Level, round and tile of a run, and its loss."""
+    level, round = state.level, state.round
     parts = []
-    if state.level is not None:
-        level = state.level
+    if level is not None:
         parts += [f"level {level.index + 1}/{level.count}", f"{level.width} x {level.height} px"]
-    if state.round is not None:
-        parts += [f"round {state.round.round + 1}/{state.round.rounds}", f"tile {state.tile + 1}/{state.round.tiles}"]
+    if round is not None:
+        parts += [f"round {round.round + 1}/{round.rounds}", f"tile {state.tile + 1}/{round.tiles}"]
     if state.loss is not None:
         parts.append(f"loss {state.loss:.4g}")
     return "  ".join(parts)
 
 
 def times(elapsed: float, left: float | None) -> str:
-    """The seconds since the start and the time left, human-readable."""
+    """The time since the start and the time left, as text."""
     return duration(elapsed) + ("" if left is None else f", about {duration(left)} left")
 
 
 class Lines:
-    """Plain lines: one when a level starts, one for each round, and whatever the user should know."""
+    """Plain lines: one when a level starts, one for each round, and notes."""
 
     def __init__(self, write: Callable[[str], None]) -> None:
         self.write = write
@@ -105,7 +105,7 @@ class Lines:
         self._tenth = -1
 
     def update(self, event: Event) -> None:
-        """Write what there is to say about an event, if anything."""
+        """Write the line of an event, if it has one."""
         self.state.update(event, time.monotonic())
         if text := self._text(event):
             self.write(text)
@@ -113,25 +113,21 @@ class Lines:
     def _text(self, event: Event) -> str | None:
         match event:
             case events.RunStarted():
-                levels = f"{len(event.levels)} level{'s' if len(event.levels) != 1 else ''}"
-                return (
-                    f"{event.content}: {event.width} x {event.height} px in {levels}, {event.model} on {event.device}"
-                )
+                size, levels = f"{event.width} x {event.height} px", counted(len(event.levels), "level")
+                return f"{event.content}: {size} in {levels}, {event.model} on {event.device}"
             case events.LevelStarted():
-                return (
-                    f"level {event.index + 1}/{event.count}: {event.width} x {event.height} px, {event.rounds} x "
-                    f"{event.steps} evaluations, {event.tiles} tile{'s' if event.tiles != 1 else ''}"
-                )
+                size, tiles = f"{event.width} x {event.height} px", counted(event.tiles, "tile")
+                work = f"{event.rounds} x {event.steps} evaluations, {tiles}"
+                return f"level {event.index + 1}/{event.count}: {size}, {work}"
             case events.RunResumed():
                 if self.state.run is not None and event.level >= len(self.state.run.levels):
                     return "resuming with writing the result"
                 return f"resuming at level {event.level + 1}, round {event.round + 1}"
             case events.RoundFinished():
                 value = self.state.history.style_loss(event.level, event.round)
-                style = "" if value is None else f"style loss {value:.4g} at its start, "
-                return (
-                    f"  round {event.round + 1}/{event.rounds}: {style}loss {event.loss:.4g}, {duration(event.seconds)}"
-                )
+                losses = "" if value is None else f"style loss {value:.4g} at its start, "
+                losses += f"loss {event.loss:.4g}"
+                return f"  round {event.round + 1}/{event.rounds}: {losses}, {duration(event.seconds)}"
             case events.DownloadProgress():
                 tenth, self._tenth = self._tenth, 10 * event.done // event.total if event.total else 0
                 of_all = f" of {event.total / 1e6:.0f}" if event.total else ""
@@ -139,8 +135,13 @@ class Lines:
         return note(event)
 
 
+def counted(count: int, noun: str) -> str:
+    """A number of things: `1 tile`, `4 tiles`."""
+    return f"{count} {noun}{'s' if count != 1 else ''}"
+
+
 def note(event: Event) -> str | None:
-    """What deserves a line of its own, in every way of showing progress; None for all other events."""
+    """The line of an event that every display shows; None for all other events."""
     match event:
         case events.Notice():
             return f"note: {event.message}"

@@ -1,4 +1,4 @@
-"""Options of commands that are made from the configuration's fields: type, choices and help stand in the schema."""
+"""Options of commands, made from the configuration's fields: type, choices and help are those of the schema."""
 
 from __future__ import annotations
 
@@ -13,16 +13,18 @@ import typer
 
 from hires_nst.config import field_at
 
+Command = Callable[..., None]
+Decorator = Callable[[Command], Command]
+
 
 @dataclass(frozen=True, kw_only=True)
 class ConfigOption:
-    """An option that sets a part of the configuration; None is its value when it is not given.
+    """An option that sets a part of the configuration; its value is None when it is not given.
 
     Attributes:
-        name: of the command's parameter; `--name` on the command line unless there are `flags`.
-        key: the dotted key that it sets; its description is the help, its type the option's.
-        help: instead of the description, for an option that is not one key.
-        type: instead of the field's.
+        name: of the command's parameter; the option is `--name` without `flags`.
+        key: the dotted key that it sets, whose description and type it takes over.
+        help, type: of an option that is not one key.
         metavar: instead of the field's choices.
     """
 
@@ -36,7 +38,7 @@ class ConfigOption:
 
     @property
     def all_flags(self) -> tuple[str, ...]:
-        """How the option is written: `--retry-wait`."""
+        """The option on the command line: `--retry-wait`."""
         return self.flags or (f"--{self.name.replace('_', '-')}",)
 
     def parameter(self) -> inspect.Parameter:
@@ -58,18 +60,34 @@ def number_or_word(text: str) -> int | str:
     return int(text) if text.isdecimal() else text
 
 
-def with_parameters(
-    command: Callable[..., None], parameters: Sequence[inspect.Parameter], run: Callable[..., None]
-) -> Callable[..., None]:
-    """`run` under the name and with the docstring of `command`, with these parameters for Typer."""
-    result = functools.wraps(command)(run)
+def parameters_of(command: Command, *, without: str = "") -> list[inspect.Parameter]:
+    """The parameters of a command, all keyword-only, except one."""
+    parameters = inspect.signature(command, eval_str=True).parameters.values()
+    return [p.replace(kind=inspect.Parameter.KEYWORD_ONLY) for p in parameters if p.name != without]
+
+
+def is_option(parameter: inspect.Parameter) -> bool:
+    """Whether a parameter of a command is an option, not an argument."""
+    return any(type(info) is type(typer.Option()) for info in getattr(parameter.annotation, "__metadata__", ()))
+
+
+def flag_of(parameter: inspect.Parameter) -> str:
+    """An option on the command line: `--retry-wait`."""
+    (info,) = parameter.annotation.__metadata__
+    first = info.default  # in Annotated, this is the first flag
+    return first.partition("/")[0] if isinstance(first, str) else f"--{parameter.name.replace('_', '-')}"
+
+
+def with_parameters(run: Command, parameters: Sequence[inspect.Parameter], *, like: Command) -> Command:
+    """`run` with the name and the docstring of the command `like`, and with these parameters for Typer."""
+    result = functools.wraps(like)(run)
     result.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
     result.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters}
     return result
 
 
 def _command_line_type(annotation: Any) -> tuple[Any, Callable[[str], Any] | None, str | None]:
-    """A field's type as an option has it, how to read it if not as usual, and its choices such as `cover|contain`.
+    """An option's type for a field, its parser if it needs one, and its choices such as `cover|contain`.
 
     The schema checks the value.
     """
@@ -83,7 +101,7 @@ def _command_line_type(annotation: Any) -> tuple[Any, Callable[[str], Any] | Non
 
 
 def _alternatives(annotation: Any) -> Iterator[Any]:
-    """The types that a field may have, with lists for tuples, and the values of a `Literal`; None is left out."""
+    """The possible types of a field except None, with lists for tuples, and the values of a `Literal`."""
     origin, inner = get_origin(annotation), get_args(annotation)
     if origin is Annotated:
         yield from _alternatives(inner[0])

@@ -1,4 +1,4 @@
-"""Ctrl-C, SIGTERM and deadlines as an orderly end."""
+"""The orderly end of a command at Ctrl-C, SIGTERM or a deadline."""
 
 import os
 import signal
@@ -13,8 +13,8 @@ import typer
 from hires_nst.errors import Interrupted
 from hires_nst.stopping import Stop, deadline
 
-_EXIT_CODES = {signal.SIGINT: 130, signal.SIGTERM: 143}
-_NAMES = {signal.SIGINT: "Ctrl-C", signal.SIGTERM: "SIGTERM"}
+SIGNALS = {signal.SIGINT: ("Ctrl-C", 130), signal.SIGTERM: ("SIGTERM", 143)}
+"""The name and the exit code of each signal."""
 
 Until = Annotated[
     str | None, typer.Option("--until", metavar="HH:MM", help="Stop before this time of day; resume later.")
@@ -34,38 +34,39 @@ def stopping(*, until: str | None, max_hours: float | None, quiet: bool) -> Iter
     stop = Stop(deadline=deadline(until=until, max_hours=max_hours))
 
     def handle(number: int, frame: FrameType | None) -> None:
-        kind = signal.Signals(number)
+        name, exit_code = SIGNALS[signal.Signals(number)]
         if stop.reason is None:
-            stop.request(_NAMES[kind], exit_code=_EXIT_CODES[kind])
-            if not quiet:  # os.write, since a print might be what the signal came into
+            stop.request(name, exit_code=exit_code)
+            if not quiet:  # os.write, since the signal may have interrupted a print
                 os.write(2, b"\nstopping at the next checkpoint; press again to end at once\n")
             return
-        signal.signal(kind, signal.SIG_DFL)
-        stop.exit_code = _EXIT_CODES[kind]
+        signal.signal(number, signal.SIG_DFL)
+        stop.exit_code = exit_code
         raise KeyboardInterrupt
 
-    before = {kind: signal.signal(kind, handle) for kind in _EXIT_CODES}
+    before = {number: signal.signal(number, handle) for number in SIGNALS}
     try:
         yield stop
     except KeyboardInterrupt:
         raise Interrupted("interrupted", exit_code=stop.exit_code) from None
     finally:
-        for kind, handler in before.items():
-            signal.signal(kind, handler)
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 @contextmanager
-def ending_at_once(run_dir: Path, stop: Stop) -> Iterator[None]:
-    """Have the second signal say how to resume the run in a directory.
+def ending_at_once(folder: Path, stop: Stop) -> Iterator[None]:
+    """At the second signal, say how to resume the run or batch in a folder.
 
     Raises:
         Interrupted: it came.
     """
+    from hires_nst.folders import is_batch
     from hires_nst.run.directory import RECORD, resume_command
 
     try:
         yield
     except KeyboardInterrupt:
-        exists = (run_dir / RECORD).exists()
-        how = f"; resume with `{resume_command(run_dir)}`" if exists else " before anything was painted"
+        exists = is_batch(folder) or (folder / RECORD).exists()
+        how = f"; resume with `{resume_command(folder)}`" if exists else " before anything was painted"
         raise Interrupted(f"interrupted{how}", exit_code=stop.exit_code) from None

@@ -1,12 +1,15 @@
-"""`hires-nst status`: where a run or a batch stands, also from another terminal while it works."""
+"""`hires-nst status`."""
 
+from __future__ import annotations
+
+from collections.abc import Iterator
 from dataclasses import asdict
-from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING
 
 import typer
 
-from hires_nst.cli.stylize import Json
+import hires_nst
+from hires_nst.cli.options import Folder, Json
 from hires_nst.events import json_line
 from hires_nst.quantities import amount, duration
 
@@ -15,67 +18,62 @@ if TYPE_CHECKING:
     from hires_nst.run.status import RunStatus
 
 
-def status(
-    folder: Annotated[
-        Path, typer.Argument(metavar="DIR", help="A run directory, such as print.tif.run, or a batch's output folder.")
-    ],
-    json: Json = False,
-) -> None:
-    """Show where a run or a batch stands, also while it works: what is done, and what is left."""
-    import hires_nst
+def status(folder: Folder, json: Json = False) -> None:
+    """Show the progress of a run or a batch, also while it works."""
     from hires_nst.batch.status import BatchStatus
 
-    found = hires_nst.status(folder)
+    status = hires_nst.status(folder)
     if json:
-        typer.echo(json_line(asdict(found)))
-        return
-    for line in batch_status_lines(found) if isinstance(found, BatchStatus) else status_lines(found):
+        lines = iter([json_line(asdict(status))])
+    else:
+        lines = batch_status_lines(status) if isinstance(status, BatchStatus) else status_lines(status)
+    for line in lines:
         typer.echo(line)
 
 
-def status_lines(found: "RunStatus") -> list[str]:
-    """The status of a run, human-readable."""
+def status_lines(status: RunStatus) -> Iterator[str]:
+    """The status of a run, line by line."""
     from hires_nst.run.directory import resume_command
 
-    state = found.state
-    detail = f" ({found.lock_owner})" if found.lock_owner else ""
-    if found.reason and not found.lock_owner:
-        detail = f" by {found.reason}" if state == "stopped" else f", but {found.reason}"
-    lines = [f"result    {found.output}, {found.width} x {found.height} px", f"state     {state}{detail}"]
-    if found.level is not None and state != "finished":
-        place = f"level {found.level}/{found.levels}"
-        if found.round is not None:
-            place += f", round {found.round}/{found.rounds}, {found.tiles_done} of {found.tiles} tiles done"
-        lines.append(f"place     {place}")
-    if found.loss is not None:
-        style = "" if found.style_loss is None else f", style loss {found.style_loss:.4g} at the start of the round"
-        lines.append(f"loss      {found.loss:.4g}{style}")
-    lines.append(f"done      {100 * found.done:.0f} %")
-    if found.pixels_per_second is not None:
-        lines.append(f"rate      {found.pixels_per_second / 1e6:.3g} million pixel evaluations per second")
-    if found.seconds_left is not None and state != "finished":
-        lines.append(f"time left about {duration(found.seconds_left)}")
-    lines.append(f"on disk   {amount(found.bytes)}")
+    state = status.state
+    detail = f" ({status.lock_owner})" if status.lock_owner else ""
+    if status.reason and not status.lock_owner:
+        detail = f" by {status.reason}" if state == "stopped" else f", but {status.reason}"
+    yield f"result    {status.output}, {status.width} x {status.height} px"
+    yield f"state     {state}{detail}"
+    if status.level is not None and state != "finished":
+        place = f"level {status.level}/{status.levels}"
+        if status.round is not None:
+            place += f", round {status.round}/{status.rounds}, {status.tiles_done} of {status.tiles} tiles done"
+        yield f"place     {place}"
+    if status.loss is not None:
+        style = "" if status.style_loss is None else f", style loss {status.style_loss:.4g} at the start of the round"
+        yield f"loss      {status.loss:.4g}{style}"
+    yield f"done      {100 * status.done:.0f} %"
+    if status.pixels_per_second is not None:
+        yield f"rate      {status.pixels_per_second / 1e6:.3g} million pixel evaluations per second"
+    if status.seconds_left is not None and state != "finished":
+        yield f"time left about {duration(status.seconds_left)}"
+    yield f"on disk   {amount(status.bytes)}"
     if state in ("stopped", "interrupted"):
-        lines.append(f"resume    {resume_command(found.run_dir)}")
-    return lines
+        yield f"resume    {resume_command(status.run_dir)}"
 
 
-def batch_status_lines(found: "BatchStatus") -> list[str]:
-    """The status of a batch, human-readable."""
-    counts = ", ".join(f"{count} {state}" for state, count in found.counts.items() if count)
-    lines = [f"{found.folder}: {counts or 'no jobs'}"]
-    for job in found.running:
+def batch_status_lines(status: BatchStatus) -> Iterator[str]:
+    """The status of a batch, line by line."""
+    counts = ", ".join(f"{count} {state}" for state, count in status.counts.items() if count)
+    yield f"{status.folder}: {counts or 'no jobs'}"
+    for job in status.running:
         detail = f"for {duration(job.seconds)}" if job.alive else "interrupted; run the same command again to resume it"
-        lines.append(f"running   {job.output}, attempt {job.attempt}, {detail}")
-    for closed in found.failed:
-        lines.append(f"failed    {closed.output}: {closed.reason}")
-        if closed.log is not None:
-            lines.append(f"log       {closed.log}")
-    lines += [f"skipped   {closed.output}: {closed.reason}" for closed in found.skipped]
-    if found.megapixels_per_hour is not None:
-        lines.append(f"speed     {found.megapixels_per_hour:.3g} megapixels per hour and worker")
-    if others := found.no_longer_selected:
+        yield f"running   {job.output}, attempt {job.attempt}, {detail}"
+    for failed in status.failed:
+        yield f"failed    {failed.output}: {failed.reason}"
+        if failed.log is not None:
+            yield f"log       {failed.log}"
+    for skipped in status.skipped:
+        yield f"skipped   {skipped.output}: {skipped.reason}"
+    if status.megapixels_per_hour is not None:
+        yield f"rate      {status.megapixels_per_hour:.3g} megapixels per hour and worker"
+    if others := status.no_longer_selected:
         which = "job of an earlier command is" if others == 1 else "jobs of earlier commands are"
-        lines.append(f"also      {others} {which} no longer selected")
-    return lines
+        yield f"also      {others} {which} no longer selected"

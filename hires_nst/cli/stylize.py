@@ -1,48 +1,42 @@
-"""`hires-nst stylize`, and what other commands share with it."""
+"""`hires-nst stylize`."""
 
 from enum import Enum
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 import hires_nst
-from hires_nst.cli.options import ConfigOptions, takes_config_options
+from hires_nst.cli.options import ConfigOptions, Json, Quiet, takes_config_options
 from hires_nst.cli.progress import showing
 from hires_nst.cli.signals import MaxHours, Until, ending_at_once, stopping
 from hires_nst.config import Config
 from hires_nst.imageio.formats import FORMATS
 from hires_nst.quantities import duration
 
-MM_PER_INCH = 25.4
+if TYPE_CHECKING:
+    from hires_nst import Result
 
-
-def _wants_json(ctx: typer.Context, wanted: bool) -> bool:
-    ctx.meta["json"] = wanted  # so that an error is printed as JSON too
-    return wanted
+CM_PER_INCH = 2.54
 
 
 class Resume(str, Enum):
-    """What to do with an existing run directory."""
+    """The choices of `--resume`."""
 
     auto = "auto"
     never = "never"
     require = "require"
 
 
-Content = Annotated[Path, typer.Argument(metavar="CONTENT", help=f"The photograph: {FORMATS}.")]
 Styles = Annotated[
     list[Path] | None,
     typer.Argument(metavar="STYLE", help="The paintings; they replace those of the configuration."),
-]
-Json = Annotated[
-    bool, typer.Option("--json", is_eager=True, callback=_wants_json, help="Print JSON on stdout, one object per line.")
 ]
 
 
 @takes_config_options()
 def stylize(
-    content: Content,
+    content: Annotated[Path, typer.Argument(metavar="CONTENT", help=f"The photograph: {FORMATS}.")],
     styles: Styles = None,
     *,
     output: Annotated[Path, typer.Option("--output", "-o", metavar="OUT", help="The result: .png, .jpg or .tif.")],
@@ -60,13 +54,13 @@ def stylize(
     ] = Resume.auto,
     until: Until = None,
     max_hours: MaxHours = None,
-    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Print errors only.")] = False,
+    quiet: Quiet = False,
     json: Json = False,
     options: ConfigOptions,
 ) -> None:
     """Paint a photograph in the style of one or more paintings.
 
-    Without a size, the result is as large as the photograph. `hires-nst plan` shows the cost beforehand.
+    Without a size, the result is as large as the photograph. `hires-nst plan` shows the cost in advance.
     """
     from hires_nst.run.directory import run_directory
 
@@ -82,9 +76,13 @@ def stylize(
             on_event=on_event,
         )  # fmt: skip
     if not quiet and not json:
-        size = physical_size(result.width, result.height, config=config)
-        size = f"{result.width} x {result.height} px{f' ({size})' if size else ''}"
-        typer.echo(f"{result.output}: {size} in {duration(result.seconds)}")
+        print_result(result, paper=physical_size(result.width, result.height, config=config))
+
+
+def print_result(result: "Result", *, paper: str = "") -> None:
+    """Print the file of a result, its size, the size on paper, and the time."""
+    size = f"{result.width} x {result.height} px{paper and f' ({paper})'}"
+    typer.echo(f"{result.output}: {size} in {duration(result.seconds)}")
 
 
 def physical_size(width: int, height: int, *, config: Config) -> str:
@@ -92,5 +90,4 @@ def physical_size(width: int, height: int, *, config: Config) -> str:
     if config.output.print is None:
         return ""
     dpi = config.output.print.dpi
-    across, down = (pixels / dpi * MM_PER_INCH / 10 for pixels in (width, height))
-    return f"{across:.1f} x {down:.1f} cm at {dpi:g} dpi"
+    return f"{width / dpi * CM_PER_INCH:.1f} x {height / dpi * CM_PER_INCH:.1f} cm at {dpi:g} dpi"

@@ -6,7 +6,7 @@ import time
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
-from itertools import pairwise
+from itertools import chain, pairwise
 from pathlib import Path
 from typing import Any
 
@@ -18,12 +18,15 @@ from hires_nst.run.directory import RECORD, resume_command
 from hires_nst.run.progress import RunState, read_state
 from hires_nst.version import VERSION
 
+Span = tuple[float, float]
+"""Start and end, in seconds since the epoch."""
+
 Change = tuple[float, str]
-"""When a job came into which state."""
+"""The time of a change, and the new state of the job."""
 
 
 def of_batch(folder: Path) -> Report:
-    """The report of a batch, from its output folder; also while it works.
+    """The report of the batch in an output folder, also while it works.
 
     Raises:
         InputError, ConfigError: see `reading`.
@@ -33,17 +36,19 @@ def of_batch(folder: Path) -> Report:
         rows, others = read_current(database, folder, now=time.time())
         settings = read_settings(database)
         changes: dict[str, list[Change]] = defaultdict(list)
-        for job, at, state, _ in read_changes(database):
-            changes[job].append((at, state))
+        for job, moment_of_change, state, _ in read_changes(database):
+            changes[job].append((moment_of_change, state))
     runs = {row.id: _run(folder, row) for row in rows}
     all_work = {row.id: attempts(changes[row.id], BatchPaths(folder).job(row.id).events) for row in rows}
-    work = {row.id: all_work[row.id][paintings_before(changes[row.id]) :] for row in rows}
-    spans = [span for found in all_work.values() for span in found]
-    last_spans = [span for found in work.values() for span in found]
+    work = {row.id: all_work[row.id][attempts_before(changes[row.id]) :] for row in rows}
+    spans = list(chain.from_iterable(all_work.values()))
+    last_spans = list(chain.from_iterable(work.values()))
     plans = [run.run for run in runs.values() if run.run is not None]
     return Report(
         title=folder.name,
-        jobs=tuple(_job(folder, row, settings[row.config], runs[row.id], work[row.id]) for row in rows),
+        jobs=tuple(
+            _job(folder, row, settings=settings[row.config], run=runs[row.id], work=work[row.id]) for row in rows
+        ),
         version=VERSION,
         started=moment(min((begin for begin, _ in spans), default=None)),
         finished=moment(max((end for _, end in spans), default=None)),
@@ -53,37 +58,32 @@ def of_batch(folder: Path) -> Report:
     )
 
 
-def retry_command(folder: Path) -> str:
-    """The command that retries the failed jobs of a batch, with its own settings."""
-    return f"{resume_command(folder)} --retry-failed"
+def attempts(changes: Sequence[Change], log: Path) -> list[Span]:
+    """The start and the end of each attempt at a job.
 
-
-def attempts(changes: Sequence[Change], log: Path) -> list[tuple[float, float]]:
-    """From when to when a job was worked on.
-
-    The ledger lacks the end of an attempt whose process was killed: it is that of the last event in the log.
+    The ledger lacks the end of an attempt whose process was killed: it is the time of the last event in the log.
     """
     spans = []
-    for (begin, state), (end, then) in pairwise(changes):
+    for (begin, state), (end, next_state) in pairwise(changes):
         if state != "running":
             continue
-        if then == "running":  # taken over from a process that was killed
-            last, end = end, begin
+        if next_state == "running":  # taken over from a process that was killed
+            takeover, end = end, begin
             with suppress(OSError):
-                end = max(begin, read_state(log, before=last).updated or begin)
+                end = max(begin, read_state(log, before=takeover).updated or begin)
         spans.append((begin, end))
     return spans
 
 
-def paintings_before(changes: Sequence[Change]) -> int:
-    """How many attempts belong to pictures that were painted again since."""
+def attempts_before(changes: Sequence[Change]) -> int:
+    """The number of attempts at earlier pictures, which have been painted again since."""
     states = [state for _, state in changes]
     ends = [place for place, state in enumerate(states) if state == "done" and "running" in states[place:]]
     return states[: ends[-1]].count("running") if ends else 0
 
 
-def together(spans: Iterable[tuple[float, float]]) -> float:
-    """The time that the spans take, where they overlap only once."""
+def together(spans: Iterable[Span]) -> float:
+    """The length of the union of spans."""
     total, until = 0.0, 0.0
     for begin, end in sorted(spans):
         total += max(0.0, end - max(begin, until))
@@ -91,9 +91,7 @@ def together(spans: Iterable[tuple[float, float]]) -> float:
     return total
 
 
-def _job(
-    folder: Path, row: Row, settings: Mapping[str, Any], run: RunState, work: Sequence[tuple[float, float]]
-) -> ReportedJob:
+def _job(folder: Path, row: Row, *, settings: Mapping[str, Any], run: RunState, work: Sequence[Span]) -> ReportedJob:
     state = _state(folder, row)
     return ReportedJob(
         name=Path(row.output).with_suffix("").as_posix(),
@@ -106,7 +104,7 @@ def _job(
         seconds=row.seconds if state == "done" else sum(end - begin for begin, end in work) if work else None,
         attempts=row.attempts,
         error=row.error,
-        retry_command=retry_command(folder) if state == "failed" else None,
+        retry_command=f"{resume_command(folder)} --retry-failed" if state == "failed" else None,
         settings={key: value for key, value in settings.items() if key not in ("batch", "jobs")},
         levels=run.history.levels,
         curves=run.history.curves,
@@ -127,5 +125,5 @@ def _state(folder: Path, row: Row) -> ReportedState:
 def _run(folder: Path, row: Row) -> RunState:
     try:
         return read_state(BatchPaths(folder).job(row.id).events)
-    except OSError:  # what cannot be read has nothing to say
+    except OSError:  # a report without its losses is better than none
         return RunState()

@@ -1,9 +1,9 @@
-"""The geometry of a chart of losses: a logarithmic axis upwards, evaluations to the right. The page draws it as SVG."""
+"""The geometry of a chart of losses: evaluations to the right, losses upwards on a logarithmic axis."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from hires_nst.run.history import LevelRecord, LossCurves
@@ -15,13 +15,13 @@ NAMES = {"objective": "objective", "style": "style loss, whole picture"}
 
 @dataclass(frozen=True)
 class Tick:
-    """A tick of an axis: its place in units of the drawing, and its label."""
+    """A tick of an axis: its position in units of the drawing, and its label."""
 
     at: float
     text: str
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Line:
     """A curve: `path` is the `d` of an SVG path; `first` and `last` are values as text."""
 
@@ -33,11 +33,11 @@ class Line:
     last: str
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Chart:
-    """A chart of WIDTH x HEIGHT units; the plot is inside `left`, `right`, `top` and `bottom`.
+    """A chart, which the page draws as SVG; the plot is inside `left`, `right`, `top` and `bottom`.
 
-    `across` and `up` are the ticks of the axes, `levels` the beginnings of levels, numbered from 1.
+    `across` and `up` are the ticks of the axes, `levels` the starts of levels, numbered from 1.
     """
 
     lines: tuple[Line, ...]
@@ -53,12 +53,12 @@ class Chart:
 
     @property
     def summary(self) -> str:
-        """The chart in words, for those who do not see it."""
+        """The chart in words, for screen readers."""
         return "; ".join(f"{line.name} from {line.first} to {line.last}" for line in self.lines)
 
 
 def chart(curves: LossCurves, levels: Sequence[LevelRecord]) -> Chart | None:
-    """The chart of a job's losses; None when there is nothing above 0 to show."""
+    """The chart of a job's losses; None without a loss above 0."""
     shown = {
         kind: [(x, y) for x, y in points if y > 0 and math.isfinite(y)]
         for kind, points in (("objective", curves.objective), ("style", curves.style))
@@ -78,23 +78,23 @@ def chart(curves: LossCurves, levels: Sequence[LevelRecord]) -> Chart | None:
     def y_of(value: float) -> float:
         return round(TOP + (high - math.log10(value)) / (high - low) * (HEIGHT - TOP - BOTTOM), 1)
 
+    lines = []
+    for kind, points in shown.items():
+        if points:
+            dots = tuple((x_of(x), y_of(y)) for x, y in points)
+            path = "M" + "L".join(f"{x:g} {y:g}" for x, y in dots)
+            first, last = (f"{value:.3g}" for _, value in (points[0], points[-1]))
+            lines.append(Line(kind=kind, name=NAMES[kind], path=path, dots=dots, first=first, last=last))
     return Chart(
-        lines=tuple(_line(kind, points, x_of, y_of) for kind, points in shown.items() if points),
+        lines=tuple(lines),
         across=tuple(Tick(x_of(value), f"{value:g}") for value in linear_ticks(end)),
         up=tuple(Tick(y_of(value), f"{value:g}") for value in log_ticks(10**low, 10**high)),
         levels=tuple(Tick(x_of(level.begins), str(n)) for n, level in enumerate(levels, start=1) if level.begins < end),
     )  # fmt: skip
 
 
-def _line(kind: str, points: Sequence[tuple[float, float]], x_of: Callable[[float], float],
-          y_of: Callable[[float], float]) -> Line:  # fmt: skip
-    places = tuple((x_of(x), y_of(y)) for x, y in points)
-    path = "M" + "L".join(f"{x:g} {y:g}" for x, y in places)
-    return Line(kind, NAMES[kind], path, places, f"{points[0][1]:.3g}", f"{points[-1][1]:.3g}")
-
-
 def log_ticks(low: float, high: float) -> tuple[float, ...]:
-    """Round numbers from `low` to `high` for a logarithmic axis: powers of ten or, where those are few, more."""
+    """Round numbers from `low` to `high` for a logarithmic axis: powers of ten, or more if these are fewer than 3."""
     decades = range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1)
     found: tuple[float, ...] = ()
     for factors in ((1,), (1, 2, 5), (1, 1.5, 2, 3, 4, 5, 6, 7, 8, 9)):

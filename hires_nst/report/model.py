@@ -1,4 +1,4 @@
-"""The content of a report as plain data; `hires_nst.report.render` makes the page of it. No torch, no HTML."""
+"""The content of a report as plain data, from which `hires_nst.report.render` makes the page."""
 
 from __future__ import annotations
 
@@ -16,21 +16,21 @@ ReportedState = Literal["done", "failed", "skipped", "waiting", "running", "inte
 
 @dataclass(frozen=True, kw_only=True)
 class ReportedJob:
-    """One picture that was to be painted.
+    """One picture to paint.
 
     Attributes:
-        name: for the reader.
-        output: the picture's file; it need not be there.
-        width, height: of the output in pixels, 0 where unknown.
-        seconds: of work: what is in the picture where it is done, or else of all attempts; None where unknown.
+        name: its title on the page.
+        output: the picture's file, which may not exist.
+        width, height: of the output in pixels, 0 if unknown.
+        seconds: of work on the present picture, or on all attempts if it is not done; None if unknown.
         error: why it failed or was skipped.
-        retry_command: the command line that tries a failed job again.
+        retry_command: the command line that retries a failed job.
         settings: the effective configuration, as nested mappings.
-        crop: the part of the photograph that was painted, (left, top, width, height) in its upright pixels. Without it,
-            the largest centred part of the output's proportions is taken, which is how a photograph is cut for a print.
-        borders: where the seam check looks; None when that is not known.
+        crop: the part of the photograph that was painted, (left, top, width, height) in its upright pixels. None is the
+            largest centred part with the output's proportions, as for a print.
+        borders: where tiles met, for the seam score; None if unknown.
         notes: messages for the user while it was painted.
-        log: its human-readable log; None where there is none.
+        log: its readable log; None if there is none.
     """
 
     name: str
@@ -63,10 +63,14 @@ def moment(seconds: float | None) -> datetime | None:
     return None if seconds is None else datetime.fromtimestamp(seconds, timezone.utc)
 
 
+def is_style_image(key: str) -> bool:
+    """Whether a dotted key of a configuration is the file of a style image."""
+    return key.startswith("styles.") and key.endswith(".image")
+
+
 def style_paths(settings: Mapping[str, Any]) -> list[str]:
-    """The paintings that an effective configuration names."""
-    flat = flatten(settings)
-    return [str(value) for key, value in flat.items() if key.startswith("styles.") and key.endswith(".image")]
+    """The style images of an effective configuration."""
+    return [str(value) for key, value in flatten(settings).items() if is_style_image(key)]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -83,16 +87,16 @@ class Totals:
 
 @dataclass(frozen=True, kw_only=True)
 class Report:
-    """All of a report.
+    """A whole report.
 
     Attributes:
-        jobs: in the order in which they are shown.
-        started, finished: of the whole; None where unknown or not yet.
-        working_seconds: the time during which the present pictures were worked on, where that is not all the time from
-            start to finish (a batch that was resumed, or pictures that were painted again).
+        jobs: in the order of the page.
+        started, finished: of all jobs together; None if unknown or not yet.
+        working_seconds: of work on the present pictures, where that is not all the time from start to finish (a batch
+            that was resumed the next day, or pictures that were painted again).
         version: of hires-nst.
-        machine: where it ran, in one line.
-        no_longer_selected: how many jobs of earlier commands are not among `jobs`, since the last one lacks them.
+        machine: network and device, in one line.
+        no_longer_selected: the number of jobs of earlier commands that the last one does not have.
     """
 
     title: str
@@ -110,7 +114,7 @@ class Report:
 
     @property
     def totals(self) -> Totals:
-        """What the jobs amount to."""
+        """The sums over the jobs."""
         done, failed = self.in_state("done"), self.in_state("failed")
         seconds = self.working_seconds
         if seconds is None and self.started is not None and self.finished is not None:

@@ -1,4 +1,4 @@
-"""Where reports come from: a folder that a run or a batch wrote, as a `Report`."""
+"""The `Report` of a folder: a run directory, or the output folder of a batch."""
 
 from __future__ import annotations
 
@@ -37,8 +37,8 @@ def gather(folder: Path) -> Report:
 def of_run(folder: Path) -> Report:
     """The report of one picture, from its run directory.
 
-    Files that the log names and that do not exist are looked up beside the run directory: it may have been moved with
-    its result.
+    Files of the log that do not exist are looked up beside the run directory, which may have been moved with its
+    result.
 
     Raises:
         InputError: the log cannot be read.
@@ -47,7 +47,9 @@ def of_run(folder: Path) -> Report:
         run = read_state(folder / LOG)
     except OSError as error:
         raise InputError(f"{folder / LOG} cannot be read ({error.strerror}); ask for permission to read it") from error
-    settings = _settings(folder / CONFIG)
+    settings: dict[str, Any] = {}
+    with suppress(HiresNstError):
+        settings = read_yaml(folder / CONFIG)
     state, notes = _state(folder, run)
     plan, seconds = run.run, None if run.finished is None else run.finished.seconds
     output = _found(plan.output if plan else "", folder)
@@ -78,7 +80,7 @@ def of_run(folder: Path) -> Report:
 
 
 def _state(folder: Path, run: RunState) -> tuple[ReportedState, tuple[str, ...]]:
-    """The state of the run and a note on it, by its lock, its record and its log."""
+    """The state of the run by its lock, its record and its log, and notes on it."""
     if directory.lock_owner(folder) is not None:
         return "running", ()
     with suppress(HiresNstError):
@@ -90,16 +92,8 @@ def _state(folder: Path, run: RunState) -> tuple[ReportedState, tuple[str, ...]]
     return "done" if run.finished is not None else "interrupted", ()
 
 
-def _settings(path: Path) -> dict[str, Any]:
-    """The effective configuration of a run, if it is there."""
-    try:
-        return read_yaml(path)
-    except HiresNstError:
-        return {}
-
-
 def _found(path: str, folder: Path) -> Path:
-    """The file of that path, or one of its name beside the run directory; as it is where there is neither."""
+    """The file of that path, or one of its name beside the run directory; the path itself if neither exists."""
     plain = Path(path)
-    beside = folder.resolve().parent
-    return next((place for place in (plain, beside / plain, beside / plain.name) if place.is_file()), plain)
+    parent = folder.resolve().parent
+    return next((place for place in (plain, parent / plain, parent / plain.name) if place.is_file()), plain)

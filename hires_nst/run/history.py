@@ -1,4 +1,4 @@
-"""What a run's events say about its course: its levels, its losses, and where tiles met."""
+"""The course of a run, from its events: its levels, its losses, and the borders of its tiles."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import Any
 from hires_nst.events import Event, LevelFinished, LevelStarted, RoundStarted, RunStarted, StepFinished, TilesShrunk
 
 MAX_POINTS = 160
-"""Points of a curve; more cannot be seen."""
+"""Points of a curve; more are not visible."""
 
 Points = tuple[tuple[float, float], ...]
 """(evaluations of each pixel so far, value) in ascending order of the first."""
@@ -22,7 +22,7 @@ Round = tuple[int, int]
 
 @dataclass(frozen=True, kw_only=True)
 class LevelRecord:
-    """One level as it was painted. `seconds` is None for a level that did not finish; `begins` in evaluations."""
+    """A level as it was painted; `seconds` is None until it is finished, `begins` counts evaluations."""
 
     width: int
     height: int
@@ -35,12 +35,7 @@ class LevelRecord:
 
 @dataclass(frozen=True)
 class LossCurves:
-    """Losses over the evaluations of each pixel.
-
-    Attributes:
-        objective: the mean of the tiles' objectives at each evaluation.
-        style: the style loss of the whole image at the start of rounds, where it was measured.
-    """
+    """The mean objective of the tiles at each evaluation, and the style loss of the whole image at starts of rounds."""
 
     objective: Points = ()
     style: Points = ()
@@ -48,15 +43,15 @@ class LossCurves:
 
 @dataclass(frozen=True)
 class Borders:
-    """Where the tiles of the finest level met: pixels from the top and from the left, the image's edges left out."""
+    """The borders between tiles, in pixels from the top and from the left, without the edges of the image."""
 
     rows: tuple[int, ...] = ()
     columns: tuple[int, ...] = ()
 
 
-@dataclass
+@dataclass(kw_only=True)
 class History:
-    """The course of a run. Losses are stored by level, round, step and tile: what is done again replaces itself."""
+    """The course of a run. Losses are stored by level, round, step and tile, so that repeated work replaces them."""
 
     _plan: RunStarted | None = None
     _levels: dict[int, LevelRecord] = field(default_factory=dict)
@@ -99,20 +94,20 @@ class History:
             self._levels[level] = replace(self._levels[level], **values)
 
     def style_loss(self, level: int, round: int) -> float | None:
-        """The style loss of the whole image at the start of a round; None where it was not measured."""
+        """The style loss of the whole image at the start of a round; None if it was not measured."""
         return self._style.get((level, round))
 
     @property
     def last_style_loss(self) -> float | None:
-        """That of the last round in which it was measured."""
+        """The style loss of the last round in which it was measured."""
         return self._style[max(self._style)] if self._style else None
 
     @property
     def levels(self) -> tuple[LevelRecord, ...]:
         """The levels so far, coarse to fine."""
         records = [self._levels[index] for index in sorted(self._levels)]
-        begins = accumulate((float(record.rounds * record.steps) for record in records), initial=0.0)
-        return tuple(replace(record, begins=at) for record, at in zip(records, begins, strict=False))
+        starts = accumulate((float(record.rounds * record.steps) for record in records), initial=0.0)
+        return tuple(replace(record, begins=start) for record, start in zip(records, starts, strict=False))
 
     @property
     def curves(self) -> LossCurves:
@@ -133,15 +128,15 @@ class History:
 
     @property
     def borders(self) -> Borders | None:
-        """Where tiles met in any round of the finest level so far; None where they did not."""
-        finest = [found for (level, _), found in self._borders.items() if level == max(self._levels, default=None)]
-        rows = sorted({cut for found in finest for cut in found.rows})
-        columns = sorted({cut for found in finest for cut in found.columns})
-        return Borders(tuple(rows), tuple(columns)) if rows or columns else None
+        """The borders between tiles in any round of the finest level so far; None if there are none."""
+        finest = [cuts for (level, _), cuts in self._borders.items() if level == max(self._levels, default=None)]
+        rows = tuple(sorted({row for cuts in finest for row in cuts.rows}))
+        columns = tuple(sorted({column for cuts in finest for column in cuts.columns}))
+        return Borders(rows, columns) if rows or columns else None
 
 
 def thinned(points: Points, most: int = MAX_POINTS) -> Points:
-    """At most `most` of the points, evenly chosen, the first and the last among them."""
+    """At most `most` of the points, evenly chosen, including the first and the last."""
     if len(points) <= most:
         return points
     return tuple(points[round(index * (len(points) - 1) / (most - 1))] for index in range(most))

@@ -25,23 +25,22 @@ class LoggedEvent:
 
 
 class EventLog:
-    """A log, open for appending."""
+    """A log, open for appending.
+
+    Raises:
+        OSError: it cannot be opened.
+    """
 
     def __init__(self, path: Path) -> None:
-        """Open the log at its end; an incomplete line that a killed process left there is ended first.
-
-        Raises:
-            OSError: it cannot be opened.
-        """
         self._file = path.open("a", encoding="ascii")
         if self._file.tell():
             with path.open("rb") as end:
                 end.seek(-1, os.SEEK_END)
-                if end.read() != b"\n":
+                if end.read() != b"\n":  # an incomplete line of a killed process
                     self._file.write("\n")
 
     def write(self, event: Event) -> None:
-        """Append an event; other processes can read it at once.
+        """Append an event, at once readable for other processes.
 
         Raises:
             OSError: it cannot be written.
@@ -50,14 +49,15 @@ class EventLog:
         self._file.flush()
 
     def close(self) -> None:
-        """Close the file; what can no longer be written is dropped."""
+        """Close the file; data that can no longer be written is lost."""
         with suppress(OSError):
             self._file.close()
 
 
 def read_log(path: Path) -> Iterator[LoggedEvent]:
-    """The events of a log, oldest first, none where there is no file; incomplete and damaged lines and events that
-    this version does not know are skipped.
+    """The events of a log, oldest first; none if the file does not exist.
+
+    Incomplete and damaged lines, and events of other versions, are skipped.
 
     Raises:
         OSError: the file cannot be read.
@@ -69,7 +69,7 @@ def read_log(path: Path) -> Iterator[LoggedEvent]:
 
 
 def log_line(event: Event, now: float) -> str:
-    """A line of the log, without its end."""
+    """A line of the log, without the line break."""
     line = json_line({"time": now, **event.as_dict()})
     return f'{line[:-1]}, "crc32": "{zlib.crc32(line.encode()):08x}"}}'
 

@@ -1,7 +1,4 @@
-"""Where a run stands, by its events, live or from its log: the one place where they are interpreted.
-
-Progress displays, `status`, reports and batches read a `RunState`.
-"""
+"""The state of a run, computed from its events, live or from its log, for displays, `status`, reports and batches."""
 
 from __future__ import annotations
 
@@ -16,31 +13,31 @@ from hires_nst.run.history import History
 from hires_nst.run.log import read_log
 
 
-@dataclass
+@dataclass(kw_only=True)
 class _Work:
     """Work done, in pixels of the canvas * evaluations."""
 
     levels: float = 0.0  # finished levels
-    rounds: float = 0.0  # finished rounds of this level
-    tiles: float = 0.0  # finished tiles of this round
-    steps: float = 0.0  # the tile under way
+    rounds: float = 0.0  # finished rounds of the current level
+    tiles: float = 0.0  # finished tiles of the current round
+    steps: float = 0.0  # the current tile
 
 
-@dataclass
+@dataclass(kw_only=True)
 class RunState:
-    """Where a run stands after the events so far.
+    """The state of a run after the events so far.
 
-    Times are seconds on the clock of those who call `update`: any one for live events, since the epoch for a log.
+    Times are seconds on the clock of the caller of `update`: any clock for live events, since the epoch for a log.
 
     Attributes:
         run: the plan; None before it is known. Likewise `level`, `round` and `loss`, the last loss of any tile.
-        resumed: whether the run under way is the continuation of an interrupted one.
-        tile: the last one that reported, from 0.
+        resumed: whether the current attempt continues an interrupted one.
+        tile: the tile of the last event, from 0.
         tiles_done: the finished tiles of the round.
         download: of weights, until the run starts.
         stop_reason: why the run stopped before its end, if it did.
-        finished: how it ended; None while it has not, or was started again.
-        started, finished_at, updated: when the run first started, ended, and last reported.
+        finished: None until the run finishes, and once it is started again.
+        started, finished_at, updated: times of the first start, of the end, and of the last event.
         notes: messages for the user, each once.
         history: levels, losses and borders of tiles.
     """
@@ -71,31 +68,8 @@ class RunState:
         """Take an event into account that happened at a time."""
         self.history.update(event)
         match event:
-            case events.RunStarted() | events.RunResumed() | events.RunStopped() | events.RunFinished():
-                self._update_run(event, time)
-            case events.LevelStarted() | events.LevelFinished():
-                self._update_level(event, time)
-            case events.RoundStarted() | events.RoundFinished() | events.TilesShrunk():
-                self._update_round(event)
-            case events.StepFinished() | events.TileFinished() | events.TileRestored():
-                self._update_tile(event)
-            case events.DownloadProgress():
-                self.download = event
-            case events.Notice():
-                self.notes[event.message] = None
-        self.updated = time
-
-    def _update_run(
-        self, event: events.RunStarted | events.RunResumed | events.RunStopped | events.RunFinished, time: float
-    ) -> None:
-        match event:
             case events.RunStarted():
-                self._seconds_last, self._seconds_before = self.seconds, 0.0
-                self._attempt_started = time
-                self.started = time if self.started is None else self.started
-                self.run, self.download, self.resumed = event, None, False
-                self.stop_reason = self.finished = self.finished_at = None
-                self._work, self._working_since, self._work_before = _Work(), None, None
+                self._start(event, time)
             case events.RunResumed():
                 self.resumed, self._seconds_before = True, self._seconds_last
                 self._work = _Work(levels=self._work_until(event.level))
@@ -103,44 +77,53 @@ class RunState:
                 self.stop_reason = event.reason
             case events.RunFinished():
                 self.finished, self.finished_at = event, time
+            case events.LevelStarted():
+                self.level, self.round, self.tile = event, None, 0
+                self.tiles_done.clear()
+                self._work = _Work(levels=self._work_until(event.index))
+                self._working_since = time if self._working_since is None else self._working_since
+            case events.LevelFinished():
+                self._work = _Work(levels=self._work_until(event.index + 1))
+            case events.RoundStarted():
+                self.round, self.tile = event, 0
+                self.tiles_done.clear()
+                self._finish_rounds(event.round, of=event.rounds)
+            case events.RoundFinished() if self.round is None or self.round.round <= event.round:
+                self.loss = event.loss
+                self._finish_rounds(event.round + 1, of=event.rounds)
+            case events.TilesShrunk():
+                self.tiles_done.clear()
+            case events.StepFinished():
+                self._work_before = self.done if self._work_before is None else self._work_before
+                self._work.steps = self._tile_work * event.step / event.steps
+                self.tile, self.loss = event.tile, event.loss
+            case events.TileFinished() | events.TileRestored():
+                self._finish_tile(event)
+            case events.DownloadProgress():
+                self.download = event
+            case events.Notice():
+                self.notes[event.message] = None
+        self.updated = time
 
-    def _update_level(self, event: events.LevelStarted | events.LevelFinished, time: float) -> None:
-        if isinstance(event, events.LevelFinished):
-            self._work = _Work(levels=self._work_until(event.index + 1))
-            return
-        self.level, self.round, self.tile = event, None, 0
-        self.tiles_done.clear()
-        self._work = _Work(levels=self._work_until(event.index))
-        self._working_since = time if self._working_since is None else self._working_since
+    def _start(self, event: events.RunStarted, time: float) -> None:
+        self._seconds_last, self._seconds_before = self.seconds, 0.0
+        self._attempt_started = time
+        self.started = time if self.started is None else self.started
+        self.run, self.download, self.resumed = event, None, False
+        self.stop_reason = self.finished = self.finished_at = None
+        self._work, self._working_since, self._work_before = _Work(), None, None
 
-    def _update_round(self, event: events.RoundStarted | events.RoundFinished | events.TilesShrunk) -> None:
-        if isinstance(event, events.TilesShrunk):
-            self.tiles_done.clear()
-            return
-        if isinstance(event, events.RoundStarted):
-            self.round, self.tile = event, 0
-            self.tiles_done.clear()
-            rounds_done = event.round
-        elif self.round is not None and self.round.round > event.round:
-            return  # the next one is under way
-        else:
-            self.loss = event.loss
-            rounds_done = event.round + 1
-        self._work.rounds = self._level_work * rounds_done / event.rounds
+    def _finish_rounds(self, done: int, *, of: int) -> None:
+        self._work.rounds = self._level_work * done / of
         self._work.tiles = self._work.steps = 0.0
 
-    def _update_tile(self, event: events.StepFinished | events.TileFinished | events.TileRestored) -> None:
-        if isinstance(event, events.StepFinished):
-            if self._work_before is None:
-                self._work_before = self.done
-            self._work.steps = self._tile_work * event.step / event.steps
-        else:
-            self.tiles_done.add(event.tile)
-            self._work.tiles += event.pixel_evaluations
-            if isinstance(event, events.TileFinished):
-                if event.tile < self.tile:  # the next one is under way
-                    return
-                self._work.steps = 0.0
+    def _finish_tile(self, event: events.TileFinished | events.TileRestored) -> None:
+        self.tiles_done.add(event.tile)
+        self._work.tiles += event.pixel_evaluations
+        if isinstance(event, events.TileFinished):
+            if event.tile < self.tile:  # the next one has started
+                return
+            self._work.steps = 0.0
         self.tile, self.loss = event.tile, event.loss
 
     @property
@@ -169,7 +152,7 @@ class RunState:
         return done / seconds if seconds > 0 and done > 0 else None
 
     def seconds_left(self, now: float) -> float | None:
-        """Seconds to go, if the rest takes as long as the work so far did; None while too little of it is done."""
+        """Estimated seconds left at the rate so far; None while too little work is done."""
         rate = self.rate(now)
         if rate is None or self.done - (self._work_before or 0.0) < 0.01 * self.total:
             return None
@@ -177,16 +160,15 @@ class RunState:
 
     @property
     def losses(self) -> dict[str, float]:
-        """The last objective, as `loss`, and the last `style` loss of the whole image, as far as they are known."""
+        """The last objective as `loss` and the last style loss of the whole image as `style`; unknown ones left out."""
         found = {"loss": self.loss, "style": self.history.last_style_loss}
         return {name: value for name, value in found.items() if value is not None}
 
     @property
     def seconds(self) -> float:
-        """Seconds of work in the run so far, those of the attempts that it resumed included.
+        """Seconds of work so far, including the attempts that this one resumes, but not those before a fresh start.
 
-        An attempt lasted from its start to the last event, for it may have been killed. What was before a run that
-        started over does not count.
+        An attempt lasts from its start to its last event, as it may have been killed.
         """
         if self._attempt_started is None or self.updated is None:
             return 0.0
@@ -211,7 +193,7 @@ class RunState:
 
 
 def read_state(log: Path, *, before: float = math.inf) -> RunState:
-    """Where a run stands by its log, or stood before a time in seconds since the epoch.
+    """The state of a run from its log, or its state before a time in seconds since the epoch.
 
     Raises:
         OSError: the log cannot be read.

@@ -1,4 +1,4 @@
-"""Where a run stands, by its run directory; also from another process while it works. Does not import torch."""
+"""The status of a run, from its run directory, also while another process works on it."""
 
 from __future__ import annotations
 
@@ -14,17 +14,17 @@ from hires_nst.run.record import RunRecord, read_record
 
 @dataclass(frozen=True, kw_only=True)
 class RunStatus:
-    """Where a run stands.
+    """The status of a run.
 
     Attributes:
-        state: `stopped` in an orderly way, `interrupted` when it was killed, `finished` when its directory was kept.
-        lock_owner: the process that works on it, if one does.
+        state: `stopped` in an orderly way, `interrupted` if it was killed, `finished` if its directory still exists.
+        lock_owner: the process that works on it, if there is one.
         reason: why it was stopped, if it was; or what happened to a finished result, if anything.
-        level, round: the ones under way, from 1; None before there is one.
-        levels, rounds, tiles: how many there are; `tiles_done` of this round.
+        level, round: the current ones, from 1; None before the first.
+        levels, rounds, tiles: their numbers; `tiles_done` of the current round.
         loss: the objective at the last evaluation; `style_loss` of the whole image at the start of the round.
         done: share of the work, 0 to 1.
-        pixels_per_second: evaluations of pixels, in the process that works or worked last.
+        pixels_per_second: evaluations of pixels, in the present or the last process.
         seconds_left: at this rate.
         bytes: of the run directory.
     """
@@ -51,7 +51,7 @@ class RunStatus:
 
 
 def run_status(run_dir: Path) -> RunStatus:
-    """Where the run in a directory stands, by its record and its log.
+    """The status of the run in a directory.
 
     Raises:
         OutputError, DamagedFile, ConfigError: it is not a run directory, or not of this version of the program.
@@ -60,7 +60,7 @@ def run_status(run_dir: Path) -> RunStatus:
     run = read_state(run_dir / LOG)
     now = run.updated or 0.0
     lock_owner = directory.lock_owner(run_dir)
-    finished, reason = _outcome(run_dir, record, run)
+    finished, reason = _outcome(run_dir, record, run=run)
     if lock_owner:
         reason = run.stop_reason
     level, round = run.level, run.round
@@ -87,7 +87,7 @@ def run_status(run_dir: Path) -> RunStatus:
     )
 
 
-def _outcome(run_dir: Path, record: RunRecord, run: RunState) -> tuple[bool, str | None]:
+def _outcome(run_dir: Path, record: RunRecord, *, run: RunState) -> tuple[bool, str | None]:
     """Whether a run is finished, and why it stopped or what happened to its result."""
     if record.is_written(run_dir):
         return True, None

@@ -49,7 +49,7 @@ from hires_nst.events import (
     json_line,
 )
 from hires_nst.files import fingerprint
-from hires_nst.report.batches import paintings_before
+from hires_nst.report.batches import attempts_before
 from hires_nst.report.render import write_report
 from hires_nst.report.sources import gather
 from hires_nst.stopping import Stop
@@ -199,7 +199,7 @@ def changes_of(database: sqlite3.Connection, state: str) -> list[float]:
     ],
 )
 def test_attempts_of_pictures_that_were_painted_again(states: str, before: int) -> None:
-    assert paintings_before([(float(moment), state) for moment, state in enumerate(states.split())]) == before
+    assert attempts_before([(float(moment), state) for moment, state in enumerate(states.split())]) == before
 
 
 def test_a_name_that_is_not_utf8(tmp_path: Path) -> None:

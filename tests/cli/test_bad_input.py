@@ -309,7 +309,7 @@ def test_damaged_bundled_weights(inputs: Path, results: Path, tmp_path: Path, mo
 def start(*arguments: str | Path) -> subprocess.Popen[str]:
     environment = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
     return subprocess.Popen(
-        [sys.executable, "-m", "hires_nst.cli", *map(str, arguments)],
+        [sys.executable, "-m", "hires_nst", *map(str, arguments)],
         stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment, preexec_fn=heed_interrupts,
     )  # fmt: skip
 

@@ -29,7 +29,7 @@ import hires_nst
 from hires_nst import events
 from hires_nst.batch.ledger_reading import reading
 from hires_nst.batch.options import read_batch
-from hires_nst.cli.batch_progress import BatchDisplay, BatchErrors, BatchLines, BatchState, following
+from hires_nst.cli.batch_progress import BatchDisplay, BatchLines, BatchState, following
 from hires_nst.cli.report import report_of_batch
 from hires_nst.events import (
     BatchFinished,
@@ -254,7 +254,7 @@ jobs:
         (["--match", "cross"], "batch.match should be 'product', 'zip' or 'stem'"),
         (["--workers", "many"], "batch.workers should be"),
         (["--template", "{contents}.png"], "did you mean 'content'?"),
-        (["--style-weights", "1"], "each painting is a style of its own"),
+        (["--style-weights", "1"], "in a batch each is a separate style"),
         (["--set", "batch.retrys=2"], "did you mean 'retries'?"),
         (["--print", "A33"], "is not a paper size"),
         (["--set", "checkpoint.directory=run"], "checkpoint.directory is for a single picture"),
@@ -485,11 +485,11 @@ def test_a_stop_holds_while_the_report_is_written(
 
     plain, made = pictures._make, []
 
-    def make(job: Any, *others: Any) -> Any:
+    def make(job: Any, *others: Any, **options: Any) -> Any:
         made.append(job.name)
         if len(made) == 1:
             os.kill(os.getpid(), signal.SIGINT)
-        return plain(job, *others)
+        return plain(job, *others, **options)
 
     monkeypatch.setattr(pictures, "_make", make)
     photos, art = inputs
@@ -516,7 +516,7 @@ def test_quiet_tells_what_fails(inputs: tuple[Path, Path], tmp_path: Path) -> No
 
 def test_quiet_tells_how_to_go_on() -> None:
     said: list[str] = []
-    lines = BatchErrors(said.append, Path("prints"))
+    lines = BatchLines(said.append, Path("prints"), errors_only=True)
     for event in (*STORY, JobChanged(job="x", output="x.png", change="the settings changed since", action="fail"), END):
         lines.update(event)
     assert "\n".join(said).splitlines() == [

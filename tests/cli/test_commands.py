@@ -36,7 +36,7 @@ def run(*arguments: str | Path) -> Result:
 
 def program(*arguments: str | Path, code: str = "", **environment: str) -> subprocess.CompletedProcess[str]:
     """The program in a process of its own; or `code`, with the arguments in sys.argv."""
-    start = ["-c", code] if code else ["-m", "hires_nst.cli"]
+    start = ["-c", code] if code else ["-m", "hires_nst"]
     paths = os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")])
     return subprocess.run(
         [sys.executable, *start, *map(str, arguments)],

@@ -393,7 +393,7 @@ def test_failures_are_put_together_by_their_command() -> None:
         ReportedJob(name=name, state="failed", content=Path("a"), styles=(), output=Path("b"), retry_command=command)
         for name, command in (("1", "x"), ("2", None), ("3", "x"))
     ]
-    assert [(retry.command, [job.name for job in retry.jobs]) for retry in retries(jobs)] == [
+    assert [(command, [job.name for job in retried]) for command, retried in retries(jobs).items()] == [
         ("x", ["1", "3"]), (None, ["2"])
     ]  # fmt: skip
 
@@ -402,7 +402,7 @@ def test_a_thousand_jobs_make_a_page_of_moderate_size(report: Report, tmp_path: 
     many = replace(report, jobs=tuple(replace(report.jobs[0], name=f"picture {n}") for n in range(1000)))
     began = time.process_time()
     made = make_pictures(report.jobs[0], tmp_path)
-    html = page_of(many, [made] * 1000, tmp_path)
+    html = page_of(many, [made] * 1000, folder=tmp_path)
     assert len(html) < 10e6
     assert time.process_time() - began < 20
 

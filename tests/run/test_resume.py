@@ -369,7 +369,7 @@ def test_a_second_process_is_told_who_holds_the_run(inputs: Path, expected: byte
             with pytest.raises(HiresNstError, match=rf"is in use by process {os.getpid()} on .*, since ") as caught:
                 run()
             assert caught.value.exit_code == 1
-        command = [sys.executable, "-m", "hires_nst.cli", "resume", str(run_of(out))]
+        command = [sys.executable, "-m", "hires_nst", "resume", str(run_of(out))]
         ended = subprocess.run(command, capture_output=True, text=True, timeout=60)
         assert ended.returncode == 1
         assert re.fullmatch(rf"error: .* is in use by process {os.getpid()} on .*, since .*\n", ended.stderr)

@@ -1,6 +1,0 @@
-"""`python -m hires_nst.cli`."""
-
-from hires_nst.cli import main
-
-if __name__ == "__main__":
-    main()
