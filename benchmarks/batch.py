@@ -59,7 +59,7 @@ def make_photographs(folder: Path, count: int, megapixels: float) -> None:
 def program(*arguments: str | Path) -> float:
     """Run the program; the seconds that it took."""
     began = time.monotonic()
-    subprocess.run([sys.executable, "-m", "hires_nst.cli", *map(str, arguments), "--quiet"], check=True)
+    subprocess.run([sys.executable, "-m", "hires_nst", *map(str, arguments), "--quiet"], check=True)
     return time.monotonic() - began
 
 
@@ -81,9 +81,15 @@ def pictures(folder: Path, count: int, megapixels: float, settings: list[str]) -
 def ledger_alone(folder: Path, count: int) -> float:
     """Seconds to claim and finish jobs, without any work in between."""
     jobs = [Job(index=n, content=Path(f"{n}.jpg"), output=f"{n}.png", config=Config()) for n in range(count)]
-    mark = FileFingerprint(1, 1, "digest")
+    fingerprint = FileFingerprint(1, 1, "digest")
     outcome = Outcome(
-        width=1, height=1, seconds=1.0, losses={"loss": 0.5}, fingerprint="settings", inputs=(mark, mark), picture=mark
+        width=1,
+        height=1,
+        seconds=1.0,
+        losses={"loss": 0.5},
+        fingerprint="settings",
+        inputs=(fingerprint,) * 2,
+        picture=fingerprint,
     )
     with Ledger(folder, lease_seconds=60) as ledger:
         began = time.monotonic()

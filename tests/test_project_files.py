@@ -32,7 +32,7 @@ def test_the_citation_has_what_the_format_requires_and_agrees_with_the_package()
 def test_the_workflow_runs_make_targets_on_every_version_of_python() -> None:
     jobs = read_yaml(".github/workflows/ci.yml")["jobs"]
     commands = [step["run"] for job in jobs.values() for step in job["steps"] if "run" in step]
-    assert sorted(commands) == ["make check", "make docs", "make test"]
+    assert sorted(commands) == ["make check", "make docker-check", "make docs", "make test"]
     versions = re.findall(r'"Programming Language :: Python :: (3\.\d+)"', PYPROJECT)
     assert jobs["test"]["strategy"]["matrix"]["python"] == versions
     assert f'requires-python = ">={versions[0]}"' in PYPROJECT

@@ -27,7 +27,7 @@ def init(
 @app.command("show")
 @takes_config_options()
 def show(options: ConfigOptions) -> None:
-    """Print the effective configuration of these options, a file and a preset, as YAML."""
+    """Print the effective configuration as YAML."""
     typer.echo(config.to_yaml(options.effective()), nl=False)
 
 

@@ -13,7 +13,7 @@ from hires_nst.cli.options import Quiet
 from hires_nst.cli.progress import showing
 from hires_nst.errors import WeightsError
 
-app = typer.Typer(no_args_is_help=True, help="The networks and their weights.")
+app = typer.Typer(no_args_is_help=True, help="List, download and verify networks.")
 
 
 def _checked(name: str | None) -> str | None:
@@ -52,7 +52,7 @@ def fetch(
 
 @app.command("import")
 def import_model(
-    file: Annotated[Path, typer.Argument(metavar="FILE", help="A weight file that was downloaded in another way.")],
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="A weight file that you downloaded yourself.")],
     name: Annotated[
         str | None,
         typer.Option(metavar="NAME", help="The network; recognised from the file when not given.", callback=_checked),

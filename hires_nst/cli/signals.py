@@ -20,7 +20,8 @@ Until = Annotated[
     str | None, typer.Option("--until", metavar="HH:MM", help="Stop before this time of day; resume later.")
 ]
 MaxHours = Annotated[
-    float | None, typer.Option("--max-hours", metavar="X", help="Stop before so many hours have passed; resume later.")
+    float | None,
+    typer.Option("--max-hours", metavar="X", help="Stop before this many hours have passed; resume later."),
 ]
 
 

@@ -349,7 +349,7 @@ def test_errors_before_the_engine(
     ("error", "code", "sentence"),
     [
         (InputError("the photograph is damaged"), 3, "the photograph is damaged"),
-        (ResourceError("no room"), 4, "no room"),
+        (ResourceError("disk full"), 4, "disk full"),
         (WeightsError("no weights"), 5, "no weights"),
         (KeyboardInterrupt(), 130, "interrupted"),
         (MemoryError(), 4, "out of memory"),

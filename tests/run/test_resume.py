@@ -358,7 +358,7 @@ def test_the_first_step_keeps_the_deadline_too(
     assert out.read_bytes() == expected
 
 
-# Two at once, no room, no permission.
+# Two at once, no disk space, no permission.
 
 
 def test_a_second_process_is_told_who_holds_the_run(inputs: Path, expected: bytes, out: Path) -> None:
@@ -424,10 +424,10 @@ def test_canvases_on_disk_need_room_too(
         if together:
             free = dict.fromkeys(free, sum(free.values()))
         enough = free[temporary]
-        for room in (enough - 200, enough):  # the lock, which is there already, has some bytes
-            free = dict.fromkeys(free, room) if together else {**free, temporary: room}
+        for space in (enough - 200, enough):  # the lock, which is there already, has some bytes
+            free = dict.fromkeys(free, space) if together else {**free, temporary: space}
             monkeypatch.setattr(shutil, "disk_usage", lambda path, free=free: SimpleNamespace(free=free[str(path)]))
-            if room < enough:
+            if space < enough:
                 with pytest.raises(DiskFull, match=r"the run needs up to .* (kB|MB) on .*set TMPDIR to a folder"):
                     stylize(inputs, out, config)
                 assert not list(out.parent.iterdir())

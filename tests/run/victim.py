@@ -36,7 +36,7 @@ FILES = {
     "picture": "*/out.*",
 }
 FULL_DISK = 0
-"""In place of a signal: writing fails from lack of room, once."""
+"""In place of a signal: writing fails once, as if the disk were full."""
 
 STAGES = ("before", "inside", "before-rename", "after-rename")
 POINTS = (

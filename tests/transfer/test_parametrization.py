@@ -29,9 +29,9 @@ def test_constants_of_all_levels_add_up(height: int, width: int) -> None:
 def test_pulling_back_is_the_transpose_of_the_change_and_lifting_a_right_inverse() -> None:
     torch.manual_seed(0)
     pyramid = Parametrization(20, 24, "laplacian")
-    z, pull = torch.randn(pyramid.length, dtype=torch.float64), torch.randn(1, 3, 20, 24, dtype=torch.float64)
-    torch.testing.assert_close((pyramid.change(z) * pull).sum(), (z * pyramid.transpose(pull)).sum())
-    torch.testing.assert_close(pyramid.change(pyramid.lift(pull)), pull)
+    z, gradient = torch.randn(pyramid.length, dtype=torch.float64), torch.randn(1, 3, 20, 24, dtype=torch.float64)
+    torch.testing.assert_close((pyramid.change(z) * gradient).sum(), (z * pyramid.transpose(gradient)).sum())
+    torch.testing.assert_close(pyramid.change(pyramid.lift(gradient)), gradient)
 
 
 def test_the_pyramid_moves_large_shapes_where_only_differences_of_neighbours_count() -> None:
