@@ -26,7 +26,7 @@ from hires_nst.errors import Interrupted
 from hires_nst.run import single_run
 from hires_nst.run.context import open_context
 from hires_nst.run.output_size import OutputSize
-from hires_nst.run.write_behind import Write, WriteBehind
+from hires_nst.run.write_behind import Write, WriteBehind, Written
 from hires_nst.stopping import Stop
 
 CONTENT, STYLE = SAMPLES / "contents" / "landscape.jpg", SAMPLES / "styles" / "flow_strokes.jpg"
@@ -40,11 +40,12 @@ class Timed(WriteBehind):
     worked = 0.0
     """CPU seconds of the writing thread."""
 
-    def put(self, write: Write, on_done: Callable[[], None]) -> None:
-        def timed(check_stop: Callable[[], None]) -> None:
+    def put(self, write: Write[Written], on_done: Callable[[Written], None]) -> None:
+        def timed(check_stop: Callable[[], None]) -> Written:
             began = time.thread_time()
-            write(check_stop)
+            written = write(check_stop)
             Timed.worked += time.thread_time() - began
+            return written
 
         super().put(timed, on_done)
 

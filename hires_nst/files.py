@@ -35,11 +35,7 @@ class FileFingerprint:
 
 
 def fingerprint(path: Path) -> FileFingerprint:
-    """The fingerprint of a file, which is read to its end.
-
-    Raises:
-        OSError: it cannot be read.
-    """
+    """The fingerprint of a file, which is read to its end; OSError if it cannot be read."""
     result = hashlib.sha256()
     with path.open("rb") as file:
         state = os.fstat(file.fileno())
@@ -49,20 +45,12 @@ def fingerprint(path: Path) -> FileFingerprint:
 
 
 def sha256_of(path: Path) -> str:
-    """The SHA-256 of a file, in hexadecimal.
-
-    Raises:
-        OSError: it cannot be read.
-    """
+    """The SHA-256 of a file, in hexadecimal; OSError if it cannot be read."""
     return fingerprint(path).sha256
 
 
 def is_unchanged(path: Path, before: FileFingerprint) -> bool:
-    """Whether a file has the content that it had; it is read only if its time of change differs.
-
-    Raises:
-        OSError: it cannot be read.
-    """
+    """Whether a file has the content that it had; it is read only if its time of change differs."""
     state = path.stat()
     if state.st_size != before.size:
         return False
@@ -76,28 +64,21 @@ class FileDigests:
     """
 
     def __init__(self) -> None:
-        self._known: dict[Path, FileFingerprint] = {}
+        self._fingerprints: dict[Path, FileFingerprint] = {}
 
     def fingerprint(self, path: Path) -> FileFingerprint:
-        """The fingerprint of a file.
-
-        Raises:
-            OSError: it cannot be read.
-        """
+        """The fingerprint of a file; OSError if it cannot be read."""
         path = path.resolve()
-        state, known = path.stat(), self._known.get(path)
-        if known is None or (known.size, known.modified) != (state.st_size, state.st_mtime_ns):
-            known = fingerprint(path)
-            if time.time_ns() - known.modified > UNSETTLED:
-                self._known[path] = known
-        return known
+        state, stored = path.stat(), self._fingerprints.get(path)
+        if stored is not None and (stored.size, stored.modified) == (state.st_size, state.st_mtime_ns):
+            return stored
+        found = fingerprint(path)
+        if time.time_ns() - found.modified > UNSETTLED:
+            self._fingerprints[path] = found
+        return found
 
     def sha256(self, path: Path) -> str:
-        """The SHA-256 of a file, in hexadecimal.
-
-        Raises:
-            InputError: it cannot be read.
-        """
+        """The SHA-256 of a file, in hexadecimal; InputError if it cannot be read."""
         try:
             return self.fingerprint(path).sha256
         except OSError as error:
@@ -114,13 +95,15 @@ def atomic_write(
 ) -> None:
     """Make the file `path` with what `write` puts into the binary file it is given: all of it or nothing.
 
-    The bytes go to a temporary file in the same folder, whose name starts with a dot, and from there to the disk; then
-    it takes the place of `path`. On any exception, KeyboardInterrupt included, the temporary file is removed and
-    whatever was at `path` stays as it was. The temporary file is called `name`, or at random; `done` is called with it
-    when it is complete.
+    The bytes go to a temporary file in the same folder, which is flushed to the disk and then takes the place of
+    `path`. On any exception, KeyboardInterrupt included, the temporary file is removed and `path` stays as it was.
 
-    Raises OutputError when `path` exists and not `overwrite`, or the file cannot be written; ResourceError when the
-    disk is full; and whatever else `write` raises.
+    Args:
+        name: of the temporary file, `.NAME.part`; random when not given.
+        done: called with the temporary file when it is complete.
+
+    Raises:
+        OutputError: `path` exists and not `overwrite`. As `plain_os_errors`; as `write` and `done`.
     """
     temporary = path.parent / f".{name or secrets.token_hex(8)}.part"
     with plain_os_errors(path):
@@ -131,7 +114,7 @@ def atomic_write(
                 file.flush()
                 os.fsync(file.fileno())
             done(temporary)
-            check_free(path, overwrite)  # it may have come in the meantime
+            check_free(path, overwrite)  # another process may have written it in the meantime
             temporary.replace(path)
         finally:
             temporary.unlink(missing_ok=True)
@@ -140,7 +123,7 @@ def atomic_write(
 
 @contextmanager
 def plain_os_errors(path: Path, *, other: str = "choose another folder or name") -> Iterator[None]:
-    """What the system refuses in the block becomes one sentence about `path`, with the `other` thing to do.
+    """Turn the system's errors in the block into one sentence about `path`; `other` says what to do instead.
 
     Raises:
         OutputError: it may not or cannot be written. DiskFull: the disk is full.
@@ -164,7 +147,7 @@ def check_free(path: Path, overwrite: bool) -> None:
 
 
 def sync_folder(folder: Path) -> None:
-    """Bring the new name to the disk; where folders cannot be opened or synchronised the system sees to it itself."""
+    """Flush a folder's names to the disk, on systems where a folder can be opened."""
     with suppress(OSError):
         handle = os.open(folder, os.O_RDONLY)
         try:
@@ -174,11 +157,7 @@ def sync_folder(folder: Path) -> None:
 
 
 def make_folder(folder: Path) -> None:
-    """Make a folder with its parents, and bring their names to the disk.
-
-    Raises:
-        As `plain_os_errors`.
-    """
+    """Make a folder with its parents, and flush their names to the disk; raises as `plain_os_errors`."""
     if folder.is_dir():
         return
     with plain_os_errors(folder):
@@ -193,12 +172,9 @@ def is_disk_full(error: OSError) -> bool:
 
 
 def write_checked(path: Path, head: bytes, *, pieces: Iterable[memoryview] = ()) -> str:
-    """Write `head` and `pieces`, with the SHA-256 of the whole file in place of the placeholder in `head`.
+    """Write `head` and `pieces` in place of what is at `path`, and return the checksum.
 
-    The checksum is taken while `CHECKSUM_PLACEHOLDER` stands there. A file at `path` is replaced.
-
-    Returns:
-        The checksum, in hexadecimal.
+    The checksum, the SHA-256 of the whole file with `CHECKSUM_PLACEHOLDER` in `head`, then replaces the placeholder.
     """
     checksum = hashlib.sha256(head)
 
@@ -223,20 +199,16 @@ def is_intact(head: bytes, pieces: Iterable[memoryview] = (), *, checksum: str) 
 
 
 def write_json(path: Path, data: Mapping[str, Any]) -> str:
-    """Write a mapping as JSON with a checksum of the whole file under `checksum`, in place of whatever is there.
-
-    Returns:
-        The checksum.
-    """
+    """Write a mapping as JSON in place of what is at `path`, with a checksum under `checksum`, and return that."""
     text = json.dumps({**data, "checksum": CHECKSUM_PLACEHOLDER.decode()}, indent=1)  # ASCII: names need not be UTF-8
     return write_checked(path, text.encode())
 
 
 def read_json(path: Path) -> dict[str, Any]:
-    """What `write_json` wrote, its checksum under `checksum`.
+    """The mapping that `write_json` wrote, with its checksum.
 
     Raises:
-        DamagedFile: it is not that. FileNotFoundError: there is no such file.
+        DamagedFile: its checksum does not match. FileNotFoundError: there is no such file.
     """
     head = path.read_bytes()
     with suppress(ValueError, TypeError, KeyError, AttributeError, RecursionError):

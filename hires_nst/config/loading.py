@@ -1,7 +1,8 @@
-"""From presets, files, assignments and overrides to one checked configuration."""
+"""Configuration files: from presets, files, assignments and overrides to one configuration; a new file to edit."""
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, get_args
@@ -12,10 +13,12 @@ from hires_nst.config.messages import sentence
 from hires_nst.config.schema import Config
 from hires_nst.config.sections import LAYERS, SIZES, BatchJob, Loss, section_in
 from hires_nst.config.settings import nest
-from hires_nst.config.yaml_io import parse_yaml, read_yaml
-from hires_nst.errors import ConfigError, nearest
+from hires_nst.config.yaml_io import commented_yaml, parse_yaml, read_yaml
+from hires_nst.errors import ConfigError, OutputError, nearest
+from hires_nst.files import atomic_write
 
 PRESETS = ("default", "draft", "print", "gatys")
+SCHEMA_FILE = "hires-nst.schema.json"
 
 
 def load_config(
@@ -72,37 +75,28 @@ def parse_config(data: Mapping[str, Any]) -> Config:
         raise ConfigError(sentence(error, Config)) from None
 
 
-def parse_assignment(text: str) -> dict[str, Any]:
-    """`levels.rounds=3` as a nested mapping `{"levels": {"rounds": 3}}`; the value is read as YAML.
-
-    Raises:
-        ConfigError: there is no `=`, or the value is not YAML.
-    """
-    key, separator, value = text.partition("=")
-    if not separator or not all(key.split(".")):
-        raise ConfigError(f"--set needs KEY=VALUE with a dotted key such as levels.rounds=3, not {text!r}")
-    try:
-        return nest({key: parse_yaml(value)})
-    except ConfigError:
-        raise ConfigError(f"--set {key}: {value!r} is not a value in YAML") from None
-
-
 def assign(data: Mapping[str, Any], assignment: str) -> dict[str, Any]:
-    """`data` with one `KEY=VALUE` merged into it.
+    """`data` with `KEY=VALUE` merged into it, such as `levels.rounds=3`; the value is read as YAML.
 
     A single layer (`loss.style_layers.conv5_1=0`) leaves the other layers as they are.
 
     Raises:
-        ConfigError: as `parse_assignment`.
+        ConfigError: there is no `=`, or the value is not YAML.
     """
-    override = parse_assignment(assignment)
-    section, *rest = assignment.partition("=")[0].split(".")
+    key, separator, text = assignment.partition("=")
+    if not separator or not all(key.split(".")):
+        raise ConfigError(f"--set needs KEY=VALUE with a dotted key such as levels.rounds=3, not {assignment!r}")
+    try:
+        override = nest({key: parse_yaml(text)})
+    except ConfigError:
+        raise ConfigError(f"--set {key}: {text!r} is not a value in YAML") from None
+    section, *rest = key.split(".")
     if section == "loss" and len(rest) == 2 and rest[0] in LAYERS:
-        known = data.get("loss")
-        before = known.get(rest[0]) if isinstance(known, Mapping) else None
-        if not isinstance(before, Mapping):
-            before = getattr(Loss(), rest[0])
-        override["loss"][rest[0]] = {**before, **override["loss"][rest[0]]}
+        loss = data.get("loss")
+        layers = loss.get(rest[0]) if isinstance(loss, Mapping) else None
+        if not isinstance(layers, Mapping):
+            layers = getattr(Loss(), rest[0])
+        override["loss"][rest[0]] = {**layers, **override["loss"][rest[0]]}
     return merge(data, override)
 
 
@@ -123,21 +117,16 @@ def merge(base: Mapping[str, Any], override: Mapping[str, Any]) -> dict[str, Any
     return result
 
 
-def absolute_paths(data: Mapping[str, Any], folder: Path) -> dict[str, Any]:
-    """A file's mapping, not checked yet, with its relative paths made absolute from the file's `folder`."""
-    return dict(_absolute(data, Config, folder))
-
-
-def _absolute(value: Any, annotation: Any, folder: Path) -> Any:
-    """The same for a value whose type in the schema is `annotation`."""
+def absolute_paths(value: Any, folder: Path, *, annotation: Any = Config) -> Any:
+    """Settings, not checked yet, whose type in the schema is `annotation`, with paths made absolute from `folder`."""
     section = section_in(annotation)
     if section is not None and isinstance(value, Mapping):
         types = {name: field.annotation for name, field in section.model_fields.items()}
         if section is BatchJob:
             types["set"] = Config
-        return {key: _absolute(item, types.get(key), folder) for key, item in value.items()}
+        return {key: absolute_paths(item, folder, annotation=types.get(key)) for key, item in value.items()}
     if section is not None and isinstance(value, list):
-        return [_absolute(item, section, folder) for item in value]
+        return [absolute_paths(item, folder, annotation=section) for item in value]
     is_path = isinstance(value, str) and Path in (annotation, *get_args(annotation))
     return str(folder / Path(value).expanduser()) if is_path else value
 
@@ -153,3 +142,45 @@ def preset_file(name: str) -> Path:
     package = Path(__file__).parents[1]
     installed = package / "presets" / f"{name}.yaml"
     return installed if installed.exists() else package.parent / "configs" / f"{name}.yaml"
+
+
+def init(file: Path | str, *, preset: str | None = None, overwrite: bool = False) -> None:
+    """Write a YAML file of every setting with its value and a comment, and the JSON schema beside it.
+
+    The first line of the file names the schema, so that editors complete and check keys without a connection.
+
+    Raises:
+        ConfigError: there is no such preset.
+        OutputError: the file exists and not `overwrite`, or its folder does not.
+    """
+    file = Path(file)
+    text = f"# yaml-language-server: $schema={SCHEMA_FILE}\n{commented_yaml(load_config(preset=preset))}"
+    if file.exists() and not overwrite:
+        raise OutputError(f"{file} already exists; use --force to replace it, or choose another name")
+    if not file.parent.is_dir():
+        raise OutputError(f"the folder {file.parent} for {file.name} does not exist; create it or choose another")
+    schema = json_schema().encode()
+    atomic_write(file.with_name(SCHEMA_FILE), lambda target: target.write(schema), overwrite=True)
+    atomic_write(file, lambda target: target.write(text.encode()), overwrite=overwrite)
+
+
+def validate(file: Path | str) -> Config:
+    """Read a configuration and check every key, value and layer in it, also in the settings of its jobs.
+
+    Raises:
+        ConfigError: one sentence about what is wrong. InputError: the file cannot be read.
+    """
+    data = gather(file)
+    config = parse_config(data)
+    common = {key: value for key, value in data.items() if key != "jobs"}
+    for number, job in enumerate(config.jobs):
+        try:
+            parse_config(merge(common, job.set))
+        except ConfigError as error:
+            raise ConfigError(f"jobs.{number}.set: {error}") from None
+    return config
+
+
+def json_schema() -> str:
+    """The JSON schema of the configuration."""
+    return json.dumps(Config.model_json_schema(), indent=2) + "\n"

@@ -21,10 +21,10 @@ def sentence(error: ValidationError, schema: type[BaseModel]) -> str:
     unknown = [place for place, found in places.items() if found[0]["type"] == "extra_forbidden"]
     place = (unknown or list(places))[0]
     more = f" (and {len(places) - 1} more)" if len(places) > 1 else ""
-    return _problem(place, places[place], schema) + more
+    return _problem(place, places[place], schema=schema) + more
 
 
-def _problem(place: str, branches: Sequence[Any], schema: type[BaseModel]) -> str:
+def _problem(place: str, branches: Sequence[Any], *, schema: type[BaseModel]) -> str:
     """The problem of one key; `branches` has an entry for each type that its value may have."""
     first = branches[0]
     if first["type"] == "extra_forbidden":

@@ -71,13 +71,8 @@ class Config(Section):
 
     @property
     def stride(self) -> int:
-        """Pixels between neighbouring positions of the deepest layer in use."""
+        """Pixels between neighbouring positions of the deepest layer in use; an image needs as many on each side."""
         return BACKBONES[self.model.name].stride_of(self.layers)
-
-    @property
-    def minimum_side(self) -> int:
-        """Pixels that an image must have on each side for the layers in use: one position of the deepest."""
-        return self.stride
 
     @property
     def needs_style(self) -> bool:
@@ -85,11 +80,7 @@ class Config(Section):
         return bool(self.loss.active_style_layers) or self.init.kind == "style"
 
     def check_styles(self) -> None:
-        """Refuse a configuration that needs a painting and has none.
-
-        Raises:
-            ConfigError: it says where to name one.
-        """
+        """Raise ConfigError where a painting is needed and there is none."""
         if self.needs_style and not self.styles:
             raise ConfigError(
                 "no painting given: name one after the photograph, or under `styles:` in the configuration"

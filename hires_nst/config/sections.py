@@ -29,7 +29,8 @@ LAYERS = ("style_layers", "content_layers")
 class Section(BaseModel):
     """A part of the configuration: frozen, typed, no unknown keys."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, validate_default=True)
+    # Validators are built when a section is first used, for a quicker start.
+    model_config = ConfigDict(extra="forbid", frozen=True, validate_default=True, defer_build=True)
 
 
 def section_in(annotation: Any) -> type[BaseModel] | None:

@@ -20,10 +20,7 @@ Value = TypeVar("Value")
 class Cache:
     """The objects that were used last. A run with a shared cache paints the same picture as without, only sooner.
 
-    Nobody may change the objects.
-
-    Attributes:
-        digests: of the files that were read.
+    The objects must not be changed; `digests` are those of the files that were read.
     """
 
     def __init__(self, digests: FileDigests | None = None) -> None:

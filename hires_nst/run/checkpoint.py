@@ -14,8 +14,9 @@ import shutil
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
@@ -34,10 +35,12 @@ from hires_nst.transfer.moments import Statistics
 from hires_nst.transfer.rounds import OptimizerCanvases
 
 WRITE_RATE = 50e6
-"""Bytes per second that are assumed until a write was measured."""
+"""Bytes per second that are assumed until a large file was written."""
 
 CheckStop = Callable[[float], None]
 """Raises `Interrupted` when the run is to stop before a piece of work that takes so many seconds."""
+
+Content = TypeVar("Content")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,8 +49,7 @@ class Progress:
 
     Attributes:
         level, round: indices of the last finished round; `round` is -1 for a level without rounds.
-        rounds, steps: of the level, which may differ from the plan where memory ran out.
-        size: of its tiles, likewise.
+        rounds, steps, size: of the level and its tiles, which may differ from the plan where memory ran out.
         finished: whether the level is finished.
     """
 
@@ -63,37 +65,25 @@ class Progress:
         return level < self.level or (level == self.level and self.finished)
 
 
-@dataclass
-class Pace:
-    """How long work takes, as measured, for stopping before a deadline."""
-
-    step: float = 0.0
-    """Seconds per step and pixel of a tile's window."""
-    write_rate: float = WRITE_RATE
-
-    def wrote(self, size: int, seconds: float) -> None:
-        """Measure a write; small files are ignored."""
-        if size > 1e6 and seconds > 0:
-            self.write_rate = size / seconds
-
-
 @dataclass(frozen=True, kw_only=True)
 class File:
     """A file to write.
 
     Attributes:
         kind: tile, round, level, objective, moments or step.
-        at: level and round.
+        round: its index; -1 for none.
         about: JSON-ready data about the arrays.
     """
 
     path: Path
     kind: str
-    at: tuple[int, int]
+    level: int
+    round: int
     arrays: Mapping[str, Array]
     about: Mapping[str, Any]
 
 
+@dataclass(kw_only=True)
 class CheckpointStore:
     """The checkpoints of one run.
 
@@ -101,68 +91,60 @@ class CheckpointStore:
     tiles of its round, only when the file is complete. Until then the run would resume from the canvas before, with the
     tiles that are there.
 
-    Args:
+    Attributes:
         check_stop: called at every point where the run may end.
         is_late: whether work that takes so many seconds would pass the deadline.
-        writer: of tiles and canvases.
-        resumed: whether an earlier process may have left checkpoints.
+        is_resumed: whether an earlier process may have left checkpoints.
+        step_seconds: measured time of a step for each pixel of a tile's window.
+        write_rate: bytes per second of the last large write.
     """
 
-    def __init__(
-        self,
-        directory: RunDirectory,
-        settings: Checkpoint,
-        *,
-        emit: OnEvent,
-        check_stop: CheckStop,
-        is_late: Callable[[float], bool],
-        writer: WriteBehind,
-        resumed: bool,
-    ) -> None:
-        self.directory, self.settings, self.emit = directory, settings, emit
-        self.check_stop, self.is_late, self.writer, self.resumed = check_stop, is_late, writer, resumed
-        self.pace = Pace()
+    directory: RunDirectory
+    settings: Checkpoint
+    emit: OnEvent
+    check_stop: CheckStop
+    is_late: Callable[[float], bool]
+    writer: WriteBehind
+    is_resumed: bool
+    step_seconds: float = 0.0
+    write_rate: float = WRITE_RATE
 
     def write(self, file: File) -> None:
-        """Write one file, and emit its event.
-
-        Raises:
-            ResourceError: the disk is full. OutputError: it cannot be written.
-        """
+        """Write one file, and emit its event; raises as `plain_os_errors`."""
         self.emit(self._written(file, lambda: None))
 
     def write_behind(self, file: File, on_saved: Callable[[], None]) -> None:
         """The same in the background, where the arrays must not change; `on_saved` is called when the file is there.
 
-        Raises:
-            ResourceError, OutputError: an earlier one could not be written.
+        The errors are those of earlier files.
         """
-        written: events.CheckpointWritten | None = None
 
-        def write(check_stop: Callable[[], None]) -> None:
-            nonlocal written
-            written = self._written(file, check_stop)
-
-        def finished() -> None:
-            assert written is not None
+        def finished(written: events.CheckpointWritten) -> None:
             self.emit(written)
             on_saved()
 
-        self.writer.put(write, finished)
+        self.writer.put(partial(self._written, file), finished)
 
     def _written(self, file: File, check_stop: Callable[[], None]) -> events.CheckpointWritten:
         began = time.monotonic()
         make_folder(file.path.parent)
         size = write_tensors(file.path, file.arrays, about=file.about, check_stop=check_stop)
         seconds = time.monotonic() - began
-        self.pace.wrote(size, seconds)
-        level, number = file.at
-        return events.CheckpointWritten(kind=file.kind, level=level, round=number, bytes=size, seconds=seconds)
+        if size > 1e6 and seconds > 0:
+            self.write_rate = size / seconds
+        return events.CheckpointWritten(kind=file.kind, level=file.level, round=file.round, bytes=size, seconds=seconds)
 
     def read(self, path: Path) -> tuple[dict[str, Array], dict[str, Any]] | None:
-        """Read one file; None if there is none, or a damaged one, which is removed with a notice."""
+        """The arrays in a file and the data about them; None if there is none, or a damaged one, which is removed."""
+        return self._read(path, lambda path: read_tensors(path, check_stop=lambda: self.check_stop(0.0)))
+
+    def read_json(self, path: Path) -> dict[str, Any] | None:
+        """The same of a JSON file."""
+        return self._read(path, read_json)
+
+    def _read(self, path: Path, read: Callable[[Path], Content]) -> Content | None:
         try:
-            return read_tensors(path, check_stop=lambda: self.check_stop(0.0))
+            return read(path)
         except FileNotFoundError:
             return None
         except DamagedFile:
@@ -174,23 +156,21 @@ class CheckpointStore:
     def load_canvas(
         self, sizes: Mapping[int, tuple[int, int]], place: Place
     ) -> tuple[Progress, Canvas, OptimizerCanvases] | None:
-        """The newest intact canvas; None to start from the beginning.
-
-        Args:
-            sizes: height and width of each level.
-        """
+        """The newest intact canvas; None to start from the beginning. `sizes` are the levels' heights and widths."""
         for level in sorted(sizes, reverse=True):
-            numbers = sorted((number for at, number in self.directory.rounds() if at == level), reverse=True)
+            numbers = sorted((number for index, number in self.directory.rounds() if index == level), reverse=True)
             files = [self.directory.round(level, number) / "canvas.safetensors" for number in numbers]
             for file in (self.directory.level(level) / "canvas.safetensors", *files):
-                read = self.read(file)
-                if read is None:
+                stored = self.read(file)
+                if stored is None:
                     continue
-                arrays, about = read
+                arrays, about = stored
                 canvases = {}
                 for name, array in arrays.items():
                     canvases[name] = place(*sizes[level])
-                    self._copy(array, canvases[name])
+                    for top in range(0, canvases[name].height, 256):
+                        self.check_stop(0.0)
+                        canvases[name].pixels[top : top + 256] = array[top : top + 256]
                 steps = about.pop("optimizer_steps")
                 progress = Progress(**about)
                 with plain_os_errors(self.directory.path):
@@ -198,32 +178,26 @@ class CheckpointStore:
                 return progress, canvases.pop("pixels"), OptimizerCanvases(canvases, steps)
         return None
 
-    def _copy(self, array: Array, canvas: Canvas) -> None:
-        for top in range(0, canvas.height, 256):
-            self.check_stop(0.0)
-            canvas.pixels[top : top + 256] = array[top : top + 256]
-
     def save_canvas(
         self,
         progress: Progress,
         canvas: Canvas,
         *,
         optimizer_canvases: OptimizerCanvases,
-        on_saved: Callable[[], None] = lambda: None,
+        on_saved: Callable[[], None],
     ) -> None:
         """Write the canvas of a finished round or level, then remove the files that it replaces, then call `on_saved`.
 
         The run may end here before the write only if that would pass the deadline: with `checkpoint.every` other than
         `tile`, and with exact coupling, the round has no other file.
         """
-        every, at = self.settings.every, (progress.level, progress.round)
 
         def finished() -> None:
             with plain_os_errors(self.directory.path):
                 self._prune(progress)
             on_saved()
 
-        if every == "level" and not progress.finished:
+        if self.settings.every == "level" and not progress.finished:
             finished()
             return
         arrays: dict[str, Array] = {"pixels": canvas.pixels}
@@ -232,14 +206,17 @@ class CheckpointStore:
         about = asdict(progress)
         about["optimizer_steps"] = optimizer_canvases.steps
         self.writer.flush()  # so that no older canvases stay in memory
-        seconds = sum(array.nbytes for array in arrays.values()) / self.pace.write_rate
+        seconds = sum(array.nbytes for array in arrays.values()) / self.write_rate
         if self.is_late(seconds):
             self.check_stop(seconds)
-        folder = self.directory.level(progress.level) if progress.finished else self.directory.round(*at)
-        kind = "level" if progress.finished else "round"
-        self.write_behind(
-            File(path=folder / "canvas.safetensors", kind=kind, at=at, arrays=arrays, about=about), finished
-        )
+        folder, kind = self.directory.round(progress.level, progress.round), "round"
+        if progress.finished:
+            folder, kind = self.directory.level(progress.level), "level"
+        file = File(
+            path=folder / "canvas.safetensors", kind=kind, level=progress.level, round=progress.round, arrays=arrays,
+            about=about,
+        )  # fmt: skip
+        self.write_behind(file, finished)
         self.check_stop(0.0)
 
     def _prune(self, progress: Progress) -> None:
@@ -253,31 +230,10 @@ class CheckpointStore:
                 for name in ("round.json", "parts.json", "moments.safetensors", "step.safetensors"):
                     (folder / name).unlink(missing_ok=True)
 
-    def load_geometry(self, level: int, number: int) -> dict[str, Any] | None:
-        """The content of a round's round.json, if there is one."""
-        return self.read_json(self.directory.round(level, number) / "round.json")
-
-    def read_json(self, path: Path) -> dict[str, Any] | None:
-        """Read one JSON file; None if there is none, or a damaged one, which is removed with a notice."""
-        try:
-            return read_json(path)
-        except FileNotFoundError:
-            return None
-        except DamagedFile:
-            self.emit(events.Notice(f"{path} is damaged, so it is written again"))
-            with plain_os_errors(path):
-                path.unlink()
-            return None
-
-    def remove_round(self, level: int, number: int) -> None:
-        """Remove the files of a round, which starts over with another geometry."""
-        with plain_os_errors(self.directory.path):
-            shutil.rmtree(self.directory.round(level, number), ignore_errors=True)
-
     def load_objective(self, level: int) -> tuple[dict[str, Statistics], dict[str, float], int] | None:
         """The stored style statistics, content norms and their tile size, if there are any."""
-        read = self.read(self.directory.level(level) / "objective.safetensors")
-        return None if read is None else (statistics_of(read[0]), read[1]["norms"], read[1]["tile_size"])
+        stored = self.read(self.directory.level(level) / "objective.safetensors")
+        return None if stored is None else (statistics_of(stored[0]), stored[1]["norms"], stored[1]["tile_size"])
 
     def save_objective(
         self, level: int, style: Mapping[str, Statistics], *, norms: Mapping[str, float], tile_size: int
@@ -285,8 +241,7 @@ class CheckpointStore:
         """Store the style statistics, the content norms and the tile size with which they were measured."""
         path = self.directory.level(level) / "objective.safetensors"
         about = {"norms": dict(norms), "tile_size": tile_size}
-        arrays = arrays_of(style)
-        self.write(File(path=path, kind="objective", at=(level, -1), arrays=arrays, about=about))
+        self.write(File(path=path, kind="objective", level=level, round=-1, arrays=arrays_of(style), about=about))
 
 
 def numpy_of(tensors: Mapping[str, Tensor]) -> dict[str, Array]:
@@ -301,15 +256,12 @@ def tensors_of(arrays: Mapping[str, Array]) -> dict[str, Tensor]:
 
 def arrays_of(statistics: Mapping[str, Statistics]) -> dict[str, Array]:
     """Statistics by layer as arrays for a file."""
-    tensors = {f"{layer}.mean": s.mean for layer, s in statistics.items()}
-    return numpy_of(tensors | {f"{layer}.second": s.second for layer, s in statistics.items()})
+    means = {f"{layer}.mean": of_layer.mean for layer, of_layer in statistics.items()}
+    return numpy_of(means | {f"{layer}.second": of_layer.second for layer, of_layer in statistics.items()})
 
 
 def statistics_of(arrays: Mapping[str, Array]) -> dict[str, Statistics]:
     """The opposite of `arrays_of`."""
-
-    def tensor(name: str) -> Tensor:
-        return torch.from_numpy(np.array(arrays[name]))
-
-    layers = [name.removesuffix(".mean") for name in arrays if name.endswith(".mean")]
-    return {layer: Statistics(tensor(f"{layer}.mean"), tensor(f"{layer}.second")) for layer in layers}
+    tensors = tensors_of(arrays)
+    layers = [name.removesuffix(".mean") for name in tensors if name.endswith(".mean")]
+    return {layer: Statistics(tensors[f"{layer}.mean"], tensors[f"{layer}.second"]) for layer in layers}

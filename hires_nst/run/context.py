@@ -37,7 +37,7 @@ class RunContext:
     """What all levels of a run share.
 
     Attributes:
-        check_stop: called wherever the run may end; it raises `Interrupted` to stop it.
+        check_stop: called at every point where the run may end; it raises `Interrupted` to stop it.
         cache: of networks and statistics, which other runs in this process may share.
         style_key: everything besides the level that the style statistics depend on.
     """
@@ -52,11 +52,6 @@ class RunContext:
     check_stop: Callable[[], None]
     cache: Cache
     style_key: Hashable
-
-    @property
-    def stride(self) -> int:
-        """The deepest stride in use."""
-        return self.backbone.stride_of(self.config.layers)
 
     @property
     def precision(self) -> str:
@@ -74,14 +69,14 @@ class RunContext:
             self.bytes_per_pixel,
             fraction=fraction,
             overlap=self.overlap,
-            stride=self.stride,
+            stride=self.config.stride,
             largest=largest_tile(device.type),
         )
         if level.index == 0:
             elements = area * self.backbone.blocks[0][-1]
             if area * self.bytes_per_pixel < free * fraction and elements < LARGEST_TENSOR:
-                return max(level.height, level.width, self.stride)
-        return size if self.config.tiles.size == "auto" else max(self.config.tiles.size, self.stride)
+                return max(level.height, level.width, self.config.stride)
+        return size if self.config.tiles.size == "auto" else max(self.config.tiles.size, self.config.stride)
 
     @property
     def bytes_per_pixel(self) -> float:
@@ -92,7 +87,7 @@ class RunContext:
     def grid(self, height: int, width: int, *, size: int, shifted: bool = False, overlap: int | None = None) -> Grid:
         """The tiles of an image."""
         return make_grid(
-            height, width, size=size, stride=self.stride, overlap=self.overlap if overlap is None else overlap,
+            height, width, size=size, stride=self.config.stride, overlap=self.overlap if overlap is None else overlap,
             shifted=shifted,
         )  # fmt: skip
 
@@ -104,9 +99,7 @@ class RunContext:
 def canvas_bytes(config: Config, height: int, *, width: int, styles: Sequence[tuple[int, int]]) -> int:
     """The most that the canvases of a run take together: those of its size, and the style images made smaller.
 
-    Args:
-        height, width: of the result.
-        styles: heights and widths of the style images.
+    `styles` are the heights and widths of the style images.
     """
     pixels = height * width * CANVASES[config.optimizer.name]
     for own, style in zip(styles, config.styles, strict=True):
@@ -133,7 +126,8 @@ def open_context(
     network_key = (model_key(config, cache), str(device))
     network = cache.network(network_key, partial(network_of, config, device, on_event=emit))
     autocast = autocast_of(config, device)
-    on_disk = canvas_on_disk(config, size)
+    styles_key = tuple((_digest(style.image, cache), style.weight, style.scale) for style in config.styles)
+    on_disk = _is_on_disk(config, size)
     return RunContext(
         config=config,
         backbone=network.backbone,
@@ -144,29 +138,24 @@ def open_context(
         emit=emit,
         check_stop=check_stop,
         cache=cache,
-        style_key=(network_key, autocast, styles_key(config, cache)),
+        style_key=(network_key, autocast, styles_key),
     )
 
 
 def model_key(config: Config, cache: Cache) -> Hashable:
     """What identifies the network, wherever the file of its weights is."""
     weights = config.model.weights
-    return config.model.model_copy(update={"weights": None}), _content(weights, cache) or weights
+    return config.model.model_copy(update={"weights": None}), _digest(weights, cache) or weights
 
 
-def styles_key(config: Config, cache: Cache) -> Hashable:
-    """What identifies the style images: the content of their files, their weights and scales."""
-    return tuple((_content(style.image, cache), style.weight, style.scale) for style in config.styles)
-
-
-def _content(path: Path | None, cache: Cache) -> str | None:
-    """The digest of a file; None for no file, and for one that cannot be read, which is an error elsewhere."""
+def _digest(path: Path | None, cache: Cache) -> str | None:
+    """Of a file; None for no file, and for one that cannot be read, which is an error elsewhere."""
     with suppress(InputError):
         return None if path is None else cache.digests.sha256(path)
     return None
 
 
-def canvas_on_disk(config: Config, size: OutputSize) -> bool:
+def _is_on_disk(config: Config, size: OutputSize) -> bool:
     """Whether canvases are memory-mapped: as set, or when they would take more than half of the free memory."""
     if config.runtime.canvas != "auto":
         return config.runtime.canvas == "disk"

@@ -10,8 +10,6 @@ from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
 
-import psutil
-
 from hires_nst.config import Config
 from hires_nst.quantities import amount
 from hires_nst.version import VERSION
@@ -48,20 +46,19 @@ def doctor() -> Diagnosis:
 
     A broken installation of torch is a problem, not an exception.
     """
-    findings = [
-        Finding("system", f"{platform.platform()}, Python {platform.python_version()}"),
-        Finding("versions", ", ".join([f"hires-nst {VERSION}", *(f"{name} {_version(name)}" for name in PACKAGES)])),
-    ]
-    problems: list[str] = []
-    for part in (_engine(), _disks()):
-        findings += part.findings
-        problems += part.problems
-    return Diagnosis(tuple(findings), tuple(problems))
+    versions = [f"hires-nst {VERSION}", *(f"{name} {_version(name)}" for name in PACKAGES)]
+    system = Finding("system", f"{platform.platform()}, Python {platform.python_version()}")
+    engine, disks = _engine(), _disks()
+    return Diagnosis(
+        findings=(system, Finding("versions", ", ".join(versions)), *engine.findings, *disks.findings),
+        problems=engine.problems + disks.problems,
+    )
 
 
 def _engine() -> Diagnosis:
     """Devices, threads, memory and weights."""
     try:
+        import psutil
         import torch
 
         from hires_nst.backbones import models

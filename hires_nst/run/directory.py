@@ -14,8 +14,6 @@ from datetime import datetime
 from io import FileIO
 from pathlib import Path
 
-from filelock import lock_descriptor
-
 from hires_nst.config import Config
 from hires_nst.errors import DamagedFile, OutputError, RunBusy
 from hires_nst.events import Event
@@ -35,31 +33,19 @@ _NUMBER = re.compile(r"\d\d+", re.ASCII).fullmatch
 
 
 class RunDirectory:
-    """The files of a run directory that this process has locked; made by `opened`."""
+    """The files of a run directory that this process has locked; made by `opened`.
+
+    Attributes:
+        record: what the run is made of, JSON.
+        config: the effective configuration, YAML.
+        levels: the folder of the checkpoints.
+        inputs: the folder of the input images that were given in memory.
+    """
 
     def __init__(self, path: Path) -> None:
         self.path = path
+        self.record, self.config, self.levels, self.inputs = (path / name for name in (RECORD, CONFIG, LEVELS, INPUTS))
         self._log: EventLog | None = None
-
-    @property
-    def record(self) -> Path:
-        """What the run is made of."""
-        return self.path / RECORD
-
-    @property
-    def config(self) -> Path:
-        """The effective configuration."""
-        return self.path / CONFIG
-
-    @property
-    def levels(self) -> Path:
-        """The folder of the checkpoints."""
-        return self.path / LEVELS
-
-    @property
-    def inputs(self) -> Path:
-        """The folder of the input images that were given in memory."""
-        return self.path / INPUTS
 
     def level(self, level: int) -> Path:
         """The folder of a level."""
@@ -75,11 +61,7 @@ class RunDirectory:
         return [(int(level), int(number)) for level, number in folders if _NUMBER(level) and _NUMBER(number)]
 
     def log(self, event: Event) -> None:
-        """Append an event to events.jsonl.
-
-        Raises:
-            ResourceError: the disk is full. OutputError: the file cannot be written.
-        """
+        """Append an event to events.jsonl; raises as `plain_os_errors`."""
         with plain_os_errors(self.path / LOG):
             if self._log is None:
                 self._log = EventLog(self.path / LOG)
@@ -111,18 +93,16 @@ class RunDirectory:
 
 @contextmanager
 def opened(path: Path, *, make: bool) -> Iterator[RunDirectory]:
-    """The run directory at `path`, locked while the block runs.
-
-    Args:
-        make: make it if it does not exist.
+    """The run directory at `path`, locked while the block runs; with `make`, it is made if it does not exist.
 
     Raises:
         OutputError: it cannot be made or written, or it is another kind of folder; or as `check_run`.
         RunBusy: another process has locked it.
     """
-    made = not path.exists()
-    with plain_os_errors(path, other=_other(make=make)):
-        lock = _locked(path, make=make)
+    is_new = not path.exists()
+    other = OTHER if make else "resume a copy of it in another place"
+    with plain_os_errors(path, other=other):
+        lock = _locked(path, make=make, other=other)
     folder = RunDirectory(path)
     try:
         for stale in path.rglob(".*.part"):  # of a process that was killed
@@ -136,27 +116,19 @@ def opened(path: Path, *, make: bool) -> Iterator[RunDirectory]:
                 shutil.rmtree(folder.inputs, ignore_errors=True)
             if _is_at(lock, path / _LOCK) and [entry.name for entry in path.iterdir()] == [_LOCK]:  # no run began
                 (path / _LOCK).unlink()
-                if made:
+                if is_new:
                     path.rmdir()
         lock.close()
 
 
 def is_run(path: Path) -> bool:
-    """Whether a folder is a run directory.
-
-    Raises:
-        OutputError: there can be no such folder, for its name is too long.
-    """
+    """Whether a folder is a run directory; OutputError for a name that is too long."""
     with plain_os_errors(path, other=OTHER):
         return (path / RECORD).exists()
 
 
 def check_run(path: Path) -> None:
-    """Refuse what is not a run directory.
-
-    Raises:
-        OutputError: there is no such folder. DamagedFile: it has no run.json.
-    """
+    """Raise OutputError where there is no such folder, and DamagedFile for a folder without run.json."""
     if not path.exists():
         raise OutputError(f"{path} does not exist; a run directory is removed when its run finishes")
     if not path.is_dir():
@@ -185,6 +157,8 @@ def command(name: str, path: Path | str) -> str:
 
 def lock_owner(path: Path) -> str | None:
     """The process that has locked a run directory at this moment, or None."""
+    from filelock import lock_descriptor  # takes long to import
+
     with suppress(OSError), (path / _LOCK).open("rb", buffering=0) as file:
         if not lock_descriptor(file.fileno(), blocking=False):
             return _owner(file)
@@ -201,19 +175,13 @@ def folder_bytes(path: Path) -> int:
     return total
 
 
-def _known(name: str) -> bool:
-    return name in (RECORD, CONFIG, LOG, LEVELS, INPUTS, RESULT, _LOCK) or bool(_PART.fullmatch(name))
-
-
-def _other(*, make: bool) -> str:
-    return OTHER if make else "resume a copy of it in another place"
-
-
-def _locked(path: Path, *, make: bool) -> FileIO:
+def _locked(path: Path, *, make: bool, other: str) -> FileIO:
     """The lock file, locked by this process as long as it is open; the system unlocks it when the process is killed.
 
-    It says whose it is from its second byte on: Windows lets nobody read the first one while it is locked.
+    It names its owner from its second byte on: Windows lets nobody read the first one while it is locked.
     """
+    from filelock import lock_descriptor
+
     end = time.monotonic() + _PATIENCE
     while True:
         try:
@@ -221,9 +189,9 @@ def _locked(path: Path, *, make: bool) -> FileIO:
                 path.mkdir(parents=True, exist_ok=True)
             else:
                 check_run(path)
-            _check_usable(path, make=make)
+            _check_usable(path, other)
             file = FileIO(os.open(path / _LOCK, os.O_RDWR | os.O_CREAT, 0o644), "r+")
-        except (FileNotFoundError, FileExistsError):  # it may be that the process that had locked it removes it
+        except (FileNotFoundError, FileExistsError):  # perhaps the process that had locked it is removing it
             if time.monotonic() > end:
                 raise
             continue
@@ -239,13 +207,12 @@ def _locked(path: Path, *, make: bool) -> FileIO:
         time.sleep(_PATIENCE / 10)
 
 
-def _check_usable(path: Path, *, make: bool) -> None:
-    strangers = sorted(entry.name for entry in path.iterdir() if not _known(entry.name))
+def _check_usable(path: Path, other: str) -> None:
+    names = {RECORD, CONFIG, LOG, LEVELS, INPUTS, RESULT, _LOCK}
+    strangers = sorted({entry.name for entry in path.iterdir() if not _PART.fullmatch(entry.name)} - names)
     if not os.access(path, os.W_OK | os.X_OK):  # an existing lock could be taken all the same
         path.stat()
-        raise OutputError(
-            f"the run directory {path} may not be written to; change its permissions, or {_other(make=make)}"
-        )
+        raise OutputError(f"the run directory {path} may not be written to; change its permissions, or {other}")
     if strangers and not (path / RECORD).exists():
         raise OutputError(f"{path} is not a run directory: it contains {strangers[0]}; choose another one")
 

@@ -28,20 +28,16 @@ SMALL_FILES = 20_000_000
 
 def overlap_of(config: Config) -> int:
     """Pixels that tiles overlap by: a multiple of the deepest stride in use."""
-    stride = BACKBONES[config.model.name].stride_of(config.layers)
     overlap = AUTO_OVERLAP if config.tiles.overlap == "auto" else config.tiles.overlap
-    return -(-overlap // stride) * stride
+    return -(-overlap // config.stride) * config.stride
 
 
 def run_bytes(config: Config, levels: Sequence[tuple[Level, int]]) -> int:
     """The most that the run directory takes: at the end of a round, or inside a tile.
 
-    Args:
-        levels: coarse to fine, each with the size of its tiles.
+    `levels` go from coarse to fine, each with the size of its tiles.
     """
     finished, most = 0, 0
-    backbone = BACKBONES[config.model.name]
-    stride, overlap = backbone.stride_of(config.layers), overlap_of(config)
     every, exact = config.checkpoint.every, config.tiles.coupling == "exact"
     state = {"adam": 2, "lbfgs": 1}[config.optimizer.name]  # image-shaped tensors of the optimiser in a tile's file
     for level, size in levels:
@@ -49,7 +45,9 @@ def run_bytes(config: Config, levels: Sequence[tuple[Level, int]]) -> int:
         rounds = 0 if every == "level" else min(config.checkpoint.keep, max(0, level.rounds - 1))
         now = canvas * rounds * ROUND_CANVASES
         grids = [
-            make_grid(level.height, level.width, size=size, stride=stride, overlap=overlap, shifted=shifted)
+            make_grid(
+                level.height, level.width, size=size, stride=config.stride, overlap=overlap_of(config), shifted=shifted
+            )
             for shifted in (False, True)
         ]
         tiles = max(sum(tile.window.area for tile in grid.tiles) for grid in grids) * BYTES_PER_PIXEL
@@ -58,33 +56,31 @@ def run_bytes(config: Config, levels: Sequence[tuple[Level, int]]) -> int:
         ) * BYTES_PER_PIXEL
         vectors = 3 if config.optimizer.name == "adam" else 2 * min(config.optimizer.history, level.steps) + 5
         inside = vectors * largest
-        if every == "tile":
-            # The next round's first tile may be written before the tiles of this one are removed.
-            now += 0 if exact or not level.rounds else (tiles + largest) * (1 + state)
-        else:
+        if every != "tile":
             inside = 0
+        elif level.rounds and not exact:
+            # The next round's first tile may be written before the tiles of this one are removed.
+            now += (tiles + largest) * (1 + state)
         written = canvas * (ROUND_CANVASES if rounds else 1)
         # A file is written beside the one that it replaces, and a canvas while the next tile is under way.
         most = max(most, finished + now + 2 * inside + written)
         finished += canvas
-    style = [conv.out_channels for conv in backbone.convolutions if conv.name in config.loss.active_style_layers]
+    convolutions = BACKBONES[config.model.name].convolutions
+    style = [conv.out_channels for conv in convolutions if conv.name in config.loss.active_style_layers]
     statistics = sum(8 * channels * (channels + 1) for channels in style)
     return most + (len(levels) + 1) * statistics + SMALL_FILES
 
 
 def expected_run_bytes(config: Config, size: tuple[int, int], *, kind: str) -> int:
-    """The most that the run directory of a picture of that size takes, if memory allows the largest tiles.
+    """The most that the run directory of a picture of that width and height takes, with the largest tiles.
 
-    Args:
-        size: width and height.
-        kind: of device, `cpu` or `cuda`.
+    `kind` is the kind of device, `cpu` or `cuda`.
     """
     width, height = size
-    stride = BACKBONES[config.model.name].stride_of(config.layers)
-    largest = largest_tile(kind) if config.tiles.size == "auto" else max(config.tiles.size, stride)
+    largest = largest_tile(kind) if config.tiles.size == "auto" else max(config.tiles.size, config.stride)
     levels = schedule(height, width, levels=config.levels)
     return run_bytes(
-        config, [(level, largest if level.index else max(level.height, level.width, stride)) for level in levels]
+        config, [(level, largest if level.index else max(level.height, level.width, config.stride)) for level in levels]
     )
 
 
@@ -106,11 +102,7 @@ CANVAS_REMEDIES = (
 
 
 def check_disk(needs: Sequence[Need]) -> None:
-    """Refuse a run that does not fit on the disks.
-
-    Raises:
-        DiskFull: a disk has too little free space.
-    """
+    """Raise DiskFull where a disk has less free space than a run needs there."""
     disks: dict[int, list[Need]] = {}
     for need in needs:
         if need.size > 0:

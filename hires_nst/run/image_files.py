@@ -27,9 +27,8 @@ class ImageFiles:
     """The input images of a run as files.
 
     Attributes:
-        content: the content image.
         config: the settings, with the style images.
-        temporary: the names in the run directory's `inputs` of files that are in a temporary folder.
+        temporary: the files that are in a temporary folder, with their names in the run directory's `inputs`.
     """
 
     content: Path
@@ -53,17 +52,13 @@ def image_files(
 ) -> Iterator[ImageFiles]:
     """The input images as files while the block runs; those in memory are in a temporary folder, without loss.
 
-    Args:
-        styles: one image or several; those of the configuration if there is none.
-
-    Raises:
-        InputError, TypeError: as `to_picture`.
+    Without `styles`, the style images are those of the configuration. Raises as `to_picture`.
     """
     several = image_list(styles)
     names = ["content", *(f"style-{number}" for number in range(1, len(several) + 1))]
     images = dict(zip(names, [content, *several], strict=True))
-    in_files = all(isinstance(image, (str, os.PathLike)) for image in images.values())
-    with nullcontext("") if in_files else tempfile.TemporaryDirectory(prefix="hires-nst-") as folder:
+    are_files = all(isinstance(image, (str, os.PathLike)) for image in images.values())
+    with nullcontext("") if are_files else tempfile.TemporaryDirectory(prefix="hires-nst-") as folder:
         paths, temporary = list[Path](), dict[Path, str]()
         for name, image in images.items():
             if isinstance(image, (str, os.PathLike)):

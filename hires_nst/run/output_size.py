@@ -6,9 +6,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from hires_nst.config import Config
-from hires_nst.errors import ConfigError, InputError
+from hires_nst.errors import ConfigError
 from hires_nst.imageio.paper import fit, parse_paper
 from hires_nst.imageio.paper import pixels as print_pixels
+from hires_nst.transfer.levels import check_side
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -16,7 +17,6 @@ class OutputSize:
     """The size of the result, and the part of the photograph that it shows.
 
     Attributes:
-        width, height: pixels of the result.
         crop: left, top, width, height in pixels of the photograph.
         dpi: to write into the file, if any.
     """
@@ -34,12 +34,8 @@ def output_size_of(size: tuple[int, int], config: Config, *, content: Path | str
         InputError: the photograph, or ConfigError: the result, is smaller than the deepest layer needs.
     """
     width, height = size
-    least, wanted = config.minimum_side, config.output
-    if min(size) < least:
-        raise InputError(
-            f"{content} is {width} x {height} px, but {config.model.name} needs {least} px on each side; give a larger "
-            "one"
-        )
+    least, wanted = config.stride, config.output
+    check_side(str(content), size, config=config)
     crop: tuple[int, int, int, int] = (0, 0, width, height)
     if wanted.print is not None:
         paper = print_pixels(parse_paper(wanted.print.paper), dpi=wanted.print.dpi, bleed_mm=wanted.print.bleed_mm)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import shutil
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
@@ -14,7 +15,7 @@ from hires_nst import events
 from hires_nst.config import StyleImage
 from hires_nst.errors import Interrupted, out_of_memory
 from hires_nst.events import OnEvent
-from hires_nst.run.canvases import enlarged_canvas, first_canvas, resized, style_canvas_at
+from hires_nst.run.canvases import enlarged_canvas, first_canvas, is_too_small, resized, style_canvas
 from hires_nst.run.checkpoint import CheckpointStore, Progress
 from hires_nst.run.context import RunContext
 from hires_nst.run.plan import split_coarse
@@ -45,43 +46,41 @@ def paint(
     context: RunContext,
     plans: Sequence[LevelPlan],
     *,
-    content: Canvas,
+    content_canvas: Canvas,
     styles: Sequence[tuple[Canvas, StyleImage]],
     checkpoints: CheckpointStore,
 ) -> Canvas:
-    """All levels, coarse to fine, from where the checkpoints stand.
+    """Paint all levels, coarse to fine, from where the checkpoints stand.
 
-    Args:
-        content: the content image at the size of the result.
-        styles: the style images at their own sizes.
+    `content_canvas` is the content image at the size of the result; `styles` are the style images at their own sizes.
     """
     painting = Painting()
     progress = _resumed(painting, plans, context=context, checkpoints=checkpoints)
-    warned = False
+    is_warned = False
     for plan in plans:
         if progress is not None and progress.is_past(plan.index):
             continue
         began = time.monotonic()
         reached = progress if progress is not None and progress.level == plan.index else None
-        level_content = resized(content, plan.height, width=plan.width, context=context)
+        level_content = resized(content_canvas, plan.height, width=plan.width, context=context)
         if painting.canvas is None:
             painting.canvas = first_canvas(level_content, styles, context=context)
         elif reached is None:
-            painting.canvas = enlarged_canvas(painting.canvas, source=content, content=level_content, context=context)
-        scaled = [
-            (style_canvas_at(canvas, style, level=plan, context=context), style.weight) for canvas, style in styles
-        ]
-        if not warned and any(is_short for (_, is_short), _ in scaled):
-            warned = True
+            painting.canvas = enlarged_canvas(
+                painting.canvas, source=content_canvas, content_canvas=level_content, context=context
+            )
+        if not is_warned and any(is_too_small(canvas, style, level=plan) for canvas, style in styles):
+            is_warned = True
             context.emit(
                 events.Notice(
                     f"the painting is smaller than {plan.width} x {plan.height} px and is not enlarged, so its strokes "
                     "get no larger from here on; use a larger scan or a smaller --style-scale"
                 )
             )
+        scaled = [(style_canvas(canvas, style, level=plan, context=context), style.weight) for canvas, style in styles]
         LevelPainter(
-            context, plan, levels=len(plans), content=level_content,
-            styles=[(canvas, weight) for (canvas, _), weight in scaled], checkpoints=checkpoints, painting=painting,
+            context=context, plan=plan, levels=len(plans), content_canvas=level_content, styles=scaled,
+            checkpoints=checkpoints, painting=painting,
         ).paint(reached)  # fmt: skip
         painting.optimizer_canvases = OptimizerCanvases()
         context.emit(events.LevelFinished(plan.index, len(plans), time.monotonic() - began))
@@ -97,7 +96,7 @@ def _resumed(
     loaded = checkpoints.load_canvas({plan.index: (plan.height, plan.width) for plan in plans}, context.place)
     if loaded is not None:
         progress, painting.canvas, painting.optimizer_canvases = loaded
-    if checkpoints.resumed:
+    if checkpoints.is_resumed:
         level, number = (0, 0) if progress is None else (progress.level, progress.round + 1)
         if progress is not None and progress.finished:
             level, number = progress.level + 1, 0
@@ -105,42 +104,35 @@ def _resumed(
     return progress
 
 
+@dataclass(kw_only=True)
 class LevelPainter:
     """The rounds of one level, in tiles as planned or, where memory runs out, in smaller ones.
 
-    Args:
+    Attributes:
         levels: of the run.
-        content: the content image at the size of the level.
+        content_canvas: the content image at the size of the level.
         styles: the style images at the size that goes with the level, and their weights.
         painting: its canvas is the start of the level, and is replaced with every round.
     """
 
-    def __init__(
-        self,
-        context: RunContext,
-        plan: LevelPlan,
-        *,
-        levels: int,
-        content: Canvas,
-        styles: Sequence[tuple[Canvas, float]],
-        checkpoints: CheckpointStore,
-        painting: Painting,
-    ) -> None:
-        self.context, self.plan, self.levels, self.content = context, plan, levels, content
-        self.styles, self.checkpoints, self.painting = styles, checkpoints, painting
-        self.level: Level = plan
-        self.size = plan.tile_size
+    context: RunContext
+    plan: LevelPlan
+    levels: int
+    content_canvas: Canvas
+    styles: Sequence[tuple[Canvas, float]]
+    checkpoints: CheckpointStore
+    painting: Painting
+
+    def __post_init__(self) -> None:
+        self.level: Level = self.plan
+        self.size = self.plan.tile_size
 
     def paint(self, reached: Progress | None) -> None:
-        """All rounds.
-
-        Args:
-            reached: where the level stands, if some of its rounds are finished; `painting` is then from there.
-        """
+        """Paint all rounds, or those after `reached`, whose canvas is then in `painting`."""
         objective = self._objective()
         number = 0
         if reached is None:
-            self.level = self._split(self.plan)
+            self.level = split_coarse(self.plan, self._grid(), config=self.context.config)
         else:
             number, self.size = reached.round + 1, reached.size
             self.level = replace(self.plan, rounds=reached.rounds, steps=reached.steps)
@@ -161,21 +153,22 @@ class LevelPainter:
     def _grid(self, *, shifted: bool = False) -> Grid:
         return self.context.grid(self.plan.height, self.plan.width, size=self.size, shifted=shifted)
 
-    def _split(self, level: Level) -> Level:
-        return split_coarse(level, self._grid(), config=self.context.config)
-
     def _paint_round(self, number: int, objective: Objective) -> bool:
-        """Paint a round; False if memory ran out, and it has to be painted again with smaller tiles."""
+        """Paint a round; False if memory ran out, and smaller tiles are needed."""
         began = time.monotonic()
-        stored = self.checkpoints.load_geometry(self.level.index, number)
+        context = self.context
+        stored = self.checkpoints.read_json(self.checkpoints.directory.round(self.level.index, number) / "round.json")
         if stored is not None:
             self.size = stored["size"]
             self.level = replace(self.level, rounds=stored["rounds"], steps=stored["steps"])
-        grid = self._grid(shifted=self.context.config.tiles.shift and number % 2 == 1)
+        grid = self._grid(shifted=context.config.tiles.shift and number % 2 == 1)
+        geometry = {
+            "size": self.size, "rounds": self.level.rounds, "steps": self.level.steps, "overlap": context.overlap,
+            "stride": context.config.stride, "rows": list(grid.row_cuts), "columns": list(grid.column_cuts),
+        }  # fmt: skip
         store = DiskRoundStore(
-            self.checkpoints, level=self.level.index, number=number, geometry=self._geometry(grid),
-            device=self.context.extract.device,
-        )  # fmt: skip
+            self.checkpoints, level=self.level.index, number=number, geometry=geometry, device=context.extract.device
+        )
         try:
             result = self._refined(number, objective, grid=grid, store=store)
         except Interrupted:
@@ -189,7 +182,7 @@ class LevelPainter:
         self.painting.canvas = result.canvas
         self.painting.optimizer_canvases = result.optimizer_canvases or self.painting.optimizer_canvases
         if not math.isfinite(result.loss):
-            self.context.emit(
+            context.emit(
                 events.Notice(
                     f"the loss of round {number + 1} of level {self.level.index + 1} is NaN or infinite, so tiles were "
                     "left as they were; smaller weights under loss: may help"
@@ -203,12 +196,6 @@ class LevelPainter:
         self._save(number, finished)
         return True
 
-    def _geometry(self, grid: Grid) -> dict[str, object]:
-        return {
-            "size": self.size, "rounds": self.level.rounds, "steps": self.level.steps, "overlap": self.context.overlap,
-            "stride": self.context.stride, "rows": list(grid.row_cuts), "columns": list(grid.column_cuts),
-        }  # fmt: skip
-
     def _refined(self, number: int, objective: Objective, *, grid: Grid, store: DiskRoundStore) -> RoundResult | None:
         """The round; None where memory ran out."""
         level, config, painting = self.level, self.context.config, self.painting
@@ -221,12 +208,12 @@ class LevelPainter:
                 partial(
                     refine_round,
                     Round(
-                        canvas=painting.canvas, content_canvas=self.content, objective=objective, grid=grid,
+                        canvas=painting.canvas, content_canvas=self.content_canvas, objective=objective, grid=grid,
                         measure_grid=self.context.measure_grid(level.height, level.width, size=self.size),
                         coupling=config.tiles.coupling, optimizer=config.optimizer, steps=level.steps,
                         optimizer_canvases=carried,
                     ),
-                    listener=RoundEvents(self.context.emit, level, number=number, grid=grid, exact=exact),
+                    listener=RoundEvents(emit=self.context.emit, level=level, number=number, grid=grid, exact=exact),
                     store=store,
                 )
             )  # fmt: skip
@@ -235,15 +222,15 @@ class LevelPainter:
         """After memory ran out: cut the remaining tiles; with none finished, start the round over with smaller ones."""
         store.flush()
         release_memory()
-        smaller = smaller_tiles(store.size, grid, stride=self.context.stride)
+        smaller = smaller_tiles(store.size, grid, stride=self.context.config.stride)
         self.context.emit(events.TilesShrunk(self.level.index, number, smaller))
         if store.done:  # finished tiles stay, and with them the geometry
             store.cut(smaller)
             return
         self.size = smaller
         if number == 0:
-            self.level = self._split(self.level)
-        self.checkpoints.remove_round(self.level.index, number)
+            self.level = split_coarse(self.level, self._grid(), config=self.context.config)
+        shutil.rmtree(store.folder, ignore_errors=True)
 
     def _save(self, number: int, finished: events.RoundFinished | None = None) -> None:
         """Write the canvas of a round, then emit its event."""
@@ -259,23 +246,18 @@ class LevelPainter:
         )  # fmt: skip
 
     def _objective(self) -> Objective:
-        """The level's objective, with statistics from the run directory if they are there; sets the tile size.
-
-        Raises:
-            ResourceError: memory allows no tiles of a reasonable size.
-        """
+        """The level's objective, with the statistics of the run directory if there are any; sets the tile size."""
         context, plan = self.context, self.plan
         stored = self.checkpoints.load_objective(plan.index)
         while stored is None:
             measured = unless_memory_runs_out(self._measured)
             if measured is None:
                 release_memory()
-                self.size = smaller_tiles(self.size, self._grid(), stride=context.stride)
+                self.size = smaller_tiles(self.size, self._grid(), stride=context.config.stride)
                 context.emit(events.TilesShrunk(plan.index, 0, self.size))
-                continue
-            style, norms = measured
-            stored = style, norms, self.size
-            self.checkpoints.save_objective(plan.index, style, norms=norms, tile_size=self.size)
+            else:
+                stored = (*measured, self.size)
+                self.checkpoints.save_objective(plan.index, measured[0], norms=measured[1], tile_size=self.size)
         style, norms, self.size = stored
         return Objective(
             extract=context.extract, loss=context.config.loss,
@@ -285,33 +267,27 @@ class LevelPainter:
 
     def _measured(self) -> tuple[dict[str, Statistics], dict[str, float]]:
         """The style statistics and the norms of the content image's activations, by layer."""
-        context, plan = self.context, self.plan
-        active = [name for name in context.config.layers if name in context.config.loss.active_content_layers]
-        grid = context.measure_grid(plan.height, plan.width, size=self.size)
-        return self._style_statistics(), content_norms(context.extract, self.content, layers=active, grid=grid)
-
-    def _style_statistics(self) -> dict[str, Statistics]:
-        """The style statistics by layer, from the cache or measured."""
-        context, size = self.context, self.size
-        layers = tuple(context.config.layers)
-        active = tuple(name for name in layers if name in context.config.loss.active_style_layers)
+        context, plan, size, loss = self.context, self.plan, self.size, self.context.config.loss
+        layers = context.config.layers
+        style_layers = [name for name in layers if name in loss.active_style_layers]
+        content_layers = [name for name in layers if name in loss.active_content_layers]
 
         def measure() -> dict[str, Statistics]:
             return style_statistics(
-                context.extract, self.styles, layers=list(active),
+                context.extract, self.styles, layers=style_layers,
                 grid_of=lambda style: context.measure_grid(style.height, style.width, size=size),
             )  # fmt: skip
 
-        key = (context.style_key, layers, active, self.plan.height, self.plan.width, size)
-        return context.cache.statistics(key, measure)
+        key = (context.style_key, layers, tuple(style_layers), plan.height, plan.width, size)
+        grid = context.measure_grid(plan.height, plan.width, size=size)
+        return (
+            context.cache.statistics(key, measure),
+            content_norms(context.extract, self.content_canvas, layers=content_layers, grid=grid),
+        )
 
 
 def smaller_tiles(size: int, grid: Grid, *, stride: int) -> int:
-    """Half the tile size, after memory ran out.
-
-    Raises:
-        ResourceError: tiles of that size would be nearly all overlap.
-    """
+    """Half the tile size, after memory ran out; ResourceError where such tiles would be nearly all overlap."""
     used = min(size, max(max(tile.owned.height, tile.owned.width) for tile in grid.tiles))
     half = used // 2 // stride * stride
     if half < max(SMALLEST_TILE, stride):
@@ -322,12 +298,20 @@ def smaller_tiles(size: int, grid: Grid, *, stride: int) -> int:
     return half
 
 
+@dataclass(kw_only=True)
 class RoundEvents(RoundListener):
     """A round as events."""
 
-    def __init__(self, emit: OnEvent, level: Level, *, number: int, grid: Grid, exact: bool) -> None:
-        self.emit, self.level, self.number, self.grid, self.exact = emit, level, number, grid, exact
-        self.tiles = 1 if exact else len(grid.tiles)
+    emit: OnEvent
+    level: Level
+    number: int
+    grid: Grid
+    exact: bool
+
+    @property
+    def tiles(self) -> int:
+        """The number of tiles; exact coupling has no tiles of its own."""
+        return 1 if self.exact else len(self.grid.tiles)
 
     def _work(self, tile: int) -> float:
         area = self.grid.image.area if self.exact else self.grid.tiles[tile].owned.area

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager, nullcontext, suppress
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -15,7 +15,7 @@ from hires_nst.events import OnEvent
 from hires_nst.files import FileDigests
 from hires_nst.run.directory import RESULT, RunDirectory, opened, run_directory
 from hires_nst.run.image_files import image_files
-from hires_nst.run.prepare import Resume, RunOptions, check_images, prepare, size_of, style_sizes
+from hires_nst.run.prepare import Resume, RunOptions, check_images, check_output, sizes_of
 from hires_nst.run.record import RunRecord, locate, read_record, stored_config
 from hires_nst.stopping import Stop
 
@@ -72,13 +72,18 @@ def stylize(
             content=images.content, output=path / RESULT if output is None else Path(output), config=images.config,
             overwrite=overwrite, run_dir=path,
         )  # fmt: skip
-        size = prepare(options, resume=resume)
+        check_images(options.content, options.config)
+        check_output(options, resume=resume)
+        size, _ = sizes_of(options.content, options.output, config=options.config)
         with opened(path, make=True) as directory:
             record = _stored_record(directory, options, resume=resume)
 
+            from hires_nst.run.cache import Cache
             from hires_nst.run.single_run import SingleRun
 
-            run = SingleRun(directory, options, stop=stop or Stop(), on_event=on_event, cache=cache)
+            run = SingleRun(
+                directory=directory, options=options, stop=stop or Stop(), on_event=on_event, cache=cache or Cache()
+            )
             if record is not None and resume != "never":
                 run.resume(record)
             else:
@@ -113,7 +118,7 @@ def resume(
     with opened(path, make=False) as directory:
         record = read_record(path)
         is_written, digests = record.is_written(path), FileDigests()
-        if is_written:  # whatever has become of the inputs
+        if is_written:  # the inputs are needed no longer
             content, config = record.content.path, parse_config(record.config)
         else:
             content = locate(record.content, path, digests=digests)
@@ -126,11 +131,14 @@ def resume(
         from hires_nst.run.cache import Cache
         from hires_nst.run.single_run import SingleRun
 
-        run = SingleRun(directory, options, stop=stop or Stop(), on_event=on_event, cache=Cache(digests))
+        run = SingleRun(
+            directory=directory, options=options, stop=stop or Stop(), on_event=on_event, cache=Cache(digests)
+        )
         if is_written:
             return run.finish(record)
         run.resume(record)
-        return run.result(size_of(content, config))
+        size, _ = sizes_of(content, options.output, config=config)
+        return run.result(size)
 
 
 def plan(
@@ -154,16 +162,14 @@ def plan(
         As `stylize`.
     """
     with image_files(content, styles, config=config or Config(), on_event=on_event) as images:
-        config = images.config
+        config, target = images.config, None if output is None else Path(output)
         check_images(images.content, config)
 
         from hires_nst.imageio import writing
 
-        if output is not None:
-            writing.check_output(Path(output), overwrite=overwrite, inputs=(images.content, *config.pictures))
-        size, own_sizes = size_of(images.content, config), style_sizes(config)
-        if output is not None:
-            writing.check_format(Path(output), (size.width, size.height), bit_depth=config.output.bit_depth)
+        if target is not None:
+            writing.check_output(target, overwrite=overwrite, inputs=(images.content, *config.pictures))
+        size, own_sizes = sizes_of(images.content, target, config=config)
 
         from hires_nst.run.plan import make_plan
 
@@ -171,20 +177,22 @@ def plan(
 
 
 def _stored_record(directory: RunDirectory, options: RunOptions, *, resume: Resume) -> RunRecord | None:
-    """The record of the run that is in the directory, if there is one.
+    """The record of the run in the directory, if there is one; ConfigError if it is the run of another output.
 
-    Raises:
-        ConfigError: it is the run of another output, or cannot be resumed. DamagedFile: unless `resume` is `never`.
+    With `never`, a record that cannot be read counts as none.
     """
-    record = None
-    if directory.record.exists():
-        with suppress(DamagedFile, ConfigError) if resume == "never" else nullcontext():
-            record = read_record(directory.path)
-    if record is not None:
-        before = record.output_at(directory.path)
-        if before.resolve() != options.output.resolve():
-            raise ConfigError(
-                f"the run in {directory.path} paints {before}, not {options.output}; give another --run-dir, or remove "
-                f"{directory.path} if that picture is no longer wanted"
-            )
+    if not directory.record.exists():
+        return None
+    try:
+        record = read_record(directory.path)
+    except (DamagedFile, ConfigError):
+        if resume == "never":
+            return None
+        raise
+    output = record.output_at(directory.path)
+    if output.resolve() != options.output.resolve():
+        raise ConfigError(
+            f"the run in {directory.path} paints {output}, not {options.output}; give another --run-dir, or remove "
+            f"{directory.path} if that picture is no longer wanted"
+        )
     return record

@@ -26,7 +26,8 @@ class Plan:
 
     Attributes:
         width, height: pixels of the result.
-        canvas_bytes: of all canvases together, at most; `canvas_place` says where they are (`memory` or `disk`).
+        canvas_bytes: of all canvases together, at most.
+        canvas_place: `memory` or `disk`.
         canvas_folder: the folder for temporary files that they are in, if they are on disk.
         tile_bytes: an estimate for one tile's optimisation.
         available_bytes: free memory where tiles are optimised.
@@ -57,11 +58,7 @@ class Plan:
 def make_plan(
     config: Config, size: OutputSize, *, own_sizes: Sequence[tuple[int, int]], measure: bool, on_event: OnEvent
 ) -> Plan:
-    """The plan of a run, see `pipeline.plan`.
-
-    Args:
-        own_sizes: heights and widths of the style images.
-    """
+    """The plan of a run, see `pipeline.plan`; `own_sizes` are the heights and widths of the style images."""
     notes: list[str] = []
 
     def note(event: events.Event) -> None:
@@ -75,7 +72,6 @@ def make_plan(
     if measure:
         per_megapixel = seconds_per_megapixel(context, min(largest.window, 512))
         seconds = sum(_work(context, p) for p in plans) / 1e6 * per_megapixel
-    pixels = size.width * size.height
     return Plan(
         width=size.width,
         height=size.height,
@@ -89,7 +85,7 @@ def make_plan(
         tile_bytes=int(largest.window**2 * context.bytes_per_pixel),
         available_bytes=free_memory(context.extract.device),
         run_bytes=planned_run_bytes(config, plans),
-        output_bytes=pixels * 3 * config.output.bit_depth // 8,
+        output_bytes=picture_bytes(config, size.width, height=size.height),
         seconds_per_megapixel=per_megapixel,
         seconds=seconds,
         notes=tuple(notes),
@@ -111,6 +107,11 @@ def level_plans(context: RunContext, output: OutputSize) -> tuple[LevelPlan, ...
 def planned_run_bytes(config: Config, plans: Sequence[LevelPlan]) -> int:
     """The most that the run directory takes."""
     return run_bytes(config, [(plan, plan.tile_size) for plan in plans])
+
+
+def picture_bytes(config: Config, width: int, *, height: int) -> int:
+    """The uncompressed size of the result's file."""
+    return width * height * 3 * config.output.bit_depth // 8
 
 
 def split_coarse(level: Level, grid: Grid, *, config: Config) -> Level:

@@ -5,7 +5,6 @@ Neither torch nor NumPy is loaded before they are needed.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -25,10 +24,8 @@ class RunOptions:
     """What a run is to paint, and where.
 
     Attributes:
-        content: the file of the content image.
-        output: the file of the result.
+        content, output: the files of the content image and of the result.
         config: the settings, with the style images.
-        run_dir: the run directory.
         overwrite: whether an existing output may be replaced.
     """
 
@@ -44,33 +41,8 @@ class RunOptions:
         return self.output.name == directory.RESULT and self.output.parent.resolve() == self.run_dir.resolve()
 
 
-def prepare(options: RunOptions, *, resume: Resume) -> OutputSize:
-    """Check everything that can be checked before the run directory is locked and the network is loaded.
-
-    Returns:
-        The size of the result.
-
-    Raises:
-        ConfigError, InputError, OutputError: one sentence that says what to do.
-    """
-    check_images(options.content, options.config)
-    check_output(options, resume=resume)
-    size = size_of(options.content, options.config)
-    config = options.config
-
-    from hires_nst.imageio import writing
-
-    writing.check_format(options.output, (size.width, size.height), bit_depth=config.output.bit_depth)
-    style_sizes(config)
-    return size
-
-
 def check_images(content: Path, config: Config) -> None:
-    """Refuse a configuration without a style image that it needs, and images that do not exist.
-
-    Raises:
-        ConfigError, InputError: as said.
-    """
+    """Raise ConfigError where a style image is needed and missing, and InputError for images that do not exist."""
     config.check_styles()
     for path in (content, *config.pictures):
         if not path.exists():
@@ -80,11 +52,7 @@ def check_images(content: Path, config: Config) -> None:
 
 
 def check_output(options: RunOptions, *, resume: Resume) -> None:
-    """Refuse an output that cannot be written, would replace an input, or does not fit the run directory.
-
-    Raises:
-        ConfigError, OutputError: as said.
-    """
+    """Raise ConfigError or OutputError for an output that cannot be written, replaces an input or has another run."""
     folder, exists = options.run_dir, directory.is_run(options.run_dir)
     if resume == "require" and not exists:
         raise ConfigError(f"there is no run in {folder} to resume; leave out --resume require to start one")
@@ -101,29 +69,22 @@ def check_output(options: RunOptions, *, resume: Resume) -> None:
     writing.check_output(options.output, overwrite=overwrite, inputs=inputs)
 
 
-def size_of(content: Path, config: Config) -> OutputSize:
-    """The size of the result.
+def sizes_of(content: Path, output: Path | None, *, config: Config) -> tuple[OutputSize, list[tuple[int, int]]]:
+    """The size of the result, and height and width of each style image.
 
     Raises:
-        InputError, ConfigError: as `picture_size` and `output_size_of`.
+        ConfigError, InputError: an image cannot be read, or is smaller than the deepest layer needs.
+        OutputError: the format of the output cannot hold the result.
     """
-    from hires_nst.imageio import reading
+    from hires_nst.imageio import reading, writing
 
-    size = reading.picture_size(content, max_megapixels=config.images.max_megapixels)
-    return output_size_of(size, config, content=content)
-
-
-def style_sizes(config: Config) -> Sequence[tuple[int, int]]:
-    """Heights and widths of the style images.
-
-    Raises:
-        InputError: one cannot be read, or is smaller than the deepest layer needs.
-    """
-    from hires_nst.imageio import reading
-
-    sizes = []
+    limit = config.images.max_megapixels
+    size = output_size_of(reading.picture_size(content, max_megapixels=limit), config, content=content)
+    if output is not None:
+        writing.check_format(output, (size.width, size.height), bit_depth=config.output.bit_depth)
+    styles = []
     for style in config.styles:
-        width, height = reading.picture_size(style.image, max_megapixels=config.images.max_megapixels)
+        width, height = reading.picture_size(style.image, max_megapixels=limit)
         check_side(f"the style {style.image}", (width, height), config=config)
-        sizes.append((height, width))
-    return sizes
+        styles.append((height, width))
+    return size, styles

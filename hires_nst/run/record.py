@@ -11,7 +11,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from hires_nst import events, files
 from hires_nst.config import Config, FileRole, parse_config, picture_settings, to_yaml
@@ -25,7 +25,7 @@ FORMAT: Literal[2] = 2
 """Version of the run directory's layout; it changes when an older program could not resume from it."""
 
 RECORDED = "runtime.precision"
-"""Not compared as a setting: the record says which precision `auto` came to, and that is compared."""
+"""Not compared as a setting: the precision that `auto` chose is recorded, and compared."""
 
 RESTART = "`--resume never --overwrite` starts over"
 
@@ -33,7 +33,7 @@ Role = Literal["photograph"] | FileRole
 
 
 class _Entry(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", defer_build=True)
 
 
 class InputFile(_Entry):
@@ -43,6 +43,15 @@ class InputFile(_Entry):
     path: Path
     relative: str
     sha256: str
+
+    @property
+    def error(self) -> type[HiresNstError]:
+        """The class of the errors about it."""
+        return WeightsError if self.role == "weights" else InputError
+
+    def places(self, folder: Path) -> tuple[Path, Path]:
+        """Where it may be: at its path, or at the same place relative to the run directory."""
+        return self.path, (folder.resolve() / self.relative).resolve()
 
 
 class Machine(_Entry):
@@ -61,16 +70,15 @@ class RunRecord(_Entry):
         version: of the program.
         key: random; names the result's temporary file.
         config: the effective configuration as JSON-ready data.
-        output, output_relative: where the result goes.
-        overwrite: whether a file there may be replaced.
-        written: SHA-256 of the complete result, once only its renaming is left; else None.
+        overwrite: whether an existing output may be replaced.
+        written: SHA-256 of the complete result, once it only needs its name; else None.
     """
 
     program: Literal["hires-nst"] = PROGRAM
     format: Literal[2] = FORMAT
     version: str
-    key: str
-    created: str
+    key: str = Field(default_factory=lambda: secrets.token_hex(8))
+    created: str = Field(default_factory=lambda: datetime.now().astimezone().isoformat("T", "seconds"))
     config: dict[str, Any]
     inputs: tuple[InputFile, ...]
     output: Path
@@ -97,23 +105,18 @@ class RunRecord(_Entry):
         return self.written is not None and output.is_file() and files.sha256_of(output) == self.written
 
     def output_at(self, folder: Path) -> Path:
-        """The result's place; of a run directory that was moved with its surroundings, seen from there."""
+        """The result's place; where its folder no longer exists, the same place relative to the run directory."""
         if self.output.parent.is_dir():
             return self.output
         return (folder.resolve() / self.output_relative).resolve()
 
 
-def new_record(**parts: Any) -> RunRecord:
-    """The record of a run that starts now."""
-    return RunRecord(key=secrets.token_hex(8), created=datetime.now().astimezone().isoformat("T", "seconds"), **parts)
-
-
 def read_record(folder: Path) -> RunRecord:
-    """What run.json says.
+    """Read run.json.
 
     Raises:
         DamagedFile: it is damaged. OutputError, DamagedFile: as `directory.check_run`.
-        ConfigError: a newer version of the program or another one wrote it.
+        ConfigError: another version of the program, or another program, wrote it.
     """
     path = folder / directory.RECORD
     try:
@@ -143,7 +146,7 @@ def _check_version(folder: Path, data: Mapping[str, Any]) -> None:
 
 
 def _first_format(path: Path) -> dict[str, Any]:
-    """What run.json of format 1 says, whose checksum had another name; of any other file only the present format."""
+    """The content of a run.json of format 1, whose checksum had another name; else only the present format."""
     with suppress(ValueError, RecursionError):
         data = json.loads(path.read_bytes())
         if isinstance(data, dict) and "seal" in data and data.get("format") == 1:
@@ -152,11 +155,7 @@ def _first_format(path: Path) -> dict[str, Any]:
 
 
 def input_file(role: Role, path: Path, *, folder: Path, digests: files.FileDigests) -> InputFile:
-    """An input file as it is now.
-
-    Raises:
-        InputError: it cannot be read.
-    """
+    """An input file as it is now; InputError if it cannot be read."""
     return InputFile(role=role, path=path.resolve(), relative=relative(path, folder), sha256=digests.sha256(path))
 
 
@@ -168,37 +167,32 @@ def relative(path: Path, folder: Path) -> str:
         return str(path.resolve())
 
 
-def locate(known: InputFile, folder: Path, *, digests: files.FileDigests) -> Path:
-    """Where an input file is now: at its place, or at the same place seen from the run directory.
+def locate(file: InputFile, folder: Path, *, digests: files.FileDigests) -> Path:
+    """Where an input file is now: at its place, or at the same place relative to the run directory.
 
     Raises:
-        InputError, WeightsError: it is gone, or is not what it was.
+        InputError, WeightsError: it no longer exists, or has changed.
     """
-    places = [known.path, (folder.resolve() / known.relative).resolve()]
+    places = file.places(folder)
     existing = [place for place in places if place.is_file()]
     for place in existing:
-        if digests.sha256(place) == known.sha256:
+        if digests.sha256(place) == file.sha256:
             return place
-    kind = WeightsError if known.role == "weights" else InputError
     if existing:
-        raise kind(
-            f"the {known.role} {existing[0]} has changed since the run in {folder} began; put the old file "
+        raise file.error(
+            f"the {file.role} {existing[0]} has changed since the run in {folder} began; put the old file "
             f"back, or {RESTART}"
         )
-    raise kind(f"the {known.role} {known.path} of the run in {folder} no longer exists; put it back, or {RESTART}")
+    raise file.error(f"the {file.role} {file.path} of the run in {folder} no longer exists; put it back, or {RESTART}")
 
 
 def stored_config(record: RunRecord, folder: Path, *, digests: files.FileDigests) -> Config:
-    """The configuration of a run, its files where they are now.
-
-    Raises:
-        As `locate`; ConfigError: the schema does not know it.
-    """
+    """The configuration of a run, its files where they are now; raises as `locate` and `parse_config`."""
     config = parse_config(record.config)
-    known = [file for file in record.inputs if file.role != "photograph"]
-    # The weights that the network has on this machine, the last source, are not named in the configuration.
+    stored = [file for file in record.inputs if file.role != "photograph"]
+    # The network's own weights, which come last, are not named in the configuration.
     return config.with_files(
-        {file.path: locate(it, folder, digests=digests) for file, it in zip(config.files(), known, strict=False)}
+        {named.path: locate(file, folder, digests=digests) for named, file in zip(config.files(), stored, strict=False)}
     )
 
 
@@ -206,7 +200,7 @@ def check_same(record: RunRecord, folder: Path, *, config: Config, inputs: Seque
     """Refuse to resume with other settings, files or another version than the run began with.
 
     Raises:
-        ConfigError, InputError, WeightsError: one sentence that names what has changed.
+        ConfigError, InputError, WeightsError: the message names what has changed.
     """
     tail = f"resume it as it began with `{directory.resume_command(folder)}`, or {RESTART}"
     if record.version != version:
@@ -220,34 +214,27 @@ def check_same(record: RunRecord, folder: Path, *, config: Config, inputs: Seque
         listed = ", ".join(f"{key} ({before.get(key)}, now {now.get(key)})" for key in changed[:3])
         more = f" and {len(changed) - 3} more" if len(changed) > 3 else ""
         raise ConfigError(f"the run in {folder} was started with other settings: {listed}{more}; {tail}")
-    # The settings agree, so the files pair up, but for weights that are still to be downloaded, and checked then.
-    for known, given in zip(record.inputs, inputs, strict=False):
-        if known.sha256 != given.sha256:
-            same = given.path in (known.path, (folder.resolve() / known.relative).resolve())
-            what = "has changed since the run" if same else f"is not the {known.path} with which the run"
-            kind: type[HiresNstError] = WeightsError if known.role == "weights" else InputError
-            raise kind(f"the {known.role} {given.path} {what} in {folder} began; put that file back, or {RESTART}")
+    # The settings agree, so the files pair up, except weights that are still to be downloaded, and are checked then.
+    for file, given in zip(record.inputs, inputs, strict=False):
+        if file.sha256 != given.sha256:
+            is_same = given.path in file.places(folder)
+            what = "has changed since the run" if is_same else f"is not the {file.path} with which the run"
+            raise file.error(f"the {file.role} {given.path} {what} in {folder} began; put that file back, or {RESTART}")
 
 
 def check_machine(record: RunRecord, now: Machine, *, folder: Path, emit: OnEvent) -> None:
-    """Refuse another kind of device or precision than the run began with; a notice says what may change the last bits.
-
-    Raises:
-        ConfigError: one sentence that says what to do.
-    """
-    for name in ("device", "precision"):
-        before, after = getattr(record.machine, name), getattr(now, name)
-        if before.partition(":")[0] != after.partition(":")[0]:
+    """Raise ConfigError for another kind of device or precision; warn of differences that may change the last bits."""
+    parts = {
+        "device": "another device of its kind", "precision": "", "torch": "another version of torch",
+        "threads": "another number of threads",
+    }  # fmt: skip
+    for name, what in parts.items():
+        before, after = str(getattr(record.machine, name)), str(getattr(now, name))
+        if name in ("device", "precision") and before.partition(":")[0] != after.partition(":")[0]:
             raise ConfigError(
                 f"the run in {folder} began with {name} {before}, and here it would be {after}; resume it where it "
                 f"began, or {RESTART}"
             )
-    others = (
-        ("device", "another device of its kind"), ("torch", "another version of torch"),
-        ("threads", "another number of threads"),
-    )  # fmt: skip
-    for name, what in others:
-        before, after = getattr(record.machine, name), getattr(now, name)
         if before != after:
             emit(
                 events.Notice(
@@ -260,19 +247,15 @@ def check_machine(record: RunRecord, now: Machine, *, folder: Path, emit: OnEven
 def store_config(folder: Path, record: RunRecord, *, before: RunRecord | None) -> bool:
     """Write the record's configuration to config.yaml.
 
-    Args:
-        before: the record that the file was written from, if there is one.
-
     Returns:
-        Whether the file was edited or damaged since.
+        Whether the file was edited or damaged since it was written from the record `before`.
     """
     path = folder / directory.CONFIG
-    text, stored = config_text(record), path.read_bytes() if path.is_file() else None
+    text, stored = _config_text(record), path.read_bytes() if path.is_file() else None
     if stored != text:
         files.atomic_write(path, lambda file: file.write(text), overwrite=True)
-    return before is not None and stored not in (None, text, config_text(before))
+    return before is not None and stored not in (None, text, _config_text(before))
 
 
-def config_text(record: RunRecord) -> bytes:
-    """The record's configuration as YAML."""
+def _config_text(record: RunRecord) -> bytes:
     return to_yaml(parse_config(record.config)).encode()

@@ -14,12 +14,11 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping
-from contextlib import suppress
 from typing import Any
 
 import torch
 
-from hires_nst.files import make_folder, read_json, write_json
+from hires_nst.files import make_folder, write_json
 from hires_nst.run.checkpoint import CheckpointStore, File, arrays_of, numpy_of, statistics_of, tensors_of
 from hires_nst.run.tensors import Array
 from hires_nst.transfer.moments import Statistics
@@ -31,10 +30,7 @@ from hires_nst.transfer.tiles import Grid, Tile, make_grid
 class DiskRoundStore(RoundStore):
     """The files of one round.
 
-    Args:
-        level, number: of the round.
-        geometry: JSON-ready data on which the tiles' results depend.
-        device: of the statistics.
+    Its `geometry` is JSON-ready data on which the tiles' results depend, `device` is the one of the statistics.
     """
 
     def __init__(
@@ -46,32 +42,33 @@ class DiskRoundStore(RoundStore):
         geometry: Mapping[str, Any],
         device: torch.device,
     ) -> None:
-        self.checkpoints, self.at, self.device = checkpoints, (level, number), device
+        self.checkpoints, self.level, self.number, self.device = checkpoints, level, number, device
         self.folder = checkpoints.directory.round(level, number)
         self.stores_tiles = checkpoints.settings.every == "tile"
-        self.checksum = ""
-        if self.stores_tiles:
-            make_folder(self.folder / "tiles")
-            self.checksum = self._store_geometry(geometry)
         self.geometry = geometry
+        self.checksum = ""
         self.done = 0
         """Tiles that are on the disk."""
-        stored = checkpoints.read_json(self.folder / "parts.json") if self.stores_tiles else None
-        cuts = stored["cuts"] if stored is not None and stored["round"] == self.checksum else []
-        self.cuts: list[tuple[int, int]] = [(first, size) for first, size in cuts]
+        self.cuts: list[tuple[int, int]] = []
         """First tile that is cut into parts, and the size of the parts."""
+        if self.stores_tiles:
+            make_folder(self.folder / "tiles")
+            self.checksum = self._store_geometry()
+            stored = checkpoints.read_json(self.folder / "parts.json")
+            if stored is not None and stored["round"] == self.checksum:
+                self.cuts = [(first, size) for first, size in stored["cuts"]]
         self._began = self._saved = time.monotonic()
         self._latest: tuple[Tile, TakeSnapshot] | None = None
         self._snapshot_of: int | None = None  # the tile of step.safetensors
 
-    def _store_geometry(self, geometry: Mapping[str, Any]) -> str:
+    def _store_geometry(self) -> str:
         path = self.folder / "round.json"
-        with suppress(FileNotFoundError):
-            data = read_json(path)
-            checksum = str(data.pop("checksum"))
-            if data == geometry:
+        stored = self.checkpoints.read_json(path)
+        if stored is not None:
+            checksum = str(stored.pop("checksum"))
+            if stored == self.geometry:
                 return checksum
-        return write_json(path, geometry)
+        return write_json(path, self.geometry)
 
     @property
     def size(self) -> int:
@@ -95,25 +92,28 @@ class DiskRoundStore(RoundStore):
 
     def load_statistics(self) -> dict[str, Statistics] | None:
         """See `RoundStore`."""
-        read = self._read("moments.safetensors")
-        return None if read is None else {k: s.to(self.device) for k, s in statistics_of(read[0]).items()}
+        stored = self._read("moments.safetensors")
+        if stored is None:
+            return None
+        return {layer: statistics.to(self.device) for layer, statistics in statistics_of(stored[0]).items()}
 
     def save_statistics(self, statistics: dict[str, Statistics]) -> None:
         """See `RoundStore`."""
         if self.stores_tiles:
-            self._write("moments.safetensors", kind="moments", arrays=arrays_of(statistics), about={})
+            file = self._file("moments.safetensors", kind="moments", arrays=arrays_of(statistics), about={})
+            self.checkpoints.write(file)
 
     def load_tile(self, tile: Tile) -> TileResult | None:
         """See `RoundStore`; the run may end before a tile that is not stored."""
         self.checkpoints.writer.poll()
-        read = self._read(_tile_name(tile))
-        if read is not None:
-            arrays, about = read
+        stored = self._read(_tile_name(tile))
+        if stored is not None:
+            arrays, about = stored
             tensors = tensors_of(arrays)
             self.done += 1
             image, steps = tensors.pop("image"), about["steps"]
             return TileResult(image, about["loss"], None if steps is None else OptimizerState(tensors, steps))
-        self.checkpoints.check_stop(self.checkpoints.pace.step * tile.window.area)
+        self.checkpoints.check_stop(self.checkpoints.step_seconds * tile.window.area)
         self._began = time.monotonic()
         return None
 
@@ -125,7 +125,7 @@ class DiskRoundStore(RoundStore):
             return
         state = result.state
         tensors = {"image": result.image, **({} if state is None else state.tensors)}
-        about = {"round": self.checksum, "loss": result.loss, "steps": None if state is None else state.steps}
+        about = {"loss": result.loss, "steps": None if state is None else state.steps}
 
         def finished() -> None:
             self.done += 1
@@ -134,7 +134,7 @@ class DiskRoundStore(RoundStore):
             on_saved()
 
         self._saved = time.monotonic()
-        file = File(path=self.folder / _tile_name(tile), kind="tile", at=self.at, arrays=numpy_of(tensors), about=about)
+        file = self._file(_tile_name(tile), kind="tile", arrays=numpy_of(tensors), about=about)
         self.checkpoints.write_behind(file, finished)
 
     def flush(self) -> None:
@@ -143,11 +143,11 @@ class DiskRoundStore(RoundStore):
 
     def load_snapshot(self, tile: Tile) -> Snapshot | None:
         """See `RoundStore`."""
-        read = self._read("step.safetensors")
-        if read is None or read[1]["tile"] != tile.index:
+        stored = self._read("step.safetensors")
+        if stored is None or stored[1]["tile"] != tile.index:
             return None
         self._snapshot_of = tile.index
-        arrays, about = read
+        arrays, about = stored
         return Snapshot(about["step"], tensors_of(arrays), about["numbers"])
 
     def save_snapshot(self, tile: Tile, take: TakeSnapshot) -> None:
@@ -155,12 +155,12 @@ class DiskRoundStore(RoundStore):
         self.checkpoints.writer.poll()
         now = time.monotonic()
         seconds = now - self._began
-        self.checkpoints.pace.step = seconds / tile.window.area
+        self.checkpoints.step_seconds = seconds / tile.window.area
         self._latest = (tile, take)
         if now - self._saved >= self.checkpoints.settings.every_seconds:
             self.save_latest()
         size = sum(tensor.nbytes for tensor in take().tensors.values())
-        self.checkpoints.check_stop(seconds + size / self.checkpoints.pace.write_rate)
+        self.checkpoints.check_stop(seconds + size / self.checkpoints.write_rate)
         self._began = time.monotonic()
 
     def drop_latest(self) -> None:
@@ -174,17 +174,20 @@ class DiskRoundStore(RoundStore):
         tile, take = self._latest
         snapshot = take()
         about = {"tile": tile.index, "step": snapshot.step, "numbers": snapshot.numbers}
-        self._write("step.safetensors", kind="step", arrays=numpy_of(snapshot.tensors), about=about)
+        self.checkpoints.write(
+            self._file("step.safetensors", kind="step", arrays=numpy_of(snapshot.tensors), about=about)
+        )
         self._snapshot_of = tile.index
         self._saved = time.monotonic()
 
     def _read(self, name: str) -> tuple[dict[str, Array], dict[str, Any]] | None:
-        read = self.checkpoints.read(self.folder / name) if self.stores_tiles else None
-        return read if read is not None and read[1]["round"] == self.checksum else None
+        stored = self.checkpoints.read(self.folder / name) if self.stores_tiles else None
+        return stored if stored is not None and stored[1]["round"] == self.checksum else None
 
-    def _write(self, name: str, *, kind: str, arrays: Mapping[str, Array], about: Mapping[str, Any]) -> None:
+    def _file(self, name: str, *, kind: str, arrays: Mapping[str, Array], about: Mapping[str, Any]) -> File:
         about = {"round": self.checksum, **about}
-        self.checkpoints.write(File(path=self.folder / name, kind=kind, at=self.at, arrays=arrays, about=about))
+        path = self.folder / name
+        return File(path=path, kind=kind, level=self.level, round=self.number, arrays=arrays, about=about)
 
 
 def _tile_name(tile: Tile) -> str:

@@ -29,7 +29,7 @@ from hires_nst.run.directory import RunDirectory, folder_bytes, resume_command
 from hires_nst.run.disk_space import CANVAS_REMEDIES, PICTURE_REMEDIES, RUN_REMEDIES, Need, check_disk
 from hires_nst.run.output_size import OutputSize
 from hires_nst.run.painter import paint
-from hires_nst.run.plan import level_plans, planned_run_bytes, seconds_per_megapixel
+from hires_nst.run.plan import level_plans, picture_bytes, planned_run_bytes, seconds_per_megapixel
 from hires_nst.run.prepare import RunOptions
 from hires_nst.run.record import (
     InputFile,
@@ -39,7 +39,6 @@ from hires_nst.run.record import (
     check_machine,
     check_same,
     input_file,
-    new_record,
     relative,
     store_config,
 )
@@ -76,20 +75,17 @@ class Result:
     levels: tuple[LevelPlan, ...]
 
 
+@dataclass(kw_only=True)
 class SingleRun:
     """A run in its directory, which this process has locked; a new one unless `resume` is called."""
 
-    def __init__(
-        self,
-        directory: RunDirectory,
-        options: RunOptions,
-        *,
-        stop: Stop,
-        on_event: OnEvent,
-        cache: Cache | None = None,
-    ) -> None:
-        self.directory, self.options, self.stop, self.on_event = directory, options, stop, on_event
-        self.cache = cache or Cache()
+    directory: RunDirectory
+    options: RunOptions
+    stop: Stop
+    on_event: OnEvent
+    cache: Cache
+
+    def __post_init__(self) -> None:
         self.record: RunRecord | None = None
         self.began = time.monotonic()
         self.pending: list[Event] = []
@@ -100,22 +96,18 @@ class SingleRun:
         return resume_command(self.directory.path)
 
     def resume(self, record: RunRecord) -> None:
-        """Continue the run of that record.
-
-        Raises:
-            ConfigError, InputError, WeightsError: it began with other settings or files.
-        """
+        """Continue the run of that record; raises as `check_same`."""
         check_same(record, self.directory.path, config=self.options.config, inputs=self._inputs(), version=VERSION)
         self.record = record
 
     def clear(self, record: RunRecord | None) -> None:
-        """Remove what an earlier run left in the directory, and of its picture."""
+        """Remove what an earlier run left in the directory, and its half-written picture."""
         if record is not None:
             self._remove_part(record)
         self.directory.clear()
 
     def result(self, size: OutputSize) -> Result:
-        """Paint and write the picture, from wherever the run stands."""
+        """Paint and write the picture, from where the run stands."""
         if self.record is not None and self.record.is_written(self.directory.path):
             return self.finish(self.record)
         files.check_free(self.options.output, self.options.overwrite)
@@ -137,25 +129,21 @@ class SingleRun:
         self.pending.append(event)
         if self.record is not None:
             pending, self.pending = self.pending, []
-            for earlier in pending:
-                self.directory.log(earlier)
+            for one in pending:
+                self.directory.log(one)
         self.on_event(event)
 
     def check_stop(self, seconds: float = 0.0) -> None:
-        """End the run here if it is to stop before a piece of work that takes so long.
-
-        Raises:
-            Interrupted: it is.
-        """
+        """Raise `Interrupted` if the run is to stop before a piece of work that takes so long."""
         if self.stop.due(seconds):
             how = " before anything was painted" if self.record is None else f"; resume with `{self.command}`"
             raise Interrupted(f"stopped by {self.stop.reason}{how}", exit_code=self.stop.exit_code)
 
     def _run(self, size: OutputSize) -> RunRecord:
-        """The work, up to the written picture."""
-        resumed = self.record is not None
+        """Everything up to the written picture."""
+        is_resumed = self.record is not None
         context = open_context(self.options.config, size, emit=self.emit, check_stop=self.check_stop, cache=self.cache)
-        content, alpha = read_content(self.options.content, size, context=context)
+        content_canvas, alpha = read_content(self.options.content, size, context=context)
         if alpha is not None and written_format(self.options.output) == "JPEG":
             self.emit(
                 events.Notice("JPEG has no transparency, so the alpha channel is dropped; use .png or .tif to keep it")
@@ -165,29 +153,29 @@ class SingleRun:
         if self.record is None:
             plans = level_plans(context, size)
         else:
-            check_machine(self.record, machine_of(context), folder=self.directory.path, emit=self.emit)
+            check_machine(self.record, _machine(context), folder=self.directory.path, emit=self.emit)
             plans = self.record.levels
-        self._check_disk(context, plans, content=content, styles=[canvas for canvas, _ in styles])
+        self._check_disk(context, plans, content_canvas=content_canvas, styles=[canvas for canvas, _ in styles])
         record = self._save_record(context, plans, size=size)
         with WriteBehind() as writer:
             checkpoints = CheckpointStore(
-                self.directory, self.options.config.checkpoint, emit=self.emit, check_stop=self.check_stop,
-                is_late=self.stop.is_late, writer=writer, resumed=resumed,
+                directory=self.directory, settings=self.options.config.checkpoint, emit=self.emit,
+                check_stop=self.check_stop, is_late=self.stop.is_late, writer=writer, is_resumed=is_resumed,
             )  # fmt: skip
             if self.stop.deadline is not None:  # which holds for the first step too
                 import_optimizers()
                 self.check_stop()
                 side = min(MEASURED_SIDE, *(plan.window for plan in plans))
                 estimate = unless_memory_runs_out(partial(seconds_per_megapixel, context, side))
-                checkpoints.pace.step = (estimate or 0.0) / 1e6
-            canvas = paint(context, plans, content=content, styles=styles, checkpoints=checkpoints)
+                checkpoints.step_seconds = (estimate or 0.0) / 1e6
+            canvas = paint(context, plans, content_canvas=content_canvas, styles=styles, checkpoints=checkpoints)
         return self._write(record, canvas, alpha=alpha, dpi=size.dpi)
 
     def _check_disk(
-        self, context: RunContext, plans: tuple[LevelPlan, ...], *, content: Canvas, styles: list[Canvas]
+        self, context: RunContext, plans: tuple[LevelPlan, ...], *, content_canvas: Canvas, styles: list[Canvas]
     ) -> None:
         config, path, finest = self.options.config, self.directory.path, plans[-1]
-        picture = finest.width * finest.height * 3 * config.output.bit_depth // 8
+        picture = picture_bytes(config, finest.width, height=finest.height)
         needs = [
             Need(path, planned_run_bytes(config, plans) - folder_bytes(path), RUN_REMEDIES),
             Need(self.options.output.parent, picture, PICTURE_REMEDIES),
@@ -195,16 +183,16 @@ class SingleRun:
         if context.on_disk:
             sizes = [(style.height, style.width) for style in styles]
             canvases = canvas_bytes(config, finest.height, width=finest.width, styles=sizes)
-            needs.append(Need(temporary_folder(), canvases - content.pixels.nbytes, CANVAS_REMEDIES))
+            needs.append(Need(temporary_folder(), canvases - content_canvas.pixels.nbytes, CANVAS_REMEDIES))
         check_disk(needs)
 
     def _save_record(self, context: RunContext, plans: tuple[LevelPlan, ...], *, size: OutputSize) -> RunRecord:
-        """Write run.json and config.yaml as they are from now on; with them the run begins."""
+        """Write run.json and config.yaml, with which the run begins."""
         options, path, before = self.options, self.directory.path, self.record
         config = options.config.model_dump(mode="json")
-        record = before or new_record(
+        record = before or RunRecord(
             version=VERSION, config=config, inputs=self._inputs(), output=options.output.resolve(),
-            output_relative=relative(options.output, path), overwrite=options.overwrite, machine=machine_of(context),
+            output_relative=relative(options.output, path), overwrite=options.overwrite, machine=_machine(context),
             width=size.width, height=size.height, levels=plans,
         )  # fmt: skip
         record = record.model_copy(update={"config": config, "overwrite": options.overwrite})
@@ -225,38 +213,36 @@ class SingleRun:
 
     def _write(self, record: RunRecord, canvas: Canvas, *, alpha: np.ndarray | None, dpi: float | None) -> RunRecord:
         """Write the picture; its digest is recorded just before it gets its name."""
-        config, written = self.options.config.output, record
+        config = self.options.config.output
+        encoding = writing.Encoding(
+            dpi=dpi, bit_depth=config.bit_depth, quality=config.quality, compression=config.compression
+        )
 
         def complete(file: Path) -> None:
-            nonlocal written
-            written = record.model_copy(update={"written": files.sha256_of(file)})
-            written.save(self.directory)
+            nonlocal record
+            record = record.model_copy(update={"written": files.sha256_of(file)})
+            record.save(self.directory)
 
         self._remove_part(record)
         writing.write_picture(
-            self.options.output, canvas.pixels, alpha=alpha,
-            encoding=writing.Encoding(
-                dpi=dpi, bit_depth=config.bit_depth, quality=config.quality, compression=config.compression
-            ),
-            overwrite=self.options.overwrite, check_stop=self.check_stop, name=record.key, done=complete,
+            self.options.output, canvas.pixels, alpha=alpha, encoding=encoding, overwrite=self.options.overwrite,
+            check_stop=self.check_stop, name=record.key, done=complete,
         )  # fmt: skip
-        return written
+        return record
 
     def finish(self, record: RunRecord) -> Result:
         """After the picture is written: emit the last event and remove the run directory."""
-        self.record, output = record, self.options.output
+        self.record, output, is_returned = record, self.options.output, self.options.is_returned
         seconds = time.monotonic() - self.began
         with suppress(ResourceError):  # the log is not worth an error now
             self.emit(events.RunFinished(output=str(output), width=record.width, height=record.height, seconds=seconds))
-        is_returned = self.options.is_returned
         image = tifffile.imread(output) if is_returned else None
         if not self.options.config.checkpoint.keep_run:
             try:
                 self.directory.remove()
             except OutputError as error:
-                self.on_event(
-                    events.Notice(f"the picture is written, but the run directory cannot be removed: {error}")
-                )
+                message = f"the picture is written, but the run directory cannot be removed: {error}"
+                self.on_event(events.Notice(message))
         return Result(
             output=None if is_returned else output, image=image, width=record.width, height=record.height,
             seconds=seconds, levels=record.levels,
@@ -280,14 +266,9 @@ class SingleRun:
             (self.options.output.parent / f".{record.key}.part").unlink(missing_ok=True)
 
 
-def machine_of(context: RunContext) -> Machine:
-    """What the bits of a result may depend on here."""
-    return Machine(
-        device=str(context.extract.device),
-        precision=context.precision,
-        torch=torch.__version__,
-        threads=torch.get_num_threads(),
-    )
+def _machine(context: RunContext) -> Machine:
+    device, threads = str(context.extract.device), torch.get_num_threads()
+    return Machine(device=device, precision=context.precision, torch=torch.__version__, threads=threads)
 
 
 @contextmanager

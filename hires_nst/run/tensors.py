@@ -29,12 +29,10 @@ def write_tensors(
     about: Mapping[str, Any],
     check_stop: Callable[[], None] = lambda: None,
 ) -> int:
-    """Write arrays of float32 or float64, and JSON-ready data about them, in place of whatever is at `path`.
+    """Write arrays of float32 or float64, and JSON-ready data about them, in place of what is at `path`.
 
-    An array may be a memory map: nothing of it is copied but a piece at a time.
-
-    Args:
-        check_stop: called before each piece; it may raise to end the write, which then leaves nothing.
+    An array may be a memory map: it is copied piece by piece. `check_stop` is called before each piece; it may raise to
+    end the write, which then leaves nothing.
 
     Returns:
         The size of the file.
@@ -56,13 +54,10 @@ def write_tensors(
 def read_tensors(
     path: Path, *, check_stop: Callable[[], None] = lambda: None
 ) -> tuple[dict[str, Array], dict[str, Any]]:
-    """What `write_tensors` wrote: the arrays, read-only and mapped, in their order, and what was said about them.
-
-    Args:
-        check_stop: called before each piece of the checksum; it may raise to end it.
+    """What `write_tensors` wrote: the arrays, read-only and mapped, in their order, and the data about them.
 
     Raises:
-        DamagedFile: it is not that. FileNotFoundError: there is no such file.
+        DamagedFile: the checksum does not match. FileNotFoundError: there is no such file.
     """
     try:
         data = np.memmap(path, np.uint8, "r")

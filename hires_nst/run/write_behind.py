@@ -8,13 +8,15 @@ from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor, TimeoutError
 from contextlib import suppress
 from types import TracebackType
+from typing import Any, TypeVar
 
 from hires_nst.errors import HiresNstError, Interrupted
 
 PATIENCE = 5.0
 """Seconds for which a run that stops waits for pending writes."""
 
-Write = Callable[[Callable[[], None]], None]
+Written = TypeVar("Written")
+Write = Callable[[Callable[[], None]], Written]
 """Writes something, calling its argument between pieces, which raises when the write is cancelled."""
 
 
@@ -31,14 +33,14 @@ class WriteBehind:
     def __init__(self, most: int = 2) -> None:
         self._most = most
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="write-behind")
-        self._waiting: deque[tuple[Future[None], Callable[[], None]]] = deque()
+        self._waiting: deque[tuple[Future[Any], Callable[[Any], None]]] = deque()
         self._cancelled = False
 
-    def put(self, write: Write, on_done: Callable[[], None]) -> None:
-        """Write something; a later call of any of these methods calls `on_done` when it is written, in its own thread.
+    def put(self, write: Write[Written], on_done: Callable[[Written], None]) -> None:
+        """Write something; a later call of any of these methods calls `on_done` with the result, in its own thread.
 
         Raises:
-            Exception: whatever an earlier write, or its `on_done`, raised.
+            Exception: what an earlier write, or its `on_done`, raised.
         """
         while len(self._waiting) >= self._most:
             self._first(None)
@@ -75,8 +77,7 @@ class WriteBehind:
         future, on_done = self._waiting[0]
         future.exception(timeout)  # waits
         self._waiting.popleft()
-        future.result()
-        on_done()
+        on_done(future.result())
 
     def _check_stop(self) -> None:
         if self._cancelled:

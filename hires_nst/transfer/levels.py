@@ -61,7 +61,7 @@ def schedule(height: int, width: int, *, levels: Levels) -> tuple[Level, ...]:
 
 def check_side(name: str, size: tuple[int, int], *, config: Config) -> None:
     """Refuse (InputError) an image of `size` (width, height) on which the deepest layer in use has no position."""
-    least = config.minimum_side
+    least = config.stride
     if min(size) < least:
         raise InputError(
             f"{name} is {size[0]} x {size[1]} px, but {config.model.name} needs {least} px on each side; give a larger "
@@ -75,6 +75,6 @@ def style_size(own: tuple[int, int], level: tuple[int, int], *, scale: float, co
     Its long edge is `scale` times the level's. It is never enlarged beyond its own pixels, nor made smaller on a side
     than the deepest layer needs.
     """
-    least = config.minimum_side
+    least = config.stride
     factor = min(1.0, max(scale * max(level) / max(own), least / min(own)))
     return max(least, round(own[0] * factor)), max(least, round(own[1] * factor))

@@ -9,11 +9,11 @@ from hypothesis import given
 from hires_nst.config import (
     PRESETS,
     Config,
+    assign,
     commented_yaml,
     gather,
     load_config,
     merge,
-    parse_assignment,
     parse_config,
     preset_file,
     read_yaml,
@@ -113,18 +113,18 @@ def test_layers_are_replaced_whole_except_by_a_single_assignment() -> None:
     ],
 )
 def test_assignments(text: str, data: dict[str, object]) -> None:
-    assert parse_assignment(text) == data
+    assert assign({}, text) == data
 
 
 @pytest.mark.parametrize("text", ["", "levels.rounds", "=3", "levels.=3", ".a=1", "a..b=1"])
 def test_no_assignments(text: str) -> None:
     with pytest.raises(ConfigError, match="needs KEY=VALUE"):
-        parse_assignment(text)
+        assign({}, text)
 
 
 def test_an_assignment_that_is_no_yaml() -> None:
     with pytest.raises(ConfigError, match="is not a value in YAML"):
-        parse_assignment("a.b=[1")
+        assign({}, "a.b=[1")
 
 
 def test_numbers_as_people_write_them() -> None:

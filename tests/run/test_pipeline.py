@@ -142,7 +142,7 @@ def test_sizes_below_what_the_deepest_layer_needs_are_refused() -> None:
     with pytest.raises(InputError, match=r"photo.jpg is 900 x 15 px, but vgg19-slim needs 16 px"):
         sheet({"long_edge": 5000}, (900, 15))
     shallow = config()
-    assert shallow.minimum_side == 4
+    assert shallow.stride == 4
     assert output_size_of((5, 4), shallow, content="photo.jpg").width == 5
 
 
@@ -534,12 +534,12 @@ def test_other_errors_are_not_taken_for_memory(
 def test_detail_adds_the_fine_detail_of_the_photograph(photo: Path) -> None:
     photograph = Canvas(pixels(photo))
     coarse = Canvas(np.full((32, 40, 3), 0.5, np.float32))
-    plain = canvases.enlarged_canvas(coarse, source=photograph, content=photograph, context=opened(config()))
+    plain = canvases.enlarged_canvas(coarse, source=photograph, content_canvas=photograph, context=opened(config()))
     np.testing.assert_allclose(plain.pixels, 0.5, atol=1e-6)
     smooth = resize.resize_pixels(resize.resize_pixels(photograph.pixels, (40, 32)), SIZE)
     for share in (0.5, 1.0):
         context = opened(config(levels={"detail": share}))
-        detailed = canvases.enlarged_canvas(coarse, source=photograph, content=photograph, context=context)
+        detailed = canvases.enlarged_canvas(coarse, source=photograph, content_canvas=photograph, context=context)
         expected = np.clip(0.5 + share * (photograph.pixels - smooth), 0, 1)
         np.testing.assert_allclose(detailed.pixels, expected, atol=1e-5)
 
@@ -550,10 +550,9 @@ def test_a_painting_is_scaled_with_the_level_and_never_enlarged(painting: Path) 
 
     def at(width: int, scale: float = 1.0) -> tuple[int, int, bool]:
         level = Level(index=0, height=width // 2, width=width, rounds=1, steps=1)
-        found, enlarged = canvases.style_canvas_at(
-            canvas, StyleImage(image=painting, scale=scale), level=level, context=deep
-        )
-        return found.width, found.height, enlarged
+        style = StyleImage(image=painting, scale=scale)
+        found = canvases.style_canvas(canvas, style, level=level, context=deep)
+        return found.width, found.height, canvases.is_too_small(canvas, style, level=level)
 
     assert at(48) == (45, 48, False)
     assert at(96) == (90, 96, False)

@@ -1,4 +1,4 @@
-"""Writes in a thread: in order, told of in the main thread, and given up when the end has to come."""
+"""Writes in a thread: in order, reported in the main thread, and cancelled at the end of a run."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from hires_nst.run import write_behind
 from hires_nst.run.write_behind import WriteBehind
 
 
-class Story:
+class Record:
     """What happened, in order."""
 
     def __init__(self) -> None:
@@ -29,80 +29,80 @@ class Story:
 
         return write
 
-    def tell(self, name: str) -> Callable[[], None]:
-        def tell() -> None:
-            self.threads[f"told {name}"] = threading.get_ident()
-            self.lines.append(f"told {name}")
+    def done(self, name: str) -> Callable[[None], None]:
+        def done(result: None) -> None:
+            self.threads[f"done {name}"] = threading.get_ident()
+            self.lines.append(f"done {name}")
 
-        return tell
+        return done
 
 
-def test_everything_is_written_in_order_and_told_by_the_thread_that_asked() -> None:
-    story = Story()
+def test_everything_is_written_in_order_and_reported_in_the_thread_of_the_calls() -> None:
+    record = Record()
     with WriteBehind() as writer:
         for name in "abcde":
-            writer.put(story.write(name), story.tell(name))
-    assert [line for line in story.lines if line.startswith("wrote")] == [f"wrote {name}" for name in "abcde"]
-    assert [line for line in story.lines if line.startswith("told")] == [f"told {name}" for name in "abcde"]
-    assert {story.threads[f"told {name}"] for name in "abcde"} == {threading.get_ident()}
-    assert threading.get_ident() not in {story.threads[f"wrote {name}"] for name in "abcde"}
+            writer.put(record.write(name), record.done(name))
+    assert [line for line in record.lines if line.startswith("wrote")] == [f"wrote {name}" for name in "abcde"]
+    assert [line for line in record.lines if line.startswith("done")] == [f"done {name}" for name in "abcde"]
+    assert {record.threads[f"done {name}"] for name in "abcde"} == {threading.get_ident()}
+    assert threading.get_ident() not in {record.threads[f"wrote {name}"] for name in "abcde"}
 
 
-def test_nothing_is_told_before_it_is_written() -> None:
-    story, gate = Story(), threading.Event()
+def test_nothing_is_reported_before_it_is_written() -> None:
+    record, gate = Record(), threading.Event()
     with WriteBehind() as writer:
-        writer.put(story.write("a", gate), story.tell("a"))
+        writer.put(record.write("a", gate), record.done("a"))
         writer.poll()
-        assert story.lines == []
+        assert record.lines == []
         gate.set()
         writer.flush()
-        assert story.lines == ["wrote a", "told a"]
+        assert record.lines == ["wrote a", "done a"]
 
 
-def test_no_more_wait_than_allowed() -> None:
-    story, gate = Story(), threading.Event()
+def test_the_number_of_pending_writes_is_limited() -> None:
+    record, gate = Record(), threading.Event()
     with WriteBehind(most=2) as writer:
-        writer.put(story.write("a", gate), story.tell("a"))
-        writer.put(story.write("b", gate), story.tell("b"))
+        writer.put(record.write("a", gate), record.done("a"))
+        writer.put(record.write("b", gate), record.done("b"))
         threading.Timer(0.05, gate.set).start()
-        writer.put(story.write("c"), story.tell("c"))
-        assert "told a" in story.lines
+        writer.put(record.write("c"), record.done("c"))
+        assert "done a" in record.lines
 
 
 @pytest.mark.parametrize("when", ["put", "poll", "flush", "leave"])
-def test_an_error_comes_out_in_the_main_thread_and_is_not_told(when: str) -> None:
-    story = Story()
+def test_an_error_comes_out_in_the_main_thread_and_is_not_reported(when: str) -> None:
+    record = Record()
 
     def fail(check_stop: Callable[[], None]) -> None:
         raise ResourceError("no space left")
 
     with pytest.raises(ResourceError, match="no space left"), WriteBehind(most=1) as writer:
-        writer.put(fail, story.tell("a"))
+        writer.put(fail, record.done("a"))
         if when == "put":
-            writer.put(story.write("b"), story.tell("b"))
+            writer.put(record.write("b"), record.done("b"))
         while when == "poll":
             writer.poll()
         if when == "flush":
             writer.flush()
-    assert "told a" not in story.lines
+    assert "done a" not in record.lines
 
 
-def test_what_is_nearly_written_is_waited_for_when_a_run_is_interrupted() -> None:
-    story, gate = Story(), threading.Event()
+def test_an_interrupted_run_waits_for_a_write_that_is_nearly_finished() -> None:
+    record, gate = Record(), threading.Event()
     with pytest.raises(Interrupted, match="the end"), WriteBehind() as writer:
-        writer.put(story.write("a", gate), story.tell("a"))
+        writer.put(record.write("a", gate), record.done("a"))
         threading.Timer(0.05, gate.set).start()
         raise Interrupted("the end")
-    assert story.lines == ["wrote a", "told a"]
+    assert record.lines == ["wrote a", "done a"]
 
 
 @pytest.mark.parametrize("error", [Interrupted("the end"), KeyboardInterrupt()], ids=["patience", "at once"])
-def test_what_takes_too_long_is_given_up(error: BaseException, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_write_that_takes_too_long_is_cancelled(error: BaseException, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(write_behind, "PATIENCE", 0.02 if isinstance(error, Interrupted) else 60.0)
-    story, began = Story(), time.monotonic()
+    record, began = Record(), time.monotonic()
     with pytest.raises(type(error)), WriteBehind() as writer:
-        writer.put(story.write("a", threading.Event()), story.tell("a"))
-        writer.put(story.write("b"), story.tell("b"))
+        writer.put(record.write("a", threading.Event()), record.done("a"))
+        writer.put(record.write("b"), record.done("b"))
         raise error
     assert time.monotonic() - began < 10
-    assert story.lines == []
+    assert record.lines == []
