@@ -62,7 +62,7 @@ def test_errors_of_the_system(tmp_path: Path, code: int, error: type[HiresNstErr
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_file_that_comes_up_meanwhile_is_kept(tmp_path: Path) -> None:
+def test_a_file_that_appears_meanwhile_is_not_replaced(tmp_path: Path) -> None:
     path = tmp_path / "a.bin"
 
     def write(_: BinaryIO) -> None:
@@ -82,7 +82,7 @@ def test_an_atomic_write_replaces(tmp_path: Path) -> None:
 
 
 @given(before=st.binary(max_size=20), after=st.binary(max_size=20))
-def test_a_fingerprint_tells_whether_a_file_changed(before: bytes, after: bytes) -> None:
+def test_a_fingerprint_shows_whether_a_file_changed(before: bytes, after: bytes) -> None:
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder) / "x"
         file.write_bytes(before)

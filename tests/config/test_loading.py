@@ -122,7 +122,7 @@ def test_no_assignments(text: str) -> None:
         assign({}, text)
 
 
-def test_an_assignment_that_is_no_yaml() -> None:
+def test_an_assignment_that_is_not_yaml() -> None:
     with pytest.raises(ConfigError, match="is not a value in YAML"):
         assign({}, "a.b=[1")
 

@@ -28,7 +28,7 @@ from tests.config.generated import NESTED, TINY, write
         ("levels:\n  rounds: 3\n  rounds: 4\n", "in line 3: duplicate key .rounds."),
     ],
 )
-def test_files_that_are_no_configuration(tmp_path: Path, text: str, sentence: str) -> None:
+def test_files_that_are_not_a_configuration(tmp_path: Path, text: str, sentence: str) -> None:
     with pytest.raises(ConfigError, match=sentence):
         load_config(write(tmp_path, text))
 

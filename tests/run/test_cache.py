@@ -42,7 +42,7 @@ def pictures(tmp_path: Path) -> list[Path]:
     return [save(tmp_path / name, random_canvas(*size, seed)) for seed, (name, size) in enumerate(sizes.items())]
 
 
-def test_networks_and_statistics_are_kept_and_change_nothing(
+def test_networks_and_statistics_are_cached_and_change_nothing(
     pictures: list[Path], tmp_path: Path, counted: dict[str, int]
 ) -> None:
     cache = Cache()
@@ -98,7 +98,7 @@ def test_weights_are_known_by_their_content(tmp_path: Path) -> None:
     assert len({key_of(one), key_of(other), key_of(None), key_of(tmp_path / "none")}) == 4
 
 
-def test_only_what_was_used_last_is_kept() -> None:
+def test_only_the_most_recently_used_is_cached() -> None:
     cache, made = Cache(), []
 
     def measure(key: int) -> Any:

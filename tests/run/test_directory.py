@@ -42,7 +42,7 @@ def test_the_lock_of_a_killed_process_is_free(tmp_path: Path) -> None:
         assert str(lock_owner(path)).startswith(f"process {os.getpid()} on ")
 
 
-def test_where_there_is_no_lock_nobody_holds_it_and_none_is_made(tmp_path: Path) -> None:
+def test_asking_for_the_lock_owner_makes_no_lock(tmp_path: Path) -> None:
     assert lock_owner(tmp_path) is None
     assert lock_owner(tmp_path / "none") is None
     assert list(tmp_path.iterdir()) == []

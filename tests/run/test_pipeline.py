@@ -146,7 +146,7 @@ def test_sizes_below_what_the_deepest_layer_needs_are_refused() -> None:
     assert output_size_of((5, 4), shallow, content="photo.jpg").width == 5
 
 
-def test_plan_tells_a_print_without_painting_it(photo: Path, painting: Path) -> None:
+def test_plan_describes_a_print_without_painting_it(photo: Path, painting: Path) -> None:
     plan = hires_nst.plan(
         photo, styles=painting, config=config(output={"print": {"paper": "A6", "dpi": 300}}, tiles={"size": 512}),
         measure=False,
@@ -288,7 +288,7 @@ ALPHA = np.linspace(0, 1, SIZE[0] * SIZE[1], dtype=np.float32).reshape(SIZE[1], 
 
 
 @pytest.mark.parametrize("suffix", [".png", ".tif"])
-def test_the_transparency_of_the_photograph_is_kept(suffix: str, painting: Path, tmp_path: Path) -> None:
+def test_the_transparency_of_the_photograph_is_preserved(suffix: str, painting: Path, tmp_path: Path) -> None:
     photo = save(tmp_path / "photo.png", random_canvas(SIZE[1], SIZE[0], 1), ALPHA)
     out = tmp_path / f"out{suffix}"
     assert not of(paint(photo, out, painting), events.Notice)
@@ -391,7 +391,7 @@ def test_a_level_without_rounds_is_only_enlarged(photo: Path, painting: Path, ou
     np.testing.assert_allclose(pixels(out), resize.resize_pixels(half, SIZE), atol=0.6 / 255)
 
 
-def test_the_grid_is_shifted_on_every_other_round_unless_told_otherwise(
+def test_the_grid_is_shifted_on_every_other_round_by_default(
     usual: tuple[list[events.Event], bytes], photo: Path, painting: Path, out: Path
 ) -> None:
     assert [r.tiles for r in of(usual[0], events.RoundStarted)] == [1, 6, 12]
@@ -490,7 +490,7 @@ def test_a_later_round_begins_again_where_it_was(
     assert [(e.level, e.round) for e in of(seen, events.RoundFinished)] == [(0, 0), (1, 0), (1, 1)]
 
 
-def test_a_loss_that_is_no_number_is_told(photo: Path, painting: Path, out: Path) -> None:
+def test_a_loss_that_is_not_a_number_is_reported(photo: Path, painting: Path, out: Path) -> None:
     seen = paint(photo, out, painting, config(loss={"content_weight": 1e308}))
     notices = [event.message for event in of(seen, events.Notice)]
     assert any("the loss of round 1 of level 1 is NaN or infinite" in message for message in notices)
@@ -562,7 +562,7 @@ def test_a_painting_is_scaled_with_the_level_and_never_enlarged(painting: Path) 
     assert at(20, 0.1) == (16, 17, False)
 
 
-def test_a_painting_that_is_too_small_is_told_once(photo: Path, tmp_path: Path, out: Path) -> None:
+def test_a_painting_that_is_too_small_is_reported_once(photo: Path, tmp_path: Path, out: Path) -> None:
     small = save(tmp_path / "small.png", random_canvas(20, 24))
     notices = of(paint(photo, out, small), events.Notice)
     assert len(notices) == 1
@@ -607,7 +607,7 @@ def test_a_painting_of_one_colour_does_no_harm(photo: Path, tmp_path: Path, out:
     assert np.isfinite(pixels(out)).all()
 
 
-def test_another_network_is_used_when_it_is_asked_for(
+def test_another_network_is_used_when_it_is_configured(
     photo: Path, painting: Path, out: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     known = {"vgg19-slim": TINY}
@@ -635,7 +635,7 @@ def test_another_network_is_used_when_it_is_asked_for(
 # Files and settings that do not go together.
 
 
-def test_an_existing_result_is_not_replaced_unless_told(photo: Path, painting: Path, out: Path) -> None:
+def test_an_existing_result_is_not_replaced_without_overwrite(photo: Path, painting: Path, out: Path) -> None:
     out.write_bytes(b"precious")
     with pytest.raises(OutputError, match="already exists; use --overwrite"):
         paint(photo, out, painting)
@@ -644,7 +644,7 @@ def test_an_existing_result_is_not_replaced_unless_told(photo: Path, painting: P
     assert pixels(out).shape == (SIZE[1], SIZE[0], 3)
 
 
-def test_the_file_is_as_asked(photo: Path, painting: Path, tmp_path: Path) -> None:
+def test_the_file_has_the_configured_format(photo: Path, painting: Path, tmp_path: Path) -> None:
     settings = config(output={"long_edge": 40, "bit_depth": 16, "dpi": 200})
     result = hires_nst.stylize(str(photo), str(tmp_path / "o.tif"), styles=[str(painting)], config=settings)
     assert (result.output, result.width, result.height) == (tmp_path / "o.tif", 40, 32)

@@ -253,7 +253,9 @@ def test_stopped_between_any_two_steps(
 
 
 @pytest.mark.parametrize("every", ["round", "level"])
-def test_less_is_kept_when_less_is_asked_for(every: str, inputs: Path, expected: bytes, out: Path) -> None:
+def test_fewer_checkpoints_are_written_when_fewer_are_configured(
+    every: str, inputs: Path, expected: bytes, out: Path
+) -> None:
     config = settings(checkpoint={"every": every})
     interrupted(inputs, out, events.TileFinished, 10, config)
     kept = sorted(str(path.relative_to(run_of(out) / "levels")) for path in run_of(out).rglob("canvas.safetensors"))
@@ -281,7 +283,9 @@ def test_so_many_finished_rounds_stay(inputs: Path, out: Path) -> None:
     assert rounds == ["01", "02"]
 
 
-def test_a_run_that_is_kept_says_that_it_is_finished(inputs: Path, expected: bytes, out: Path) -> None:
+def test_a_run_directory_that_is_kept_records_that_the_run_is_finished(
+    inputs: Path, expected: bytes, out: Path
+) -> None:
     stylize(inputs, out, settings(checkpoint={"keep_run": True}))
     assert (run_of(out) / "config.yaml").exists()
     seen = stylize(inputs, out, settings(checkpoint={"keep_run": True}))
@@ -295,7 +299,7 @@ def test_a_run_that_is_kept_says_that_it_is_finished(inputs: Path, expected: byt
     assert not run_of(out).exists()
 
 
-def test_a_deadline_is_kept_and_the_next_night_goes_on(
+def test_a_deadline_is_met_and_the_next_night_resumes(
     victim: Victim, inputs: Path, expected: bytes, out: Path, tmp_path: Path
 ) -> None:
     config = {"levels": {"coarse_steps": 120}}
@@ -361,7 +365,7 @@ def test_the_first_step_keeps_the_deadline_too(
 # Two at once, no disk space, no permission.
 
 
-def test_a_second_process_is_told_who_holds_the_run(inputs: Path, expected: bytes, out: Path) -> None:
+def test_a_second_process_is_refused_with_the_lock_owner(inputs: Path, expected: bytes, out: Path) -> None:
     interrupted(inputs, out, events.TileFinished, 5)
     with directory.opened(run_of(out), make=False):
         assert f"process {os.getpid()} on " in str(directory.lock_owner(run_of(out)))
@@ -684,7 +688,7 @@ def test_somebody_elses_file_in_the_place_of_the_picture_is_left_alone(
     assert out.read_bytes() == expected
 
 
-def test_a_folder_of_others_is_no_run_directory(inputs: Path, out: Path, tmp_path: Path) -> None:
+def test_a_folder_with_other_files_is_not_a_run_directory(inputs: Path, out: Path, tmp_path: Path) -> None:
     (tmp_path / "mine").mkdir()
     (tmp_path / "mine" / "thesis.txt").write_text("precious")
     ways: tuple[dict[str, Any], ...] = ({}, {"resume": "never", "overwrite": True})
@@ -756,7 +760,7 @@ def test_an_edited_config_in_the_run_directory_is_written_again(inputs: Path, ex
     assert out.read_bytes() == expected
 
 
-def test_another_number_of_threads_is_told(inputs: Path, expected: bytes, out: Path) -> None:
+def test_another_number_of_threads_is_reported(inputs: Path, expected: bytes, out: Path) -> None:
     interrupted(inputs, out, events.TileFinished, 2)
     data = files.read_json(run_of(out) / "run.json")
     del data["checksum"]
@@ -766,7 +770,7 @@ def test_another_number_of_threads_is_told(inputs: Path, expected: bytes, out: P
     assert "another number of threads (64, now 1)" in notice.message
 
 
-def test_a_device_of_the_same_kind_is_told_and_another_kind_refused() -> None:
+def test_a_device_of_the_same_kind_is_reported_and_another_kind_refused() -> None:
     def check(before: str, now: str) -> list[str]:
         told: list[Any] = []
         machines = [Machine(device=device, precision="float32", torch="2", threads=1) for device in (before, now)]
@@ -784,7 +788,7 @@ def test_a_device_of_the_same_kind_is_told_and_another_kind_refused() -> None:
 # Damage.
 
 
-def test_damage_is_repaired_or_told_and_never_painted(
+def test_damage_is_repaired_or_reported_and_never_painted(
     inputs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """One byte of one file, 200 times, in a run of one level whose last round is computed but not blended yet."""
@@ -908,7 +912,7 @@ def test_a_damaged_canvas_falls_back_to_the_one_before(inputs: Path, expected: b
 # Memory that runs out.
 
 
-def test_a_run_whose_memory_ran_out_goes_on_with_the_tiles_it_had(
+def test_a_run_whose_memory_ran_out_resumes_with_its_finished_tiles(
     inputs: Path, out: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from hires_nst.transfer.refine import refine_tile
