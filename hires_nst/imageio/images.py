@@ -11,9 +11,9 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from hires_nst.errors import InputError
-from hires_nst.imageio.picture import ORIENTATION_TAG, Floats, Picture, Raster, is_on_its_side, valid_orientation
+from hires_nst.imageio.picture import ORIENTATION_TAG, Floats, Picture, Raster, valid_orientation
 from hires_nst.imageio.pillow import image_samples, split_alpha
-from hires_nst.imageio.reading import DECODE_ERRORS, check_size, picture_size, read_picture
+from hires_nst.imageio.reading import DECODE_ERRORS, check_size, read_picture
 
 ImageInput: TypeAlias = Union[str, os.PathLike[str], Image.Image, NDArray[Any]]  # noqa: UP007 - made at run time
 """The path of a PNG, JPEG, TIFF or WebP file; a Pillow image; or an array as in `to_picture`."""
@@ -54,17 +54,6 @@ def to_picture(image: ImageInput, *, max_megapixels: float, name: str = "the ima
     return Raster(samples=samples, alpha=alpha).picture()
 
 
-def image_size(image: ImageInput, *, max_megapixels: float, name: str = "the image") -> tuple[int, int]:
-    """The (width, height) of an upright image, without decoding a file; arguments and errors as `to_picture`."""
-    if isinstance(image, (str, os.PathLike)):
-        return picture_size(Path(image), max_megapixels=max_megapixels)
-    _check(image, name, max_megapixels=max_megapixels)
-    if not isinstance(image, Image.Image):
-        return int(image.shape[1]), int(image.shape[0])
-    width, height = image.size
-    return (height, width) if is_on_its_side(_orientation(image)) else (width, height)
-
-
 def _check(image: Image.Image | NDArray[Any], name: str, *, max_megapixels: float) -> None:
     if isinstance(image, np.ndarray):
         if image.ndim not in (2, 3) or (image.ndim == 3 and not 1 <= image.shape[2] <= 4):
@@ -81,7 +70,7 @@ def _check(image: Image.Image | NDArray[Any], name: str, *, max_megapixels: floa
 
 def _raster_of(image: Image.Image, name: str) -> Raster:
     try:
-        orientation = _orientation(image)
+        orientation = valid_orientation(image.getexif().get(ORIENTATION_TAG))
         if image.mode == "F" or image.mode.startswith("I;16"):
             samples, alpha = split_alpha(_floats(np.asarray(image), name))
         elif image.mode in ("I", "LAB"):
@@ -91,10 +80,6 @@ def _raster_of(image: Image.Image, name: str) -> Raster:
     except DECODE_ERRORS as error:  # of a file that Pillow opened, but had not decoded yet
         raise InputError(f"{name} cannot be decoded ({error}); the file that it comes from is damaged") from error
     return Raster(samples=samples, alpha=alpha, profile=image.info.get("icc_profile"), orientation=orientation)
-
-
-def _orientation(image: Image.Image) -> int:
-    return valid_orientation(image.getexif().get(ORIENTATION_TAG))
 
 
 def _floats(samples: NDArray[Any], name: str) -> Floats:
