@@ -1,4 +1,4 @@
-"""The networks that the program knows, as frozen descriptions.
+"""The networks that the program supports, as frozen descriptions.
 
 A description is data: the layers and what follows from them (strides, receptive fields), the preprocessing, where the
 weights come from, and under which licence. Nothing here imports torch.

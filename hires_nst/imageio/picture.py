@@ -111,7 +111,7 @@ def _apply_profile(samples: Floats, profile: bytes) -> Floats:
     srgb = srgb_profile()
 
     def convert(block: Floats) -> Floats:
-        """(N, M, channels) to (N, M, 3), at 16 bits: ImageCms knows 8 bits only, which leaves bands in 16-bit files."""
+        """(N, M, channels) to (N, M, 3), at 16 bits: the 8 bits of ImageCms would leave bands in 16-bit files."""
         deep = np.rint(block * 65535).astype(np.uint16)
         deep = deep[..., 0] if channels == 1 else deep
         converted = imagecodecs.cms_transform(deep, profile, srgb, colorspace=space, outcolorspace="rgb", intent=0)

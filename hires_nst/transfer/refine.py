@@ -73,12 +73,11 @@ def refine_round(
         blend.add(tile, result)
     store.flush()
     canvas, canvases = blend.finish()
-    optimizer_canvases = None
-    if current.optimizer_canvases is not None:
-        if "gradient" in canvases:
-            canvases = {"start": current.canvas, **canvases}
-        optimizer_canvases = OptimizerCanvases(canvases, current.optimizer_canvases.steps + current.steps)
-    return RoundResult(canvas, sum(losses), optimizer_canvases)
+    if "gradient" in canvases:
+        canvases = {"start": current.canvas, **canvases}
+    before = current.optimizer_canvases
+    after = None if before is None else OptimizerCanvases(canvases, before.steps + current.steps)
+    return RoundResult(canvas, sum(losses), after)
 
 
 def _refine_exactly(current: Round, *, listener: RoundListener, store: RoundStore) -> RoundResult:
