@@ -1,15 +1,14 @@
-"""An attempt at a task: it writes the logs of the job, and whatever happens becomes a result."""
+"""An attempt at a task: its logs and its result."""
 
 from __future__ import annotations
 
 import time
 import traceback
-from contextlib import suppress
+from contextlib import closing, nullcontext, suppress
 from pathlib import Path
 
 from hires_nst import events
 from hires_nst.batch.ledger_schema import Outcome
-from hires_nst.batch.paths import JobPaths
 from hires_nst.batch.tasks import BusyResult, DiskFullResult, Engine, Failure, Stopped, Task, TaskResult
 from hires_nst.errors import LESS_MEMORY, DiskFull, HiresNstError, Interrupted, ResourceError, RunBusy, out_of_memory
 from hires_nst.events import Event, OnEvent
@@ -23,48 +22,61 @@ STEP_SECONDS = 0.2
 
 
 def run_task(task: Task, engine: Engine, *, stop: Stop, on_event: OnEvent) -> TaskResult:
-    """Run a task and write its logs; whatever happens is in the result."""
-    began, run = time.time(), RunState()
+    """Run a task and write its logs, JSON lines and human-readable; an error is a result too."""
     try:
-        with _JobLog(task.paths) as log:
-            log.write(f"attempt {task.attempt}: {task.content}")
+        task.folder.mkdir(parents=True, exist_ok=True)
+        with closing(EventLog(task.paths.events)) as log, task.paths.text.open("ab", buffering=0) as text_log:
+
+            def write(text: str) -> None:
+                text_log.write(f"{time.strftime('%Y-%m-%d %H:%M:%S')} {text}\n".encode(errors="replace"))
 
             def emit(event: Event) -> None:
-                run.update(event, time.time())
-                log.event(event)
+                log.write(event)
+                if not isinstance(event, events.StepFinished):
+                    write(_line(event))
                 on_event(event)
 
-            try:
-                inputs = _fingerprints(task, engine.digests)  # before painting, in which a file may change
-                width, height = engine.paint(task, stop=stop, on_event=emit)
-                picture = fingerprint(task.picture)
-            except Interrupted:  # its message says how to resume a run, not a batch
-                log.write(f"stopped: {stop.reason}")
-                return Stopped()
-            except RunBusy as error:
-                log.write(str(error))
-                return BusyResult(str(error))
-            except Exception as error:
-                result = result_of(error, task.folder)
-                if isinstance(result, DiskFullResult):
-                    log.write(f"stopped: no space left on the disk of {result.path}")
-                elif isinstance(error, HiresNstError):
-                    log.write(f"failed: {error}")
-                else:
-                    log.write("".join(traceback.format_exception(error)).rstrip())
-                return result
-            with suppress(OSError):  # the picture is there
-                log.write("done")
+            write(f"attempt {task.attempt}: {task.content}")
+            result, text = _attempt(task, engine, stop=stop, on_event=emit)
+            with suppress(OSError) if isinstance(result, Outcome) else nullcontext():  # the picture exists
+                write(text)
+            return result
     except OSError as error:  # of the logs
         return result_of(error, task.folder)
+
+
+def _attempt(task: Task, engine: Engine, *, stop: Stop, on_event: OnEvent) -> tuple[TaskResult, str]:
+    """The result of the attempt, and the last line of the human-readable log."""
+    began, run = time.time(), RunState()
+
+    def emit(event: Event) -> None:
+        run.update(event, time.time())
+        on_event(event)
+
+    try:
+        inputs = _fingerprints(task, engine.digests)  # before painting, in which a file may change
+        width, height = engine.paint(task, stop=stop, on_event=emit)
+        picture = fingerprint(task.picture)
+    except Interrupted:  # its message says how to resume a run, not a batch
+        return Stopped(), f"stopped: {stop.reason}"
+    except RunBusy as error:
+        return BusyResult(str(error)), str(error)
+    except Exception as error:
+        result = result_of(error, task.folder)
+        if isinstance(result, DiskFullResult):
+            return result, f"stopped: no space left on the disk of {result.path}"
+        if isinstance(error, HiresNstError):
+            return result, f"failed: {error}"
+        return result, "".join(traceback.format_exception(error)).rstrip()
     seconds = time.time() - began
     if run.resumed or run.run is None:  # without a start, an earlier attempt had written the picture
         with suppress(OSError):
             seconds += read_state(task.paths.events, before=began).seconds
-    return Outcome(
+    outcome = Outcome(
         width=width, height=height, seconds=seconds, losses=run.losses, fingerprint=task.fingerprint, inputs=inputs,
         picture=picture,
     )  # fmt: skip
+    return outcome, "done"
 
 
 def result_of(error: Exception, folder: Path) -> Failure | DiskFullResult:
@@ -112,39 +124,7 @@ def _fingerprints(task: Task, digests: FileDigests) -> tuple[FileFingerprint, ..
         return ()
 
 
-class _JobLog:
-    """Appends to both logs of a job, JSON lines and human-readable; OSError when one cannot be written."""
-
-    def __init__(self, paths: JobPaths) -> None:
-        paths.folder.mkdir(parents=True, exist_ok=True)
-        self._events = EventLog(paths.events)
-        try:
-            self._text = paths.text.open("a", encoding="utf-8", errors="replace")
-        except BaseException:
-            self._events.close()
-            raise
-
-    def __enter__(self) -> _JobLog:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        """Close the logs; what cannot be written then is dropped."""
-        self._events.close()
-        with suppress(OSError):
-            self._text.close()
-
-    def event(self, event: Event) -> None:
-        """Append an event; people read all but the steps."""
-        self._events.write(event)
-        if not isinstance(event, events.StepFinished):
-            values = ", ".join(f"{key} {_short(value)}" for key, value in event.as_dict().items() if key != "event")
-            self.write(f"{type(event).__name__}: {values}")
-
-    def write(self, text: str) -> None:
-        """Append a line to the human-readable log, with the time."""
-        self._text.write(f"{time.strftime('%Y-%m-%d %H:%M:%S')} {text}\n")
-        self._text.flush()
-
-
-def _short(value: object) -> str:
-    return f"{value:.4g}" if isinstance(value, float) else str(value)
+def _line(event: Event) -> str:
+    """An event in the human-readable log: its name and its values."""
+    values = {key: f"{value:.4g}" if isinstance(value, float) else value for key, value in event.as_dict().items()}
+    return f"{values.pop('event')}: {', '.join(f'{key} {value}' for key, value in values.items())}"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Mapping
+from functools import cache
 from pathlib import Path
 
 from hires_nst.batch.job import Job
@@ -20,7 +21,7 @@ class Comparison:
 
     def __init__(self, folder: Path, options: BatchOptions) -> None:
         self._folder, self._options = folder, options
-        self._compared: dict[tuple[Path, FileFingerprint], str | None] = {}
+        self._difference = cache(_difference)  # many jobs have the same paintings: each is read once
 
     def states(
         self, jobs: Iterable[Job], rows: Mapping[str, Row]
@@ -73,17 +74,15 @@ class Comparison:
                 return f"{path.name} {change}"
         return "the picture was changed by another program" if self._difference(picture, row.picture) else None
 
-    def _difference(self, path: Path, before: FileFingerprint) -> str | None:
-        """How a file has changed, if it has. Many jobs have the same paintings: each is checked once."""
-        key = path, before
-        if key not in self._compared:
-            try:
-                self._compared[key] = None if is_unchanged(path, before) else "has changed"
-            except FileNotFoundError:
-                self._compared[key] = "no longer exists"
-            except OSError as error:
-                self._compared[key] = f"cannot be read ({error.strerror})"
-        return self._compared[key]
+
+def _difference(path: Path, before: FileFingerprint) -> str | None:
+    """How a file has changed, if it has."""
+    try:
+        return None if is_unchanged(path, before) else "has changed"
+    except FileNotFoundError:
+        return "no longer exists"
+    except OSError as error:
+        return f"cannot be read ({error.strerror})"
 
 
 def already_exists(path: Path) -> str:

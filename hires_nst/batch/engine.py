@@ -9,7 +9,6 @@ from hires_nst.batch.tasks import Task
 from hires_nst.config import Config
 from hires_nst.errors import ConfigError, InputError, WeightsError
 from hires_nst.events import OnEvent
-from hires_nst.files import FileDigests
 from hires_nst.run.directory import RECORD
 from hires_nst.stopping import Stop
 
@@ -18,19 +17,14 @@ class PaintingEngine:
     """Paints with torch, which is imported when the engine is made."""
 
     def __init__(self, *, device: str, threads: int | None) -> None:
-        """Take a device, for jobs that leave it open, and the number of torch's threads (None: as torch likes)."""
+        """Take a device, for jobs that leave it open, and the number of torch's threads (None: torch's default)."""
         from hires_nst.run.cache import Cache
         from hires_nst.transfer.device import set_threads
 
-        self.cache = Cache()
-        self.device = device
+        self.cache, self.device = Cache(), device
+        self.digests = self.cache.digests
         if threads is not None:
             set_threads(threads)
-
-    @property
-    def digests(self) -> FileDigests:
-        """Of the input files, shared with the runs."""
-        return self.cache.digests
 
     def paint(self, task: Task, *, stop: Stop, on_event: OnEvent) -> tuple[int, int]:
         """Paint a picture, from where an interrupted attempt stopped; its width and height in pixels.
@@ -41,7 +35,7 @@ class PaintingEngine:
         from hires_nst.run.pipeline import stylize
         from hires_nst.transfer.device import release_memory
 
-        config, run_dir = self.on_device(task.config), task.paths.run_dir
+        config, run_dir = on_device(task.config, self.device), task.paths.run_dir
 
         def paint(resume: Literal["auto", "never"]) -> tuple[int, int]:
             try:
@@ -62,8 +56,9 @@ class PaintingEngine:
             on_event(events.Notice(f"started over instead of resuming: {error}"))
             return paint("never")
 
-    def on_device(self, config: Config) -> Config:
-        """The settings with this engine's device, unless they name one themselves."""
-        if config.runtime.device not in ("auto", "cuda"):
-            return config
-        return config.model_copy(update={"runtime": config.runtime.model_copy(update={"device": self.device})})
+
+def on_device(config: Config, device: str) -> Config:
+    """The settings with this device, unless they name one themselves."""
+    if config.runtime.device not in ("auto", "cuda"):
+        return config
+    return config.model_copy(update={"runtime": config.runtime.model_copy(update={"device": device})})

@@ -267,25 +267,26 @@ class Ledger:
             self._end_claim(id, "waiting", note=reason, not_before=self._clock() + wait if wait else 0.0)
 
     def counts(self) -> dict[JobState, int]:
-        """How many jobs of the queue are in which state; all states are there."""
-        with plain_sqlite_errors(self._file, "read"):
-            found = self._database.execute("SELECT state, count(*) FROM queue JOIN jobs USING (id) GROUP BY state")
-            return {**dict.fromkeys(STATES, 0), **dict(found.fetchall())}
+        """How many jobs of the queue are in each state."""
+        found = self._read("SELECT state, count(*) FROM queue JOIN jobs USING (id) GROUP BY state")
+        return {**dict.fromkeys(STATES, 0), **dict(map(tuple, found))}
 
     def pending(self) -> frozenset[str]:
         """The ids of the queue's jobs that are waiting or running."""
-        which = "SELECT id FROM queue JOIN jobs USING (id) WHERE state IN ('waiting', 'running')"
-        with plain_sqlite_errors(self._file, "read"):
-            return frozenset(row[0] for row in self._database.execute(which))
+        found = self._read("SELECT id FROM queue JOIN jobs USING (id) WHERE state IN ('waiting', 'running')")
+        return frozenset(row[0] for row in found)
 
     def next_time(self) -> float | None:
         """When the next job of the queue may become free, in seconds since the epoch; None when none is pending."""
+        found = self._read(
+            "SELECT min(CASE state WHEN 'waiting' THEN not_before ELSE lease END) FROM queue JOIN jobs USING (id) "
+            "WHERE state IN ('waiting', 'running')"
+        )
+        return None if found[0][0] is None else float(found[0][0])
+
+    def _read(self, query: str) -> list[sqlite3.Row]:
         with plain_sqlite_errors(self._file, "read"):
-            found = self._database.execute(
-                "SELECT min(CASE state WHEN 'waiting' THEN not_before ELSE lease END) FROM queue JOIN jobs USING (id) "
-                "WHERE state IN ('waiting', 'running')"
-            ).fetchone()
-        return None if found[0] is None else float(found[0])
+            return self._database.execute(query).fetchall()
 
     def _owns(self, id: str) -> bool:
         """Whether the job is this process's; a lease that ran out is still good while nobody took the job over."""

@@ -111,11 +111,6 @@ class RayExecutor:
         found = self._ray.cluster_resources()
         return max(1, min(int(found.get(name, 0) // need) for name, need in self._needs.items()))
 
-    @property
-    def free(self) -> int:
-        """How many more tasks it accepts now."""
-        return max(0, self.workers - len(self._tasks))
-
     def start(self, task: Task) -> None:
         """Submit a task; Ray chooses the node."""
         paths = task.inputs if self._ship else ()

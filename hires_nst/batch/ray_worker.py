@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from hires_nst.batch.attempt import result_of, run_task, throttled
+from hires_nst.batch.engine import on_device
 from hires_nst.batch.ledger_schema import Outcome
 from hires_nst.batch.paths import LOGS
 from hires_nst.batch.tasks import Engine, MakeEngine, Stopped, Task, TaskResult
@@ -124,9 +125,7 @@ def _on_given_gpu(config: Config) -> Config:
     process may get another GPU: so the process sees all GPUs, and each task's device is set in its configuration.
     """
     given = os.environ.pop("CUDA_VISIBLE_DEVICES", "").split(",")[0]
-    if not given.isdigit() or config.runtime.device not in ("auto", "cuda"):
-        return config
-    return config.model_copy(update={"runtime": config.runtime.model_copy(update={"device": f"cuda:{given}"})})
+    return on_device(config, f"cuda:{given}") if given.isdigit() else config
 
 
 class _Sender:

@@ -179,7 +179,7 @@ class _BatchRun:
     def paint(self, executor: Executor) -> None:
         """Until everything is done, here or elsewhere, or it is time to stop; then wait for the running tasks."""
         while not self.must_stop():
-            while not self.near_deadline and executor.free and self.dispatch(executor):
+            while not self.near_deadline and len(self.working) < executor.workers and self.dispatch(executor):
                 pass
             if not self.working and not self.ledger.pending():
                 return

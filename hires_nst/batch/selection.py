@@ -19,9 +19,7 @@ from hires_nst.errors import ConfigError, InputError
 from hires_nst.imageio.formats import READ
 from hires_nst.run.directory import RECORD
 
-HIDDEN, NOT_PICTURES, EXCLUDED = "hidden files", "files that are not pictures", "files excluded by the patterns"
-OUTPUTS, RUNS, LOCKED = "output folders", "run directories and pictures of reports", "folders that cannot be read"
-UNMATCHED = "photographs without a matching painting"
+UNREADABLE = "folders that cannot be read"
 
 ConfigFor = Callable[[Mapping[str, Any]], Config]
 """The configuration with a job's own settings in it."""
@@ -170,7 +168,7 @@ class _Search:
         def unreadable(error: OSError) -> None:
             if error.filename == str(top):
                 raise InputError(f"the folder {top} cannot be read ({error.strerror}); check its permissions") from None
-            self.left_out[LOCKED] += 1
+            self.left_out[UNREADABLE] += 1
 
         found: list[_Found] = []
         seen: set[str] = set()
@@ -183,12 +181,12 @@ class _Search:
             for path in (Path(name, entry) for entry in files + inside):
                 relative = path.relative_to(top)
                 if path.name.startswith("."):
-                    self.left_out[HIDDEN] += 1
+                    self.left_out["hidden files"] += 1
                 elif path.suffix.lower() in READ:
                     if self._includes(relative.as_posix()):
                         found.append(_Found(path, relative.parent.as_posix()))
                 elif path.name not in inside:
-                    self.left_out[NOT_PICTURES] += 1
+                    self.left_out["files that are not pictures"] += 1
                 elif reason := self._reason_against(path):
                     self.left_out[reason] += 1
                 elif self.batch.recursive:
@@ -199,10 +197,14 @@ class _Search:
         """The reason to leave a folder out, if there is one."""
         try:
             if BatchPaths(folder).state.exists() or (self.output.exists() and folder.samefile(self.output)):
-                return OUTPUTS
-            return RUNS if folder.name == REPORT_FILES or (folder / RECORD).exists() else None
+                return "output folders"
+            return (
+                "run directories and pictures of reports"
+                if folder.name == REPORT_FILES or (folder / RECORD).exists()
+                else None
+            )
         except OSError:
-            return LOCKED
+            return UNREADABLE
 
     def _includes(self, name: str) -> bool:
         """Whether the patterns include a file; they are matched with its name and with its path in the folder."""
@@ -212,7 +214,7 @@ class _Search:
             return any(fnmatch.fnmatchcase(candidate, pattern) for candidate in names for pattern in patterns)
 
         if (self.batch.include and not fits(self.batch.include)) or fits(self.batch.exclude):
-            self.left_out[EXCLUDED] += 1
+            self.left_out["files excluded by the patterns"] += 1
             return False
         return True
 
@@ -238,7 +240,7 @@ class _Search:
                 )
             by_stem[stem] = (style,)
         pairs = [(photograph, by_stem.get(photograph.path.stem.casefold())) for photograph in found]
-        self.left_out[UNMATCHED] += sum(chosen is None for _, chosen in pairs)
+        self.left_out["photographs without a matching painting"] += sum(chosen is None for _, chosen in pairs)
         self.left_out += Counter()  # drops zeros
         return [(photograph, chosen) for photograph, chosen in pairs if chosen is not None]
 

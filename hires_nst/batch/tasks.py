@@ -93,14 +93,10 @@ class Executor(Protocol):
 
     @property
     def workers(self) -> int:
-        """How many tasks it can run at once, at the moment."""
-
-    @property
-    def free(self) -> int:
-        """How many more tasks it accepts now."""
+        """How many tasks it can run at once now."""
 
     def start(self, task: Task) -> None:
-        """Run a task, where `free` is above 0."""
+        """Run a task, where fewer than `workers` are running."""
 
     def wait(self, seconds: float) -> Sequence[WorkerMessage]:
         """Messages as soon as there are any; none after this many seconds without.

@@ -116,11 +116,6 @@ class WorkerPool:
         """How many tasks it runs at once."""
         return len(self._engines)
 
-    @property
-    def free(self) -> int:
-        """How many more tasks it accepts now."""
-        return sum(worker is None or worker.task is None for worker in self._workers)
-
     def start(self, task: Task) -> None:
         """Run a task on an idle worker, or else on a new one."""
         idle = [number for number, worker in enumerate(self._workers) if worker is not None and worker.task is None]

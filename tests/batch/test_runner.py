@@ -135,13 +135,13 @@ def test_the_time_left_is_that_of_pictures_whose_size_is_known(tmp_path: Path) -
 class Drawing:
     """An executor that has every picture at once, of 200 pixels in a second and a half."""
 
-    workers = free = 1
+    workers, idle = 1, True
 
     def start(self, task: Task) -> None:
-        self.task, self.free = task, 0
+        self.task, self.idle = task, False
 
     def wait(self, seconds: float) -> list[WorkerMessage]:
-        self.free = 1
+        self.idle = True
         self.task.folder.mkdir(parents=True)
         self.task.picture.touch()
         outcome = Outcome(
@@ -441,21 +441,21 @@ def test_workers_of_a_batch_that_slept_are_not_killed(tmp_path: Path, monkeypatc
 class SleepyExecutor:
     """Paints in this process, and lets something happen before it tells of that."""
 
-    workers = free = 1
+    workers, idle = 1, True
 
     def __init__(self, meanwhile: Callable[[str], None]) -> None:
         self.meanwhile = meanwhile
 
     def start(self, task: Task) -> None:
-        self.task, self.free = task, 0
+        self.task, self.idle = task, False
 
     def wait(self, seconds: float) -> list[WorkerMessage]:
-        if self.free:
+        if self.idle:
             time.sleep(seconds)
             return []
         report = run_task(self.task, FakeEngine(), stop=Stop(), on_event=lambda event: None)
         self.meanwhile(self.task.id)
-        self.free = 1
+        self.idle = True
         return [(self.task.id, report)]
 
     def stop(self, reason: str) -> None:
@@ -656,13 +656,13 @@ def test_an_orderly_stop_and_going_on(tmp_path: Path) -> None:
 class SignalledExecutor:
     """One whose worker dies of the signal that asks this process for an end."""
 
-    workers = free = 1
+    workers, idle = 1, True
 
     def __init__(self, stop: Stop, *, asked: bool) -> None:
         self.stopping, self.asked = stop, asked
 
     def start(self, task: Task) -> None:
-        self.task, self.free = task, 0
+        self.task, self.idle = task, False
 
     def wait(self, seconds: float) -> list[WorkerMessage]:
         self.stopping.request("Ctrl-C")
@@ -895,7 +895,7 @@ def test_devices_without_cuda(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_a_pool_without_work_starts_no_process() -> None:
     pool = WorkerPool([partial(FakeEngine, 0.0)] * 3, lease_seconds=10)
-    assert (pool.workers, pool.free) == (3, 3)
+    assert pool.workers == 3
     assert pool.wait(0.01) == ()
     assert not multiprocessing.active_children()
     pool.close()
