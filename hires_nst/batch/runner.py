@@ -25,10 +25,10 @@ from hires_nst.files import is_disk_full, sync_folder
 from hires_nst.stopping import Stop
 
 FLUSH_SECONDS = 1.0
-"""The most that a power cut takes from the ledger."""
+"""The most of the work in the ledger that a power cut loses."""
 
 COUNT_SECONDS = 1.0
-"""The greatest age of the count of pixels that are left."""
+"""The time after which unfinished pixels are counted again."""
 
 IDLE_SECONDS = 0.2
 """The most to wait before checking signals, leases and the work of other processes again."""
@@ -95,7 +95,7 @@ class _Speed:
             self.pixels += pixels
 
     def left(self, pixels: int, workers: int) -> float | None:
-        """Seconds for so many pixels; None where there are none of them, or where the speed is not known."""
+        """Seconds for this many pixels; None where that is 0 or the speed is not known."""
         return self.seconds / self.pixels * pixels / max(1, workers) if self.pixels and pixels else None
 
 
@@ -150,7 +150,7 @@ class _BatchRun:
             if executor is not None:
                 executor.close()
                 for id in self.working:
-                    with suppress(DiskFull):  # the next process sees that this one is gone
+                    with suppress(DiskFull):  # the next process sees that this one has ended
                         self.ledger.release(id)
                 self.flush()
         return self.finish(time.monotonic() - began)
@@ -294,8 +294,7 @@ class _BatchRun:
         )  # fmt: skip
 
     def pixels_left(self, done: str) -> int:
-        """The pixels of all pictures that are left after `done`, for this process or another; counted again now and
-        then."""
+        """The pixels of all unfinished pictures after `done`; an estimate that is renewed every `COUNT_SECONDS`."""
         self.left = max(0, self.left - self.by_id[done].pixels)
         if time.monotonic() - self.counted > COUNT_SECONDS:
             self.left = sum(self.by_id[id].pixels for id in self.ledger.pending())
@@ -303,7 +302,6 @@ class _BatchRun:
         return self.left
 
     def fail(self, job: Job, reason: str, *, worker: int) -> None:
-        """Enter a failed attempt."""
         batch = self.options.batch
         state = self.ledger.fail(job.id, reason, retries=batch.retries, wait=batch.retry_wait)
         if state is None:
@@ -315,7 +313,6 @@ class _BatchRun:
         self.emit_failure(job, reason, worker=worker, final=final, wait=batch.retry_wait)
 
     def emit_failure(self, job: Job, reason: str, *, worker: int, final: bool, wait: float) -> None:
-        """Emit that an attempt failed."""
         self.emit(
             events.JobFailed(
                 job=job.id, worker=worker, content=str(job.content), output=job.output, reason=reason, final=final,

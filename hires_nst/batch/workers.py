@@ -43,12 +43,9 @@ class _Worker:
         context = multiprocessing.get_context("spawn")
         self.number = number
         self.connection, other = context.Pipe()
+        times = {"heartbeat_seconds": heartbeat_seconds, "deadline": deadline}
         self.process: SpawnProcess = context.Process(
-            target=_work,
-            args=(other, make_engine),
-            name=f"worker-{number}",
-            daemon=True,
-            kwargs={"heartbeat_seconds": heartbeat_seconds, "deadline": deadline},
+            target=_work, args=(other, make_engine), kwargs=times, name=f"worker-{number}", daemon=True
         )
         with _signals_blocked():
             self.process.start()
@@ -59,7 +56,6 @@ class _Worker:
         self.unresponsive = False
 
     def messages(self) -> list[Any]:
-        """The messages that have come; all that ever will if the process is dead."""
         found = []
         with suppress(EOFError, OSError):
             while self.connection.poll():
@@ -69,8 +65,7 @@ class _Worker:
         return found
 
     def send(self, message: object) -> None:
-        """Send a message to the process; whether it is dead is found out elsewhere."""
-        with suppress(OSError):
+        with suppress(OSError):  # where it is dead
             self.connection.send(message)
 
     def exit_reason(self) -> str:
@@ -86,7 +81,6 @@ class _Worker:
         return f"the worker process exited with exit code {code}"
 
     def close(self) -> None:
-        """Kill the process if it lives, and release its resources."""
         self.process.kill()
         self.process.join()
         self.connection.close()
@@ -103,10 +97,8 @@ class WorkerPool:
             lease_seconds: a worker that sends no heartbeat for this long is killed.
             deadline: seconds since the epoch at which all must have stopped.
         """
-        self._engines = engines
-        self._timeout = lease_seconds
-        self._deadline = deadline
-        self._workers: list[_Worker | None] = [None] * len(engines)
+        self._engines, self._timeout, self._deadline = engines, lease_seconds, deadline
+        self._workers: dict[int, _Worker] = {}  # by their numbers
         self._failed_starts = 0  # in a row
         self._stopping: str | None = None
         self._last_check = time.monotonic()  # of the heartbeats
@@ -118,20 +110,18 @@ class WorkerPool:
 
     def start(self, task: Task) -> None:
         """Run a task on an idle worker, or else on a new one."""
-        idle = [number for number, worker in enumerate(self._workers) if worker is not None and worker.task is None]
-        number = idle[0] if idle else self._workers.index(None)
-        worker = self._workers[number]
+        worker = next((worker for worker in self._workers.values() if worker.task is None), None)
         if worker is None:
-            worker = _Worker(
+            number = min(set(range(self.workers)) - self._workers.keys())
+            worker = self._workers[number] = _Worker(
                 number, self._engines[number], heartbeat_seconds=self._timeout / 4, deadline=self._deadline
             )
-            self._workers[number] = worker
         worker.task = task
         worker.send(task)
 
     def wait(self, seconds: float) -> Sequence[WorkerMessage]:
         """Messages of the workers, as soon as there are any."""
-        alive = [worker for worker in self._workers if worker is not None]
+        alive = list(self._workers.values())
         places = [place for worker in alive for place in (worker.connection, worker.process.sentinel)]
         if not places:
             time.sleep(seconds)
@@ -153,16 +143,13 @@ class WorkerPool:
     def stop(self, reason: str) -> None:
         """Ask every worker to stop in an orderly way."""
         self._stopping = reason
-        for worker in self._workers:
-            if worker is not None:
-                worker.send(reason)
+        for worker in self._workers.values():
+            worker.send(reason)
 
     def close(self) -> None:
         """Kill every worker."""
-        for number, worker in enumerate(self._workers):
-            if worker is not None:
-                worker.close()
-                self._workers[number] = None
+        while self._workers:
+            self._workers.popitem()[1].close()
 
     def _received(self, worker: _Worker) -> list[WorkerMessage]:
         """The messages of a worker without its heartbeats, which are None."""
@@ -189,10 +176,9 @@ class WorkerPool:
         self._failed_starts += not worker.started
         reason = worker.exit_reason()
         signalled = worker.process.exitcode in [-number for number in TERMINATION_SIGNALS]
-        worker.close()
-        self._workers[worker.number] = None
+        self._workers.pop(worker.number).close()
         if self._failed_starts >= MOST_FAILED_STARTS:
-            raise HiresNstError(f"workers cannot be started: {reason}; `hires-nst doctor` may say why")
+            raise HiresNstError(f"workers cannot be started: {reason}; `hires-nst doctor` shows what is missing")
         if worker.task is None:
             return []
         result = Stopped() if self._stopping else Failure(reason, signalled=signalled)
@@ -240,7 +226,7 @@ def _work(parent: Connection, make_engine: MakeEngine, *, heartbeat_seconds: flo
                     tasks.put(message)
                 else:
                     stop.request(message)
-        except (EOFError, OSError):  # the parent is gone: unfinished jobs belong to others now
+        except (EOFError, OSError):  # the parent has ended: unfinished jobs belong to others now
             os.kill(os.getpid(), signal.SIGKILL)
 
     def send_heartbeats() -> None:

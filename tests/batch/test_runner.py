@@ -429,7 +429,7 @@ def test_workers_of_a_batch_that_slept_are_not_killed(tmp_path: Path, monkeypatc
             news = super().wait(seconds)
             if slept[0] <= 7200 + 60:  # so many seconds without a heartbeat are allowed
                 assert not any(isinstance(result, Failure) for _, result in news)
-                assert not any(worker is not None and worker.unresponsive for worker in self._workers)
+                assert not any(worker.unresponsive for worker in self._workers.values())
             return news
 
     made = partial(Sleeping, [FakeEngine], lease_seconds=100.0)
