@@ -160,7 +160,7 @@ def run(
     share the work. Workers are processes that import the calling script: call it under `if __name__ == "__main__":`.
 
     Args:
-        contents, styles, config, config_for, preset: see `jobs`. `config.batch` says how to match, name, order and
+        contents, styles, config, config_for, preset: see `jobs`. `config.batch` sets how to match, name, order and
             retry the jobs, and how many workers there are.
         output: the output folder, made if needed; its state folder `.hires-nst` has the ledger and the logs.
         executor: `local` for processes on this machine, `ray` for a Ray cluster.
@@ -218,11 +218,7 @@ def _run(found: Jobs, folder: Path, *, options: BatchOptions, stop: Stop, on_eve
 
 
 def _executor(options: BatchOptions, stop: Stop) -> Executor:
-    """The executor that the options name.
-
-    Raises:
-        ConfigError: there is no such cluster.
-    """
+    """The executor that the options name; ConfigError where there is no such cluster."""
     if options.executor == "ray":
         from hires_nst.batch.ray_executor import RayExecutor
 

@@ -21,7 +21,7 @@ class Job:
 
     Attributes:
         index: its number in natural order, from 1.
-        content: the photograph's file, which may turn out not to be a picture.
+        content: the photograph's file, which is not checked to be a picture.
         output: the picture's path relative to the output folder, in POSIX form. No two jobs have the same.
         config: the effective one, with the paintings and without the sections `batch` and `jobs`.
     """
@@ -80,7 +80,7 @@ class Jobs:
 
 
 def in_order(jobs: Iterable[Job], order: str, *, seed: int) -> list[Job]:
-    """The jobs as `batch.order` says: name, size (most pixels first), shuffle, or shortest (least work first).
+    """The jobs in the order `batch.order`: name, size (most pixels first), shuffle, or shortest (least work first).
 
     A job whose size is not known goes last with size, and first with shortest: it will fail soon.
     """

@@ -1,8 +1,8 @@
 """The ledger of a batch: the state of each job, in a SQLite file that several processes share.
 
 Every change of a state is one transaction. A running job belongs to the process that claimed it until its lease runs
-out; the owner renews the lease as long as it lives, so the jobs of a killed process become free by themselves.
-Processes on the same machine see at once that the owner is gone.
+out; the owner renews the lease while it runs, so the jobs of a killed process become free. Processes on the same
+machine see at once that the owner has ended.
 """
 
 from __future__ import annotations
@@ -62,7 +62,7 @@ class Ledger:
             self._database = connect(self._file)
             try:
                 check_version(self._database, self._file, new=True)
-                self._database.create_function("is_gone", 1, _is_gone)
+                self._database.create_function("has_ended", 1, _has_ended)
                 self._database.execute("PRAGMA journal_mode = WAL")
                 self._database.execute("PRAGMA synchronous = NORMAL")  # see `flush`
                 with self._transaction():
@@ -107,7 +107,7 @@ class Ledger:
     def enter(
         self, jobs: Sequence[Job], states: Mapping[str, tuple[JobState, str | None]], *, seen: Mapping[str, Row]
     ) -> None:
-        """Insert new jobs, and update the states of known ones unless another process changed them meanwhile.
+        """Insert new jobs, and update the states of known ones unless another process changed them in the meantime.
 
         Args:
             states: the state of each job by its id, and why if that is not `waiting`.
@@ -170,14 +170,13 @@ class Ledger:
             )
 
     def claim(self) -> Row | None:
-        """Claim the first free job of the queue, if there is one: it is waiting, or its owner is gone or let its lease
-        run out."""
+        """Claim the first free job of the queue, if any: one that waits, or whose owner has ended or lost its lease."""
         now = self._clock()
         with self._transaction() as database:
             found = database.execute(
                 "SELECT jobs.id, queue.content, queue.config FROM queue JOIN jobs USING (id) "
                 "WHERE (state = 'waiting' AND not_before <= :now) "
-                "OR (state = 'running' AND owner <> :owner AND (lease < :now OR is_gone(owner))) "
+                "OR (state = 'running' AND owner <> :owner AND (lease < :now OR has_ended(owner))) "
                 "ORDER BY position LIMIT 1",
                 {"now": now, "owner": self.owner},
             ).fetchone()
@@ -289,7 +288,7 @@ class Ledger:
             return self._database.execute(query).fetchall()
 
     def _owns(self, id: str) -> bool:
-        """Whether the job is this process's; a lease that ran out is still good while nobody took the job over."""
+        """Whether the job is this process's; an expired lease is valid until another process takes the job over."""
         found = self._database.execute("SELECT owner, state FROM jobs WHERE id = ?", (id,)).fetchone()
         return found is not None and (found[0], found[1]) == (self.owner, "running")
 
@@ -339,8 +338,7 @@ class Ledger:
 
 
 def _here() -> str:
-    """A name of this machine since its last start, and of the namespace of its process numbers; empty where the system
-    does not say."""
+    """A name of this boot of the machine and of the namespace of its process numbers; empty where that is unknown."""
     try:
         start, among = Path("/proc/sys/kernel/random/boot_id").read_text(), Path("/proc/self/ns/pid").readlink()
         return hashlib.sha256(f"{start}{among}".encode()).hexdigest()[:8]
@@ -348,8 +346,8 @@ def _here() -> str:
         return ""
 
 
-def _is_gone(owner: str) -> bool:
-    """Whether an owner was a process here and has certainly ended; one whose number is in use again has not."""
+def _has_ended(owner: str) -> bool:
+    """Whether an owner was a process of this machine that has certainly ended; its number may be in use again."""
     *_, number, here, _ = owner.rsplit(":", 3)
     if not here or here != _here():
         return False

@@ -156,7 +156,7 @@ class RayExecutor:
             self._ray.cancel(reference, force=True)
         self._tasks.clear()
         if self._queue is not None:
-            with suppress(Exception):  # it may be gone, and the cluster with it
+            with suppress(Exception):  # it may have ended, and the cluster too
                 self._queue.shutdown(force=True)
             self._queue = None
         if self._started:

@@ -26,7 +26,7 @@ ConfigFor = Callable[[Mapping[str, Any]], Config]
 
 
 def is_batch(contents: Path) -> bool:
-    """Whether a path is a folder or a list of photographs, and not one photograph; False where nothing is there."""
+    """Whether a path is a folder or a list of photographs; not one photograph, and not a path that does not exist."""
     return contents.is_dir() or (contents.is_file() and contents.suffix.lower() not in READ)
 
 
@@ -221,7 +221,7 @@ class _Search:
     def pairs(
         self, found: Sequence[_Found], choices: Sequence[tuple[StyleImage, ...]]
     ) -> list[tuple[_Found, tuple[StyleImage, ...]]]:
-        """Which photograph goes with which style, as `batch.match` says."""
+        """The pairs of photographs and styles, as `batch.match` requires."""
         if self.batch.match == "product":
             return [(photograph, chosen) for photograph in found for chosen in choices]
         if self.batch.match == "zip":

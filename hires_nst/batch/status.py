@@ -14,7 +14,7 @@ from hires_nst.batch.paths import BatchPaths
 
 @dataclass(frozen=True, kw_only=True)
 class RunningJob:
-    """A job that a process works on, for so many seconds, or worked on until it was killed (then it is not `alive`)."""
+    """A job that a process has worked on for this many seconds; not `alive` where the process was killed."""
 
     output: str
     attempt: int

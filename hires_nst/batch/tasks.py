@@ -111,7 +111,7 @@ class Executor(Protocol):
         """Ask every running task to stop in an orderly way."""
 
     def close(self) -> None:
-        """End at once, whatever is running; may be called again."""
+        """End all running tasks at once; may be called again."""
 
 
 MakeExecutor = Callable[[], Executor]
