@@ -74,7 +74,7 @@ def check_output(path: Path, *, overwrite: bool, inputs: Iterable[Path] = ()) ->
             with suppress(FileNotFoundError):
                 if path.samefile(file):
                     raise OutputError(
-                        f"{path} is one of the images that the run reads; choose another name for the result"
+                        f"{path} is one of the pictures that the run reads; choose another name for the result"
                     )
         check_free(path, overwrite)
 

@@ -175,7 +175,7 @@ def test_other_poolings_keep_the_scale_of_max_pooling(pooling: Pooling) -> None:
 
 
 def test_an_unknown_pooling_is_refused() -> None:
-    with pytest.raises(ValueError, match="no pooling 'auto'"):  # a setting; the network has been told which one
+    with pytest.raises(ValueError, match="no pooling 'auto'"):  # a setting; the network needs to know which one
         pooled(torch.zeros((1, 2, 4, 4)), "auto")  # type: ignore[arg-type]
 
 

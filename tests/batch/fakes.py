@@ -64,7 +64,7 @@ class FakeEngine:
                 with plain_os_errors(task.paths.run_dir / "canvas"):
                     raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
             except ResourceError as error:
-                raise ResourceError(f"{error}; then go on with `hires-nst resume {task.paths.run_dir}`") from None
+                raise ResourceError(f"{error}; then resume with `hires-nst resume {task.paths.run_dir}`") from None
         if "crash" in text:
             os.kill(os.getpid(), signal.SIGKILL)
         if "hang" in text and task.attempt == 1:

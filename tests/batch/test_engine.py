@@ -47,7 +47,7 @@ def task(tmp_path: Path) -> Task:
 
 
 def perform_until(engine: PaintingEngine, task: Task, tiles: int | None = None) -> tuple[Any, list[Event]]:
-    """The report, and what was told; stopped after so many tiles."""
+    """The report, and the events; stopped after so many tiles."""
     stop, seen = Stop(), list[Event]()
 
     def listen(event: Event) -> None:
@@ -169,9 +169,9 @@ def test_a_full_disk_is_no_failure_of_the_job(
     log = (task.folder / "log.txt").read_text()
     assert "stopped: no space left on the disk of " in log
     assert "hires-nst resume" not in log
-    report, told = perform_until(engine, task)
+    report, reported = perform_until(engine, task)
     assert isinstance(report, Outcome)
-    assert any(isinstance(event, events.RunResumed) for event in told)
+    assert any(isinstance(event, events.RunResumed) for event in reported)
 
 
 @pytest.mark.parametrize("error", [ResourceError("memory ran out"), MemoryError(), OSError(errno.EIO, "it is broken")])

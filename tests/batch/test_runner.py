@@ -96,7 +96,7 @@ def test_two_thousand_jobs(tmp_path: Path) -> None:
     check_agreement(photos, out, jobs_of(photos, out).jobs)
 
 
-def test_what_is_told(tmp_path: Path) -> None:
+def test_what_is_reported(tmp_path: Path) -> None:
     photos, out, seen = make_inputs(tmp_path, 2, text=["ok", "bad"].__getitem__), tmp_path / "out", Seen()
     run(photos, out, on_event=seen.append)
     kinds = [type(event) for event in seen]
@@ -262,15 +262,15 @@ CHANGES: dict[str, tuple[Callable[[Path, Path], dict[str, Any]], str]] = {
 
 @pytest.mark.parametrize("kind", CHANGES)
 @pytest.mark.parametrize("policy", ["redo", "skip", "fail"])
-def test_what_changed_is_told_and_done_as_asked(kind: str, policy: str, tmp_path: Path) -> None:
+def test_what_changed_is_reported_and_done_as_asked(kind: str, policy: str, tmp_path: Path) -> None:
     photos, out = paint_three(tmp_path)
     change, sentence = CHANGES[kind]
     change(photos, out)
     before = (out / "p1-style.png").read_text()
     seen = Seen()
     summary = run(photos, out, changed=policy, on_event=seen.append)
-    (told,) = seen.of(JobChanged)
-    assert (told.output, told.change, told.action) == ("p1-style.png", sentence, policy)
+    (reported,) = seen.of(JobChanged)
+    assert (reported.output, reported.change, reported.action) == ("p1-style.png", sentence, policy)
     state = "failed" if policy == "fail" else "done"
     assert states(out) == {"p0-style.png": "done", "p1-style.png": state, "p2-style.png": "done"}
     assert summary.exit_code == (policy == "fail")
@@ -345,8 +345,8 @@ def test_a_picture_stays_done_when_its_photograph_is_gone(policy: str, tmp_path:
     seen = Seen()
     summary = run(photos, out, jobs=jobs, changed=policy, on_event=seen.append)
     assert (summary.counts["done"], summary.exit_code) == (3, 0)
-    (told,) = seen.of(JobChanged)
-    assert (told.change, told.action) == ("p1.jpg no longer exists", "skip")
+    (reported,) = seen.of(JobChanged)
+    assert (reported.change, reported.action) == ("p1.jpg no longer exists", "skip")
     assert {job.state for job in gather(out).jobs} == {"done"}
 
 

@@ -303,24 +303,24 @@ def interrupted(sign: int, *arguments: str | Path, after: str, group: bool = Fal
         stdout=subprocess.PIPE, text=True, env={**os.environ, "PYTHONPATH": paths},
         start_new_session=group,
     )  # fmt: skip
-    told = []
+    reported = []
     try:
         assert process.stdout is not None
         for line in process.stdout:
-            told.append(json.loads(line))
+            reported.append(json.loads(line))
             if after in line and process.poll() is None:
                 os.killpg(process.pid, sign) if group else process.send_signal(sign)
                 after = "nothing more"
-        return process.wait(300), told
+        return process.wait(300), reported
     finally:
         process.kill()
         process.stdout.close() if process.stdout else None
         process.wait()
 
 
-def tiles(told: list[dict[str, Any]]) -> list[tuple[str, int, int, int]]:
+def tiles(reported: list[dict[str, Any]]) -> list[tuple[str, int, int, int]]:
     """The finished tiles, by job, level, round and number."""
-    inner = [(line["job"], line["run_event"]) for line in told if line["event"] == "JobProgress"]
+    inner = [(line["job"], line["run_event"]) for line in reported if line["event"] == "JobProgress"]
     return [(job, e["level"], e["round"], e["tile"]) for job, e in inner if e["event"] == "TileFinished"]
 
 
@@ -369,8 +369,8 @@ def test_sigterm(inputs: tuple[Path, Path], tmp_path: Path) -> None:
     photos, art = inputs
     many = ("--set", "levels.coarse_steps=100000", "--no-report")
     out = tmp_path / "out"
-    code, told = interrupted(signal.SIGTERM, "batch", photos, art, "-o", out, *SMALL, *many, after="StepFinished")
-    assert (code, told[-1]["stopped"]) == (143, "SIGTERM")
+    code, reported = interrupted(signal.SIGTERM, "batch", photos, art, "-o", out, *SMALL, *many, after="StepFinished")
+    assert (code, reported[-1]["stopped"]) == (143, "SIGTERM")
     assert {(row.state, row.failures) for row in rows(out).values()} == {("waiting", 0)}
     assert not (out / "report.html").exists()
 
@@ -380,10 +380,10 @@ def test_ctrl_c_while_a_worker_starts(
 ) -> None:
     photos, art = inputs
     out, after = tmp_path / "out", "JobStarted"
-    code, told = interrupted(signal.SIGINT, "batch", photos, art, "-o", out, *QUICK, after=after, group=True)
+    code, reported = interrupted(signal.SIGINT, "batch", photos, art, "-o", out, *QUICK, after=after, group=True)
     assert not capfd.readouterr().err
-    assert (code, told[-1]["stopped"]) == (130, "Ctrl-C")
-    assert "JobFailed" not in {line["event"] for line in told}
+    assert (code, reported[-1]["stopped"]) == (130, "Ctrl-C")
+    assert "JobFailed" not in {line["event"] for line in reported}
     assert {(row.state, row.failures) for row in rows(out).values()} == {("waiting", 0)}
 
 
@@ -404,10 +404,10 @@ def test_resume_paints_what_the_last_command_had(inputs: tuple[Path, Path], tmp_
     }  # fmt: skip
 
 
-def test_what_is_no_longer_selected_is_told_apart(tmp_path: Path) -> None:
+def test_what_is_no_longer_selected_is_set_apart(tmp_path: Path) -> None:
     photos, out = make_inputs(tmp_path, 3, text=["ok", "bad", "bad"].__getitem__), tmp_path / "out"
 
-    def told(expected: dict[str, int], others: int) -> str:
+    def reported(expected: dict[str, int], others: int) -> str:
         """What `status` says, which is what the report says."""
         report_of_batch(out, Stop(), quiet=True, as_json=False)
         progress, page = json.loads(run("status", out, "--json").stdout), (out / "report.html").read_text()
@@ -421,22 +421,22 @@ def test_what_is_no_longer_selected_is_told_apart(tmp_path: Path) -> None:
         return run("status", out).stdout
 
     fakes.run(photos, out, retries=0)
-    assert "no longer" not in told({"done": 1, "failed": 2}, 0)
+    assert "no longer" not in reported({"done": 1, "failed": 2}, 0)
     (photos / "p2.jpg").unlink()
     assert fakes.run(photos, out).counts["failed"] == 1
-    told({"done": 1, "failed": 1}, 1)
+    reported({"done": 1, "failed": 1}, 1)
     (photos / "p1.jpg").unlink()
     assert fakes.run(photos, out).exit_code == 0
-    assert "also      2 jobs of earlier commands are no longer selected" in told({"done": 1}, 2)
+    assert "also      2 jobs of earlier commands are no longer selected" in reported({"done": 1}, 2)
     again = Stop()
     again.request("the test")
     fakes.run(photos, out, template="{content}.png", stop=again)
-    told({"done": 1, "waiting": 1}, 2)
+    reported({"done": 1, "waiting": 1}, 2)
     fakes.run(photos, out, template="another-{content}.png")
-    told({"done": 2}, 3)
+    reported({"done": 2}, 3)
     (photos / "p1.jpg").write_text("ok")
     fakes.run(photos, out)  # selected again
-    assert "failed    p1-style.png: p1.jpg is no good" in told({"done": 2, "failed": 1}, 2)
+    assert "failed    p1-style.png: p1.jpg is no good" in reported({"done": 2, "failed": 1}, 2)
 
 
 def test_failures_of_another_folder_stay_until_they_are_painted(tmp_path: Path) -> None:
@@ -458,7 +458,7 @@ def test_failures_of_another_folder_stay_until_they_are_painted(tmp_path: Path) 
     assert sorted(job.content.name for job in jobs.jobs) == ["ap1.jpg", "bp0.jpg", "bp1.jpg"]
 
 
-# The report, and what is told before.
+# The report, and what is printed before.
 
 
 def test_a_report_that_fails_does_not_fail_the_batch(inputs: tuple[Path, Path], tmp_path: Path) -> None:

@@ -28,7 +28,7 @@ ROOT = Path(__file__).parents[2]
 
 def run(*arguments: str | Path) -> Result:
     try:
-        runner = CliRunner(mix_stderr=False)  # type: ignore[call-arg]  # older ones mix unless told
+        runner = CliRunner(mix_stderr=False)  # type: ignore[call-arg]  # older ones mix unless set
     except TypeError:
         runner = CliRunner()
     return runner.invoke(cli.app, [str(argument) for argument in arguments])
@@ -256,8 +256,8 @@ def test_usage_errors_as_json(arguments: list[str], sentence: str) -> None:
     result = run(*arguments)
     assert result.exit_code == 2
     assert "Usage" in result.stderr
-    told = json.loads(result.stdout)
-    assert (told["event"], told["exit_code"], sentence in told["message"]) == ("Error", 2, True), told
+    reported = json.loads(result.stdout)
+    assert (reported["event"], reported["exit_code"], sentence in reported["message"]) == ("Error", 2, True), reported
 
 
 # stylize.
@@ -339,8 +339,8 @@ def test_errors_before_the_engine(
     assert result.stderr.count("\n") == 1
     assert sentence in result.stderr
     if as_json:
-        told = json.loads(result.stdout)
-        assert told == {"event": "Error", "message": result.stderr[7:-1], "exit_code": code}
+        reported = json.loads(result.stdout)
+        assert reported == {"event": "Error", "message": result.stderr[7:-1], "exit_code": code}
     else:
         assert result.stdout == ""
 

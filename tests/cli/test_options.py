@@ -131,7 +131,7 @@ def test_styles(file: Path) -> None:
     assert [(style.image, style.weight, style.scale) for style in replaced] == [(Path("c.jpg"), 1, 0.5)]
 
 
-def test_styles_that_are_none_are_told_by_the_schema(tmp_path: Path) -> None:
+def test_styles_that_are_none_are_reported_by_the_schema(tmp_path: Path) -> None:
     (tmp_path / "c.yaml").write_text("styles: a.jpg\n")
     with pytest.raises(ConfigError, match="styles should be a list"):
         made(config=tmp_path / "c.yaml", style_scale=2.0).effective()

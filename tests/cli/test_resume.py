@@ -1,4 +1,4 @@
-"""`resume` and `status`, and the options of `stylize` that stop a run and go on with it."""
+"""`resume` and `status`, and the options of `stylize` that stop a run and resume it."""
 
 from __future__ import annotations
 
@@ -58,14 +58,14 @@ def test_a_run_that_was_stopped_tells_where_it_stands_and_goes_on(inputs: Path, 
         f"resume    hires-nst resume {folder}",
     ):
         assert part in result.stdout
-    told = json.loads(run("status", folder, "--json").stdout)
-    assert (told["level"], told["levels"], told["round"], told["rounds"]) == (2, 2, 1, 2)
-    assert (told["tiles_done"], told["tiles"], told["state"], told["lock_owner"]) == (done, 6, "stopped", None)
-    assert told["loss"] == [e for e in seen if isinstance(e, events.StepFinished)][-1].loss
-    assert told["bytes"] == directory.folder_bytes(folder)
+    shown = json.loads(run("status", folder, "--json").stdout)
+    assert (shown["level"], shown["levels"], shown["round"], shown["rounds"]) == (2, 2, 1, 2)
+    assert (shown["tiles_done"], shown["tiles"], shown["state"], shown["lock_owner"]) == (done, 6, "stopped", None)
+    assert shown["loss"] == [e for e in seen if isinstance(e, events.StepFinished)][-1].loss
+    assert shown["bytes"] == directory.folder_bytes(folder)
     work = [e.pixel_evaluations for e in seen if isinstance(e, events.TileFinished)]
-    share = sum(work) / (40 * 32 * 6 + 80 * 64 * 4)  # and perhaps a step of the next one, begun before this was told
-    assert share - 1e-6 <= told["done"] < share + max(work) / (40 * 32 * 6 + 80 * 64 * 4)
+    share = sum(work) / (40 * 32 * 6 + 80 * 64 * 4)  # and perhaps a step of the next one, started before this was shown
+    assert share - 1e-6 <= shown["done"] < share + max(work) / (40 * 32 * 6 + 80 * 64 * 4)
     result = run("resume", folder)
     assert result.exit_code == 0, result.output
     assert result.stdout.startswith(f"{out}: 80 x 64 px in ")
@@ -187,9 +187,9 @@ def test_a_name_that_begins_with_a_dash(inputs: Path, tmp_path: Path, monkeypatc
     monkeypatch.chdir(tmp_path)
     out = Path("-x.png")
     interrupted(inputs, out, events.TileFinished, 4)
-    told = re.search(r"resume    hires-nst (.*)", run("status", "./-x.png.run").stdout)
-    assert told is not None
-    result = run(*shlex.split(told[1]))
+    shown = re.search(r"resume    hires-nst (.*)", run("status", "./-x.png.run").stdout)
+    assert shown is not None
+    result = run(*shlex.split(shown[1]))
     assert result.exit_code == 0, result.output
     assert [path.name for path in tmp_path.iterdir()] == ["-x.png"]
 
@@ -209,7 +209,7 @@ def test_what_is_no_run_directory(tmp_path: Path) -> None:
     assert not list((tmp_path / "empty").iterdir())
 
 
-def test_a_file_in_the_place_of_the_picture_is_replaced_when_told(inputs: Path, out: Path) -> None:
+def test_a_file_in_the_place_of_the_picture_is_replaced_when_requested(inputs: Path, out: Path) -> None:
     interrupted(inputs, out, events.TileFinished, 4)
     out.write_text("precious")
     folder = out.with_name("out.png.run")
@@ -226,8 +226,8 @@ def test_names_that_are_not_utf_8(inputs: Path, tmp_path: Path) -> None:
     shutil.copytree(inputs, odd)
     out, folder = odd / "out.png", odd / "out.png.run"
     interrupted(odd, out, events.TileFinished, 4)
-    told = json.loads(run("status", folder, "--json").stdout)
-    assert (told["output"], told["state"]) == (str(out), "stopped")
+    shown = json.loads(run("status", folder, "--json").stdout)
+    assert (shown["output"], shown["state"]) == (str(out), "stopped")
     done = program("status", folder, PYTHONIOENCODING="utf-8:strict")
     assert (done.returncode, done.stderr) == (0, "")
     assert f"result    {tmp_path}/b\\udcff d/out.png, 80 x 64 px" in done.stdout

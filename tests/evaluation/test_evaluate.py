@@ -74,9 +74,9 @@ def test_the_command(photo: Path, painting: Path) -> None:
     assert shown.exit_code == 0
     for word in ("Style loss", "Content loss", "Outlines", "Palette", "Texture"):
         assert word in shown.stdout
-    told = json.loads(CliRunner().invoke(cli.app, [*arguments, "--json"]).stdout)
-    assert told["content_loss"] == pytest.approx(0, abs=1e-6)
-    assert [score["name"] for score in told["scores"]] == ["Outlines", "Palette", "Texture"]
+    reported = json.loads(CliRunner().invoke(cli.app, [*arguments, "--json"]).stdout)
+    assert reported["content_loss"] == pytest.approx(0, abs=1e-6)
+    assert [score["name"] for score in reported["scores"]] == ["Outlines", "Palette", "Texture"]
 
 
 def test_images_in_memory_score_as_their_files_do(photo: Path, painting: Path) -> None:

@@ -572,7 +572,7 @@ def test_outputs_are_checked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
             check_output(tmp_path / name, overwrite=overwrite)
     check_output(tmp_path / "new.png", overwrite=False, inputs=[tmp_path / "there.png", tmp_path / "gone.png"])
     for overwrite in (False, True):
-        with pytest.raises(OutputError, match=r"there\.png is one of the images that the run reads"):
+        with pytest.raises(OutputError, match=r"there\.png is one of the pictures that the run reads"):
             check_output(tmp_path / "there.png", overwrite=overwrite, inputs=[tmp_path / "." / "there.png"])
     monkeypatch.setattr(os, "access", lambda *_: False)
     with pytest.raises(OutputError, match="is not writable"):

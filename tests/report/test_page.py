@@ -73,7 +73,7 @@ def report(tmp_path: Path) -> Report:
     return batch(tmp_path)
 
 
-def test_everything_is_told_and_escaped(report: Report, tmp_path: Path) -> None:
+def test_everything_is_reported_and_escaped(report: Report, tmp_path: Path) -> None:
     page = Page(write_report(report, tmp_path))
     for text in (
         "Prints & <i>more</i>", AWKWARD, "broken <b>", 'broken <b>.jpg is damaged; "save" it again',
@@ -330,9 +330,9 @@ def test_a_folder_that_is_not_there(report: Report, tmp_path: Path) -> None:
 
 
 def test_progress_counts_every_job(report: Report, tmp_path: Path) -> None:
-    told: list[tuple[int, int]] = []
-    write_report(report, tmp_path, on_progress=lambda done, count: told.append((done, count)))
-    assert told == [(done, 7) for done in range(7)]
+    reported: list[tuple[int, int]] = []
+    write_report(report, tmp_path, on_progress=lambda done, count: reported.append((done, count)))
+    assert reported == [(done, 7) for done in range(7)]
 
 
 # Words
@@ -499,9 +499,9 @@ def test_the_state_of_a_run(tmp_path: Path) -> None:
     assert gather(run).jobs[0].notes[-1] == "the result was changed since it was painted"
     status = run_status(run)
     assert (status.state, status.done) == ("finished", 1.0)
-    told = "\n".join(status_lines(status))
-    assert "state     finished, but the result was changed since" in told
-    assert "resume" not in told
+    reported = "\n".join(status_lines(status))
+    assert "state     finished, but the result was changed since" in reported
+    assert "resume" not in reported
     (tmp_path / "print.png").unlink()
     states.append(state())
     assert "state     finished, but the result no longer exists" in status_lines(run_status(run))

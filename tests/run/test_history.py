@@ -63,10 +63,10 @@ ALL = [
 OBJECTIVE = ((1, 4.0), (2, 2.0), (3, 1.0), (4, 4.0), (5, 1.5), (6, 0.5), (7, 0.5))
 
 
-def after(told: Sequence[Event], *, since: float = 1_000_000.0) -> RunState:
+def after(reported: Sequence[Event], *, since: float = 1_000_000.0) -> RunState:
     """A run after these events, one a second."""
     state = RunState()
-    for second, event in enumerate(told):
+    for second, event in enumerate(reported):
         state.update(event, since + second)
     return state
 
@@ -89,11 +89,11 @@ def test_a_run_that_did_not_start() -> None:
 
 
 def test_losses_that_are_not_finite_are_left_out() -> None:
-    told = [
+    reported = [
         events.StepFinished(level=0, round=0, tile=0, step=2, steps=3, loss=math.nan) if e == COARSE[3] else e
         for e in ALL
     ]
-    assert after(told).history.curves.objective == OBJECTIVE[:1] + OBJECTIVE[2:]
+    assert after(reported).history.curves.objective == OBJECTIVE[:1] + OBJECTIVE[2:]
 
 
 def test_a_run_that_was_resumed() -> None:

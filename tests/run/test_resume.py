@@ -246,8 +246,8 @@ def test_stopped_between_any_two_steps(
     steps = len(of(whole, events.StepFinished))
     for number in (1, 4, 6, 7, steps):
         seen = interrupted(inputs, out, events.StepFinished, number, config) + resume(run_of(out))
-        told = [(e.level, e.round, e.tile, e.step) for e in of(seen, events.StepFinished)]
-        assert len(told) == len(set(told)) == steps
+        reported = [(e.level, e.round, e.tile, e.step) for e in of(seen, events.StepFinished)]
+        assert len(reported) == len(set(reported)) == steps
         assert out.read_bytes() == (tmp_path / "whole.png").read_bytes()
         out.unlink()
 
@@ -772,11 +772,11 @@ def test_another_number_of_threads_is_reported(inputs: Path, expected: bytes, ou
 
 def test_a_device_of_the_same_kind_is_reported_and_another_kind_refused() -> None:
     def check(before: str, now: str) -> list[str]:
-        told: list[Any] = []
+        reported: list[Any] = []
         machines = [Machine(device=device, precision="float32", torch="2", threads=1) for device in (before, now)]
         record: Any = SimpleNamespace(machine=machines[0])
-        check_machine(record, machines[1], folder=Path("out.png.run"), emit=told.append)
-        return [notice.message for notice in told]
+        check_machine(record, machines[1], folder=Path("out.png.run"), emit=reported.append)
+        return [notice.message for notice in reported]
 
     assert check("cuda:0", "cuda:0") == []
     (message,) = check("cuda:0", "cuda:1")
@@ -823,9 +823,9 @@ def test_damage_is_repaired_or_reported_and_never_painted(
         name = names[number % len(names)]
         shutil.copytree(kept, run_of(out))
         at = damage(run_of(out) / name, rng, cut=number % 10 == 9)
-        told: list[events.Event] = []
+        reported: list[events.Event] = []
         try:
-            hires_nst.resume(run_of(out), on_event=told.append)
+            hires_nst.resume(run_of(out), on_event=reported.append)
         except HiresNstError as error:
             assert "damaged" in str(error)
             assert "\n" not in str(error)
@@ -834,7 +834,7 @@ def test_damage_is_repaired_or_reported_and_never_painted(
             ends[f"{name} refused"] += 1
             continue
         assert out.read_bytes() == expected, f"{name}, byte {at}"
-        assert name == "events.jsonl" or of(told, events.Notice), f"{name}, byte {at}"
+        assert name == "events.jsonl" or of(reported, events.Notice), f"{name}, byte {at}"
         out.unlink()
         ends[f"{name} repaired"] += 1
     assert len(ends) == len(names)
@@ -876,8 +876,8 @@ def test_damage_in_a_round_under_way(
     kept = run_of(out).rename(tmp_path / "kept")
 
     def resumed() -> bytes:
-        told = resume(run_of(out))
-        assert of(told, events.Notice)
+        reported = resume(run_of(out))
+        assert of(reported, events.Notice)
         data = out.read_bytes()
         out.unlink()
         return data
@@ -963,8 +963,8 @@ def test_memory_that_runs_out_while_the_paintings_are_measured(
     monkeypatch.setattr("hires_nst.run.painter.style_statistics", style_statistics)  # memory is there again
     again = resume(run_of(out))
     tiles = {
-        number: {e.tiles for e in of(told, events.RoundStarted) if e.level == 0}
-        for number, told in enumerate((first, again, seen))
+        number: {e.tiles for e in of(reported, events.RoundStarted) if e.level == 0}
+        for number, reported in enumerate((first, again, seen))
     }
     assert tiles[0] == tiles[2]
     assert tiles[1] <= tiles[2]
@@ -998,7 +998,7 @@ def test_memory_that_runs_out_in_the_middle_of_a_round_costs_one_tile(
     for number in (9, 10, 15, 20):
         calls = 0
         first = interrupted(inputs, out, events.TileFinished, number, config)
-        # Memory runs out after the interruption, or before it and is there again. A tile is told of when it is on the
+        # Memory runs out after the interruption, or before it and is there again. A tile is reported when it is on the
         # disk, by which time the next one may have begun.
         calls = 100 if of(first, events.TilesShrunk) else 9
         tiles = Counter((e.level, e.round, e.tile) for e in of(first + resume(run_of(out)), events.TileFinished))
@@ -1012,9 +1012,9 @@ def test_the_log_survives_torn_lines(inputs: Path, out: Path) -> None:
     log = run_of(out) / "events.jsonl"
     lines = log.read_bytes().splitlines()
     log.write_bytes(b"\n".join(lines)[:-20])
-    told = [type(logged.event).__name__ for logged in read_log(log)]
-    assert told == [json.loads(line)["event"] for line in lines[:-1]]
-    assert told.count("TileFinished") == len(of(seen, events.TileFinished))
+    reported = [type(logged.event).__name__ for logged in read_log(log)]
+    assert reported == [json.loads(line)["event"] for line in lines[:-1]]
+    assert reported.count("TileFinished") == len(of(seen, events.TileFinished))
     with directory.opened(run_of(out), make=False) as folder:
         folder.log(events.Notice("after the torn one"))
     assert [logged.event for logged in read_log(log)][-1] == events.Notice("after the torn one")

@@ -79,7 +79,7 @@ class Outcome:
     Attributes:
         code: the exit code, or minus the signal that killed it.
         message: of the error, if one was raised.
-        events: what it told, also when it was killed.
+        events: what it reported, also when it was killed.
         seconds: that it took.
         stopped_in: seconds from the signal that it sent itself to its end, if it did and ended in an orderly way.
     """
@@ -109,12 +109,12 @@ def serve() -> None:
     hires_nst.transfer.minimise.import_optimizers()
     for line in sys.stdin:
         what = json.loads(line)
-        told = Path(f"/tmp/victim-{os.getpid()}.told")
-        told.unlink(missing_ok=True)
+        reported = Path(f"/tmp/victim-{os.getpid()}.reported")
+        reported.unlink(missing_ok=True)
         began = time.monotonic()
         pid = os.fork()
         if pid == 0:
-            child(told, **what)
+            child(reported, **what)
         if "after" in what:
             ended = waited(pid, what["after"])
             if ended is None:
@@ -123,7 +123,7 @@ def serve() -> None:
         else:
             ended = os.waitpid(pid, 0)[1]
         events, message, stopped_in = [], "", None
-        for entry in told.read_text().splitlines() if told.exists() else []:
+        for entry in reported.read_text().splitlines() if reported.exists() else []:
             data = json.loads(entry)
             if "message!" in data:
                 message = data["message!"]
@@ -131,7 +131,7 @@ def serve() -> None:
                 stopped_in = data["stopped_in!"]
             else:
                 events.append(data)
-        told.unlink(missing_ok=True)
+        reported.unlink(missing_ok=True)
         code = os.waitstatus_to_exitcode(ended)
         seconds = time.monotonic() - began
         answer = {"code": code, "message": message, "events": events, "seconds": seconds, "stopped_in": stopped_in}
@@ -151,7 +151,7 @@ def waited(pid: int, seconds: float) -> int | None:
 
 
 def child(
-    told: Path,
+    reported: Path,
     *,
     point: str = "",
     signal: int = signal.SIGKILL,
@@ -173,7 +173,7 @@ def child(
     """
     del after
     code, sent = 0, list[float]()
-    with told.open("ab", buffering=0) as file:
+    with reported.open("ab", buffering=0) as file:
         try:
             import torch
 
@@ -211,7 +211,7 @@ def lie_in_wait(point: str, number: int) -> tuple[Callable[[str, Any], None], li
     """Send this process a signal when it comes to a point.
 
     Returns:
-        What has to be told of events, and a list that gets the moment of the signal.
+        What is called with events, and a list that gets the moment of the signal.
     """
     name, _, times = point.partition("@")
     left, sent = [int(times or 1)], list[float]()

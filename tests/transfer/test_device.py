@@ -72,7 +72,7 @@ def test_what_torch_keeps_of_a_cuda_device_counts_as_free(monkeypatch: pytest.Mo
         (OSError("out of memory"), False),
     ],
 )
-def test_out_of_memory_is_told_from_other_errors(error: Exception, expected: bool) -> None:
+def test_out_of_memory_is_reported_from_other_errors(error: Exception, expected: bool) -> None:
     assert is_out_of_memory(error) is expected
 
 

@@ -44,7 +44,7 @@ def image(seed: int, low: float = 0.2, high: float = 0.8) -> Tensor:
 @ALL
 def test_one_evaluation_a_step_and_each_is_told(optimizer: Optimizer) -> None:
     calls: list[float] = []
-    told: list[tuple[int, float]] = []
+    shown: list[tuple[int, float]] = []
     objective = quadratic(image(1))
 
     def gradient(x: Tensor) -> tuple[Tensor, Tensor]:
@@ -52,10 +52,10 @@ def test_one_evaluation_a_step_and_each_is_told(optimizer: Optimizer) -> None:
         calls.append(float(value))
         return value, slope
 
-    optimised(image(0), gradient, optimizer=optimizer, steps=5, on_step=lambda step, loss: told.append((step, loss)))
-    assert [step for step, _ in told] == [1, 2, 3, 4, 5]
-    assert [loss for _, loss in told] == pytest.approx(calls)
-    assert told[0][1] == pytest.approx(float(objective(image(0))[0]))
+    optimised(image(0), gradient, optimizer=optimizer, steps=5, on_step=lambda step, loss: shown.append((step, loss)))
+    assert [step for step, _ in shown] == [1, 2, 3, 4, 5]
+    assert [loss for _, loss in shown] == pytest.approx(calls)
+    assert shown[0][1] == pytest.approx(float(objective(image(0))[0]))
 
 
 @ALL
@@ -213,12 +213,12 @@ def test_going_on_from_a_snapshot_gives_the_same_bits(optimizer: Optimizer, done
             taken.append(copy.deepcopy(snapshot))
 
     whole = optimised(image(0), quadratic(image(1), 3.0), optimizer=optimizer, steps=8, on_snapshot=keep)
-    told: list[int] = []
+    shown: list[int] = []
     again = optimised(
         image(0), quadratic(image(1), 3.0), optimizer=optimizer, steps=8, snapshot=taken[0],
-        on_step=lambda step, loss: told.append(step),
+        on_step=lambda step, loss: shown.append(step),
     )  # fmt: skip
-    assert told == list(range(done + 1, 9))
+    assert shown == list(range(done + 1, 9))
     assert torch.equal(again, whole)
 
 
