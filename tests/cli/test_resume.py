@@ -214,7 +214,7 @@ def test_a_file_in_the_place_of_the_picture_is_replaced_when_requested(inputs: P
     out.write_text("precious")
     folder = out.with_name("out.png.run")
     result = run("resume", folder)
-    assert (result.exit_code, "give --overwrite to replace it" in result.stderr) == (2, True)
+    assert (result.exit_code, "use --overwrite to replace it" in result.stderr) == (2, True)
     assert out.read_text() == "precious"
     assert run("resume", folder, "--overwrite").exit_code == 0
     assert out.read_bytes().startswith(b"\x89PNG")

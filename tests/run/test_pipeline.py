@@ -326,8 +326,8 @@ def check_events(seen: list[events.Event]) -> None:
     assert sum(tile.pixel_evaluations for tile in tiles) == started.pixel_evaluations
     begun, ended = of(seen, events.LevelStarted), of(seen, events.LevelFinished)
     assert [level.index for level in begun] == [level.index for level in ended] == list(range(len(started.levels)))
-    for level, told in zip(begun, started.levels, strict=True):
-        assert (level.width, level.height, level.rounds, level.steps, level.tiles) == told
+    for level, reported in zip(begun, started.levels, strict=True):
+        assert (level.width, level.height, level.rounds, level.steps, level.tiles) == reported
         assert level.count == len(begun)
         rounds = [r for r in of(seen, events.RoundStarted) if r.level == level.index]
         assert [r.round for r in rounds] == list(range(level.rounds))
