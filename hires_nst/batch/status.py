@@ -70,14 +70,14 @@ def batch_status(folder: Path) -> BatchStatus:
             for row in rows
             if row.state == "running"
         ),
-        failed=_closed(folder, rows, "failed"),
-        skipped=_closed(folder, rows, "skipped"),
+        failed=_closed(folder, rows, state="failed"),
+        skipped=_closed(folder, rows, state="skipped"),
         megapixels_per_hour=_megapixels_per_hour(rows),
         no_longer_selected=others,
     )  # fmt: skip
 
 
-def _closed(folder: Path, rows: Sequence[Row], state: JobState) -> tuple[ClosedJob, ...]:
+def _closed(folder: Path, rows: Sequence[Row], *, state: JobState) -> tuple[ClosedJob, ...]:
     paths = BatchPaths(folder)
     return tuple(
         ClosedJob(row.output, row.error or "", paths.job(row.id).existing_text) for row in rows if row.state == state
