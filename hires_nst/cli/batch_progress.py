@@ -21,7 +21,7 @@ ACTIONS = {"redo": "paint it again", "skip": "leave it as it is", "fail": "count
 
 
 class BatchState:
-    """Where a batch stands after the events so far; jobs of other processes are not included."""
+    """The state of a batch after the events so far; jobs of other processes are not included."""
 
     def __init__(self, clock: Clock = time.monotonic) -> None:
         self.started: events.BatchStarted | None = None
