@@ -36,6 +36,9 @@ WITH_TORCH = {
 
 MOST_LINES, MOST_FUNCTION_LINES = 450, 60
 
+OVERRIDES = {"make_context"}
+"""Methods of Click and Typer, which have their own order of arguments."""
+
 HEAVY = {"torch", "torchvision", "safetensors"}
 
 
@@ -176,3 +179,61 @@ def public_definitions(node: ast.Module | ast.ClassDef, place: str) -> Iterator[
 def test_what_is_public_has_a_docstring(module: str) -> None:
     found = [(module, ast.get_docstring(tree(module))), *public_definitions(tree(module), module)]
     assert not [name for name, text in found if not text]
+
+
+def functions_of(module: str) -> Iterator[tuple[ast.FunctionDef | ast.AsyncFunctionDef, bool]]:
+    """Every function of a module, and whether it is a method with `self` or `cls`."""
+    methods = {
+        function
+        for node in ast.walk(tree(module))
+        if isinstance(node, ast.ClassDef)
+        for function in node.body
+        if isinstance(function, (ast.FunctionDef, ast.AsyncFunctionDef))
+        and not any(ast.unparse(decorator) == "staticmethod" for decorator in function.decorator_list)
+    }
+    for node in ast.walk(tree(module)):
+        if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef)):
+            yield node, node in methods
+
+
+def is_command(function: ast.FunctionDef | ast.AsyncFunctionDef) -> bool:
+    """Whether Typer calls it: its parameters are a list of options, which it passes by name."""
+    parameters = (*function.args.args, *function.args.kwonlyargs)
+    return any(
+        p.annotation is not None and ("typer." in ast.unparse(p.annotation) or p.arg == "json") for p in parameters
+    )
+
+
+@pytest.mark.parametrize("module", FILES)
+def test_modules_and_functions_are_short(module: str) -> None:
+    assert len(FILES[module].read_text(encoding="utf-8").splitlines()) <= MOST_LINES
+    long = [
+        f.name for f, _ in functions_of(module)
+        if (f.end_lineno or 0) - (f.body[0].lineno if is_command(f) else f.lineno) >= MOST_FUNCTION_LINES
+    ]  # fmt: skip
+    assert not long
+
+
+@pytest.mark.parametrize("module", FILES)
+def test_arguments_after_the_second_are_given_by_name(module: str) -> None:
+    many = [
+        f.name
+        for f, is_method in functions_of(module)
+        if len(f.args.posonlyargs) + len(f.args.args) - is_method > 2
+        and not is_command(f)
+        and not (f.name.startswith("__") and f.name != "__init__")
+        and f.name not in OVERRIDES
+    ]
+    assert not many
+
+
+@pytest.mark.parametrize("module", [name for name in FILES if name != "transfer.tiles"])  # Rect: four coordinates
+def test_records_of_many_fields_are_made_by_name(module: str) -> None:
+    positional = []
+    for node in ast.walk(tree(module)):
+        decorators = [ast.unparse(d) for d in node.decorator_list] if isinstance(node, ast.ClassDef) else []
+        if isinstance(node, ast.ClassDef) and any("dataclass" in d for d in decorators):
+            fields = [f for f in node.body if isinstance(f, ast.AnnAssign) and "init=False" not in ast.unparse(f)]
+            if len(fields) > 3 and not any("kw_only" in d for d in decorators):
+                positional.append(node.name)
+    assert not positional
