@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import get_args
 
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 
 from hires_nst.backbones.registry import BACKBONES
+from hires_nst.config import StyleLossName
 
 TINY = settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 
@@ -20,7 +22,7 @@ SECTIONS: dict[str, dict[str, st.SearchStrategy[object]]] = {
         "dpi": st.none() | st.floats(1, 1200),
     },
     "loss": {
-        "style": st.sampled_from(["gram", "mean-covariance"]),
+        "style": st.sampled_from(get_args(StyleLossName)),
         "style_layers": st.dictionaries(LAYER, st.floats(1e-3, 10), min_size=1),
         "content_layers": st.dictionaries(LAYER, WEIGHT),
         "tv_weight": WEIGHT,

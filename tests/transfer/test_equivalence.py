@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 from dataclasses import replace
+from typing import get_args
 
 import numpy as np
 import pytest
@@ -11,7 +12,7 @@ import torch
 from torch import Tensor
 
 from hires_nst.backbones.registry import Pooling
-from hires_nst.config import Coupling, Loss, Optimizer
+from hires_nst.config import Coupling, Loss, Optimizer, StyleLossName
 from hires_nst.transfer.canvas import Canvas
 from hires_nst.transfer.extractor import Extractor
 from hires_nst.transfer.minimise import minimise
@@ -114,7 +115,7 @@ def test_a_halo_smaller_than_the_receptive_field_would_show() -> None:
 @pytest.mark.parametrize(
     "loss",
     [
-        Loss(style="gram", content_layers={}),
+        *(Loss(style=name, content_layers={}) for name in get_args(StyleLossName)),
         Loss(style_layers={}),
         Loss(style_layers={}, content_layers={}, tv_weight=1),
     ],
