@@ -234,6 +234,7 @@ def test_records_of_many_fields_are_made_by_name(module: str) -> None:
         decorators = [ast.unparse(d) for d in node.decorator_list] if isinstance(node, ast.ClassDef) else []
         if isinstance(node, ast.ClassDef) and any("dataclass" in d for d in decorators):
             fields = [f for f in node.body if isinstance(f, ast.AnnAssign) and "init=False" not in ast.unparse(f)]
-            if len(fields) > 3 and not any("kw_only" in d for d in decorators):
+            by_name = any("kw_only" in d for d in decorators) or any("KW_ONLY" in ast.unparse(f) for f in fields)
+            if len(fields) > 3 and not by_name:
                 positional.append(node.name)
     assert not positional
