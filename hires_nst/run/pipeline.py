@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from hires_nst.imageio.images import ImageInput
     from hires_nst.run.cache import Cache
     from hires_nst.run.plan import Plan
-    from hires_nst.run.single_run import Result
+    from hires_nst.run.single_run import Result, SingleRun
 
 
 def stylize(
@@ -77,19 +77,25 @@ def stylize(
         size, _ = sizes_of(options.content, options.output, config=options.config)
         with opened(path, make=True) as directory:
             record = _stored_record(directory, options, resume=resume)
-
-            from hires_nst.run.cache import Cache
-            from hires_nst.run.single_run import SingleRun
-
-            run = SingleRun(
-                directory=directory, options=options, stop=stop or Stop(), on_event=on_event, cache=cache or Cache()
-            )
+            run = _single_run(directory, options, stop=stop, cache=cache, on_event=on_event)
             if record is not None and resume != "never":
                 run.resume(record)
             else:
                 run.clear(record)
             run.options = images.stored(options, directory)
             return run.result(size)
+
+
+def _single_run(
+    directory: RunDirectory, options: RunOptions, *, stop: Stop | None, cache: Cache | None, on_event: OnEvent
+) -> SingleRun:
+    """A run in its directory; torch is imported here, after the checks."""
+    from hires_nst.run.cache import Cache
+    from hires_nst.run.single_run import SingleRun
+
+    return SingleRun(
+        directory=directory, options=options, stop=stop or Stop(), on_event=on_event, cache=cache or Cache()
+    )
 
 
 @contextmanager
@@ -129,11 +135,8 @@ def resume(
         )  # fmt: skip
 
         from hires_nst.run.cache import Cache
-        from hires_nst.run.single_run import SingleRun
 
-        run = SingleRun(
-            directory=directory, options=options, stop=stop or Stop(), on_event=on_event, cache=Cache(digests)
-        )
+        run = _single_run(directory, options, stop=stop, cache=Cache(digests), on_event=on_event)
         if is_written:
             return run.finish(record)
         run.resume(record)
