@@ -7,21 +7,22 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from hires_nst import events
 from hires_nst.batch.devices import cores, worker_devices
-from hires_nst.batch.disk_space import picture_bytes, run_bytes
 from hires_nst.batch.job import Jobs
 from hires_nst.batch.ledger_reading import reading
 from hires_nst.batch.options import BatchOptions, read_batch
-from hires_nst.batch.runner import Summary, run_batch
 from hires_nst.batch.selection import ConfigFor, expand
 from hires_nst.batch.tasks import Executor
 from hires_nst.config import Config, StyleImage, merge, parse_config
 from hires_nst.errors import ConfigError, nearest
 from hires_nst.events import OnEvent
 from hires_nst.stopping import Stop
+
+if TYPE_CHECKING:
+    from hires_nst.batch.runner import Summary
 
 EXECUTORS = ("local", "ray")
 
@@ -112,6 +113,8 @@ def plan(
     Raises:
         As `jobs`, and with `measure` as `hires_nst.plan`.
     """
+    from hires_nst.batch.disk_space import picture_bytes, run_bytes
+
     config = config or Config()
     if output is None:
         output = Path("painted") if contents is None else Path(contents).with_name(f"{Path(contents).name}-painted")
@@ -213,6 +216,8 @@ def resume(
 
 
 def _run(found: Jobs, folder: Path, *, options: BatchOptions, stop: Stop, on_event: OnEvent) -> Summary:
+    from hires_nst.batch.runner import run_batch  # imports NumPy, which a wrong command line should not wait for
+
     make = partial(_executor, options, stop)
     return run_batch(found, folder, options=options, make_executor=make, stop=stop, on_event=on_event)
 

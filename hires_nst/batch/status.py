@@ -6,10 +6,12 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 from hires_nst.batch.ledger_reading import read_current, reading
 from hires_nst.batch.ledger_schema import STATES, JobState, Row
 from hires_nst.batch.paths import BatchPaths
+from hires_nst.run.directory import RECORD
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -65,7 +67,7 @@ def batch_status(folder: Path) -> BatchStatus:
         running=tuple(
             RunningJob(
                 output=row.output, attempt=row.attempts, seconds=now - (row.started or now),
-                alive=row.lease is not None and row.lease > now,
+                alive=job_state(folder, row, now=now) == "running",
             )
             for row in rows
             if row.state == "running"
@@ -75,6 +77,19 @@ def batch_status(folder: Path) -> BatchStatus:
         megapixels_per_hour=_megapixels_per_hour(rows),
         no_longer_selected=others,
     )  # fmt: skip
+
+
+def job_state(folder: Path, row: Row, *, now: float) -> JobState | Literal["interrupted"]:
+    """The state of a job: that of the ledger, or `interrupted` where an attempt has ended before its end.
+
+    Args:
+        now: seconds since the epoch.
+    """
+    if row.state == "running" and (row.lease is None or row.lease < now):
+        return "interrupted"
+    if row.state == "waiting" and (BatchPaths(folder).job(row.id).run_dir / RECORD).exists():
+        return "interrupted"
+    return row.state
 
 
 def _closed(folder: Path, rows: Sequence[Row], *, state: JobState) -> tuple[ClosedJob, ...]:

@@ -84,7 +84,7 @@ def evaluate(
     box = central_crop((content_pixels.shape[1], content_pixels.shape[0]), (picture.shape[1], picture.shape[0]))
     content_pixels = resize_pixels(content_pixels, (width, height), box=box)
     style_loss, content_loss = _losses(small, content_pixels, styles=style_images, config=config, emit=on_event)
-    named = {style.name: style.pixels for style in style_images}
+    named = [(style.name, style.pixels) for style in style_images]
     return Evaluation(style_loss, content_loss, metrics.scores(picture, content=content_pixels, styles=named))
 
 

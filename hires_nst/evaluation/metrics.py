@@ -6,7 +6,7 @@ measured in strips, and everything else on a reduced copy.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -138,14 +138,14 @@ def scores(
     picture: Pixels,
     *,
     content: Pixels | None,
-    styles: Mapping[str, Pixels],
+    styles: Sequence[tuple[str, Pixels]],
     borders: tuple[Sequence[int], Sequence[int]] | None = None,
 ) -> tuple[Score, ...]:
     """Every score that these images allow.
 
     Args:
         content: the part of the content image that was painted.
-        styles: the style images by name.
+        styles: the style images with their names, which need not differ.
         borders: of tiles, as (rows, columns) of `seam_visibility`; those at the edges, or beyond, are left out.
     """
     found = []
@@ -162,7 +162,7 @@ def scores(
         outlines = outline_correlation(small, before)
         meaning = "correlation with the photograph's outlines: 1 is all of them"
         found.append(Score(name="Outlines", value=outlines, before=1.0, meaning=meaning))
-    for name, style in styles.items():
+    for name, style in styles:
         of = f", {name}" if len(styles) > 1 else ""
         target = reduced(style)
         for title, measure, meaning in _LIKENESS:

@@ -13,8 +13,9 @@ from typing import Any
 from hires_nst.batch.ledger_reading import read_changes, read_current, read_settings, reading
 from hires_nst.batch.ledger_schema import Row
 from hires_nst.batch.paths import BatchPaths
-from hires_nst.report.model import Report, ReportedJob, ReportedState, moment, style_paths
-from hires_nst.run.directory import RECORD, resume_command
+from hires_nst.batch.status import job_state
+from hires_nst.report.model import Report, ReportedJob, moment, style_paths
+from hires_nst.run.directory import resume_command
 from hires_nst.run.progress import RunState, read_state
 from hires_nst.version import VERSION
 
@@ -92,7 +93,7 @@ def together(spans: Iterable[Span]) -> float:
 
 
 def _job(folder: Path, row: Row, *, settings: Mapping[str, Any], run: RunState, work: Sequence[Span]) -> ReportedJob:
-    state = _state(folder, row)
+    state = job_state(folder, row, now=time.time())
     return ReportedJob(
         name=Path(row.output).with_suffix("").as_posix(),
         state=state,
@@ -112,14 +113,6 @@ def _job(folder: Path, row: Row, *, settings: Mapping[str, Any], run: RunState, 
         notes=tuple(run.notes),
         log=BatchPaths(folder).job(row.id).existing_text,
     )
-
-
-def _state(folder: Path, row: Row) -> ReportedState:
-    if row.state == "running" and (row.lease is None or row.lease < time.time()):
-        return "interrupted"
-    if row.state == "waiting" and (BatchPaths(folder).job(row.id).run_dir / RECORD).exists():
-        return "interrupted"
-    return row.state
 
 
 def _run(folder: Path, row: Row) -> RunState:

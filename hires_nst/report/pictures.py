@@ -185,7 +185,7 @@ def _is_fresh(target: Path, sources: list[Path]) -> bool:
 
 def _scores(job: ReportedJob, pixels: Bytes8, *, content: Floats | None) -> tuple[Score, ...]:
     """The scores of a result; those for which a picture is missing are left out."""
-    styles = {path.stem: style for path in job.styles if (style := _read(path)) is not None}
+    styles = [(path.stem, style) for path in job.styles if (style := _read(path)) is not None]
     borders = None if job.borders is None else (job.borders.rows, job.borders.columns)
     return metrics.scores(pixels, content=content, styles=styles, borders=borders)
 

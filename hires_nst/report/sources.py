@@ -16,6 +16,7 @@ from hires_nst.run.directory import CONFIG
 from hires_nst.run.log import LOG
 from hires_nst.run.progress import RunState, read_state
 from hires_nst.run.record import read_record
+from hires_nst.run.status import state_of
 from hires_nst.version import VERSION
 
 
@@ -80,16 +81,14 @@ def of_run(folder: Path) -> Report:
 
 
 def _state(folder: Path, run: RunState) -> tuple[ReportedState, tuple[str, ...]]:
-    """The state of the run by its lock, its record and its log, and notes on it."""
-    if directory.lock_owner(folder) is not None:
-        return "running", ()
+    """The state of the run, and notes on it; also where its record cannot be read."""
+    record = None
     with suppress(HiresNstError):
         record = read_record(folder)
-        if record.is_written(folder):
-            return "done", ()
-        if run.finished is not None and record.output_at(folder).is_file():
-            return "done", ("the result was changed since it was painted",)
-    return "done" if run.finished is not None else "interrupted", ()
+    state, reason = state_of(folder, record, run=run, is_locked=directory.lock_owner(folder) is not None)
+    if state == "finished":
+        return "done", () if reason is None else (reason,)
+    return "running" if state == "running" else "interrupted", ()
 
 
 def _found(path: str, folder: Path) -> Path:

@@ -11,6 +11,9 @@ from hires_nst.run.log import LOG
 from hires_nst.run.progress import RunState, read_state
 from hires_nst.run.record import RunRecord, read_record
 
+RunStateName = Literal["running", "stopped", "interrupted", "finished"]
+"""`stopped` in an orderly way, `interrupted` when it was killed, `finished` when its directory was kept."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class RunStatus:
@@ -33,7 +36,7 @@ class RunStatus:
     output: Path
     width: int
     height: int
-    state: Literal["running", "stopped", "interrupted", "finished"]
+    state: RunStateName
     lock_owner: str | None
     reason: str | None
     level: int | None
@@ -60,16 +63,14 @@ def run_status(run_dir: Path) -> RunStatus:
     run = read_state(run_dir / LOG)
     now = run.updated or 0.0
     lock_owner = directory.lock_owner(run_dir)
-    finished, reason = _outcome(run_dir, record, run=run)
-    if lock_owner:
-        reason = run.stop_reason
+    state, reason = state_of(run_dir, record, run=run, is_locked=lock_owner is not None)
     level, round = run.level, run.round
     return RunStatus(
         run_dir=run_dir,
         output=record.output_at(run_dir),
         width=record.width,
         height=record.height,
-        state="running" if lock_owner else "finished" if finished else "stopped" if reason else "interrupted",
+        state=state,
         lock_owner=lock_owner,
         reason=reason,
         level=None if level is None else level.index + 1,
@@ -80,18 +81,30 @@ def run_status(run_dir: Path) -> RunStatus:
         tiles=None if round is None else round.tiles,
         loss=run.loss,
         style_loss=None if round is None else round.style_loss,
-        done=1.0 if finished else run.share,
+        done=1.0 if state == "finished" else run.share,
         pixels_per_second=run.rate(now),
-        seconds_left=0.0 if finished else run.seconds_left(now),
+        seconds_left=0.0 if state == "finished" else run.seconds_left(now),
         bytes=directory.folder_bytes(run_dir),
     )
 
 
-def _outcome(run_dir: Path, record: RunRecord, *, run: RunState) -> tuple[bool, str | None]:
-    """Whether a run is finished, and why it stopped or what happened to its result."""
-    if record.is_written(run_dir):
-        return True, None
+def state_of(
+    run_dir: Path, record: RunRecord | None, *, run: RunState, is_locked: bool
+) -> tuple[RunStateName, str | None]:
+    """The state of a run, and why it was stopped or what happened to its result.
+
+    Args:
+        record: None where it cannot be read.
+        run: the state by the log.
+        is_locked: whether a process works on the run.
+    """
+    if is_locked:
+        return "running", run.stop_reason
+    if record is not None and record.is_written(run_dir):
+        return "finished", None
     if run.finished is None:
-        return False, run.stop_reason
+        return "stopped" if run.stop_reason else "interrupted", run.stop_reason
+    if record is None:
+        return "finished", None
     exists = record.output_at(run_dir).is_file()
-    return True, "the result was changed since" if exists else "the result no longer exists"
+    return "finished", "the result was changed since it was painted" if exists else "the result no longer exists"

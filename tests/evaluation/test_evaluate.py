@@ -100,3 +100,12 @@ def test_one_style_or_those_of_the_configuration(photo: Path, painting: Path) ->
         evaluate(photo, content=photo)
     with pytest.raises(InputError, match="painting 1 has the shape"):
         evaluate(photo, content=photo, styles=np.zeros((4, 4, 9), np.uint8))
+
+
+def test_paintings_of_one_name_have_scores_each(photo: Path, painting: Path, tmp_path: Path) -> None:
+    other = tmp_path / "other" / painting.name
+    other.parent.mkdir()
+    other.write_bytes(photo.read_bytes())
+    found = evaluate(photo, content=photo, styles=[painting, other])
+    assert [score.name for score in found.scores].count(f"Palette, {painting.name}") == 2
+    assert len({score.value for score in found.scores if score.name.startswith("Palette")}) == 2
