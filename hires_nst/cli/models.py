@@ -12,6 +12,7 @@ from hires_nst.backbones.registry import BACKBONES, find_backbone
 from hires_nst.cli.options import Quiet
 from hires_nst.cli.progress import showing
 from hires_nst.errors import WeightsError
+from hires_nst.events import Event
 
 app = typer.Typer(no_args_is_help=True, help="List, download and verify networks.")
 
@@ -43,11 +44,17 @@ def fetch(
     quiet: Quiet = False,
 ) -> None:
     """Download a network's weights into torch's cache, and check them."""
-    (before,) = hires_nst.models.verify(name)
+    outcome = "is already available"
     with showing(quiet=quiet, as_json=False) as on_event:
-        model = hires_nst.models.fetch(name, on_event=on_event)
+
+        def downloading(event: Event) -> None:
+            nonlocal outcome
+            outcome = "has been downloaded"
+            on_event(event)
+
+        model = hires_nst.models.fetch(name, on_event=downloading)
     if not quiet:
-        typer.echo(f"{name} {'is already available' if before.state == 'ok' else 'has been downloaded'}: {model.file}")
+        typer.echo(f"{name} {outcome}: {model.file}")
 
 
 @app.command("import")

@@ -125,7 +125,7 @@ def write_picture(
     if kind == "JPEG" and alpha is not None:
         raise OutputError(f"{path} cannot have transparency as a JPEG; choose PNG or TIFF, or drop the transparency")
     source = _Source(pixels=pixels, alpha=alpha, encoding=encoding, check_stop=check_stop)
-    encode = {"PNG": _write_png, "JPEG": _write_jpeg}.get(str(kind), _write_tiff)
+    encode = {"PNG": _write_png, "JPEG": _write_jpeg, "TIFF": _write_tiff}[str(kind)]
     atomic_write(path, lambda file: encode(file, source), overwrite=overwrite, name=name, done=done)
 
 
