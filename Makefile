@@ -26,7 +26,7 @@ demo: $(VENV)/.installed ## paint a sample photograph as an A6 print
 	@echo "The picture is in $$PWD/$(DEMO_OUT)"
 
 test: $(VENV)/.installed-dev ## run the tests
-	$(BIN)/python -m pytest -n logical --dist loadfile
+	$(BIN)/python -m pytest -n logical --maxprocesses 4 --dist loadfile
 
 check: $(VENV)/.installed-dev ## lint, formatting, types, and the project's own files
 	$(BIN)/ruff check .
