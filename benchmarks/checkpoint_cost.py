@@ -139,7 +139,8 @@ def main() -> None:
             "Cost: the time that the painting waited plus the writing thread's share of the CPUs, relative to the "
             "whole time.",
             "",
-            f"Resuming in the last level: {resumed:.1f} s until the first step is done, without loading the network.",
+            f"Resuming in the last level: {resumed:.1f} s until the first step is done; loading the network is not "
+            "counted.",
             *([f"With the settings {', '.join(options.set)}."] if options.set else []),
         ],
     )

@@ -18,6 +18,11 @@ def duration(seconds: float) -> str:
     return f"{minutes // 60} h {minutes % 60} min"
 
 
+def megapixels_per_hour(pixels: float, seconds: float | None) -> float | None:
+    """The rate at which pixels were painted; None where the time is 0 or unknown."""
+    return pixels / 1e6 / seconds * 3600 if seconds else None
+
+
 def amount(size: float) -> str:
     """Bytes as text: `1.2 GB`, `20.0 MB`, `3.4 kB`, `12 bytes`."""
     for unit, factor in (("GB", 1e9), ("MB", 1e6), ("kB", 1e3)):

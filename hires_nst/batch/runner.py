@@ -22,6 +22,7 @@ from hires_nst.batch.tasks import BusyResult, DiskFullResult, Executor, Failure,
 from hires_nst.errors import DiskFull, OutputError, ResourceError
 from hires_nst.events import Event, OnEvent
 from hires_nst.files import is_disk_full, sync_folder
+from hires_nst.quantities import megapixels_per_hour
 from hires_nst.stopping import Stop
 
 FLUSH_SECONDS = 1.0
@@ -350,7 +351,7 @@ class _BatchRun:
         code = 1 if counts["failed"] else 0
         if stopped is not None and self.failed_fast is None:
             code = self.stop.exit_code
-        rate = self.painted_pixels / 1e6 / seconds * 3600 if self.painted and seconds else None
+        rate = megapixels_per_hour(self.painted_pixels, seconds) if self.painted else None
         self.emit(
             events.BatchFinished(
                 painted=self.painted, **counts, seconds=seconds, megapixels_per_hour=rate, stopped=stopped

@@ -11,6 +11,7 @@ from typing import Literal
 from hires_nst.batch.ledger_reading import read_current, reading
 from hires_nst.batch.ledger_schema import STATES, JobState, Row
 from hires_nst.batch.paths import BatchPaths
+from hires_nst.quantities import megapixels_per_hour
 from hires_nst.run.directory import RECORD
 
 
@@ -103,4 +104,4 @@ def _megapixels_per_hour(rows: Sequence[Row]) -> float | None:
     done = [row for row in rows if row.state == "done" and row.width and row.height and row.seconds]
     seconds = sum(row.seconds or 0.0 for row in done)
     pixels = sum((row.width or 0) * (row.height or 0) for row in done)
-    return pixels / 1e6 / seconds * 3600 if seconds else None
+    return megapixels_per_hour(pixels, seconds)

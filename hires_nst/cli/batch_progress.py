@@ -14,7 +14,7 @@ from rich.progress import TaskID
 from hires_nst import events
 from hires_nst.cli.progress import Bars, Clock, counted, live_console, print_error, print_json, times
 from hires_nst.events import Event, OnEvent
-from hires_nst.quantities import duration
+from hires_nst.quantities import duration, megapixels_per_hour
 from hires_nst.run.progress import RunState
 
 ACTIONS = {"redo": "paint it again", "skip": "leave it as it is", "fail": "count it as failed"}
@@ -56,7 +56,7 @@ class BatchState:
     @property
     def megapixels_per_hour(self) -> float | None:
         """The rate of the pictures that are done; None before the first one."""
-        return self.pixels / 1e6 / self.elapsed * 3600 if self.pixels and self.elapsed else None
+        return megapixels_per_hour(self.pixels, self.elapsed) if self.pixels else None
 
 
 class BatchDisplay:

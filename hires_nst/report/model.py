@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from hires_nst.config import flatten
+from hires_nst.quantities import megapixels_per_hour
 from hires_nst.run.history import Borders, LevelRecord, LossCurves
 
 ReportedState = Literal["done", "failed", "skipped", "waiting", "running", "interrupted"]
@@ -126,5 +127,5 @@ class Report:
             other=len(self.jobs) - len(done) - len(failed),
             megapixels=megapixels,
             seconds=seconds,
-            megapixels_per_hour=megapixels / seconds * 3600 if seconds else None,
+            megapixels_per_hour=megapixels_per_hour(megapixels * 1e6, seconds),
         )
