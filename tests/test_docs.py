@@ -21,7 +21,7 @@ from hires_nst.errors import HiresNstError
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text(encoding="utf-8")
-GUIDES = ("README.md", "samples/README.md", "docs/algorithm.md", "docs/architecture.md")
+GUIDES = ("README.md", "samples/README.md", "docs/algorithm.md", "docs/architecture.md", "docs/pictures.md")
 DOCUMENTS = (*GUIDES, "CHANGELOG.md", "CONTRIBUTING.md")
 CONTRIBUTING = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
 PROGRAM: Any = typer.main.get_command(cli.app)
