@@ -107,14 +107,13 @@ def atomic_write(
     """
     temporary = path.parent / f".{name or secrets.token_hex(8)}.part"
     with plain_os_errors(path):
-        check_free(path, overwrite)
         try:
             with temporary.open("xb") as file:
                 write(file)
                 file.flush()
                 os.fsync(file.fileno())
             done(temporary)
-            check_free(path, overwrite)  # another process may have written it in the meantime
+            check_free(path, overwrite)
             temporary.replace(path)
         finally:
             temporary.unlink(missing_ok=True)

@@ -106,6 +106,8 @@ def write_picture(
 ) -> None:
     """Write a picture atomically, in the format of the suffix; the same arguments give the same bytes.
 
+    `check_output` and `check_format` have accepted `path`.
+
     An sRGB profile is always embedded. A JPEG keeps full chroma (4:4:4); a TIFF becomes a BigTIFF where necessary.
 
     Args:
@@ -116,11 +118,9 @@ def write_picture(
         overwrite, name, done: see `atomic_write`.
 
     Raises:
-        OutputError: as `check_output` and `check_format`; the picture is a JPEG with alpha; the file cannot be written.
+        OutputError: the picture is a JPEG with alpha; the file cannot be written.
         ResourceError: the disk is full.
     """
-    check_output(path, overwrite=overwrite)
-    check_format(path, (pixels.shape[1], pixels.shape[0]), bit_depth=encoding.bit_depth)
     kind = written_format(path)
     if kind == "JPEG" and alpha is not None:
         raise OutputError(f"{path} cannot have transparency as a JPEG; choose PNG or TIFF, or drop the transparency")

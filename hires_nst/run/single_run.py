@@ -108,9 +108,10 @@ class SingleRun:
 
     def result(self, size: OutputSize) -> Result:
         """Paint and write the picture, from where the run stands."""
-        if self.record is not None and self.record.is_written(self.directory.path):
-            return self.finish(self.record)
-        files.check_free(self.options.output, self.options.overwrite)
+        if self.record is not None:
+            if self.record.is_written(self.directory.path):
+                return self.finish(self.record)
+            files.check_free(self.options.output, self.options.overwrite)  # that of a new run has been checked
         try:
             with torch.no_grad(), _readable_memory_errors():
                 record = self._run(size)
