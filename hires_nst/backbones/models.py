@@ -64,8 +64,12 @@ def import_file(file: Path | str, *, name: str | None = None) -> ModelInfo:
             is full.
     """
     file = Path(file)
-    backbone = weights.identify(file) if name is None else find_backbone(name)
-    weights.import_file(backbone, file)
+    if name is not None:
+        backbone, digest = find_backbone(name), None
+    else:
+        digest = weights.digest_of(file)
+        backbone = weights.identify(file, digest=digest)
+    weights.import_file(backbone, file, digest=digest)
     return _info(backbone)
 
 

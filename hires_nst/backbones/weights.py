@@ -99,8 +99,11 @@ def fetch(backbone: Backbone, *, on_event: OnEvent = ignore) -> Path:
     return _write_to_cache(backbone, lambda target: download(backbone, target, on_event=on_event))
 
 
-def import_file(backbone: Backbone, file: Path) -> Path:
+def import_file(backbone: Backbone, file: Path, *, digest: str | None = None) -> Path:
     """Copy a network's published file into the cache.
+
+    Args:
+        digest: that of the file, if it is known.
 
     Raises:
         WeightsError: the file is not the published one.
@@ -108,7 +111,7 @@ def import_file(backbone: Backbone, file: Path) -> Path:
     """
     if backbone.is_bundled:
         raise WeightsError(f"{backbone.name} comes with the program, so there is nothing to import")
-    digest = _digest(file)
+    digest = digest or digest_of(file)
     if not backbone.weights.matches(digest):
         raise WeightsError(
             f"{file} is not the published file of {backbone.name} (its SHA-256 begins with {digest[:8]}, not "
@@ -123,13 +126,13 @@ def import_file(backbone: Backbone, file: Path) -> Path:
     return _write_to_cache(backbone, copy)
 
 
-def identify(file: Path, *, networks: Mapping[str, Backbone] = BACKBONES) -> Backbone:
-    """The network that a file is for: by its digest, otherwise by its keys and shapes.
+def identify(file: Path, *, digest: str | None = None, networks: Mapping[str, Backbone] = BACKBONES) -> Backbone:
+    """The network that a file is for: by its digest, which may be known, otherwise by its keys and shapes.
 
     Raises:
         WeightsError: it is for none of the `networks`.
     """
-    digest = _digest(file)
+    digest = digest or digest_of(file)
     for backbone in networks.values():
         if backbone.weights.sha256 and backbone.weights.matches(digest):
             return backbone
@@ -149,7 +152,7 @@ def verify(backbone: Backbone) -> WeightsCheck:
     remedy = "install hires-nst again" if backbone.is_bundled else f"run `hires-nst models fetch {backbone.name}`"
     if not file.is_file():
         return WeightsCheck(backbone.name, "missing", f"{backbone.name} has no weights at {file}; {remedy}")
-    digest = _digest(file)
+    digest = digest_of(file)
     if backbone.weights.matches(digest):
         return WeightsCheck(backbone.name, "ok", f"{backbone.name} matches the published checksum: {file}")
     message = f"{file} is damaged (its SHA-256 begins with {digest[:8]}, not {backbone.weights.sha256[:8]}); {remedy}"
@@ -219,7 +222,8 @@ def _checked(backbone: Backbone, stored: Mapping[str, Any], *, file: Path) -> di
     return weights
 
 
-def _digest(file: Path) -> str:
+def digest_of(file: Path) -> str:
+    """The SHA-256 of a weight file, in hexadecimal; WeightsError if it cannot be read."""
     try:
         return sha256_of(file)
     except OSError as error:

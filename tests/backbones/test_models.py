@@ -65,3 +65,17 @@ def test_unknown_names_and_other_files(tmp_path: Path) -> None:
         models.import_file(str(file), name="vgg16")
     with pytest.raises(WeightsError):
         models.import_file(file)
+
+
+def test_an_imported_file_is_hashed_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "w.pth").write_bytes(b"no weights")
+    read: list[Path] = []
+
+    def sha256_of(file: Path) -> str:
+        read.append(file)
+        return BACKBONES["vgg16"].weights.sha256
+
+    monkeypatch.setattr(weights, "sha256_of", sha256_of)
+    with pytest.raises(WeightsError, match="was not loaded"):
+        models.import_file(tmp_path / "w.pth")
+    assert read == [tmp_path / "w.pth"]
