@@ -72,6 +72,16 @@ class Interrupted(HiresNstError):
         self.exit_code = exit_code
 
 
+def no_such_input(path: Path) -> InputError:
+    """The error about an input that does not exist."""
+    return InputError(f"{path} does not exist; check the name and the folder")
+
+
+def is_folder(path: Path) -> InputError:
+    """The error about a folder where a picture is expected."""
+    return InputError(f"{path} is a folder; give the picture file itself")
+
+
 def nearest(word: str, candidates: Iterable[str]) -> str:
     """The end of an error message about an unknown word: the nearest candidate, or all if none is near."""
     candidates = list(candidates)

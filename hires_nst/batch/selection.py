@@ -15,7 +15,7 @@ from hires_nst.batch.job import Job, Jobs, result_size
 from hires_nst.batch.names import REPORT_FILES, check_collisions, fields_of, natural, output_name
 from hires_nst.batch.paths import BatchPaths
 from hires_nst.config import Batch, Config, StyleImage
-from hires_nst.errors import ConfigError, InputError
+from hires_nst.errors import ConfigError, InputError, no_such_input
 from hires_nst.imageio.formats import READ
 from hires_nst.run.directory import RECORD
 
@@ -151,7 +151,7 @@ class _Search:
         """The photographs of a folder or a list, or one photograph."""
         contents = contents.expanduser().absolute()
         if not contents.exists():
-            raise InputError(f"{contents} does not exist; check the name and the folder")
+            raise no_such_input(contents)
         if contents.is_dir():
             if self.output.exists() and contents.samefile(self.output):
                 raise ConfigError(
@@ -263,7 +263,7 @@ def _paintings(styles: Sequence[StyleImage]) -> list[StyleImage]:
     for style in styles:
         path = style.image.expanduser().absolute()
         if not path.exists():
-            raise InputError(f"{path} does not exist; check the name and the folder")
+            raise no_such_input(path)
         if path.is_dir():
             inside = [p for p in path.iterdir() if p.suffix.lower() in READ and not p.name.startswith(".")]
             if not inside:

@@ -13,7 +13,7 @@ from pathlib import Path
 import tifffile
 from PIL import Image, UnidentifiedImageError
 
-from hires_nst.errors import InputError, ResourceError
+from hires_nst.errors import InputError, ResourceError, is_folder, no_such_input
 from hires_nst.imageio.formats import FORMATS
 from hires_nst.imageio.picture import Picture, is_on_its_side
 from hires_nst.imageio.pillow import PillowDecoder, open_pillow
@@ -72,9 +72,9 @@ def _decoder_of(path: Path, max_megapixels: float) -> Iterator[PillowDecoder | T
                 check_size(str(path), decoder.size, max_megapixels=max_megapixels)
                 yield decoder
     except (FileNotFoundError, NotADirectoryError) as error:
-        raise InputError(f"{path} does not exist; check the name and the folder") from error
+        raise no_such_input(path) from error
     except IsADirectoryError as error:
-        raise InputError(f"{path} is a folder; give the picture file itself") from error
+        raise is_folder(path) from error
     except PermissionError as error:
         raise InputError(f"{path} cannot be read: permission denied; make it readable or copy it elsewhere") from error
     except UnidentifiedImageError as error:

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Literal
 
 from hires_nst.config import Config
-from hires_nst.errors import ConfigError, InputError, OutputError
+from hires_nst.errors import ConfigError, OutputError, is_folder, no_such_input
 from hires_nst.run import directory
 from hires_nst.run.output_size import OutputSize, output_size_of
 from hires_nst.run.record import RESTART
@@ -46,9 +46,9 @@ def check_images(content: Path, config: Config) -> None:
     config.check_styles()
     for path in (content, *config.pictures):
         if not path.exists():
-            raise InputError(f"{path} does not exist; check the name and the folder")
+            raise no_such_input(path)
         if path.is_dir():
-            raise InputError(f"{path} is a folder; give the picture file itself")
+            raise is_folder(path)
 
 
 def check_output(options: RunOptions, *, resume: Resume) -> None:
