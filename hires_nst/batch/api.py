@@ -113,7 +113,7 @@ def plan(
     Raises:
         As `jobs`, and with `measure` as `hires_nst.plan`.
     """
-    from hires_nst.batch.disk_space import picture_bytes, run_bytes
+    from hires_nst.batch.disk_space import job_picture_bytes, job_run_bytes
 
     config = config or Config()
     if output is None:
@@ -133,8 +133,8 @@ def plan(
         unreadable=sum(job.size is None for job in found.jobs),
         left_out=found.left_out,
         megapixels=sum(job.pixels for job in found.jobs) / 1e6,
-        output_bytes=sum(map(picture_bytes, found.jobs)),
-        run_bytes=sum(sorted(map(run_bytes, found.jobs))[-workers:]),
+        output_bytes=sum(map(job_picture_bytes, found.jobs)),
+        run_bytes=sum(sorted(map(job_run_bytes, found.jobs))[-workers:]),
         workers=workers,
         seconds=seconds,
     )

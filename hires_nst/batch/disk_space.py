@@ -12,7 +12,7 @@ from hires_nst.errors import ResourceError
 from hires_nst.imageio.formats import written_format
 from hires_nst.quantities import amount
 from hires_nst.run.directory import folder_bytes
-from hires_nst.run.disk_space import expected_run_bytes
+from hires_nst.run.disk_space import expected_run_bytes, picture_bytes
 
 
 def check_disk_space(jobs: Sequence[Job], folder: Path, *, workers: int) -> None:
@@ -36,21 +36,20 @@ def needed(jobs: Sequence[Job], folder: Path, *, workers: int) -> int:
     The files of interrupted jobs in their run directories exist already.
     """
     paths = BatchPaths(folder)
-    growth = (max(0, run_bytes(job) - folder_bytes(paths.job(job.id).run_dir)) for job in jobs)
-    return sum(map(picture_bytes, jobs)) + sum(sorted(growth)[-workers:])
+    growth = (max(0, job_run_bytes(job) - folder_bytes(paths.job(job.id).run_dir)) for job in jobs)
+    return sum(map(job_picture_bytes, jobs)) + sum(sorted(growth)[-workers:])
 
 
-def picture_bytes(job: Job) -> int:
+def job_picture_bytes(job: Job) -> int:
     """The most that a picture takes on the disk; 0 where its size is not known.
 
-    PNG and TIFF are counted uncompressed with transparency, a JPEG as three bytes for a pixel: they are smaller.
+    They are counted uncompressed, PNG and TIFF with transparency.
     """
-    if written_format(PurePosixPath(job.output)) == "JPEG":
-        return job.pixels * 3
-    return job.pixels * 4 * job.config.output.bit_depth // 8
+    channels = 3 if written_format(PurePosixPath(job.output)) == "JPEG" else 4
+    return picture_bytes(job.pixels, bit_depth=job.config.output.bit_depth, channels=channels)
 
 
-def run_bytes(job: Job) -> int:
+def job_run_bytes(job: Job) -> int:
     """The most that a job's run directory takes on the disk; 0 where the picture's size is not known."""
     if job.size is None:
         return 0

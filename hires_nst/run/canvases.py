@@ -11,6 +11,7 @@ from hires_nst import events
 from hires_nst.config import Init, StyleImage
 from hires_nst.errors import InputError
 from hires_nst.imageio import reading, resize
+from hires_nst.imageio.paper import central_crop
 from hires_nst.imageio.picture import Picture
 from hires_nst.run.context import RunContext
 from hires_nst.run.output_size import OutputSize
@@ -98,7 +99,7 @@ def first_canvas(content_canvas: Canvas, styles: Sequence[tuple[Canvas, StyleIma
 def _start_pixels(
     init: Init, content_canvas: Canvas, *, styles: Sequence[tuple[Canvas, StyleImage]], context: RunContext
 ) -> np.ndarray:
-    """The pixels of a start from an image, filling the canvas."""
+    """The pixels of a start from an image, which fills the canvas without distortion."""
     if init.kind == "content":
         return content_canvas.pixels
     if init.kind == "style":
@@ -106,12 +107,8 @@ def _start_pixels(
     else:
         assert init.file is not None
         source = _read(init.file, context).pixels
-    # Fill the canvas without distortion: the largest centred part of the same shape.
-    rows, columns = source.shape[:2]
-    part = min(columns / content_canvas.width, rows / content_canvas.height)
-    across, down = content_canvas.width * part, content_canvas.height * part
-    box = ((columns - across) / 2, (rows - down) / 2, across, down)
-    return resize.resize_pixels(source, (content_canvas.width, content_canvas.height), box=box)
+    size = content_canvas.width, content_canvas.height
+    return resize.resize_pixels(source, size, box=central_crop((source.shape[1], source.shape[0]), size))
 
 
 def enlarged_canvas(canvas: Canvas, *, source: Canvas, content_canvas: Canvas, context: RunContext) -> Canvas:

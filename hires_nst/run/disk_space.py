@@ -32,6 +32,11 @@ def overlap_of(config: Config) -> int:
     return -(-overlap // config.stride) * config.stride
 
 
+def picture_bytes(pixels: int, *, bit_depth: int, channels: int = 3) -> int:
+    """The uncompressed size of a picture of so many pixels."""
+    return pixels * channels * bit_depth // 8
+
+
 def run_bytes(config: Config, levels: Sequence[tuple[Level, int]]) -> int:
     """The most that the run directory takes: at the end of a round, or inside a tile.
 

@@ -12,7 +12,7 @@ from hires_nst import events
 from hires_nst.config import Config
 from hires_nst.events import OnEvent
 from hires_nst.run.context import RunContext, canvas_bytes, open_context
-from hires_nst.run.disk_space import run_bytes
+from hires_nst.run.disk_space import picture_bytes, run_bytes
 from hires_nst.run.output_size import OutputSize
 from hires_nst.transfer.canvas import temporary_folder
 from hires_nst.transfer.device import free_memory
@@ -85,7 +85,7 @@ def make_plan(
         tile_bytes=int(largest.window**2 * context.bytes_per_pixel),
         available_bytes=free_memory(context.extract.device),
         run_bytes=planned_run_bytes(config, plans),
-        output_bytes=picture_bytes(config, size.width, height=size.height),
+        output_bytes=picture_bytes(size.width * size.height, bit_depth=config.output.bit_depth),
         seconds_per_megapixel=per_megapixel,
         seconds=seconds,
         notes=tuple(notes),
@@ -107,11 +107,6 @@ def level_plans(context: RunContext, output: OutputSize) -> tuple[LevelPlan, ...
 def planned_run_bytes(config: Config, plans: Sequence[LevelPlan]) -> int:
     """The most that the run directory takes."""
     return run_bytes(config, [(plan, plan.tile_size) for plan in plans])
-
-
-def picture_bytes(config: Config, width: int, *, height: int) -> int:
-    """The uncompressed size of the result's file."""
-    return width * height * 3 * config.output.bit_depth // 8
 
 
 def split_coarse(level: Level, grid: Grid, *, config: Config) -> Level:

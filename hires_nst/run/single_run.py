@@ -26,10 +26,10 @@ from hires_nst.run.canvases import read_content, read_styles
 from hires_nst.run.checkpoint import CheckpointStore
 from hires_nst.run.context import RunContext, canvas_bytes, open_context
 from hires_nst.run.directory import RunDirectory, folder_bytes, resume_command
-from hires_nst.run.disk_space import CANVAS_REMEDIES, PICTURE_REMEDIES, RUN_REMEDIES, Need, check_disk
+from hires_nst.run.disk_space import CANVAS_REMEDIES, PICTURE_REMEDIES, RUN_REMEDIES, Need, check_disk, picture_bytes
 from hires_nst.run.output_size import OutputSize
 from hires_nst.run.painter import paint
-from hires_nst.run.plan import level_plans, picture_bytes, planned_run_bytes, seconds_per_megapixel
+from hires_nst.run.plan import level_plans, planned_run_bytes, seconds_per_megapixel
 from hires_nst.run.prepare import RunOptions
 from hires_nst.run.record import (
     InputFile,
@@ -176,7 +176,7 @@ class SingleRun:
         self, context: RunContext, plans: tuple[LevelPlan, ...], *, content_canvas: Canvas, styles: list[Canvas]
     ) -> None:
         config, path, finest = self.options.config, self.directory.path, plans[-1]
-        picture = picture_bytes(config, finest.width, height=finest.height)
+        picture = picture_bytes(finest.width * finest.height, bit_depth=config.output.bit_depth)
         needs = [
             Need(path, planned_run_bytes(config, plans) - folder_bytes(path), RUN_REMEDIES),
             Need(self.options.output.parent, picture, PICTURE_REMEDIES),

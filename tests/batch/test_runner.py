@@ -548,9 +548,9 @@ def test_no_room_on_the_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
     for name in "ab":
         Image.new("RGB", (100, 50)).save(photos / f"{name}.png")
     jobs = jobs_of(photos, out).jobs
-    need = 40_000 + disk_space.run_bytes(jobs[0])  # one of them at a time
+    need = 40_000 + disk_space.job_run_bytes(jobs[0])  # one of them at a time
     assert disk_space.needed(jobs, out, workers=1) == need
-    assert disk_space.needed(jobs, out, workers=2) == need + disk_space.run_bytes(jobs[1])
+    assert disk_space.needed(jobs, out, workers=2) == need + disk_space.job_run_bytes(jobs[1])
     usage = shutil.disk_usage(tmp_path)
     monkeypatch.setattr(shutil, "disk_usage", lambda _: usage._replace(free=need - 1))
     with pytest.raises(ResourceError, match="free some, choose another folder") as error:
