@@ -43,7 +43,7 @@ def needed(jobs: Sequence[Job], folder: Path, *, workers: int) -> int:
 def job_picture_bytes(job: Job) -> int:
     """The most that a picture takes on the disk; 0 where its size is not known.
 
-    They are counted uncompressed, PNG and TIFF with transparency.
+    They are counted uncompressed, all but a JPEG with transparency.
     """
     channels = 3 if written_format(PurePosixPath(job.output)) == "JPEG" else 4
     return picture_bytes(job.pixels, bit_depth=job.config.output.bit_depth, channels=channels)

@@ -10,7 +10,7 @@ from pathlib import PurePosixPath
 
 from hires_nst.batch.paths import STATE_FOLDER
 from hires_nst.errors import ConfigError, nearest
-from hires_nst.imageio.formats import WRITTEN
+from hires_nst.imageio.formats import SUFFIXES, WRITTEN
 
 FIELDS = ("content", "style", "index", "parent", "width", "height", "preset")
 REPORT_FILES = "report-files"
@@ -57,7 +57,7 @@ def fields_of(template: str) -> frozenset[str]:
         if spec and name not in ("index", "width", "height"):
             raise ConfigError(f"the template {template!r}: only index, width and height are numbers with a format")
     if not template.lower().endswith(tuple(WRITTEN)):
-        raise ConfigError(f"the template {template!r} must end in one of {', '.join(WRITTEN)}")
+        raise ConfigError(f"the template {template!r} must end in one of {SUFFIXES}")
     return frozenset(names)
 
 

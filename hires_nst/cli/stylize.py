@@ -11,7 +11,7 @@ from hires_nst.cli.options import ConfigOptions, Json, Quiet, takes_config_optio
 from hires_nst.cli.progress import showing
 from hires_nst.cli.signals import MaxHours, Until, ending_at_once, stopping
 from hires_nst.config import Config
-from hires_nst.imageio.formats import FORMATS
+from hires_nst.imageio.formats import FORMATS, SUFFIXES
 from hires_nst.quantities import duration
 
 if TYPE_CHECKING:
@@ -39,7 +39,7 @@ def stylize(
     content: Annotated[Path, typer.Argument(metavar="CONTENT", help=f"The photograph: {FORMATS}.")],
     styles: Styles = None,
     *,
-    output: Annotated[Path, typer.Option("--output", "-o", metavar="OUT", help="The result: .png, .jpg or .tif.")],
+    output: Annotated[Path, typer.Option("--output", "-o", metavar="OUT", help=f"The result: {SUFFIXES}.")],
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace OUT if it exists.")] = False,
     run_dir: Annotated[
         Path | None,

@@ -90,7 +90,9 @@ class Output(Section):
     )
     print: Print | None = Field(None, description="Size of the result as a print on paper.")
     bit_depth: Literal[8, 16] = Field(8, description="Bits per channel; 16 for PNG and TIFF only.")
-    quality: Annotated[Whole, Field(ge=1, le=100)] = Field(95, description="Quality of a JPEG, 1 to 100.")
+    quality: Annotated[Whole, Field(ge=1, le=100)] = Field(
+        95, description="Quality of a JPEG or WebP, 1 to 100; a WebP of 100 is written without loss."
+    )
     compression: Literal["deflate", "lzw", "none"] = Field(
         "deflate", description="Compression of a TIFF: deflate, lzw or none."
     )

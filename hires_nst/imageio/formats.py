@@ -7,11 +7,14 @@ from pathlib import PurePath
 from types import MappingProxyType
 
 WRITTEN: Mapping[str, str] = MappingProxyType(
-    {".png": "PNG", ".jpg": "JPEG", ".jpeg": "JPEG", ".tif": "TIFF", ".tiff": "TIFF"}
+    {".png": "PNG", ".jpg": "JPEG", ".jpeg": "JPEG", ".tif": "TIFF", ".tiff": "TIFF", ".webp": "WebP"}
 )
 """Suffixes in lower case to the formats that are written."""
 
-READ = frozenset({*WRITTEN, ".webp"})
+SUFFIXES = ", ".join(WRITTEN)
+"""The suffixes that are written, for messages."""
+
+READ = frozenset(WRITTEN)
 """Suffixes of the pictures that are found in a folder. A file given by name may have any suffix."""
 
 FORMATS = "PNG, JPEG, TIFF or WebP"

@@ -1,4 +1,4 @@
-"""Writing pictures as PNG, JPEG or TIFF for print."""
+"""Writing pictures as PNG, JPEG, TIFF or WebP."""
 
 from __future__ import annotations
 
@@ -16,14 +16,20 @@ import numpy as np
 import tifffile
 from numpy.typing import NDArray
 from PIL import Image
+from PIL.ExifTags import Base
 
 from hires_nst.errors import OutputError
 from hires_nst.files import atomic_write, check_free, plain_os_errors
-from hires_nst.imageio.formats import WRITTEN, written_format
+from hires_nst.imageio.formats import SUFFIXES, written_format
 from hires_nst.imageio.picture import Floats, srgb_profile
 
 INCHES_PER_METRE = 1 / 0.0254
-JPEG_MAX_SIDE = 65_500
+MAX_SIDE = {"JPEG": 65_500, "WebP": 16_383}
+"""Pixels of the longer side that a format can hold; such a format has 8 bits a channel."""
+
+LOSSLESS = 100
+"""The quality with which a WebP is written without loss."""
+
 STRIP_ROWS = 64
 
 _CLASSIC_TIFF_BYTES = 3_900_000_000  # below 4 GiB, with a margin for compression that makes noise larger
@@ -38,7 +44,7 @@ class Encoding:
 
     Attributes:
         dpi: dots per inch; None writes none.
-        quality: of a JPEG, 1 to 100.
+        quality: of a JPEG or WebP, 1 to 100; a WebP of `LOSSLESS` has the samples of a PNG.
         compression: of a TIFF; a PNG is always deflated.
     """
 
@@ -51,15 +57,14 @@ class Encoding:
 def check_output(path: Path, *, overwrite: bool, inputs: Iterable[Path] = ()) -> None:
     """Refuse an output that cannot be written, before any work is done.
 
-    The suffix must be one of .png, .jpg, .jpeg, .tif and .tiff (in any case), the folder must exist and be writable,
-    and `path` must not be a folder, nor one of the `inputs`, which would be lost, nor an existing file unless
-    `overwrite`.
+    The suffix must be one of `formats.WRITTEN` (in any case), the folder must exist and be writable, and `path` must
+    not be a folder, nor one of the `inputs`, which would be lost, nor an existing file unless `overwrite`.
 
     Raises:
         OutputError: one sentence that says what to do.
     """
     if written_format(path) is None:
-        raise OutputError(f"{path} does not end in one of {', '.join(WRITTEN)}; choose one for the output")
+        raise OutputError(f"{path} does not end in one of {SUFFIXES}; choose one for the output")
     folder = path.parent
     with plain_os_errors(path):
         if not folder.exists():
@@ -83,14 +88,18 @@ def check_format(path: Path, size: tuple[int, int], *, bit_depth: int) -> None:
     """Refuse a picture of `size` (width, height) that the format of the suffix cannot hold.
 
     Raises:
-        OutputError: it is a JPEG of another bit depth than 8, or of more than 65,500 pixels a side.
+        OutputError: it is a JPEG or WebP of another bit depth than 8, or of more pixels a side than `MAX_SIDE`.
     """
-    if written_format(path) != "JPEG":
+    kind = written_format(path)
+    if kind not in MAX_SIDE:
         return
     if bit_depth != 8:
-        raise OutputError(f"{path} cannot have {bit_depth} bits as a JPEG; choose PNG or TIFF, or 8 bits")
-    if max(size) > JPEG_MAX_SIDE:
-        raise OutputError(f"{path} is too large for a JPEG with {size[0]} x {size[1]} pixels; choose PNG or TIFF")
+        raise OutputError(f"{path} cannot have {bit_depth} bits as a {kind}; choose PNG or TIFF, or 8 bits")
+    if max(size) > MAX_SIDE[kind]:
+        raise OutputError(
+            f"{path} is too large for a {kind} with {size[0]} x {size[1]} pixels; choose PNG or TIFF, or at most "
+            f"{MAX_SIDE[kind]} pixels a side"
+        )
 
 
 def write_picture(
@@ -108,11 +117,12 @@ def write_picture(
 
     `check_output` and `check_format` have accepted `path`.
 
-    An sRGB profile is always embedded. A JPEG keeps full chroma (4:4:4); a TIFF becomes a BigTIFF where necessary.
+    An sRGB profile is always embedded. A JPEG keeps full chroma (4:4:4), a WebP with loss cannot (4:2:0); a TIFF
+    becomes a BigTIFF where necessary.
 
     Args:
-        pixels: float32 (H, W, 3), sRGB in [0, 1]; may be a memory map, as PNG and TIFF are written in strips (a JPEG
-            needs the whole picture in memory).
+        pixels: float32 (H, W, 3), sRGB in [0, 1]; may be a memory map, as PNG and TIFF are written in strips (JPEG
+            and WebP need the whole picture in memory).
         alpha: float32 (H, W) in [0, 1], not premultiplied.
         check_stop: called before each strip; may raise to end the write.
         overwrite, name, done: see `atomic_write`.
@@ -125,7 +135,7 @@ def write_picture(
     if kind == "JPEG" and alpha is not None:
         raise OutputError(f"{path} cannot have transparency as a JPEG; choose PNG or TIFF, or drop the transparency")
     source = _Source(pixels=pixels, alpha=alpha, encoding=encoding, check_stop=check_stop)
-    encode = {"PNG": _write_png, "JPEG": _write_jpeg, "TIFF": _write_tiff}[str(kind)]
+    encode = {"PNG": _write_png, "JPEG": _write_jpeg, "TIFF": _write_tiff, "WebP": _write_webp}[str(kind)]
     atomic_write(path, lambda file: encode(file, source), overwrite=overwrite, name=name, done=done)
 
 
@@ -153,6 +163,13 @@ class _Source:
             if self.alpha is not None:
                 strip = np.concatenate([strip, np.asarray(self.alpha[rows, :, None], np.float32)], axis=2)
             yield np.rint(np.clip(strip, 0, 1) * peak).astype(dtype)
+
+    def image(self) -> Image.Image:
+        """The whole picture, of 8 bits."""
+        samples = np.empty(self.shape, np.uint8)
+        for index, strip in enumerate(self.strips()):
+            samples[index * STRIP_ROWS : (index + 1) * STRIP_ROWS] = strip
+        return Image.fromarray(samples)
 
 
 def _write_png(file: BinaryIO, source: _Source) -> None:
@@ -185,14 +202,22 @@ def _write_png(file: BinaryIO, source: _Source) -> None:
 
 
 def _write_jpeg(file: BinaryIO, source: _Source) -> None:
-    encoding, samples = source.encoding, np.empty(source.shape, np.uint8)
-    for index, strip in enumerate(source.strips()):
-        samples[index * STRIP_ROWS : (index + 1) * STRIP_ROWS] = strip
+    encoding = source.encoding
     options: dict[str, Any] = {} if encoding.dpi is None else {"dpi": (encoding.dpi, encoding.dpi)}
     encoded = BytesIO()  # not the file itself: of a full disk Pillow would say no more than "encoder error"
-    Image.fromarray(samples).save(
-        encoded, "JPEG", quality=encoding.quality, subsampling=0, icc_profile=srgb_profile(), **options
-    )
+    source.image().save(encoded, "JPEG", quality=encoding.quality, subsampling=0, icc_profile=srgb_profile(), **options)
+    file.write(encoded.getbuffer())
+
+
+def _write_webp(file: BinaryIO, source: _Source) -> None:
+    encoding, encoded, exif = source.encoding, BytesIO(), Image.Exif()
+    if encoding.dpi is not None:
+        exif[Base.XResolution] = exif[Base.YResolution] = encoding.dpi
+        exif[Base.ResolutionUnit] = 2
+    source.image().save(
+        encoded, "WEBP", quality=encoding.quality, lossless=encoding.quality == LOSSLESS, exact=True,
+        icc_profile=srgb_profile(), exif=exif,
+    )  # fmt: skip
     file.write(encoded.getbuffer())
 
 

@@ -46,7 +46,7 @@ WHOLE_MEGAPIXELS = 20.0
 
 TILE = 512
 STRIP_ROWS = 512
-SHOWN_SUFFIXES = (".png", ".jpg", ".jpeg")
+SHOWN_SUFFIXES = (".png", ".jpg", ".jpeg", ".webp")
 NO_LIMIT = float("inf")  # the run has checked images.max_megapixels
 OUTPUT = "output"
 """Stands for the result itself in `JobPictures.full`, while that is a file name."""
@@ -230,8 +230,8 @@ def _read_8bit(path: Path) -> Bytes8 | None:
         if suffix in (".tif", ".tiff"):
             samples = np.asarray(tifffile.imread(path))
         else:
-            decode = imagecodecs.png_decode if suffix == ".png" else imagecodecs.jpeg8_decode
-            samples = np.asarray(decode(path.read_bytes()))
+            decoders = {".png": imagecodecs.png_decode, ".webp": imagecodecs.webp_decode}
+            samples = np.asarray(decoders.get(suffix, imagecodecs.jpeg8_decode)(path.read_bytes()))
         if samples.ndim == 3 and samples.shape[2] in channels and samples.dtype in (np.uint8, np.uint16):
             return samples if samples.shape[2] == 3 and samples.dtype == np.uint8 else _flattened(samples)
     pixels = _read(path)

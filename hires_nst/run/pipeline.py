@@ -47,7 +47,8 @@ def stylize(
 
     Args:
         content: the photograph: a path, a Pillow image or an array, see `imageio.images.to_picture`.
-        output: the file of the result, .png, .jpg or .tif; None to return the picture instead, as `Result.image`.
+        output: the file of the result, of a suffix in `imageio.formats.WRITTEN`; None to return the picture instead, as
+            `Result.image`.
         styles: one painting or a list of them, each as `content`; they replace `config.styles`.
         config: the settings; the schema's defaults when not given.
         overwrite: replace an existing output.

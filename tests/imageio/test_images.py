@@ -518,13 +518,13 @@ def test_jpeg_is_written_with_full_chroma(tmp_path: Path) -> None:
 
 
 def test_without_a_resolution_none_is_written(tmp_path: Path) -> None:
-    for name in ("a.png", "a.jpg"):
+    for name in ("a.png", "a.jpg", "a.webp"):
         write_picture(tmp_path / name, pictures()[0], encoding=encoding(dpi=None))
         with Image.open(tmp_path / name) as image:
             assert "dpi" not in image.info
 
 
-@pytest.mark.parametrize("name", ["a.png", "a.jpg", "a.tif"])
+@pytest.mark.parametrize("name", ["a.png", "a.jpg", "a.tif", "a.webp"])
 def test_the_same_picture_gives_the_same_bytes(tmp_path: Path, name: str) -> None:
     pixels, _ = pictures()
     write_picture(tmp_path / name, pixels, encoding=encoding())
@@ -540,6 +540,35 @@ def test_a_large_tiff_becomes_a_bigtiff(tmp_path: Path, monkeypatch: pytest.Monk
     with tifffile.TiffFile(tmp_path / "a.tif") as tiff:
         assert tiff.is_bigtiff
     np.testing.assert_allclose(read(tmp_path / "a.tif").pixels, np.clip(pixels, 0, 1), atol=0.51 / 255)
+
+
+@pytest.mark.parametrize("quality", [90, 100])
+@pytest.mark.parametrize("with_alpha", [False, True])
+def test_webp_is_lossless_at_full_quality(tmp_path: Path, with_alpha: bool, quality: int) -> None:
+    pixels = resize_pixels(RNG.random((4, 5, 3), np.float32), (50, 130))
+    alpha = np.linspace(0, 1, 130 * 50, dtype=np.float32).reshape(130, 50) if with_alpha else None
+    path = tmp_path / "a.WebP"
+    write_picture(path, pixels, alpha=alpha, encoding=encoding(dpi=299.5, quality=quality))
+    with Image.open(path) as image:
+        assert image.info["icc_profile"] == srgb_profile()
+        assert [float(image.getexif()[tag]) for tag in (282, 283, 296)] == [299.5, 299.5, 2]
+    picture = read(path)
+    if with_alpha:
+        assert picture.alpha is not None and alpha is not None
+        np.testing.assert_array_equal(picture.alpha, np.rint(alpha * 255) / np.float32(255))
+    else:
+        assert picture.alpha is None
+    exact = np.rint(pixels * np.float32(255)) / np.float32(255)
+    assert np.array_equal(picture.pixels, exact) == (quality == 100)
+    np.testing.assert_allclose(picture.pixels, exact, atol=0.2)
+
+
+def test_what_webp_cannot_hold(tmp_path: Path) -> None:
+    check_format(tmp_path / "a.webp", (16_383, 1), bit_depth=8)
+    with pytest.raises(OutputError, match=r"16 bits as a WebP; choose PNG or TIFF"):
+        check_format(tmp_path / "a.webp", (1, 1), bit_depth=16)
+    with pytest.raises(OutputError, match=r"a WebP with 1 x 16384 pixels; choose PNG or TIFF"):
+        check_format(tmp_path / "a.webp", (1, 16_384), bit_depth=8)
 
 
 def test_what_jpeg_cannot_hold(tmp_path: Path) -> None:
@@ -562,7 +591,7 @@ def test_outputs_are_checked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
     for name, overwrite, sentence in (
         ("there.png", False, "already exists; use --overwrite"),
         ("folder.png", True, "is a folder"),
-        ("a.webp", False, "does not end in one of .png, .jpg, .jpeg, .tif, .tiff"),
+        ("a.gif", False, "does not end in one of .png, .jpg, .jpeg, .tif, .tiff, .webp"),
         ("a", False, "does not end in"),
         ("nowhere/a.png", False, "does not exist"),
         ("there.png/a.png", False, "is not a folder"),
@@ -582,7 +611,7 @@ def test_outputs_are_checked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
 # --- atomicity
 
 
-@pytest.mark.parametrize("name", ["a.png", "a.jpg", "a.tif"])
+@pytest.mark.parametrize("name", ["a.png", "a.jpg", "a.tif", "a.webp"])
 def test_a_full_disk_while_a_picture_is_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
     def full(descriptor: int) -> None:
         raise OSError(errno.ENOSPC, "No space left on device")
