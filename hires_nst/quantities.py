@@ -3,6 +3,13 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
+
+_SINGULAR = (
+    ("that are not pictures", "that is not a picture"),
+    *((f"{thing}s", thing) for thing in ("file", "folder", "picture", "photograph")),
+    ("them", "it"),
+)
 
 
 def duration(seconds: float) -> str:
@@ -38,3 +45,13 @@ def number(value: float) -> str:
     size = abs(value)
     digits = 0 if size >= 100 else 1 if size >= 10 else 2 if size >= 1 else 3
     return f"{value:,.{digits}f}".replace(",", "\u202f")
+
+
+def counts(amounts: Mapping[str, int]) -> str:
+    """Numbers of things, named in the plural, as text: `2 HEIC pictures; 1 hidden file`."""
+    parts = []
+    for things, count in amounts.items():
+        for plural, singular in _SINGULAR if count == 1 else ():
+            things = things.replace(plural, singular)
+        parts.append(f"{count} {things}")
+    return "; ".join(parts)

@@ -16,7 +16,8 @@ from hires_nst.batch.names import REPORT_FILES, check_collisions, fields_of, nat
 from hires_nst.batch.paths import BatchPaths
 from hires_nst.config import Batch, Config, StyleImage
 from hires_nst.errors import ConfigError, InputError, no_such_input
-from hires_nst.imageio.formats import READ
+from hires_nst.imageio.recognition import is_named_like_a_picture, is_picture, recognise
+from hires_nst.quantities import counts
 from hires_nst.run.directory import RECORD
 
 UNREADABLE = "folders that cannot be read"
@@ -27,7 +28,7 @@ ConfigFor = Callable[[Mapping[str, Any]], Config]
 
 def is_batch(contents: Path) -> bool:
     """Whether a path is a folder or a list of photographs; not one photograph, and not a path that does not exist."""
-    return contents.is_dir() or (contents.is_file() and contents.suffix.lower() not in READ)
+    return contents.is_dir() or (contents.is_file() and not is_picture(contents))
 
 
 def expand(
@@ -45,8 +46,7 @@ def expand(
     else:
         jobs, left_out = _matched_jobs(contents, output, styles=styles, config=config, preset=preset)
     if not jobs:
-        reasons = ", ".join(f"{count} {reason}" for reason, count in left_out.items())
-        hint = f" (left out: {reasons})" if reasons else ""
+        hint = f" (left out: {counts(left_out)})" if left_out else ""
         raise ConfigError(f"no photographs found in {contents}{hint}; check the folder, or give --recursive")
     check_collisions((job.output, str(job.content)) for job in jobs)
     sources = {os.path.realpath(path) for job in jobs for path in job.inputs}
@@ -158,12 +158,14 @@ class _Search:
                     f"{self.output} is the folder of the photographs; choose another one for the pictures"
                 )
             return sorted(self._walk(contents), key=lambda found: natural(found.path.relative_to(contents).as_posix()))
-        if contents.suffix.lower() in READ:
+        if is_picture(contents):
             return [_Found(contents)]
         return [_Found(path) for path in _lines(contents) if self._includes(path.name)]  # in the list's own order
 
     def _walk(self, top: Path) -> list[_Found]:
-        """The photographs in a folder: everything named like a picture, folders too, which then fail by name."""
+        """The photographs in a folder: what is a picture by its content, and what is only named like one (damaged
+        files, and folders too), which then fails by name.
+        """
 
         def unreadable(error: OSError) -> None:
             if error.filename == str(top):
@@ -182,8 +184,12 @@ class _Search:
                 relative = path.relative_to(top)
                 if path.name.startswith("."):
                     self.left_out["hidden files"] += 1
-                elif path.suffix.lower() in READ:
-                    if self._includes(relative.as_posix()):
+                elif (format := recognise(path)) or is_named_like_a_picture(path):
+                    if not self._includes(relative.as_posix()):
+                        continue
+                    if format and not format.readable:
+                        self.left_out[format.unreadable] += 1
+                    else:
                         found.append(_Found(path, relative.parent.as_posix()))
                 elif path.name not in inside:
                     self.left_out["files that are not pictures"] += 1
@@ -265,11 +271,22 @@ def _paintings(styles: Sequence[StyleImage]) -> list[StyleImage]:
         if not path.exists():
             raise no_such_input(path)
         if path.is_dir():
-            inside = [p for p in path.iterdir() if p.suffix.lower() in READ and not p.name.startswith(".")]
-            if not inside:
-                raise InputError(f"there is no picture in the folder of paintings {path}; check the folder")
+            inside = _pictures_in(path)
             inside.sort(key=lambda picture: natural(picture.name))
             result += [style.model_copy(update={"image": picture}) for picture in inside]
         else:
             result.append(style.model_copy(update={"image": path}))
+    return result
+
+
+def _pictures_in(folder: Path) -> list[Path]:
+    """The paintings in a folder; those that cannot be read here are left out if there are others."""
+    files = [file for file in folder.iterdir() if not file.name.startswith(".")]
+    formats = {file: recognise(file) for file in files}
+    result = [
+        file for file, format in formats.items() if (format.readable if format else is_named_like_a_picture(file))
+    ]
+    if not result:
+        unreadable = counts(Counter(format.unreadable for format in formats.values() if format))
+        raise InputError(f"there is no picture in the folder of paintings {folder}; {unreadable or 'check the folder'}")
     return result

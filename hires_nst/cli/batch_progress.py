@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path, PurePosixPath
@@ -14,7 +14,7 @@ from rich.progress import TaskID
 from hires_nst import events
 from hires_nst.cli.progress import Bars, Clock, counted, live_console, print_error, print_json, times
 from hires_nst.events import Event, OnEvent
-from hires_nst.quantities import duration, megapixels_per_hour
+from hires_nst.quantities import counts, duration, megapixels_per_hour
 from hires_nst.run.progress import RunState
 
 ACTIONS = {"redo": "paint it again", "skip": "leave it as it is", "fail": "count it as failed"}
@@ -165,7 +165,7 @@ def start_line(event: events.BatchStarted) -> str:
     if event.running:
         parts.append(f"{event.running} started earlier or running in another process")
     text = f"{counted(event.jobs, 'picture')}: {', '.join(parts)}"
-    return f"{text}; left out: {reasons(event.left_out)}" if event.left_out else text
+    return f"{text}; left out: {counts(event.left_out)}" if event.left_out else text
 
 
 def end_lines(event: events.BatchFinished, folder: Path) -> list[str]:
@@ -178,11 +178,6 @@ def end_lines(event: events.BatchFinished, folder: Path) -> list[str]:
     elif event.failed:
         lines.append("run the same command with --retry-failed to retry what failed")
     return lines
-
-
-def reasons(left_out: Mapping[str, int]) -> str:
-    """The reasons why files are not jobs, with the number of files."""
-    return ", ".join(f"{reason} ({count})" for reason, count in left_out.items())
 
 
 def _counts(event: Event, *names: str) -> list[str]:

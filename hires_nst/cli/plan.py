@@ -13,14 +13,13 @@ from rich.table import Table
 
 import hires_nst
 from hires_nst.cli.batch import batch, batch_arguments
-from hires_nst.cli.batch_progress import reasons
 from hires_nst.cli.options import BATCH_OPTIONS, ConfigOptions, Json, takes_config_options, takes_options_of
 from hires_nst.cli.progress import showing
 from hires_nst.cli.stylize import Styles, physical_size, stylize
 from hires_nst.config import Config
 from hires_nst.errors import ConfigError
 from hires_nst.events import json_line
-from hires_nst.quantities import amount, duration
+from hires_nst.quantities import amount, counts, duration
 
 if TYPE_CHECKING:
     from hires_nst import Plan
@@ -124,7 +123,7 @@ def batch_plan_lines(plan: BatchPlan) -> Iterator[str]:
     unreadable = f"; {plan.unreadable} of them cannot be read and will fail" if plan.unreadable else ""
     yield f"pictures  {plan.pictures}, {plan.megapixels:.3g} megapixels{unreadable}"
     if plan.left_out:
-        yield f"left out  {reasons(plan.left_out)}"
+        yield f"left out  {counts(plan.left_out)}"
     yield f"disk      up to {amount(plan.output_bytes)} for results, and {amount(plan.run_bytes)} for checkpoints"
     yield f"workers   {plan.workers}"
     if plan.seconds is not None:

@@ -1,4 +1,4 @@
-"""The formats of pictures, by the suffixes of their files."""
+"""The formats of the pictures that are written, by the suffixes of their files."""
 
 from __future__ import annotations
 
@@ -13,9 +13,6 @@ WRITTEN: Mapping[str, str] = MappingProxyType(
 
 SUFFIXES = ", ".join(WRITTEN)
 """The suffixes that are written, for messages."""
-
-READ = frozenset(WRITTEN)
-"""Suffixes of the pictures that are found in a folder. A file given by name may have any suffix."""
 
 FORMATS = "PNG, JPEG, TIFF or WebP"
 """The formats that are read, for messages."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import random
 import string
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ from hires_nst.batch.job import Jobs, in_order, result_size
 from hires_nst.batch.names import FIELDS, check_collisions, fields_of, natural, output_name
 from hires_nst.config import StyleImage, load_config
 from hires_nst.errors import ConfigError, InputError
+from hires_nst.quantities import counts
 from tests.batch.fakes import jobs_of, make_inputs
 
 VALUES: dict[str, str | int] = {
@@ -166,6 +168,33 @@ def test_a_folder(tmp_path: Path, style: Path) -> None:
     assert outputs(deep)[-3:] == ["sub/d-style.png", "sub/deep/img1-style.png", "x-style.png"]
     assert deep.left_out == {"hidden files": 3, "files that are not pictures": 1, "output folders": 1}
     assert [job.index for job in deep.jobs] == list(range(1, 9))
+
+
+def test_pictures_are_found_by_their_content(tmp_path: Path, style: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    photos = touch(tmp_path / "photos", "broken.jpe", "IMG_4.tmp", "Thumbs.db")
+    for name in ("no_suffix", "a.jfif", "b.JPE", "wrong.txt", "c.png"):
+        Image.new("RGB", (2, 2)).save(photos / name, "JPEG")
+    for name in ("IMG_1.HEIC", "IMG_2.HEIC", "IMG_3.jpg"):
+        (photos / name).write_bytes(b"\0\0\0\x18ftypheic\0\0\0\0mif1heic")
+    (photos / "IMG_4.tmp").write_bytes(b"\0\0\0\x18ftypcrx \0\0\0\1crx isom")
+    monkeypatch.setitem(sys.modules, "pillow_heif", None)
+    monkeypatch.setitem(sys.modules, "rawpy", None)
+    found = jobs_of(photos, tmp_path / "out", style, exclude=("IMG_3.*",))
+    assert outputs(found) == [f"{name}-style.png" for name in ("a", "b", "broken", "c", "no_suffix", "wrong")]
+    assert sorted(counts(found.left_out).split("; ")) == [
+        "1 CR3 camera raw picture: run pip install 'hires-nst[raw]' to read it",
+        "1 file excluded by the patterns",
+        "1 file that is not a picture",
+        "2 HEIC pictures: run pip install pillow-heif to read them",
+    ]
+    assert outputs(jobs_of(photos / "no_suffix", tmp_path / "out", style)) == ["no_suffix-style.png"]
+    assert outputs(jobs_of(style, tmp_path / "out", photos)) == [
+        f"style-{name}.png" for name in ("a", "b", "broken", "c", "no_suffix", "wrong")
+    ]
+    with pytest.raises(InputError, match=r"no picture in the folder of paintings .*1 CR3 camera raw picture: run pip"):
+        (tmp_path / "raw").mkdir()
+        (photos / "IMG_4.tmp").rename(tmp_path / "raw" / "a")
+        jobs_of(style, tmp_path / "out", tmp_path / "raw")
 
 
 def test_the_output_folder_inside_the_input_is_left_out(tmp_path: Path, style: Path) -> None:

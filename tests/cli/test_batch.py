@@ -142,7 +142,7 @@ def test_a_night_with_good_and_bad_files(tmp_path: Path) -> None:
         assert any(line.startswith(f"failed: {name}-starry.png") for line in result.stderr.splitlines())
     assert result.stdout == f"{out / 'report.html'}\n"
     assert "18 pictures: 18 to paint" in result.stderr
-    assert "left out: files that are not pictures (1)" in result.stderr
+    assert "left out: 1 file that is not a picture" in result.stderr
     assert "12 done, 6 failed" in result.stderr
     assert "--retry-failed" in result.stderr
 
@@ -557,7 +557,7 @@ def test_the_plan_of_a_batch(inputs: tuple[Path, Path], tmp_path: Path) -> None:
     result = run("plan", photos, art, *options)
     assert result.exit_code == 0, result.output
     assert "pictures  3, 0.00154 megapixels; 1 of them cannot be read and will fail" in result.stdout
-    assert "left out  files that are not pictures (1)" in result.stdout
+    assert "left out  1 file that is not a picture" in result.stdout
     assert "time      about" in result.stdout
     plan = json.loads(run("plan", photos, art, *options, "--no-measure", "--json").stdout)
     assert (plan["pictures"], plan["workers"], plan["output_bytes"]) == (3, 1, 2 * 32 * 24 * 4)
