@@ -11,7 +11,8 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from hires_nst.errors import InputError
-from hires_nst.imageio.picture import ORIENTATION_TAG, Floats, Picture, Raster, valid_orientation
+from hires_nst.imageio.exif import orientation_of
+from hires_nst.imageio.picture import Floats, Picture, Raster
 from hires_nst.imageio.pillow import image_samples, split_alpha
 from hires_nst.imageio.reading import DECODE_ERRORS, check_size, read_picture
 
@@ -70,7 +71,7 @@ def _check(image: Image.Image | NDArray[Any], name: str, *, max_megapixels: floa
 
 def _raster_of(image: Image.Image, name: str) -> Raster:
     try:
-        orientation = valid_orientation(image.getexif().get(ORIENTATION_TAG))
+        orientation = orientation_of(image.getexif())
         if image.mode == "F" or image.mode.startswith("I;16"):
             samples, alpha = split_alpha(_floats(np.asarray(image), name))
         elif image.mode in ("I", "LAB"):

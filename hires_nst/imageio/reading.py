@@ -7,17 +7,22 @@ import struct
 import warnings
 import zlib
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
+from typing import BinaryIO, TypeAlias
 
 import tifffile
 from PIL import Image, UnidentifiedImageError
 
 from hires_nst.errors import InputError, ResourceError, is_folder, no_such_input
+from hires_nst.imageio.colour import UnsupportedColour
 from hires_nst.imageio.formats import FORMATS
 from hires_nst.imageio.picture import Picture, is_on_its_side
 from hires_nst.imageio.pillow import PillowDecoder, open_pillow
+from hires_nst.imageio.png import PngDecoder, is_png, open_png
 from hires_nst.imageio.tiff import TiffDecoder, is_tiff, open_tiff
+
+_Decoder: TypeAlias = PillowDecoder | PngDecoder | TiffDecoder
 
 DECODE_ERRORS = (
     *(OSError, ValueError, TypeError, LookupError, ArithmeticError, AttributeError, RuntimeError, SyntaxError),
@@ -61,14 +66,21 @@ def check_size(name: str, size: tuple[int, int], *, max_megapixels: float) -> No
         )
 
 
+def _open(file: BinaryIO) -> AbstractContextManager[_Decoder]:
+    """The decoder for a file, by its first bytes."""
+    if is_tiff(file):
+        return open_tiff(file)
+    return open_png(file) if is_png(file) else open_pillow(file)
+
+
 @contextmanager
-def _decoder_of(path: Path, max_megapixels: float) -> Iterator[PillowDecoder | TiffDecoder]:
+def _decoder_of(path: Path, max_megapixels: float) -> Iterator[_Decoder]:
     """The header of a file, its size checked; any error in the block becomes one sentence about the file."""
     try:
         with _quiet_decoders(), path.open("rb") as file:
             if not file.read(1):
                 raise InputError(f"{path} is empty; give a picture in {FORMATS} format")
-            with open_tiff(file) if is_tiff(file) else open_pillow(file) as decoder:
+            with _open(file) as decoder:
                 check_size(str(path), decoder.size, max_megapixels=max_megapixels)
                 yield decoder
     except (FileNotFoundError, NotADirectoryError) as error:
@@ -77,6 +89,8 @@ def _decoder_of(path: Path, max_megapixels: float) -> Iterator[PillowDecoder | T
         raise is_folder(path) from error
     except PermissionError as error:
         raise InputError(f"{path} cannot be read: permission denied; make it readable or copy it elsewhere") from error
+    except UnsupportedColour as error:
+        raise InputError(f"{path} {error}") from error
     except UnidentifiedImageError as error:
         message = f"{path} is not a picture in {FORMATS} format, or its header is damaged; convert it to one of them"
         raise InputError(message) from error

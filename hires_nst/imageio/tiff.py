@@ -10,7 +10,8 @@ from typing import BinaryIO
 import numpy as np
 import tifffile
 
-from hires_nst.imageio.picture import ORIENTATION_TAG, Floats, Raster, valid_orientation
+from hires_nst.imageio.exif import ORIENTATION_TAG, valid_orientation
+from hires_nst.imageio.picture import Floats, Raster
 
 MAX_SAMPLES = 16
 """Colours and extra channels of a pixel: without this a limit of megapixels would not limit the memory."""

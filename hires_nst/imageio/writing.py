@@ -20,8 +20,9 @@ from PIL.ExifTags import Base
 
 from hires_nst.errors import OutputError
 from hires_nst.files import atomic_write, check_free, plain_os_errors
+from hires_nst.imageio.colour import srgb_profile
 from hires_nst.imageio.formats import SUFFIXES, written_format
-from hires_nst.imageio.picture import Floats, srgb_profile
+from hires_nst.imageio.picture import Floats
 
 INCHES_PER_METRE = 1 / 0.0254
 MAX_SIDE = {"JPEG": 65_500, "WebP": 16_383}

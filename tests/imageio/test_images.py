@@ -19,7 +19,8 @@ from PIL import Image, ImageCms, ImageOps
 
 from hires_nst.errors import InputError, OutputError, ResourceError
 from hires_nst.imageio import resize, writing
-from hires_nst.imageio.picture import Picture, srgb_profile
+from hires_nst.imageio.colour import srgb_profile
+from hires_nst.imageio.picture import Picture
 from hires_nst.imageio.reading import picture_size, read_picture
 from hires_nst.imageio.resize import resize_pixels, resize_strips
 from hires_nst.imageio.writing import Encoding, check_format, check_output, write_picture
@@ -275,7 +276,7 @@ def test_an_adobe_rgb_file_is_converted(tmp_path: Path) -> None:
     tifffile.imwrite(tmp_path / "a.tif", RGB.astype(np.uint16) * 257, photometric="rgb", iccprofile=adobe_profile())
     for name in ("a.png", "a.tif"):
         picture = read(tmp_path / name)
-        assert picture.notes == ()
+        assert picture.notes == ('the colours were converted from "RGB built-in" (embedded profile) to sRGB',)
         np.testing.assert_allclose(picture.pixels, wanted, atol=0.008)  # the matrix above is rounded
 
 
