@@ -1,10 +1,11 @@
 """Peak memory for growing pictures with a fixed tile size, and the time of an evaluation in tiles relative to untiled.
 
-python benchmarks/memory_and_speed.py [--sides 2048 4096 6144] [--tile 512]
+python benchmarks/memory_and_speed.py [--sides 2048 4096 6144] [--tile 512] [--shapes 8000x160 ...]
 
-Each row on memory is measured in a process of its own with a short schedule: one coarse step, and two rounds of one
-step at each finer level. The pictures are square, with sides that are multiples of the tile size, so that all tiles
-have the same size.
+Each row on memory is measured in a process of its own with a short schedule. For `--sides`: one coarse step, and two
+rounds of one step at each finer level; the pictures are square, with sides that are multiples of the tile size, so that
+all tiles have the same size. For `--shapes`: enough coarse steps to fill L-BFGS's history, which is shorter than usual,
+and tiles as the program chooses them; the peak, less what the program takes before it paints, is compared with `plan`.
 """
 
 from __future__ import annotations
@@ -15,8 +16,10 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
+import psutil
 from common import SAMPLES, extractor, objective_for, picture, report
 from PIL import Image
 
@@ -27,6 +30,9 @@ from hires_nst.transfer.canvas import BYTES_PER_PIXEL
 from hires_nst.transfer.refine import refine_round
 from hires_nst.transfer.rounds import OptimizerCanvases, Round
 from hires_nst.transfer.tiles import make_grid
+
+HISTORY = 6
+"""Of L-BFGS in runs of different shapes, so that few steps fill it."""
 
 
 def peak(side: int, tile: int) -> float:
@@ -49,6 +55,56 @@ def peak(side: int, tile: int) -> float:
         style = SAMPLES / "styles" / "flow_strokes.jpg"
         stylize(photograph, Path(folder) / "out.png", styles=style, config=config)
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024.0
+
+
+def shape_peak(width: int, height: int) -> tuple[float, float, float, str]:
+    """Run that size in this process: its peak memory less that before, the plan's for canvases and tile, and a tile."""
+    from hires_nst import plan, stylize
+
+    config = Config.model_validate(
+        {
+            "levels": {"coarse_steps": HISTORY + 2, "rounds": 2, "steps": 2, "decay": 1.0, "factor": 4.0},
+            "optimizer": {"history": HISTORY},
+            "runtime": {"canvas": "memory"},
+            "images": {"max_megapixels": 1000},
+        }
+    )
+    with tempfile.TemporaryDirectory() as folder:
+        photograph = Path(folder) / "photograph.png"
+        with Image.open(SAMPLES / "contents" / "landscape.jpg") as image:
+            image.resize((width, height)).save(photograph)
+        style = SAMPLES / "styles" / "flow_strokes.jpg"
+        planned = plan(photograph, styles=style, config=config, measure=False)  # loads torch and the network
+        before = psutil.Process().memory_info().rss
+        stylize(photograph, Path(folder) / "out.png", styles=style, config=config)
+    largest = max(planned.levels, key=lambda level: level.window_area)
+    used = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024.0 - before
+    return used, planned.canvas_bytes, planned.tile_bytes, f"{largest.window_width} x {largest.window_height}"
+
+
+def measure_shapes(shapes: Sequence[str]) -> None:
+    """Peak memory and the plan's estimate for each of the shapes, such as `8000x160`."""
+    rows = []
+    for shape in shapes:
+        width, height = map(int, shape.split("x"))
+        command = [sys.executable, __file__, "--one-shape", shape]
+        cells = subprocess.run(command, check=True, capture_output=True, text=True).stdout.split(maxsplit=3)
+        used, canvases, tile = map(float, cells[:3])
+        numbers = [f"{value / 1e9:.2f}" for value in (used, canvases, tile)]
+        proportion = f"{max(width, height) / min(width, height):.0f} : 1"
+        rows.append([f"{width} x {height}", proportion, cells[3].strip(), *numbers, f"{(canvases + tile) / used:.2f}"])
+        print(rows[-1], flush=True)
+    report(
+        "memory_shapes",
+        "Peak memory of a run, and what `plan` says",
+        [
+            "pixels", "shape", "largest window", "measured, GB", "plan: canvases, GB", "plan: tile, GB",
+            "plan / measured",
+        ],
+        rows,
+        [f"L-BFGS with a history of {HISTORY}. Measured is the peak less the memory of the program before it paints."],
+        script="memory_and_speed",
+    )  # fmt: skip
 
 
 def seconds_per_evaluation(width: int, height: int, tile: int, *, rounds: int, steps: int) -> float:
@@ -81,11 +137,18 @@ def main() -> None:
     parser.add_argument("--width", type=int, default=1536)
     parser.add_argument("--height", type=int, default=2048)
     parser.add_argument("--no-speed", action="store_true")
+    parser.add_argument("--shapes", nargs="*", default=[], help="such as 8000x160")
+    parser.add_argument("--one-shape", help=argparse.SUPPRESS)
     parser.add_argument("--one", type=int, help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.one:
         print(peak(options.one, options.tile))
         return
+    if options.one_shape:
+        print(*shape_peak(*map(int, options.one_shape.split("x"))))
+        return
+    if options.shapes:
+        measure_shapes(options.shapes)
     rows = []
     canvas_count = CANVASES[Optimizer().name]
     for side in options.sides:

@@ -85,8 +85,13 @@ def is_folder(path: Path) -> InputError:
 def nearest(word: str, candidates: Iterable[str]) -> str:
     """The end of an error message about an unknown word: the nearest candidate, or all if none is near."""
     candidates = list(candidates)
-    close = difflib.get_close_matches(word, candidates, n=1, cutoff=0.6)
-    return f"; did you mean {close[0]!r}?" if close else f"; known are {', '.join(candidates)}"
+    return suggestion(word, candidates) or f"; known are {', '.join(candidates)}"
+
+
+def suggestion(word: str, candidates: Iterable[str]) -> str:
+    """The end of an error message about an unknown word: the nearest candidate; empty if none is near."""
+    close = difflib.get_close_matches(word, list(candidates), n=1, cutoff=0.6)
+    return f"; did you mean {close[0]!r}?" if close else ""
 
 
 LESS_MEMORY = ("choose a smaller size", "use smaller tiles (--tile-size)")

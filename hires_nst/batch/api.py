@@ -19,6 +19,7 @@ from hires_nst.batch.tasks import Executor
 from hires_nst.config import Config, StyleImage, merge, parse_config
 from hires_nst.errors import ConfigError, nearest
 from hires_nst.events import OnEvent
+from hires_nst.run.output_size import MUCH_CROPPED, MUCH_ENLARGED
 from hires_nst.stopping import Stop
 
 if TYPE_CHECKING:
@@ -37,6 +38,7 @@ class BatchPlan:
     Attributes:
         pictures: how many it will paint; `unreadable` of them cannot be read, and will fail.
         left_out: files by the reason why they are not jobs.
+        cropped, enlarged: how many of which much is lost, as for a single picture.
         megapixels: of all pictures together.
         output_bytes: of all pictures, uncompressed.
         run_bytes: the most that the run directories of the workers take, if memory allows the largest tiles.
@@ -47,6 +49,8 @@ class BatchPlan:
     pictures: int
     unreadable: int
     left_out: Mapping[str, int]
+    cropped: int
+    enlarged: int
     megapixels: float
     output_bytes: int
     run_bytes: int
@@ -121,6 +125,7 @@ def plan(
     found = jobs(contents, output, styles=styles, config=config, config_for=config_for, preset=preset)
     workers = len(worker_devices(config.batch.workers, config.runtime.device))
     largest = max(found.jobs, key=lambda job: job.work)
+    sizes = [job.output_size for job in found.jobs if job.output_size is not None]
     seconds = None
     if measure and largest.work:
         from hires_nst.run.pipeline import plan as plan_one
@@ -132,6 +137,8 @@ def plan(
         pictures=len(found.jobs),
         unreadable=sum(job.size is None for job in found.jobs),
         left_out=found.left_out,
+        cropped=sum(size.cropped > MUCH_CROPPED for size in sizes),
+        enlarged=sum(size.enlarged > MUCH_ENLARGED for size in sizes),
         megapixels=sum(job.pixels for job in found.jobs) / 1e6,
         output_bytes=sum(map(job_picture_bytes, found.jobs)),
         run_bytes=sum(sorted(map(job_run_bytes, found.jobs))[-workers:]),

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from hires_nst.config import Config
 from hires_nst.errors import HiresNstError
-from hires_nst.run.output_size import output_size_of
+from hires_nst.run.output_size import OutputSize, output_size_of
 from hires_nst.transfer.levels import schedule
 
 
@@ -39,7 +39,12 @@ class Job:
     @cached_property
     def size(self) -> tuple[int, int] | None:
         """Width and height of the picture, from the photograph's header; None where that cannot be read."""
-        return result_size(self.content, self.config)
+        return None if self.output_size is None else (self.output_size.width, self.output_size.height)
+
+    @cached_property
+    def output_size(self) -> OutputSize | None:
+        """`size`, and what becomes of the photograph."""
+        return planned_size(self.content, self.config)
 
     @property
     def pixels(self) -> int:
@@ -96,12 +101,16 @@ def in_order(jobs: Iterable[Job], order: str, *, seed: int) -> list[Job]:
 
 def result_size(content: Path, config: Config) -> tuple[int, int] | None:
     """Width and height that the picture will have, from the photograph's header; None where that cannot be read."""
+    size = planned_size(content, config)
+    return None if size is None else (size.width, size.height)
+
+
+def planned_size(content: Path, config: Config) -> OutputSize | None:
+    """The size that the picture will have, from the photograph's header; None where that cannot be read."""
     from hires_nst.imageio.reading import picture_size
 
     try:
-        size = output_size_of(
-            picture_size(content, max_megapixels=config.images.max_megapixels), config, content=content
-        )
+        size = picture_size(content, max_megapixels=config.images.max_megapixels)
+        return output_size_of(size, config, content=content)
     except HiresNstError:
         return None
-    return size.width, size.height

@@ -20,6 +20,7 @@ from hires_nst.config import Config
 from hires_nst.errors import ConfigError
 from hires_nst.events import json_line
 from hires_nst.quantities import amount, counts, duration
+from hires_nst.run.output_size import MUCH_CROPPED, MUCH_ENLARGED
 
 if TYPE_CHECKING:
     from hires_nst import Plan
@@ -94,8 +95,9 @@ def print_plan(plan: Plan, config: Config) -> None:
         table.add_column(heading, justify="right")
     for level in plan.levels:
         size, rounds = f"{level.width} x {level.height}", f"{level.rounds} x {level.steps}"
-        numbers = level.evaluations, level.tiles, level.tile_size, level.window
-        table.add_row(str(level.index + 1), size, rounds, *map(str, numbers))
+        numbers = level.evaluations, level.tiles, level.tile_size
+        window = f"{level.window_width} x {level.window_height}"
+        table.add_row(str(level.index + 1), size, rounds, *map(str, numbers), window)
     console = Console()
     console.print(table)
     for line in plan_lines(plan, config):
@@ -106,6 +108,7 @@ def plan_lines(plan: Plan, config: Config) -> Iterator[str]:
     """The plan of a single picture in words, without its levels."""
     paper, folder = physical_size(plan.width, plan.height, config=config), plan.canvas_folder
     yield f"result       {plan.width} x {plan.height} px{paper and f', {paper}'}, up to {amount(plan.output_bytes)}"
+    yield f"photograph   {plan.photograph}"
     yield f"runs on      {plan.device} with {plan.model} in {plan.precision}"
     yield f"memory       {amount(plan.tile_bytes)} for a tile, {amount(plan.available_bytes)} is free"
     yield f"canvases     {amount(plan.canvas_bytes)} {f'on disk, in {folder}' if folder else 'in memory'}"
@@ -122,6 +125,10 @@ def batch_plan_lines(plan: BatchPlan) -> Iterator[str]:
     """The plan of a batch in words."""
     unreadable = f"; {plan.unreadable} of them cannot be read and will fail" if plan.unreadable else ""
     yield f"pictures  {plan.pictures}, {plan.megapixels:.3g} megapixels{unreadable}"
+    if plan.cropped:
+        yield f"cropped   {plan.cropped} by more than {MUCH_CROPPED:.0%}; --fit contain keeps all of each photograph"
+    if plan.enlarged:
+        yield f"enlarged  {plan.enlarged} more than {MUCH_ENLARGED:g} times; a smaller size or fewer --dpi is sharper"
     if plan.left_out:
         yield f"left out  {counts(plan.left_out)}"
     yield f"disk      up to {amount(plan.output_bytes)} for results, and {amount(plan.run_bytes)} for checkpoints"

@@ -10,7 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field, Strict, field_validator, mode
 
 from hires_nst.backbones.registry import BACKBONES
 from hires_nst.errors import ConfigError, nearest
-from hires_nst.imageio.paper import parse_paper
+from hires_nst.imageio.paper import PAPERS, parse_paper
 
 StyleLossName = Literal["mean-covariance", "gram"]
 Coupling = Literal["balanced", "independent", "exact"]
@@ -57,7 +57,7 @@ class StyleImage(Section):
 class Print(Section):
     """Size of a print on paper."""
 
-    paper: str = Field("A3", description="Paper of the print: A0 to A6, letter, legal, tabloid, 60x40cm or 24x36in.")
+    paper: str = Field("A3", description=f"Paper of the print: {PAPERS}; or a size such as 60x40cm or 24x36in.")
     dpi: Annotated[Number, Field(ge=10, le=4800)] = Field(300, description="Pixels per inch of the print.")
     fit: Literal["cover", "contain"] = Field(
         "cover", description="cover crops the photograph to the paper; contain fits all of it on the paper."

@@ -6,26 +6,40 @@ import re
 from dataclasses import dataclass
 from typing import Literal
 
-from hires_nst.errors import ConfigError, nearest
+from hires_nst.errors import ConfigError, suggestion
 
 MM_PER_INCH = 25.4
 MAX_SIDE_MM = 20_000.0
 
+
+def _halved(series: str, size: tuple[float, float]) -> dict[str, tuple[float, float]]:
+    """The sizes 0 to 10 of a series of ISO 216 or 269: each is half of the last one, rounded down to millimetres."""
+    sizes = {}
+    for number in range(11):
+        sizes[f"{series}{number}"] = size
+        size = size[1] // 2, size[0]
+    return sizes
+
+
+_INCHES = {
+    "letter": (8.5, 11), "legal": (8.5, 14), "tabloid": (11, 17), "ledger": (11, 17), "executive": (7.25, 10.5),
+    "super-B": (13, 19), "ANSI-A": (8.5, 11), "ANSI-B": (11, 17), "ANSI-C": (17, 22),
+    "ANSI-D": (22, 34), "ANSI-E": (34, 44), "ARCH-A": (9, 12), "ARCH-B": (12, 18), "ARCH-C": (18, 24),
+    "ARCH-D": (24, 36), "ARCH-E": (36, 48),
+}  # fmt: skip
 _NAMED_MM = {
-    "A0": (841.0, 1189.0),
-    "A1": (594.0, 841.0),
-    "A2": (420.0, 594.0),
-    "A3": (297.0, 420.0),
-    "A4": (210.0, 297.0),
-    "A5": (148.0, 210.0),
-    "A6": (105.0, 148.0),
-    "letter": (215.9, 279.4),
-    "legal": (215.9, 355.6),
-    "tabloid": (279.4, 431.8),
+    **_halved("A", (841.0, 1189.0)),
+    **_halved("B", (1000.0, 1414.0)),
+    **_halved("C", (917.0, 1297.0)),
+    **{
+        name: (round(width * MM_PER_INCH, 2), round(height * MM_PER_INCH, 2))
+        for name, (width, height) in _INCHES.items()
+    },
 }
-_UNIT_MM = {"mm": 1.0, "cm": 10.0, "in": MM_PER_INCH}
-_NUMBER = r"([0-9]+(?:\.[0-9]+)?|\.[0-9]+)"
-_EXPLICIT = re.compile(rf"{_NUMBER}\s*(?:mm|cm|in)?\s*[x×]\s*{_NUMBER}\s*(mm|cm|in)")
+PAPERS = "A0 to A10, B0 to B10, C0 to C10, letter, legal, tabloid, executive, super-B, ANSI-A to E, ARCH-A to E"
+_UNIT_MM = {"mm": 1.0, "cm": 10.0, "m": 1000.0, "in": MM_PER_INCH}
+_NUMBER, _UNIT = r"([0-9]+(?:[.,][0-9]+)?|[.,][0-9]+)", "(mm|cm|m|inches|inch|in)?"
+_SIDES = re.compile(rf"{_NUMBER}\s*{_UNIT}\s*[x×]\s*{_NUMBER}\s*{_UNIT}")
 
 
 @dataclass(frozen=True)
@@ -50,19 +64,28 @@ class Placement:
 
 
 def parse_paper(text: str) -> Paper:
-    """The sheet that `text` names: A0 to A6, letter, legal, tabloid, or a size such as "60x40cm" or "24 x 36 in".
+    """The sheet that `text` names, such as "A4" or "letter", or a size such as "60x40cm" or "24 x 36 in".
 
-    Raises ConfigError for an unknown name and for a side that is not above 0 and below 20 m.
+    Raises ConfigError for an unknown name, a size without a unit, and a side that is not above 0 and below 20 m.
     """
     wanted = text.strip().lower()
     for name, (width, height) in _NAMED_MM.items():
-        if wanted == name.lower():
+        if re.sub("[ _-]", "", wanted) == re.sub("-", "", name.lower()):
             return Paper(name, width, height)
-    match = _EXPLICIT.fullmatch(wanted)
-    if match is None or len(set(re.findall("mm|cm|in", wanted))) > 1:
-        hint = nearest(wanted, [name.lower() for name in _NAMED_MM])
+    if turned := re.fullmatch(r"(.+?)[ _-]*(landscape|portrait)", wanted):
+        raise ConfigError(f"{text!r} is not a paper size: paper is turned as the photograph, so write {turned[1]!r}")
+    match = _SIDES.fullmatch(wanted)
+    if match is None:
+        hint = suggestion(wanted, map(str.lower, _NAMED_MM)) or f"; known are {PAPERS}"
         raise ConfigError(f"{text!r} is not a paper size{hint}; write another size like 60x40cm or 24x36in")
-    first, second, unit = match.groups()
+    first, unit_before, second, unit = match.groups()
+    if "," in wanted:
+        raise ConfigError(f"{text!r} has a comma; write it with a point: {wanted.replace(',', '.')!r}")
+    if unit is None and unit_before is None:
+        raise ConfigError(f"{text!r} has no unit; write {first}x{second}cm or {first}x{second}in")
+    if unit is None or unit_before not in (None, unit):
+        raise ConfigError(f"{text!r} needs one unit, at its end; write it like 60x40cm or 24x36in")
+    unit = "in" if unit.startswith("in") else unit
     width, height = float(first) * _UNIT_MM[unit], float(second) * _UNIT_MM[unit]
     if not (0 < width < MAX_SIDE_MM and 0 < height < MAX_SIDE_MM):
         raise ConfigError(f"the paper size {text!r} is not possible; give two sides above 0 and below 20 m")

@@ -69,9 +69,21 @@ def style_canvas(source: Canvas, style: StyleImage, *, level: Level, context: Ru
     return resized(source, height, width=width, context=context)
 
 
-def is_too_small(source: Canvas, style: StyleImage, *, level: Level) -> bool:
-    """Whether the style image has fewer pixels than would go with a level."""
-    return style.scale * max(level.height, level.width) > max(source.height, source.width)
+def small_style(
+    sizes: Sequence[tuple[int, int]], styles: Sequence[StyleImage], *, levels: Sequence[Level]
+) -> tuple[int, events.Notice] | None:
+    """The index of the first level for which a style image has too few pixels, and what to say; None if there is none.
+
+    `sizes` are the heights and widths of the style images.
+    """
+    for level in levels:
+        for size, style in zip(sizes, styles, strict=True):
+            if style.scale * max(level.height, level.width) > max(size):
+                return level.index, events.Notice(
+                    f"the painting is smaller than {level.width} x {level.height} px and is not enlarged, so its "
+                    "strokes get no larger from here on; use a larger scan or a smaller --style-scale"
+                )
+    return None
 
 
 def first_canvas(content_canvas: Canvas, styles: Sequence[tuple[Canvas, StyleImage]], *, context: RunContext) -> Canvas:

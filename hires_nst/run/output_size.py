@@ -11,6 +11,9 @@ from hires_nst.imageio.paper import fit, parse_paper
 from hires_nst.imageio.paper import pixels as print_pixels
 from hires_nst.transfer.levels import check_side
 
+MUCH_CROPPED, MUCH_ENLARGED = 0.3, 3.0
+"""A photograph of which a larger share is cropped, or that is enlarged more times, is worth a notice."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class OutputSize:
@@ -19,12 +22,44 @@ class OutputSize:
     Attributes:
         crop: left, top, width, height in pixels of the photograph.
         dpi: to write into the file, if any.
+        cropped: the share of the photograph, 0 to 1, outside the crop.
     """
 
     width: int
     height: int
     crop: tuple[int, int, int, int]
     dpi: float | None
+    cropped: float = 0.0
+
+    @property
+    def enlarged(self) -> float:
+        """How many times the crop is made longer and wider; below 1 it is made smaller."""
+        return max(self.width / self.crop[2], self.height / self.crop[3])
+
+    @property
+    def use(self) -> str:
+        """What becomes of the photograph in a few words: `91 % is cropped, and the rest is enlarged 25 times`."""
+        size = "keeps its size"
+        if self.enlarged >= 1.05:
+            size = (
+                f"is enlarged {self.enlarged:.2g} times"
+                if self.enlarged < 10
+                else f"is enlarged {self.enlarged:.0f} times"
+            )
+        elif self.enlarged <= 0.95:
+            size = f"is reduced to {100 * self.enlarged:.2g} %"
+        return f"{100 * self.cropped:.0f} % is cropped, and the rest {size}" if self.cropped >= 0.005 else f"all {size}"
+
+    def loss(self, config: Config) -> str | None:
+        """A sentence about a photograph of which much is lost, with the way out; None where little is."""
+        paper, ways = config.output.print, []
+        if self.cropped > MUCH_CROPPED:
+            ways.append("--fit contain keeps all of it")
+        if self.enlarged > MUCH_ENLARGED:
+            smaller = "a smaller --size" if paper is None else "a smaller paper or fewer --dpi"
+            ways.append(f"{smaller}, or a photograph of more pixels, gives a sharper result")
+        what = "" if paper is None else f" for {paper.paper} at {paper.dpi:g} dpi"
+        return f"of the photograph, {self.use}{what}; {'; '.join(ways)}" if ways else None
 
 
 def output_size_of(size: tuple[int, int], config: Config, *, content: Path | str) -> OutputSize:
@@ -42,7 +77,9 @@ def output_size_of(size: tuple[int, int], config: Config, *, content: Path | str
         placed = fit((width, height), paper, mode=wanted.print.fit)
         left, top, across, down = placed.crop
         crop = (round(left), round(top), max(1, round(across)), max(1, round(down)))
-        result = OutputSize(width=placed.width, height=placed.height, crop=crop, dpi=wanted.dpi or wanted.print.dpi)
+        cropped = 1 - crop[2] * crop[3] / (width * height)
+        dpi = wanted.dpi or wanted.print.dpi
+        result = OutputSize(width=placed.width, height=placed.height, crop=crop, dpi=dpi, cropped=cropped)
     else:
         factor = wanted.scale or 1.0
         if wanted.long_edge is not None:

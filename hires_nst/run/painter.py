@@ -15,7 +15,7 @@ from hires_nst import events
 from hires_nst.config import StyleImage
 from hires_nst.errors import Interrupted, out_of_memory
 from hires_nst.events import OnEvent
-from hires_nst.run.canvases import enlarged_canvas, first_canvas, is_too_small, resized, style_canvas
+from hires_nst.run.canvases import enlarged_canvas, first_canvas, resized, small_style, style_canvas
 from hires_nst.run.checkpoint import CheckpointStore, Progress
 from hires_nst.run.context import RunContext
 from hires_nst.run.plan import split_coarse
@@ -56,7 +56,7 @@ def paint(
     """
     painting = Painting()
     progress = _resumed(painting, plans, context=context, checkpoints=checkpoints)
-    is_warned = False
+    small = small_style([(c.height, c.width) for c, _ in styles], [style for _, style in styles], levels=plans)
     for plan in plans:
         if progress is not None and progress.is_past(plan.index):
             continue
@@ -69,14 +69,8 @@ def paint(
             painting.canvas = enlarged_canvas(
                 painting.canvas, source=content_canvas, content_canvas=level_content, context=context
             )
-        if not is_warned and any(is_too_small(canvas, style, level=plan) for canvas, style in styles):
-            is_warned = True
-            context.emit(
-                events.Notice(
-                    f"the painting is smaller than {plan.width} x {plan.height} px and is not enlarged, so its strokes "
-                    "get no larger from here on; use a larger scan or a smaller --style-scale"
-                )
-            )
+        if small is not None and small[0] == plan.index:
+            context.emit(small[1])
         scaled = [(style_canvas(canvas, style, level=plan, context=context), style.weight) for canvas, style in styles]
         LevelPainter(
             context=context, plan=plan, levels=len(plans), content_canvas=level_content, styles=scaled,

@@ -11,6 +11,7 @@ import torch
 from hires_nst import events
 from hires_nst.config import Config
 from hires_nst.events import OnEvent
+from hires_nst.run.canvases import small_style
 from hires_nst.run.context import RunContext, canvas_bytes, open_context
 from hires_nst.run.disk_space import picture_bytes, run_bytes
 from hires_nst.run.output_size import OutputSize
@@ -33,6 +34,9 @@ class Plan:
         available_bytes: free memory where tiles are optimised.
         run_bytes: the most that the run directory takes.
         output_bytes: the uncompressed size of the result's file.
+        photograph: what becomes of it in words, see `OutputSize.use`.
+        cropped: the share of the photograph, 0 to 1, that is cropped to the shape of the paper.
+        enlarged: how many times the rest is made longer and wider; below 1 it is reduced.
         seconds_per_megapixel: measured time per million pixels and evaluation; None when it was not measured.
         seconds: an estimate for the whole run from it.
     """
@@ -50,6 +54,9 @@ class Plan:
     available_bytes: int
     run_bytes: int
     output_bytes: int
+    photograph: str
+    cropped: float
+    enlarged: float
     seconds_per_megapixel: float | None
     seconds: float | None
     notes: tuple[str, ...]
@@ -66,11 +73,15 @@ def make_plan(
         on_event(event)
 
     context = open_context(config, size, emit=note)
+    if text := size.loss(config):
+        note(events.Notice(text))
     plans = level_plans(context, size)
-    largest = max(plans, key=lambda p: p.window)
+    if small := small_style(own_sizes, config.styles, levels=plans):
+        note(small[1])
+    largest = max(plans, key=lambda plan: plan.window_area)
     per_megapixel = seconds = None
     if measure:
-        per_megapixel = seconds_per_megapixel(context, min(largest.window, 512))
+        per_megapixel = seconds_per_megapixel(context, largest, side=512)
         seconds = sum(_work(context, p) for p in plans) / 1e6 * per_megapixel
     return Plan(
         width=size.width,
@@ -82,10 +93,13 @@ def make_plan(
         canvas_bytes=canvas_bytes(config, size.height, width=size.width, styles=own_sizes),
         canvas_place="disk" if context.on_disk else "memory",
         canvas_folder=str(temporary_folder()) if context.on_disk else None,
-        tile_bytes=int(largest.window**2 * context.bytes_per_pixel),
+        tile_bytes=int(largest.window_area * context.bytes_per_pixel),
         available_bytes=free_memory(context.extract.device),
         run_bytes=planned_run_bytes(config, plans),
         output_bytes=picture_bytes(size.width * size.height, bit_depth=config.output.bit_depth),
+        photograph=size.use,
+        cropped=size.cropped,
+        enlarged=size.enlarged,
         seconds_per_megapixel=per_megapixel,
         seconds=seconds,
         notes=tuple(notes),
@@ -97,10 +111,18 @@ def level_plans(context: RunContext, output: OutputSize) -> tuple[LevelPlan, ...
     plans = []
     for level in schedule(output.height, output.width, levels=context.config.levels):
         size = context.tile_size(level)
-        grid = context.grid(level.height, level.width, size=size)
-        window = max(max(tile.window.height, tile.window.width) for tile in grid.tiles)
+        grid, shifted = (
+            context.grid(level.height, level.width, size=size, shifted=shifted)
+            for shifted in (False, context.config.tiles.shift)
+        )
+        window = max((tile.window for tile in (*grid.tiles, *shifted.tiles)), key=lambda window: window.area)
         level = split_coarse(level, grid, config=context.config)
-        plans.append(LevelPlan(**vars(level), tiles=len(grid.tiles), tile_size=size, window=window))
+        plans.append(
+            LevelPlan(
+                **vars(level), tiles=len(grid.tiles), tile_size=size, window_height=window.height,
+                window_width=window.width,
+            )
+        )  # fmt: skip
     return tuple(plans)
 
 
@@ -117,10 +139,15 @@ def split_coarse(level: Level, grid: Grid, *, config: Config) -> Level:
     return Level(index=level.index, height=level.height, width=level.width, rounds=rounds, steps=config.levels.steps)
 
 
-def seconds_per_megapixel(context: RunContext, side: int) -> float:
-    """The time of one evaluation (forward and backward) of a tile of noise, per million pixels."""
+def seconds_per_megapixel(context: RunContext, plan: LevelPlan, *, side: int) -> float:
+    """The time of one evaluation (forward and backward) of a tile of noise, per million pixels.
+
+    The tile is the level's largest window, or the part of it that has at most side x side pixels.
+    """
     layers = set(context.config.layers)
-    x = torch.rand((1, 3, side, side), device=context.extract.device).requires_grad_()
+    height = min(plan.window_height, max(side, side**2 // plan.window_width))
+    width = min(plan.window_width, side**2 // height)
+    x = torch.rand((1, 3, height, width), device=context.extract.device).requires_grad_()
     seconds = 0.0
     for _ in range(2):  # the first one warms up
         began = time.monotonic()
@@ -130,7 +157,7 @@ def seconds_per_megapixel(context: RunContext, side: int) -> float:
             (gradient,) = torch.autograd.grad(value, x)
         gradient.sum().item()
         seconds = time.monotonic() - began
-    return seconds / (side * side / 1e6)
+    return seconds / (height * width / 1e6)
 
 
 def _work(context: RunContext, level: LevelPlan) -> float:

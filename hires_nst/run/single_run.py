@@ -153,6 +153,8 @@ class SingleRun:
         styles = read_styles(context)
         if self.record is None:
             plans = level_plans(context, size)
+            if text := size.loss(self.options.config):
+                self.emit(events.Notice(text))
         else:
             check_machine(self.record, _machine(context), folder=self.directory.path, emit=self.emit)
             plans = self.record.levels
@@ -166,8 +168,8 @@ class SingleRun:
             if self.stop.deadline is not None:  # which holds for the first step too
                 import_optimizers()
                 self.check_stop()
-                side = min(MEASURED_SIDE, *(plan.window for plan in plans))
-                estimate = unless_memory_runs_out(partial(seconds_per_megapixel, context, side))
+                smallest = min(plans, key=lambda plan: plan.window_area)
+                estimate = unless_memory_runs_out(partial(seconds_per_megapixel, context, smallest, side=MEASURED_SIDE))
                 checkpoints.step_seconds = (estimate or 0.0) / 1e6
             canvas = paint(context, plans, content_canvas=content_canvas, styles=styles, checkpoints=checkpoints)
         return self._write(record, canvas, alpha=alpha, dpi=size.dpi)

@@ -27,11 +27,17 @@ class Level:
 
 @dataclass(frozen=True, kw_only=True)
 class LevelPlan(Level):
-    """A level with the number of tiles, the side that they were cut with, and that of their largest window."""
+    """A level with the number of tiles, the side that they were cut with, and their largest window by area."""
 
     tiles: int
     tile_size: int
-    window: int
+    window_height: int
+    window_width: int
+
+    @property
+    def window_area(self) -> int:
+        """Pixels of the largest window, which memory and time of a tile follow."""
+        return self.window_height * self.window_width
 
 
 def schedule(height: int, width: int, *, levels: Levels) -> tuple[Level, ...]:

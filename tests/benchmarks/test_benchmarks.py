@@ -20,7 +20,7 @@ COMMANDS = {
     "couplings": (f"{SMALL} --coarse-steps 2 --pairs 1", ["couplings-gram", "couplings-mean-covariance"]),
     "optimizers": (f"{SMALL} --pairs 1", ["optimizers"]),
     "pixels": ("--size 48 --evaluations 4 --pairs 1", ["pixels", "pixels_in_rounds"]),
-    "memory_and_speed": (f"{SMALL} --sides 96", ["memory", "speed"]),
+    "memory_and_speed": (f"{SMALL} --sides 96 --shapes 96x32", ["memory", "memory_shapes", "speed"]),
     "checkpoint_cost": (f"--size 160 --repeat 1 --set tiles.size=64 {' '.join(QUICK)}", ["checkpoint_cost"]),
     "batch": (f"--pictures 1 --megapixels 0.01 --jobs 20 --set {' '.join(QUICK)}", ["batch", "batch_ledger"]),
 }

@@ -103,7 +103,8 @@ class LevelStandIn:
     steps: int = 8
     tiles: int = 6
     tile_size: int = 256
-    window: int = 352
+    window_height: int = 352
+    window_width: int = 320
     evaluations = 32
 
 
@@ -123,6 +124,9 @@ class PlanStandIn:
     available_bytes: int = 8_000_000_000
     run_bytes: int = 900_000_000
     output_bytes: int = 52_000_000
+    photograph: str = "all is enlarged 4 times"
+    cropped: float = 0.0
+    enlarged: float = 4.0
     seconds_per_megapixel: float | None = 1.25
     notes: tuple[str, ...] = ("slow here",)
 
@@ -400,6 +404,8 @@ def test_plan(engine: Engine, pictures: tuple[Path, Path, Path]) -> None:
         "1.5 GB for a tile, 8.0 GB is free",
         "626.0 MB on disk",
         "about 1 h 2 min (1.25 s per megapixel and evaluation)",
+        "320 x 352",
+        "all is enlarged 4 times",
         "slow here",
     ):
         assert part in result.stdout

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -33,12 +35,51 @@ def test_papers_are_parsed(text: str, paper: Paper) -> None:
 
 
 @pytest.mark.parametrize(
-    "text",
-    ["", "A7", "letre", "60x40", "60x40px", "-60x40cm", "0x40cm", "60cm x 40in", "2000x30cm", "9" * 400 + "x1mm"],
+    ("text", "sides"),
+    [
+        ("A7", (74, 105)), ("a10", (26, 37)), ("B0", (1000, 1414)), ("b4", (250, 353)), ("B10", (31, 44)),
+        ("C5", (162, 229)), ("c10", (28, 40)), ("ledger", (279.4, 431.8)), ("executive", (184.15, 266.7)),
+        ("super b", (330.2, 482.6)), ("ANSI C", (431.8, 558.8)), ("ansi-e", (863.6, 1117.6)), ("archd", (609.6, 914.4)),
+        ("10x15cm", (100, 150)), ("13 x 18 cm", (130, 180)), ("4x6in", (101.6, 152.4)), ("8x10 inches", (203.2, 254)),
+        ("0.5x1m", (500, 1000)), ("30cmx40cm", (300, 400)),
+    ],
+)  # fmt: skip
+def test_every_iso_us_and_photo_size(text: str, sides: tuple[float, float]) -> None:
+    paper = parse_paper(text)
+    assert (paper.width_mm, paper.height_mm) == pytest.approx(sides)
+
+
+def test_every_iso_size_has_half_the_area_of_the_last_one() -> None:
+    for series in "ABC":
+        papers = [parse_paper(f"{series}{number}") for number in range(11)]
+        for large, small in pairwise(papers):
+            assert (small.height_mm, small.width_mm) == (large.width_mm, large.height_mm // 2)
+            assert large.height_mm / large.width_mm == pytest.approx(2**0.5, rel=0.03)
+
+
+@pytest.mark.parametrize(
+    ("text", "sentence"),
+    [
+        ("", "'' is not a paper size; known are A0 to A10"),
+        ("A11", "'A11' is not a paper size; did you mean 'a1'"),
+        ("letre", "did you mean 'letter'?"),
+        ("60x40", "'60x40' has no unit; write 60x40cm or 60x40in"),
+        ("29,7x42cm", "'29,7x42cm' has a comma; write it with a point: '29.7x42cm'"),
+        ("A3 landscape", "paper is turned as the photograph, so write 'a3'"),
+        ("60x40px", "write another size like 60x40cm or 24x36in"),
+        ("-60x40cm", "write another size like"),
+        ("0x40cm", "give two sides above 0 and below 20 m"),
+        ("60cm x 40in", "needs one unit, at its end"),
+        ("60cm x 40", "needs one unit, at its end"),
+        ("2000x30cm", "below 20 m"),
+        ("9" * 400 + "x1mm", "below 20 m"),
+        ("٣٠x٤٠cm", "is not a paper size"),
+    ],
 )
-def test_impossible_papers_are_refused(text: str) -> None:
-    with pytest.raises(ConfigError):
+def test_impossible_papers_are_refused(text: str, sentence: str) -> None:
+    with pytest.raises(ConfigError) as caught:
         parse_paper(text)
+    assert repr(text) in str(caught.value) and sentence in str(caught.value)
 
 
 def test_a_misspelt_paper_gets_a_suggestion_and_an_example() -> None:

@@ -552,7 +552,7 @@ def test_a_painting_is_scaled_with_the_level_and_never_enlarged(painting: Path) 
         level = Level(index=0, height=width // 2, width=width, rounds=1, steps=1)
         style = StyleImage(image=painting, scale=scale)
         found = canvases.style_canvas(canvas, style, level=level, context=deep)
-        return found.width, found.height, canvases.is_too_small(canvas, style, level=level)
+        return found.width, found.height, canvases.small_style([(96, 90)], [style], levels=[level]) is not None
 
     assert at(48) == (45, 48, False)
     assert at(96) == (90, 96, False)

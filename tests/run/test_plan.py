@@ -1,0 +1,137 @@
+"""What `plan` says of memory, of the photograph and of the painting."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+import hires_nst
+from hires_nst import events
+from hires_nst.batch import plan as batch_plan
+from hires_nst.config import Config
+from hires_nst.run import plan as planning
+from hires_nst.run.context import RunContext, open_context
+from hires_nst.run.output_size import OutputSize, output_size_of
+from hires_nst.transfer.levels import LevelPlan
+
+
+def picture(path: Path, width: int, height: int) -> Path:
+    pixels = np.random.default_rng(1).integers(0, 256, (height, width, 3), np.uint8)
+    Image.fromarray(pixels).save(path)
+    return path
+
+
+def context_of(width: int, height: int, **settings: Any) -> tuple[RunContext, OutputSize]:
+    size = OutputSize(width=width, height=height, crop=(0, 0, width, height), dpi=None)
+    return open_context(Config.model_validate(settings), size), size
+
+
+# Memory follows the area of a tile.
+
+SHAPES = [(1600, 1600), (3200, 800), (8000, 400), (400, 8000), (16000, 300), (50 * 320, 320), (20000, 16)]
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+@pytest.mark.parametrize("tile", ["auto", 256])
+def test_the_largest_window_is_measured_by_its_area(shape: tuple[int, int], tile: int | str) -> None:
+    width, height = shape
+    context, size = context_of(width, height, tiles={"size": tile})
+    plans = planning.level_plans(context, size)
+    for plan in plans:
+        grids = [
+            context.grid(plan.height, plan.width, size=plan.tile_size, shifted=shifted) for shifted in (False, True)
+        ]
+        assert plan.window_area == max(tile.window.area for grid in grids for tile in grid.tiles)
+        assert plan.window_area <= plan.width * plan.height
+    assert max(plan.window_area for plan in plans) <= width * height
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+@pytest.mark.parametrize("side", [256, 512])
+def test_an_evaluation_is_timed_on_a_tile_of_the_window_s_shape(
+    shape: tuple[int, int], side: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    width, height = shape
+    context, _ = context_of(64, 64)
+    made: list[tuple[int, ...]] = []
+
+    def rand(size: tuple[int, ...], **options: Any) -> torch.Tensor:
+        made.append(size)
+        return torch.zeros((1, 3, 16, 16))
+
+    monkeypatch.setattr(torch, "rand", rand)
+    plan = LevelPlan(
+        index=0, height=height, width=width, rounds=1, steps=1, tiles=1, tile_size=width, window_height=height,
+        window_width=width,
+    )  # fmt: skip
+    planning.seconds_per_megapixel(context, plan, side=side)
+    ((_, _, rows, columns),) = made
+    assert rows <= height and columns <= width
+    assert 0.99 * min(side**2, width * height) <= rows * columns <= side**2
+
+
+# The photograph.
+
+
+A4, A2 = {"paper": "A4"}, {"paper": "A2"}
+SQUARE = {"paper": "10x10cm", "dpi": 72}
+
+
+@pytest.mark.parametrize(
+    ("output", "size", "use", "advice"),
+    [
+        ({}, (400, 300), "all keeps its size", ""),
+        ({"scale": 0.31}, (4000, 3000), "all is reduced to 31 %", ""),
+        ({"long_edge": 1000}, (400, 300), "all is enlarged 2.5 times", ""),
+        ({"long_edge": 1600}, (400, 300), "all is enlarged 4 times", "a smaller --size"),
+        ({"print": A4}, (4960, 310), "91 % is cropped, and the rest is enlarged 8 times", "--fit contain"),
+        ({"print": A2}, (40, 30), "7 % is cropped, and the rest is enlarged 177 times", "a smaller paper"),
+        ({"print": {**A2, "fit": "contain"}}, (40, 30), "all is enlarged 165 times", "a smaller paper"),
+        ({"print": SQUARE}, (420, 280), "33 % is cropped, and the rest keeps its size", "--fit contain"),
+        ({"print": {**A4, "dpi": 72}}, (900, 600), "6 % is cropped, and the rest keeps its size", ""),
+    ],
+)
+def test_what_becomes_of_the_photograph(output: dict[str, Any], size: tuple[int, int], use: str, advice: str) -> None:
+    config = Config.model_validate({"output": output})
+    found = output_size_of(size, config, content="photo.jpg")
+    assert found.use == use
+    said = found.loss(config) or ""
+    assert bool(said) == bool(advice)
+    assert not advice or (use in said and advice in said)
+
+
+def test_plan_stylize_and_the_plan_of_a_batch_tell_large_losses(tmp_path: Path) -> None:
+    photo, painting = picture(tmp_path / "photo.png", 320, 20), picture(tmp_path / "painting.png", 48, 48)
+    config = Config.model_validate(
+        {
+            "styles": [{"image": str(painting)}],
+            "output": {"print": {"paper": "A10", "dpi": 60}},
+            "levels": {"min_size": 16, "coarse_steps": 1, "rounds": 1},
+        }
+    )
+    said: list[events.Event] = []
+    plan = hires_nst.plan(photo, config=config, measure=False)
+    hires_nst.stylize(photo, tmp_path / "out.png", config=config, on_event=said.append)
+    (sentence,) = (text for text in plan.notes if "of the photograph" in text)
+    assert sentence.startswith("of the photograph, 91 % is cropped, and the rest is enlarged ")
+    assert events.Notice(sentence) in said
+    assert (round(plan.cropped, 2), plan.enlarged > 3) == (0.91, True)
+    whole = batch_plan(tmp_path, config=config, measure=False)
+    assert (whole.pictures, whole.cropped, whole.enlarged) == (3, 1, 1)  # with out.png
+
+
+def test_a_painting_that_is_too_small_is_told_by_plan_and_stylize_alike(tmp_path: Path) -> None:
+    photo, painting = picture(tmp_path / "photo.png", 64, 64), picture(tmp_path / "painting.png", 32, 32)
+    config = Config.model_validate(
+        {"styles": [{"image": str(painting)}], "levels": {"min_size": 16, "coarse_steps": 1, "rounds": 1}}
+    )
+    said: list[events.Event] = []
+    plan = hires_nst.plan(photo, config=config, measure=False)
+    hires_nst.stylize(photo, tmp_path / "out.png", config=config, on_event=said.append)
+    (sentence,) = (text for text in plan.notes if "the painting is smaller than 64 x 64 px" in text)
+    assert said.count(events.Notice(sentence)) == 1
