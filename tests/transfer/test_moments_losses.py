@@ -62,6 +62,16 @@ def test_mean_covariance_formula() -> None:
     torch.testing.assert_close(mean_covariance(image, style), expected)
 
 
+@pytest.mark.parametrize("texture", [0.0, 1e-9, 1e-3])
+def test_the_covariance_of_a_flat_style_does_not_outweigh_its_mean(texture: float) -> None:
+    image = Moments.of(features(seed=1)).finalise()
+    flat = Moments.of(0.5 + texture * features(seed=2)).finalise()
+    expected = (image.mean - flat.mean).norm() ** 2 / flat.mean.norm() ** 2
+    expected += (image.covariance - flat.covariance).norm() ** 2 / (0.05 * flat.mean.norm() ** 2) ** 2
+    torch.testing.assert_close(mean_covariance(image, flat), expected)
+    assert mean_covariance(image, flat) < 100
+
+
 def test_the_configuration_knows_every_style_loss() -> None:
     assert set(get_args(StyleLossName)) == STYLE_LOSSES.keys()
 
