@@ -61,17 +61,17 @@ def _matched_jobs(
 ) -> tuple[list[Job], Counter[str]]:
     """Each photograph with each painting, or in pairs."""
     search = _Search(output, config.batch)
-    found = search.photographs(contents)
+    found = search.found_in(contents)
     own = _own_config(config)
-    choices: list[tuple[StyleImage, ...]] = [(painting,) for painting in _paintings(styles)] or [own.styles]
+    choices: list[tuple[StyleImage, ...]] = [(style,) for style in _style_images(styles)] or [own.styles]
     if not styles:
         own.check_styles()
     pairs = search.pairs(found, choices)
     template = config.batch.template
     fields_of(template)
     jobs = [
-        _job(photograph, own.model_copy(update={"styles": chosen}), index=index, template=template, preset=preset)
-        for index, (photograph, chosen) in enumerate(pairs, start=1)
+        _job(content, own.model_copy(update={"styles": chosen}), index=index, template=template, preset=preset)
+        for index, (content, chosen) in enumerate(pairs, start=1)
     ]
     return jobs, search.left_out
 
@@ -147,7 +147,7 @@ class _Search:
     batch: Batch
     left_out: Counter[str] = field(default_factory=Counter)
 
-    def photographs(self, contents: Path) -> list[_Found]:
+    def found_in(self, contents: Path) -> list[_Found]:
         """The photographs of a folder or a list, or one photograph."""
         contents = contents.expanduser().absolute()
         if not contents.exists():
@@ -229,7 +229,7 @@ class _Search:
     ) -> list[tuple[_Found, tuple[StyleImage, ...]]]:
         """The pairs of photographs and styles, as `batch.match` requires."""
         if self.batch.match == "product":
-            return [(photograph, chosen) for photograph in found for chosen in choices]
+            return [(content, chosen) for content in found for chosen in choices]
         if self.batch.match == "zip":
             if len(found) != len(choices):
                 raise ConfigError(
@@ -245,10 +245,10 @@ class _Search:
                     f"two paintings are called {style.image.stem}, so --match stem cannot choose; rename one"
                 )
             by_stem[stem] = (style,)
-        pairs = [(photograph, by_stem.get(photograph.path.stem.casefold())) for photograph in found]
+        pairs = [(content, by_stem.get(content.path.stem.casefold())) for content in found]
         self.left_out["photographs without a matching painting"] += sum(chosen is None for _, chosen in pairs)
         self.left_out += Counter()  # drops zeros
-        return [(photograph, chosen) for photograph, chosen in pairs if chosen is not None]
+        return [(content, chosen) for content, chosen in pairs if chosen is not None]
 
 
 def _lines(file: Path) -> list[Path]:
@@ -263,7 +263,7 @@ def _lines(file: Path) -> list[Path]:
     return [file.parent / Path(line).expanduser() for line in lines if line and not line.startswith("#")]
 
 
-def _paintings(styles: Sequence[StyleImage]) -> list[StyleImage]:
+def _style_images(styles: Sequence[StyleImage]) -> list[StyleImage]:
     """The paintings of the command line, with the pictures of folders in natural order."""
     result: list[StyleImage] = []
     for style in styles:

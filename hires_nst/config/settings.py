@@ -12,7 +12,8 @@ FREE_SETTINGS = (
 )  # fmt: skip
 """Settings that do not change the picture: a run may be resumed with other values, and a batch does not repaint."""
 
-FileRole = Literal["painting", "initial image", "weights"]
+FileRole = Literal["photograph", "painting", "initial image", "weights"]
+"""What an input file is for, in the words of messages; run.json stores them."""
 
 _FILE_KEYS = re.compile(r"styles\.\d+\.image|init\.file|model\.weights")
 

@@ -12,14 +12,14 @@ from __future__ import annotations
 from pathlib import Path
 
 from hires_nst.batch.ledger_reading import read_changes, read_selected_since, reading
-from hires_nst.report.render import PAGE, Progress, is_complete, write_report
+from hires_nst.report.render import PAGE, OnProgress, is_complete, write_report
 from hires_nst.report.sources import gather
 from hires_nst.stopping import Stop
 
 __all__ = ["is_complete", "is_up_to_date", "write"]
 
 
-def write(folder: Path | str, *, stop: Stop | None = None, on_progress: Progress | None = None) -> Path:
+def write(folder: Path | str, *, stop: Stop | None = None, on_progress: OnProgress | None = None) -> Path:
     """Write the report of a run directory or of a batch's output folder, `folder`/report.html.
 
     Args:

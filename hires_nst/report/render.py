@@ -31,7 +31,7 @@ NO_BREAK = "\u00a0"
 NARROWEST, WIDEST = 0.75, 1.6
 """Limits of the proportions of a card's mat."""
 
-Progress = Callable[[int, int], None]
+OnProgress = Callable[[int, int], None]
 """Called with the number of jobs whose pictures are made, and the number of all jobs."""
 
 Due = Callable[[float], bool]
@@ -51,7 +51,7 @@ class Card:
 
 
 def write_report(
-    report: Report, folder: Path, *, on_progress: Progress | None = None, due: Due = lambda seconds: False
+    report: Report, folder: Path, *, on_progress: OnProgress | None = None, due: Due = lambda seconds: False
 ) -> Path:
     """Write `folder`/report.html, with its pictures in `folder`/report-files.
 

@@ -32,8 +32,8 @@ from hires_nst.transfer.tiles import Grid
 
 
 @dataclass
-class Painting:
-    """The image as far as it is painted.
+class CanvasState:
+    """The image as far as it is painted, with the optimiser's state.
 
     Only this object refers to its canvases, so that an older one is freed as soon as there is a newer one.
     """
@@ -54,8 +54,8 @@ def paint(
 
     `content_canvas` is the content image at the size of the result; `styles` are the style images at their own sizes.
     """
-    painting = Painting()
-    progress = _resumed(painting, plans, context=context, checkpoints=checkpoints)
+    state = CanvasState()
+    progress = _resumed(state, plans, context=context, checkpoints=checkpoints)
     small = small_style([(c.height, c.width) for c, _ in styles], [style for _, style in styles], levels=plans)
     for plan in plans:
         if progress is not None and progress.is_past(plan.index):
@@ -63,33 +63,33 @@ def paint(
         began = time.monotonic()
         reached = progress if progress is not None and progress.level == plan.index else None
         level_content = resized(content_canvas, plan.height, width=plan.width, context=context)
-        if painting.canvas is None:
-            painting.canvas = first_canvas(level_content, styles, context=context)
+        if state.canvas is None:
+            state.canvas = first_canvas(level_content, styles, context=context)
         elif reached is None:
-            painting.canvas = enlarged_canvas(
-                painting.canvas, source=content_canvas, content_canvas=level_content, context=context
+            state.canvas = enlarged_canvas(
+                state.canvas, source=content_canvas, content_canvas=level_content, context=context
             )
         if small is not None and small[0] == plan.index:
             context.emit(small[1])
         scaled = [(style_canvas(canvas, style, level=plan, context=context), style.weight) for canvas, style in styles]
         LevelPainter(
             context=context, plan=plan, levels=len(plans), content_canvas=level_content, styles=scaled,
-            checkpoints=checkpoints, painting=painting,
+            checkpoints=checkpoints, state=state,
         ).paint(reached)  # fmt: skip
-        painting.optimizer_canvases = OptimizerCanvases()
+        state.optimizer_canvases = OptimizerCanvases()
         context.emit(events.LevelFinished(plan.index, len(plans), time.monotonic() - began))
-    assert painting.canvas is not None
-    return painting.canvas
+    assert state.canvas is not None
+    return state.canvas
 
 
 def _resumed(
-    painting: Painting, plans: Sequence[LevelPlan], *, context: RunContext, checkpoints: CheckpointStore
+    state: CanvasState, plans: Sequence[LevelPlan], *, context: RunContext, checkpoints: CheckpointStore
 ) -> Progress | None:
-    """Load the newest canvas into `painting`; where it stands, if there is one."""
+    """Load the newest canvas into `state`; where it stands, if there is one."""
     progress = None
     loaded = checkpoints.load_canvas({plan.index: (plan.height, plan.width) for plan in plans}, context.place)
     if loaded is not None:
-        progress, painting.canvas, painting.optimizer_canvases = loaded
+        progress, state.canvas, state.optimizer_canvases = loaded
     if checkpoints.is_resumed:
         level, number = (0, 0) if progress is None else (progress.level, progress.round + 1)
         if progress is not None and progress.finished:
@@ -106,7 +106,7 @@ class LevelPainter:
         levels: of the run.
         content_canvas: the content image at the size of the level.
         styles: the style images at the size that goes with the level, and their weights.
-        painting: its canvas is the start of the level, and is replaced with every round.
+        state: its canvas is the start of the level, and is replaced with every round.
     """
 
     context: RunContext
@@ -115,14 +115,14 @@ class LevelPainter:
     content_canvas: Canvas
     styles: Sequence[tuple[Canvas, float]]
     checkpoints: CheckpointStore
-    painting: Painting
+    state: CanvasState
 
     def __post_init__(self) -> None:
         self.level: Level = self.plan
         self.size = self.plan.tile_size
 
     def paint(self, reached: Progress | None) -> None:
-        """Paint all rounds, or those after `reached`, whose canvas is then in `painting`."""
+        """Paint all rounds, or those after `reached`, whose canvas is then in `state`."""
         objective = self._objective()
         number = 0
         if reached is None:
@@ -173,8 +173,8 @@ class LevelPainter:
         if result is None:
             self._shrink_tiles(number, grid=grid, store=store)
             return False
-        self.painting.canvas = result.canvas
-        self.painting.optimizer_canvases = result.optimizer_canvases or self.painting.optimizer_canvases
+        self.state.canvas = result.canvas
+        self.state.optimizer_canvases = result.optimizer_canvases or self.state.optimizer_canvases
         if not math.isfinite(result.loss):
             context.emit(
                 events.Notice(
@@ -192,17 +192,17 @@ class LevelPainter:
 
     def _refined(self, number: int, objective: Objective, *, grid: Grid, store: DiskRoundStore) -> RoundResult | None:
         """The round; None where memory ran out."""
-        level, config, painting = self.level, self.context.config, self.painting
-        assert painting.canvas is not None
+        level, config, state = self.level, self.context.config, self.state
+        assert state.canvas is not None
         is_last = number == level.rounds - 1
-        carried = None if is_last and not painting.optimizer_canvases.canvases else painting.optimizer_canvases
+        carried = None if is_last and not state.optimizer_canvases.canvases else state.optimizer_canvases
         exact = config.tiles.coupling == "exact"
         with torch.enable_grad():
             return unless_memory_runs_out(
                 partial(
                     refine_round,
                     Round(
-                        canvas=painting.canvas, content_canvas=self.content_canvas, objective=objective, grid=grid,
+                        canvas=state.canvas, content_canvas=self.content_canvas, objective=objective, grid=grid,
                         measure_grid=self.context.measure_grid(level.height, level.width, size=self.size),
                         coupling=config.tiles.coupling, optimizer=config.optimizer, steps=level.steps,
                         optimizer_canvases=carried,
@@ -228,14 +228,14 @@ class LevelPainter:
 
     def _save(self, number: int, finished: events.RoundFinished | None = None) -> None:
         """Write the canvas of a round, then emit its event."""
-        level, painting = self.level, self.painting
-        assert painting.canvas is not None
+        level, state = self.level, self.state
+        assert state.canvas is not None
         progress = Progress(
             level=level.index, round=number, rounds=level.rounds, steps=level.steps, size=self.size,
             finished=number == level.rounds - 1,
         )  # fmt: skip
         self.checkpoints.save_canvas(
-            progress, painting.canvas, optimizer_canvases=painting.optimizer_canvases,
+            progress, state.canvas, optimizer_canvases=state.optimizer_canvases,
             on_saved=lambda: None if finished is None else self.context.emit(finished),
         )  # fmt: skip
 

@@ -29,8 +29,6 @@ RECORDED = "runtime.precision"
 
 RESTART = "`--resume never --overwrite` starts over"
 
-Role = Literal["photograph"] | FileRole
-
 
 class _Entry(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", defer_build=True)
@@ -39,7 +37,7 @@ class _Entry(BaseModel):
 class InputFile(_Entry):
     """An input file as it was: its path, also relative to the run directory, and its SHA-256."""
 
-    role: Role
+    role: FileRole
     path: Path
     relative: str
     sha256: str
@@ -154,7 +152,7 @@ def _first_format(path: Path) -> dict[str, Any]:
     return {"format": FORMAT}
 
 
-def input_file(role: Role, path: Path, *, folder: Path, digests: files.FileDigests) -> InputFile:
+def input_file(role: FileRole, path: Path, *, folder: Path, digests: files.FileDigests) -> InputFile:
     """An input file as it is now; InputError if it cannot be read."""
     return InputFile(role=role, path=path.resolve(), relative=relative(path, folder), sha256=digests.sha256(path))
 

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from hires_nst import events, files
 from hires_nst.backbones.registry import BACKBONES
 from hires_nst.backbones.weights import own_file
+from hires_nst.config import FileRole
 from hires_nst.errors import Interrupted, OutputError, ResourceError, out_of_memory
 from hires_nst.events import Event, OnEvent
 from hires_nst.imageio import writing
@@ -34,7 +35,6 @@ from hires_nst.run.prepare import RunOptions
 from hires_nst.run.record import (
     InputFile,
     Machine,
-    Role,
     RunRecord,
     check_machine,
     check_same,
@@ -254,7 +254,7 @@ class SingleRun:
     def _inputs(self) -> tuple[InputFile, ...]:
         """The input files as they are; a network that has not been downloaded yet is not among them."""
         config = self.options.config
-        named: list[tuple[Role, Path]] = [("photograph", self.options.content), *config.files()]
+        named: list[tuple[FileRole, Path]] = [("photograph", self.options.content), *config.files()]
         if config.model.weights is None:
             named.append(("weights", own_file(BACKBONES[config.model.name])))
         return tuple(

@@ -542,7 +542,7 @@ def test_workers_that_cannot_be_started(tmp_path: Path) -> None:
     assert run(photos, out).exit_code == 0
 
 
-def test_no_room_on_the_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_too_little_disk_space(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     photos, out = tmp_path / "photos", tmp_path / "out"
     make_inputs(tmp_path, 0)
     for name in "ab":
@@ -562,7 +562,7 @@ def test_no_room_on_the_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
     disk_space.check_disk_space(jobs, out, workers=1)
 
 
-def test_what_interrupted_jobs_have_on_the_disk_needs_no_room(tmp_path: Path) -> None:
+def test_what_interrupted_jobs_have_on_the_disk_needs_no_space(tmp_path: Path) -> None:
     photos, out = make_inputs(tmp_path, 0), tmp_path / "out"
     for name in "ab":
         Image.new("RGB", (100, 50)).save(photos / f"{name}.png")
@@ -593,7 +593,7 @@ def test_a_disk_that_gets_full_stops_the_batch(tmp_path: Path) -> None:
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="there is no /dev/full here")
 @pytest.mark.parametrize("log", LOGS)
-def test_a_log_that_finds_no_room(log: str, tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+def test_a_log_that_finds_no_disk_space(log: str, tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
     photos, out = make_inputs(tmp_path, 1), tmp_path / "out"
     folder = out / ".hires-nst" / "jobs" / jobs_of(photos, out).jobs[0].id
     folder.mkdir(parents=True)
@@ -607,7 +607,7 @@ def test_a_log_that_finds_no_room(log: str, tmp_path: Path, capfd: pytest.Captur
     assert "Traceback" not in capfd.readouterr().err
 
 
-def test_a_ledger_that_finds_no_room(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_ledger_that_finds_no_disk_space(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     photos, out = make_inputs(tmp_path, 2, text=["ok", "wait"].__getitem__), tmp_path / "out"
 
     def full(*_: object, **__: object) -> None:

@@ -277,7 +277,7 @@ def test_nothing_to_do(tmp_path: Path) -> None:
     assert (result.exit_code, "--retry-failed is for batches only" in result.stderr) == (2, True)
 
 
-def test_no_room(inputs: tuple[Path, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_too_little_disk_space(inputs: tuple[Path, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     usage = shutil.disk_usage(tmp_path)
     monkeypatch.setattr(shutil, "disk_usage", lambda _: usage._replace(free=1000))
     photos, art = inputs

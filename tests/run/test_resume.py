@@ -410,7 +410,7 @@ def test_what_cannot_fit_is_refused_before_the_work(inputs: Path, out: Path, mon
     stylize(inputs, out)
 
 
-def test_canvases_on_disk_need_room_too(
+def test_canvases_on_disk_need_disk_space_too(
     inputs: Path, expected: bytes, out: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     config = settings(runtime={"canvas": "disk"})
