@@ -26,11 +26,11 @@ from hires_nst.batch.ledger import Ledger
 from hires_nst.batch.ledger_schema import Outcome
 from hires_nst.batch.options import BatchOptions
 from hires_nst.batch.runner import run_batch
-from hires_nst.batch.tasks import Task
+from hires_nst.batch.tasks import Painted, Task
 from hires_nst.batch.workers import WorkerPool
 from hires_nst.config import Batch, Config, Runtime
 from hires_nst.events import OnEvent
-from hires_nst.files import FileDigests, FileFingerprint
+from hires_nst.files import FileDigests, FileFingerprint, sha256_of
 from hires_nst.stopping import Stop
 
 STYLE = SAMPLES / "styles" / "flow_strokes.jpg"
@@ -42,9 +42,9 @@ class Nothing:
 
     digests = FileDigests()
 
-    def paint(self, task: Task, *, stop: Stop, on_event: OnEvent) -> tuple[int, int]:
+    def paint(self, task: Task, *, stop: Stop, on_event: OnEvent) -> Painted:
         task.picture.touch()
-        return 1, 1
+        return Painted(1, 1, sha256_of(task.picture))
 
 
 def make_photographs(folder: Path, count: int, megapixels: float) -> None:

@@ -12,7 +12,7 @@ from hires_nst.batch.ledger_schema import Outcome
 from hires_nst.batch.tasks import BusyResult, DiskFullResult, Engine, Failure, Stopped, Task, TaskResult
 from hires_nst.errors import LESS_MEMORY, DiskFull, HiresNstError, Interrupted, ResourceError, RunBusy, out_of_memory
 from hires_nst.events import Event, OnEvent
-from hires_nst.files import FileDigests, FileFingerprint, fingerprint, is_disk_full
+from hires_nst.files import FileDigests, FileFingerprint, is_disk_full
 from hires_nst.run.log import EventLog
 from hires_nst.run.progress import RunState, read_state
 from hires_nst.stopping import Stop
@@ -55,8 +55,8 @@ def _attempt(task: Task, engine: Engine, *, stop: Stop, on_event: OnEvent) -> tu
 
     try:
         inputs = _fingerprints(task, engine.digests)  # before painting, in which a file may change
-        width, height = engine.paint(task, stop=stop, on_event=emit)
-        picture = fingerprint(task.picture)
+        painted = engine.paint(task, stop=stop, on_event=emit)
+        file = task.picture.stat()
     except Interrupted:  # its message says how to resume a run, not a batch
         return Stopped(), f"stopped: {stop.reason}"
     except RunBusy as error:
@@ -73,8 +73,8 @@ def _attempt(task: Task, engine: Engine, *, stop: Stop, on_event: OnEvent) -> tu
         with suppress(OSError):
             seconds += read_state(task.paths.events, before=began).seconds
     outcome = Outcome(
-        width=width, height=height, seconds=seconds, losses=run.losses, fingerprint=task.fingerprint, inputs=inputs,
-        picture=picture,
+        width=painted.width, height=painted.height, seconds=seconds, losses=run.losses, fingerprint=task.fingerprint,
+        inputs=inputs, picture=FileFingerprint(file.st_size, file.st_mtime_ns, painted.sha256),
     )  # fmt: skip
     return outcome, "done"
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Literal
 
 from hires_nst import events
-from hires_nst.batch.tasks import Task
+from hires_nst.batch.tasks import Painted, Task
 from hires_nst.config import Config
 from hires_nst.errors import ConfigError, InputError, WeightsError
 from hires_nst.events import OnEvent
@@ -26,8 +26,8 @@ class PaintingEngine:
         if threads is not None:
             set_threads(threads)
 
-    def paint(self, task: Task, *, stop: Stop, on_event: OnEvent) -> tuple[int, int]:
-        """Paint a picture, from where an interrupted attempt stopped; its width and height in pixels.
+    def paint(self, task: Task, *, stop: Stop, on_event: OnEvent) -> Painted:
+        """Paint a picture, from where an interrupted attempt stopped.
 
         Raises:
             Interrupted: `stop` was due. RunBusy: another process works on it. HiresNstError: as `stylize`.
@@ -37,7 +37,7 @@ class PaintingEngine:
 
         config, run_dir = on_device(task.config, self.device), task.paths.run_dir
 
-        def paint(resume: Literal["auto", "never"]) -> tuple[int, int]:
+        def paint(resume: Literal["auto", "never"]) -> Painted:
             try:
                 result = stylize(
                     task.content, task.picture, config=config, overwrite=True, run_dir=run_dir, resume=resume,
@@ -45,7 +45,7 @@ class PaintingEngine:
                 )  # fmt: skip
             finally:
                 release_memory()  # another process may be the next one on this GPU
-            return result.width, result.height
+            return Painted(result.width, result.height, result.sha256)
 
         if not (run_dir / RECORD).exists():
             return paint("never")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from hires_nst.batch.job import Job
 from hires_nst.batch.ledger_schema import Outcome
@@ -33,6 +33,14 @@ class Task(Job):
         return self.folder / f"picture{PurePosixPath(self.output).suffix.lower()}"
 
 
+class Painted(NamedTuple):
+    """A picture that an engine wrote: its width and height in pixels, and the SHA-256 of its file."""
+
+    width: int
+    height: int
+    sha256: str
+
+
 class Engine(Protocol):
     """Paints one job after another, with a cache for what they share."""
 
@@ -40,8 +48,8 @@ class Engine(Protocol):
     def digests(self) -> FileDigests:
         """Of the input files, so that each is read once."""
 
-    def paint(self, task: Task, *, stop: Stop, on_event: OnEvent) -> tuple[int, int]:
-        """Write the picture to `task.picture`, whole or not at all; its width and height in pixels.
+    def paint(self, task: Task, *, stop: Stop, on_event: OnEvent) -> Painted:
+        """Write the picture to `task.picture`, whole or not at all.
 
         Raises:
             Interrupted: `stop` was due; the next attempt resumes where that is possible.

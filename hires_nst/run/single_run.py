@@ -65,6 +65,7 @@ class Result:
             TIFF file would have.
         width, height: in pixels.
         seconds: of this part of the run.
+        sha256: of the picture's file, in hexadecimal.
     """
 
     output: Path | None
@@ -73,6 +74,7 @@ class Result:
     height: int
     seconds: float
     levels: tuple[LevelPlan, ...]
+    sha256: str
 
 
 @dataclass(kw_only=True)
@@ -248,7 +250,7 @@ class SingleRun:
                 self.on_event(events.Notice(message))
         return Result(
             output=None if is_returned else output, image=image, width=record.width, height=record.height,
-            seconds=seconds, levels=record.levels,
+            seconds=seconds, levels=record.levels, sha256=record.written or "",
         )  # fmt: skip
 
     def _inputs(self) -> tuple[InputFile, ...]:

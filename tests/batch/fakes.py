@@ -19,12 +19,12 @@ from hires_nst.batch.ledger_reading import read_changes, read_rows, reading
 from hires_nst.batch.ledger_schema import Row
 from hires_nst.batch.options import BatchOptions
 from hires_nst.batch.runner import Summary, run_batch
-from hires_nst.batch.tasks import MakeEngine, MakeExecutor, Task
+from hires_nst.batch.tasks import MakeEngine, MakeExecutor, Painted, Task
 from hires_nst.batch.workers import WorkerPool
 from hires_nst.config import Batch, Runtime, load_config
 from hires_nst.errors import InputError, Interrupted, ResourceError, RunBusy
 from hires_nst.events import BatchStarted, Event, OnEvent
-from hires_nst.files import FileDigests, plain_os_errors
+from hires_nst.files import FileDigests, plain_os_errors, sha256_of
 from hires_nst.stopping import Stop
 
 
@@ -39,7 +39,7 @@ class FakeEngine:
         self.seconds = seconds
         self.digests = FileDigests()
 
-    def paint(self, task: Task, *, stop: Stop, on_event: OnEvent) -> tuple[int, int]:
+    def paint(self, task: Task, *, stop: Stop, on_event: OnEvent) -> Painted:
         text = task.content.read_text()
         on_event(
             events.RunStarted(
@@ -78,7 +78,7 @@ class FakeEngine:
         part = task.folder / "part"
         part.write_text(picture_of(text, task.config.styles[0].image.read_text()))
         part.replace(task.picture)
-        return 20, 10
+        return Painted(20, 10, sha256_of(task.picture))
 
 
 def picture_of(content: str, style: str) -> str:

@@ -102,6 +102,8 @@ def test_each_input_is_read_for_its_digest_once(
     assert isinstance(again, Outcome)
     assert result.inputs == again.inputs == tuple(map(plain, task.inputs))
     assert [read.count(path) for path in task.inputs] == [1, 1]
+    assert result.picture == plain(task.picture)
+    assert read.count(task.picture) == 0  # its temporary file was read
 
 
 def repaint_photograph(task: Task) -> Task:

@@ -31,7 +31,7 @@ from hires_nst.batch.ledger_reading import read_changes, reading
 from hires_nst.batch.ledger_schema import STATES, Outcome
 from hires_nst.batch.options import read_batch
 from hires_nst.batch.paths import LOGS
-from hires_nst.batch.tasks import Failure, Task, WorkerMessage
+from hires_nst.batch.tasks import Failure, Painted, Task, WorkerMessage
 from hires_nst.batch.workers import WorkerPool
 from hires_nst.config import load_config
 from hires_nst.errors import HiresNstError, OutputError, ResourceError
@@ -685,7 +685,7 @@ def test_a_worker_that_dies_of_what_asks_for_an_end_did_not_fail(asked: bool, tm
 class Interruptible(FakeEngine):
     """An engine whose process dies of Ctrl-C."""
 
-    def paint(self, task: Task, *, stop: Stop, on_event: OnEvent) -> tuple[int, int]:
+    def paint(self, task: Task, *, stop: Stop, on_event: OnEvent) -> Painted:
         signal.signal(signal.SIGINT, signal.SIG_DFL)
         os.kill(os.getpid(), signal.SIGINT)
         return super().paint(task, stop=stop, on_event=on_event)
