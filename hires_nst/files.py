@@ -120,6 +120,11 @@ def atomic_write(
         sync_folder(path.parent)
 
 
+def write_bytes(path: Path, data: bytes, *, overwrite: bool = True) -> None:
+    """Make a file of these bytes, or replace it; see `atomic_write`."""
+    atomic_write(path, lambda file: file.write(data), overwrite=overwrite)
+
+
 @contextmanager
 def plain_os_errors(path: Path, *, other: str = "choose another folder or name") -> Iterator[None]:
     """Turn the system's errors in the block into one sentence about `path`; `other` says what to do instead.

@@ -12,51 +12,13 @@ from rich.console import Console
 from rich.progress import TaskID
 
 from hires_nst import events
+from hires_nst.batch.progress import BatchState
 from hires_nst.cli.progress import Bars, Clock, counted, live_console, print_error, print_json, times
 from hires_nst.events import Event, OnEvent
-from hires_nst.quantities import counts, duration, megapixels_per_hour
+from hires_nst.quantities import counts, duration
 from hires_nst.run.progress import RunState
 
 ACTIONS = {"redo": "paint it again", "skip": "leave it as it is", "fail": "count it as failed"}
-
-
-class BatchState:
-    """The state of a batch after the events so far; jobs of other processes are not included."""
-
-    def __init__(self, clock: Clock = time.monotonic) -> None:
-        self.started: events.BatchStarted | None = None
-        self.finished = self.failed = self.pixels = 0
-        self._clock = clock
-        self._began = clock()
-        self._end: float | None = None
-
-    def update(self, event: Event) -> None:
-        """Take an event into account."""
-        match event:
-            case events.BatchStarted():
-                self.started, self.finished, self.failed = event, event.done + event.skipped, event.failed
-            case events.JobDone():
-                self.finished += 1
-                self.pixels += event.width * event.height
-                self._end = None if event.seconds_left is None else self._clock() + event.seconds_left
-            case events.JobFailed():
-                self.failed += event.final
-
-    @property
-    def elapsed(self) -> float:
-        """Seconds since the start."""
-        return self._clock() - self._began
-
-    @property
-    def left(self) -> float | None:
-        """Estimated seconds left; None before a job is done, and once they have passed."""
-        left = 0.0 if self._end is None else self._end - self._clock()
-        return left if left > 0 else None
-
-    @property
-    def megapixels_per_hour(self) -> float | None:
-        """The rate of the pictures that are done; None before the first one."""
-        return megapixels_per_hour(self.pixels, self.elapsed) if self.pixels else None
 
 
 class BatchDisplay:

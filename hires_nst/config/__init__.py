@@ -33,7 +33,7 @@ from hires_nst.config.sections import (
     StyleImage,
     StyleLossName,
 )
-from hires_nst.config.settings import FREE_SETTINGS, FileRole, flatten, nest, picture_settings
+from hires_nst.config.settings import FREE_SETTINGS, FileRole, flatten, nest, picture_settings, role_of
 from hires_nst.config.yaml_io import commented_yaml, parse_yaml, read_yaml, to_yaml
 
 __all__ = [
@@ -74,6 +74,7 @@ __all__ = [
     "picture_settings",
     "preset_file",
     "read_yaml",
+    "role_of",
     "to_yaml",
     "validate",
 ]

@@ -15,7 +15,7 @@ from hires_nst.config.sections import LAYERS, SIZES, BatchJob, Loss, section_in
 from hires_nst.config.settings import nest
 from hires_nst.config.yaml_io import commented_yaml, parse_yaml, read_yaml
 from hires_nst.errors import ConfigError, OutputError, nearest
-from hires_nst.files import atomic_write
+from hires_nst.files import write_bytes
 
 PRESETS = ("default", "draft", "print", "gatys")
 SCHEMA_FILE = "hires-nst.schema.json"
@@ -159,9 +159,8 @@ def init(file: Path | str, *, preset: str | None = None, overwrite: bool = False
         raise OutputError(f"{file} already exists; use --force to replace it, or choose another name")
     if not file.parent.is_dir():
         raise OutputError(f"the folder {file.parent} for {file.name} does not exist; create it or choose another")
-    schema = json_schema().encode()
-    atomic_write(file.with_name(SCHEMA_FILE), lambda target: target.write(schema), overwrite=True)
-    atomic_write(file, lambda target: target.write(text.encode()), overwrite=overwrite)
+    write_bytes(file.with_name(SCHEMA_FILE), json_schema().encode())
+    write_bytes(file, text.encode(), overwrite=overwrite)
 
 
 def validate(file: Path | str) -> Config:

@@ -15,7 +15,10 @@ FREE_SETTINGS = (
 FileRole = Literal["photograph", "painting", "initial image", "weights"]
 """What an input file is for, in the words of messages; run.json stores them."""
 
-_FILE_KEYS = re.compile(r"styles\.\d+\.image|init\.file|model\.weights")
+_FILE_KEYS: Mapping[FileRole, re.Pattern[str]] = {
+    "painting": re.compile(r"styles\.\d+\.image"), "initial image": re.compile(r"init\.file"),
+    "weights": re.compile(r"model\.weights"),
+}  # fmt: skip
 
 
 class NamedFile(NamedTuple):
@@ -23,6 +26,11 @@ class NamedFile(NamedTuple):
 
     role: FileRole
     path: Path
+
+
+def role_of(key: str) -> FileRole | None:
+    """What the file is for that a dotted key names; None for the key of another setting."""
+    return next((role for role, pattern in _FILE_KEYS.items() if pattern.fullmatch(key)), None)
 
 
 def flatten(data: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
@@ -59,7 +67,7 @@ def picture_settings(data: Mapping[str, Any]) -> dict[str, Any]:
 
     Paths of input files are not among them: the files are compared by their content.
     """
-    return {key: value for key, value in flatten(data).items() if not (_is_free(key) or _FILE_KEYS.fullmatch(key))}
+    return {key: value for key, value in flatten(data).items() if not (_is_free(key) or role_of(key))}
 
 
 def _is_free(key: str) -> bool:

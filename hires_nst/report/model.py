@@ -8,7 +8,7 @@ from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any, Literal
 
-from hires_nst.config import flatten
+from hires_nst.config import flatten, role_of
 from hires_nst.quantities import megapixels_per_hour
 from hires_nst.run.history import Borders, LevelRecord, LossCurves
 
@@ -27,8 +27,6 @@ class ReportedJob:
         error: why it failed or was skipped.
         retry_command: the command line that retries a failed job.
         settings: the effective configuration, as nested mappings.
-        crop: the part of the photograph that was painted, (left, top, width, height) in its upright pixels. None is the
-            largest centred part with the output's proportions, as for a print.
         borders: where tiles met, for the seam score; None if unknown.
         notes: messages for the user while it was painted.
         log: its readable log; None if there is none.
@@ -46,7 +44,6 @@ class ReportedJob:
     error: str | None = None
     retry_command: str | None = None
     settings: Mapping[str, Any] = field(default_factory=dict)
-    crop: tuple[int, int, int, int] | None = None
     levels: tuple[LevelRecord, ...] = ()
     curves: LossCurves = field(default_factory=LossCurves)
     borders: Borders | None = None
@@ -64,14 +61,9 @@ def moment(seconds: float | None) -> datetime | None:
     return None if seconds is None else datetime.fromtimestamp(seconds, timezone.utc)
 
 
-def is_style_image(key: str) -> bool:
-    """Whether a dotted key of a configuration is the file of a style image."""
-    return key.startswith("styles.") and key.endswith(".image")
-
-
 def style_paths(settings: Mapping[str, Any]) -> list[str]:
     """The style images of an effective configuration."""
-    return [str(value) for key, value in flatten(settings).items() if is_style_image(key)]
+    return [str(value) for key, value in flatten(settings).items() if role_of(key) == "painting"]
 
 
 @dataclass(frozen=True, kw_only=True)

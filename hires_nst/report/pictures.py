@@ -30,7 +30,7 @@ from hires_nst.batch.names import REPORT_FILES
 from hires_nst.errors import HiresNstError
 from hires_nst.evaluation import metrics
 from hires_nst.evaluation.metrics import Score
-from hires_nst.files import atomic_write
+from hires_nst.files import write_bytes
 from hires_nst.imageio.paper import central_crop
 from hires_nst.imageio.picture import Floats
 from hires_nst.imageio.reading import read_picture
@@ -97,7 +97,7 @@ def make_pictures(job: ReportedJob, folder: Path, *, make: bool = True) -> JobPi
     key = _digest(job.output.resolve())
     notes = files / f"{key}.json"
     sources = [path for path in (job.output, job.content, *job.styles) if path.is_file()]
-    inputs = _digest(VERSION, sources, job.crop, job.borders)
+    inputs = _digest(VERSION, sources, job.borders)
     pictures = _stored(notes, inputs, files=files) if _is_fresh(notes, sources) else None
     if pictures is None and not make:
         return JobPictures(pending=True)
@@ -107,7 +107,7 @@ def make_pictures(job: ReportedJob, folder: Path, *, make: bool = True) -> JobPi
         if pictures is None:
             return JobPictures(styles=styles)
         # Last, as it states that all the others exist.
-        save(notes, json.dumps({"inputs": inputs, **asdict(pictures)}).encode())
+        write_bytes(notes, json.dumps({"inputs": inputs, **asdict(pictures)}).encode())
 
     def in_files(name: str | None) -> str | None:
         return None if name is None else address(files / name, folder)
@@ -140,12 +140,12 @@ def _make(job: ReportedJob, files: Path, *, key: str) -> JobPictures | None:
     files.mkdir(parents=True, exist_ok=True)
     after = metrics.reduced(pixels, PREVIEW_EDGE)
     preview = after.shape[1], after.shape[0]
-    save(files / f"{key}-after.jpg", _jpeg(_as_bytes(after)))
+    write_bytes(files / f"{key}-after.jpg", _jpeg(_as_bytes(after)))
     content = _content(job, (width, height), preview=preview)
     before, full, tiles, levels = None, None, None, 0
     if content is not None:
-        before = f"{_digest(job.content.resolve(), job.crop, preview)}-before.jpg"
-        save(files / before, _jpeg(_as_bytes(content)))
+        before = f"{_digest(job.content.resolve(), preview)}-before.jpg"
+        write_bytes(files / before, _jpeg(_as_bytes(content)))
     if width * height > WHOLE_MEGAPIXELS * 1e6:
         tiles = f"{key}-tiles"
         levels = _cut_pyramid(files / tiles, pixels)
@@ -153,7 +153,7 @@ def _make(job: ReportedJob, files: Path, *, key: str) -> JobPictures | None:
         full = OUTPUT
     else:
         full = f"{key}-full.jpg"
-        save(files / full, _jpeg(pixels, quality=92))
+        write_bytes(files / full, _jpeg(pixels, quality=92))
     return JobPictures(
         before=before, after=f"{key}-after.jpg", width=width, height=height, preview=preview, full=full, tiles=tiles,
         levels=levels, scores=_scores(job, pixels, content=content),
@@ -191,12 +191,11 @@ def _scores(job: ReportedJob, pixels: Bytes8, *, content: Floats | None) -> tupl
 
 
 def _content(job: ReportedJob, size: tuple[int, int], *, preview: tuple[int, int]) -> Floats | None:
-    """The part of the photograph that was painted, at the preview's size."""
+    """The part of the content image that became a result of `size`, at the preview's size."""
     pixels = _read(job.content)
     if pixels is None:
         return None
-    box = job.crop or central_crop((pixels.shape[1], pixels.shape[0]), size)
-    return resize_pixels(pixels, preview, box=(float(box[0]), float(box[1]), float(box[2]), float(box[3])))
+    return resize_pixels(pixels, preview, box=central_crop((pixels.shape[1], pixels.shape[0]), size))
 
 
 def _style(path: Path, files: Path) -> str | None:
@@ -207,7 +206,7 @@ def _style(path: Path, files: Path) -> str | None:
         if pixels is None:
             return None
         files.mkdir(parents=True, exist_ok=True)
-        save(target, _jpeg(_as_bytes(metrics.reduced(pixels, STYLE_EDGE))))
+        write_bytes(target, _jpeg(_as_bytes(metrics.reduced(pixels, STYLE_EDGE))))
     return address(target, files.parent)
 
 
@@ -288,11 +287,6 @@ def _jpeg(pixels: Bytes8, *, quality: int = 85) -> bytes:
     # Not progressive: for that, Pillow guesses the size of the file, and fails on noise, whose files are larger.
     Image.fromarray(np.ascontiguousarray(pixels)).save(encoded, "JPEG", quality=quality, subsampling=0)
     return encoded.getvalue()
-
-
-def save(path: Path, data: bytes) -> None:
-    """Write a file, replacing an existing one."""
-    atomic_write(path, lambda file: file.write(data), overwrite=True)
 
 
 def _digest(*parts: object) -> str:

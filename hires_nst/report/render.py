@@ -16,12 +16,13 @@ from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
-from hires_nst.config import flatten
+from hires_nst.config import flatten, role_of
 from hires_nst.errors import OutputError
+from hires_nst.files import write_bytes
 from hires_nst.quantities import duration, number
 from hires_nst.report.charts import Chart, chart
-from hires_nst.report.model import Report, ReportedJob, is_style_image
-from hires_nst.report.pictures import FOLDER, JobPictures, address, make_pictures, save
+from hires_nst.report.model import Report, ReportedJob
+from hires_nst.report.pictures import FOLDER, JobPictures, address, make_pictures
 from hires_nst.run.directory import command
 
 PAGE = "report.html"
@@ -81,7 +82,7 @@ def write_report(
             pace = max(pace, (time.monotonic() - began) / max(1, job.width * job.height))
         pictures.append(shown)
     html = page_of(report, pictures, folder=folder).encode("utf-8", "replace")  # file names need not be Unicode
-    save(page, html)
+    write_bytes(page, html)
     return page
 
 
@@ -133,7 +134,7 @@ def page_of(report: Report, pictures: Sequence[JobPictures], *, folder: Path) ->
 
 def _card_settings(job: ReportedJob) -> dict[str, str]:
     """A job's settings by dotted key, without the style images, which are listed among the files."""
-    return {key: value for key, value in settings_text(job.settings).items() if not is_style_image(key)}
+    return {key: value for key, value in settings_text(job.settings).items() if role_of(key) != "painting"}
 
 
 def settings_text(settings: Mapping[str, Any]) -> dict[str, str]:

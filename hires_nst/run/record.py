@@ -251,7 +251,7 @@ def store_config(folder: Path, record: RunRecord, *, before: RunRecord | None) -
     path = folder / directory.CONFIG
     text, stored = _config_text(record), path.read_bytes() if path.is_file() else None
     if stored != text:
-        files.atomic_write(path, lambda file: file.write(text), overwrite=True)
+        files.write_bytes(path, text)
     return before is not None and stored not in (None, text, _config_text(before))
 
 

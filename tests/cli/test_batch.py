@@ -29,7 +29,8 @@ import hires_nst
 from hires_nst import events
 from hires_nst.batch.ledger_reading import reading
 from hires_nst.batch.options import read_batch
-from hires_nst.cli.batch_progress import BatchDisplay, BatchLines, BatchState, following
+from hires_nst.batch.progress import BatchState
+from hires_nst.cli.batch_progress import BatchDisplay, BatchLines, following
 from hires_nst.cli.report import report_of_batch
 from hires_nst.events import (
     BatchFinished,

@@ -162,10 +162,6 @@ def test_before_shows_the_same_part_as_after(tmp_path: Path) -> None:
     assert before.shape == jpeg(tmp_path, made.after).shape == (80, 40, 3)
     assert np.abs(before[:, 3:-3] - (0, 1, 0)).max() < 0.1
 
-    given = make_pictures(replace(job, crop=(0, 0, 50, 100)), tmp_path)
-    assert given.before != made.before
-    assert jpeg(tmp_path, given.before).max() < 0.1
-
 
 @pytest.mark.parametrize(
     ("size", "like", "expected"),
@@ -197,7 +193,8 @@ def test_what_the_full_view_shows(report: Report, tmp_path: Path, monkeypatch: p
     assert made.full.endswith("-full.jpg")
     assert np.abs(jpeg(tmp_path, made.full) - picture(70, 110, seed=3)).mean() < 0.04
     monkeypatch.setattr(pictures, "WHOLE_MEGAPIXELS", 0.001)
-    tiled = make_pictures(replace(tiff, crop=(0, 0, 110, 70)), tmp_path)
+    (tmp_path / "again").mkdir()
+    tiled = make_pictures(tiff, tmp_path / "again")
     assert tiled.full is None
     assert tiled.tiles is not None
 
