@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, BinaryIO
 
 from PIL import Image
 
@@ -17,6 +17,17 @@ def parse_exif(data: bytes | None) -> Image.Exif:
         exif.load(data)  # type: ignore[arg-type] # None too
         dict(exif)  # decodes the values
     except Exception:  # whatever Pillow raises over damaged Exif
+        return Image.Exif()
+    return exif
+
+
+def read_exif(file: BinaryIO, offset: int, *, endian: str, bigtiff: bool) -> Image.Exif:
+    """The Exif of the TIFF directory at `offset` of a file; an empty one if it is damaged."""
+    exif = Image.Exif()
+    exif.endian, exif.bigtiff = endian, bigtiff
+    try:
+        exif.load_from_fp(file, offset)
+    except Exception:  # as in parse_exif
         return Image.Exif()
     return exif
 

@@ -10,14 +10,20 @@ from typing import BinaryIO
 import numpy as np
 import tifffile
 
+from hires_nst.imageio.colour import UnsupportedColour
 from hires_nst.imageio.exif import ORIENTATION_TAG, valid_orientation
+from hires_nst.imageio.floats import unit_samples
 from hires_nst.imageio.picture import Floats, Raster
+from hires_nst.imageio.tiff_colour import LAB_KINDS, decoded_luma, lab_samples, marked_space, value_of
 
 MAX_SAMPLES = 16
 """Colours and extra channels of a pixel: without this a limit of megapixels would not limit the memory."""
 
 _MAGIC = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")  # classic and BigTIFF, both byte orders
-_COLOUR_SAMPLES = {"MINISWHITE": 1, "MINISBLACK": 1, "PALETTE": 1, "RGB": 3, "YCBCR": 3, "SEPARATED": 4}
+_COLOUR_SAMPLES = {
+    **{"MINISWHITE": 1, "MINISBLACK": 1, "PALETTE": 1, "RGB": 3, "YCBCR": 3, "SEPARATED": 4},
+    **dict.fromkeys(LAB_KINDS, 3),
+}
 
 
 def is_tiff(file: BinaryIO) -> bool:
@@ -52,7 +58,7 @@ class TiffDecoder:
     @property
     def orientation(self) -> int:
         """The EXIF orientation, 1 to 8."""
-        return valid_orientation(self.page.tags.valueof(ORIENTATION_TAG))
+        return valid_orientation(value_of(self.page, ORIENTATION_TAG))
 
     def decode(self) -> Raster:
         """Read the pixels.
@@ -63,13 +69,15 @@ class TiffDecoder:
         page, size = self.page, self.tiff.filehandle.size
         if any(start + count > size for start, count in zip(page.dataoffsets, page.databytecounts, strict=True)):
             raise ValueError("the file is cut short")
-        kind = getattr(page.photometric, "name", "")
+        kind = getattr(page.photometric, "name", str(page.photometric))
+        if kind not in _COLOUR_SAMPLES:
+            raise UnsupportedColour(f"has colours of a kind that is not read ({kind}); save it as RGB")
         colours = _COLOUR_SAMPLES[kind]
-        raw_luma = kind == "YCBCR" and "JPEG" not in getattr(page.compression, "name", "")
-        if raw_luma or page.imagedepth != 1 or not colours <= page.samplesperpixel <= MAX_SAMPLES:
+        if page.imagedepth != 1 or not colours <= page.samplesperpixel <= MAX_SAMPLES:
             raise ValueError("an unusual kind of TIFF")
-        data = page.asarray()  # of a JPEG inside a TIFF already RGB
-        if page.axes == "SYX":
+        raw_luma = kind == "YCBCR" and "JPEG" not in getattr(page.compression, "name", "")
+        data = decoded_luma(page) if raw_luma else page.asarray()  # of a JPEG inside a TIFF already RGB
+        if page.axes == "SYX" and not raw_luma:
             data = np.moveaxis(data, 0, -1)
         elif page.axes == "YX":
             data = data[..., None]
@@ -78,25 +86,32 @@ class TiffDecoder:
         notes: tuple[str, ...] = ()
         if len(self.tiff.pages) > 1:
             notes = (f"the file holds {len(self.tiff.pages)} pages; the first one was used",)
-        if kind == "PALETTE":
+        profile, space, colour_notes = marked_space(page, kind)
+        if kind in LAB_KINDS:
+            samples = lab_samples(kind, data)
+        elif kind == "PALETTE":
             samples, colours = _palette_colours(page, data), 3
         elif data.dtype.kind in "ub":
             samples = data.astype(np.float32)
             samples /= float((1 << page.bitspersample) - 1)
         elif data.dtype.kind == "f":
-            samples = np.nan_to_num(data.astype(np.float32), copy=False)
-            notes += ("floating-point samples were taken as sRGB in 0..1",)
-            if samples.min() < 0 or samples.max() > 1:
-                np.clip(samples, 0, 1, out=samples)
-                notes += ("floating-point samples outside 0..1 were clipped",)
+            marked = bool(profile or space)
+            samples, float_notes = unit_samples(data.astype(np.float32), colours=colours, marked=marked)
+            notes += float_notes
         else:
             raise ValueError("signed or complex samples")
         samples, extras = samples[..., :colours], samples[..., colours:]
         if kind == "MINISWHITE":
             samples = 1 - samples
         samples, alpha = _without_premultiplication(page, samples, extras=extras)
-        profile = page.tags.valueof("InterColorProfile")
-        return Raster(samples=samples, alpha=alpha, profile=profile, orientation=self.orientation, notes=notes)
+        return Raster(
+            samples=samples,
+            alpha=alpha,
+            profile=profile,
+            space=space,
+            orientation=self.orientation,
+            notes=notes + colour_notes,
+        )
 
 
 def _palette_colours(page: tifffile.TiffPage, indices: np.ndarray) -> Floats:

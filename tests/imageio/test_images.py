@@ -226,7 +226,7 @@ def test_notes_on_pages_frames_and_floats(tmp_path: Path) -> None:
     tifffile.imwrite(tmp_path / "b.tif", wild, photometric="rgb")
     picture = read(tmp_path / "b.tif")
     np.testing.assert_array_equal(picture.pixels, [[[0, 0.5, 1], [0, 1, 0]]])
-    assert picture.notes[1] == "floating-point samples outside 0..1 were clipped"
+    assert picture.notes[-1] == "50 % of the floating-point samples lay outside 0..1, and were clipped"
 
 
 # --- reading: orientation
@@ -353,7 +353,7 @@ def broken_files() -> dict[str, Callable[[Path], object]]:
         "only the start of a TIFF": lambda path: path.write_bytes(b"II*\0"),
         "only the start of a PNG": lambda path: path.write_bytes(b"\x89PNG\r\n\x1a\n"),
         "only the start of a JPEG": lambda path: path.write_bytes(b"\xff\xd8\xff"),
-        "LAB TIFF": lambda path: tifffile.imwrite(path, RGB, photometric="cielab"),
+        "LAB TIFF of 32 bits": lambda path: tifffile.imwrite(path, RGB.astype(np.uint32), photometric="cielab"),
         "many channels": lambda path: tifffile.imwrite(
             path, np.zeros((2, 2, 20), np.uint8), photometric="rgb", planarconfig="contig"
         ),
