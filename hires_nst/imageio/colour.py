@@ -7,6 +7,7 @@ converts.
 
 from __future__ import annotations
 
+import re
 import struct
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -77,6 +78,8 @@ _UNSPECIFIED, _BT709, _SRGB = 2, 1, 13
 _CURVE_STEPS = 4096
 
 _WHITE_POINT, _PRIMARY_CHROMATICITIES, _COLOR_SPACE, _GAMMA = 0x013E, 0x013F, 0xA001, 0xA500
+_UNCALIBRATED = 0xFFFF
+_CAMERA_ADOBE_RGB = re.compile(r"_[A-Z0-9_]{3}[0-9]{4}\.JPE?G", re.IGNORECASE)
 
 
 class UnsupportedColour(ValueError):
@@ -190,19 +193,22 @@ def from_chromaticities(
     return ColourSpace(name=f"{' and '.join(names)} ({source})", profile=profile)
 
 
-def from_exif(exif: Image.Exif) -> tuple[ColourSpace | None, Notes]:
+def from_exif(exif: Image.Exif, *, file_name: str = "") -> tuple[ColourSpace | None, Notes]:
     """The space that Exif names, None for sRGB; with notes.
 
-    Adobe RGB is ColorSpace 2, or the interoperability index R03 unless ColorSpace says sRGB (DCF 2.0). Another space
-    may be given by chromaticities and gamma.
+    Adobe RGB is ColorSpace 2, or the interoperability index R03 unless ColorSpace says sRGB; cameras that write no
+    index begin the file's name with an underscore (DCF 2.0, JEITA CP-3461B). Another space may be given by
+    chromaticities and gamma.
     """
     tags = photo_tags(exif)
     marked, index = tags.get(_COLOR_SPACE), interoperability(exif)
-    if marked == 2 or (marked != 1 and index == "R03"):
-        profile = _rgb_profile(_D65, _ADOBE_PRIMARIES, gamma=_ADOBE_GAMMA)
-        return ColourSpace(name="Adobe RGB (Exif)", profile=profile), ()
-    if marked in (None, 1) or index == "R98":
+    if marked == 1 or (marked is None and index != "R03") or (marked != 2 and index == "R98"):
         return None, ()
+    by_name = not index and marked == _UNCALIBRATED and _CAMERA_ADOBE_RGB.fullmatch(file_name)
+    if marked == 2 or index == "R03" or by_name:
+        adobe_rgb = _rgb_profile(_D65, _ADOBE_PRIMARIES, gamma=_ADOBE_GAMMA)
+        source = "Exif and the camera's file name" if by_name else "Exif"
+        return ColourSpace(name=f"Adobe RGB ({source})", profile=adobe_rgb), ()
     try:
         white, primaries, gamma = exif[_WHITE_POINT], exif[_PRIMARY_CHROMATICITIES], tags.get(_GAMMA)
         numbers = [float(number) for number in (*white, *primaries, gamma or 2.2)]

@@ -49,8 +49,8 @@ def unit_samples(samples: Floats, *, colours: int, marked: bool) -> tuple[Floats
     outside = int(np.count_nonzero((seen < 0) | (seen > 1)))
     if outside > seen.size / 2:
         raise UnsupportedColour(
-            f"has floating-point samples from {seen.min():.4g} to {seen.max():.4g}, most of them outside 0..1; save it with samples "
-            "between 0 (black) and 1 (white)"
+            f"has floating-point samples from {seen.min():.4g} to {seen.max():.4g}, most of them outside 0..1; save it "
+            "with samples between 0 (black) and 1 (white)"
         )
     if outside:
         notes += (f"{_share(outside, seen)} of the floating-point samples lay outside 0..1, and were clipped",)

@@ -6,6 +6,7 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import BinaryIO
 
 import numpy as np
@@ -22,7 +23,7 @@ _PILLOW_LIMIT = threading.Lock()
 def open_pillow(file: BinaryIO) -> Iterator[PillowDecoder]:
     """The header of a JPEG or WebP file."""
     with open_image(file, ["JPEG", "WEBP"]) as image:
-        yield PillowDecoder(image)
+        yield PillowDecoder(image, Path(getattr(file, "name", "")).name)
 
 
 def open_image(file: BinaryIO, formats: list[str]) -> Image.Image:
@@ -40,6 +41,7 @@ class PillowDecoder:
     """The first frame of an open JPEG or WebP file."""
 
     image: Image.Image
+    file_name: str
 
     @property
     def size(self) -> tuple[int, int]:
@@ -64,7 +66,7 @@ class PillowDecoder:
             notes = (f"the file holds {frames} frames; the first one was used",)
         samples, alpha = image_samples(image)
         profile = image.info.get("icc_profile")
-        space, exif_notes = from_exif(self._exif)
+        space, exif_notes = from_exif(self._exif, file_name=self.file_name)
         notes += () if profile else exif_notes
         return Raster(samples=samples, alpha=alpha, profile=profile, space=space, orientation=orientation, notes=notes)
 

@@ -34,9 +34,10 @@ DECODE_ERRORS = (
 def read_picture(path: Path, *, max_megapixels: float) -> Picture:
     """Read the PNG, JPEG, TIFF or WebP file at `path` as an upright sRGB picture.
 
-    The orientation tag is applied. An embedded ICC profile is converted to sRGB with perceptual intent at 16 bits a
-    sample, also for 8-bit files; a profile equivalent to sRGB changes nothing. Integer samples of 1 to 32 bits are
-    scaled to [0, 1]; floating-point samples are taken as sRGB-encoded and clipped. Of several pages or frames the first
+    The orientation tag is applied. An embedded ICC profile, or the colour space that the file names in another way
+    (`colour`), is converted to sRGB with perceptual intent at 16 bits a sample, also for 8-bit files; one equivalent to
+    sRGB changes nothing. Integer samples of 1 to 32 bits are scaled to [0, 1], floating-point samples by
+    `floats.unit_samples`. Of several pages or frames the first
     one is read. `Picture.notes` says what was assumed or ignored.
 
     Raises:

@@ -245,10 +245,24 @@ def in_format(suffix: str, exif: bytes) -> bytes:
 @pytest.mark.parametrize("name", EXIFS)
 def test_colours_by_exif(tmp_path: Path, name: str, suffix: str) -> None:
     exif, space, notes = EXIFS[name]
-    picture = read(tmp_path / "_MG_0001.jpg", in_format(suffix, exif))
+    picture = read(tmp_path / "a.jpg", in_format(suffix, exif))
     wanted = COLOURS / 255 if space is None else expected(COLOURS / 255, *space)
     np.testing.assert_allclose(picture.pixels[8::16, 8::16], wanted, atol=0.02 if suffix == "jpg" else 0.003)
     assert picture.notes == notes
+
+
+def test_the_name_of_a_camera_file_tells_what_uncalibrated_means(tmp_path: Path) -> None:
+    squares, uncalibrated = COLOURS.repeat(16, 0).repeat(16, 1), exif_bytes({0xA001: short(0xFFFF)})
+    for name, exif, notes in (
+        ("_MG_0001.JPG", uncalibrated, note("Adobe RGB (Exif and the camera's file name)")),
+        ("_dsc1234.jpg", uncalibrated, note("Adobe RGB (Exif and the camera's file name)")),
+        ("IMG_0001.JPG", uncalibrated, UNCALIBRATED),
+        ("_holiday.jpg", uncalibrated, UNCALIBRATED),
+        ("_MG_0001.JPG", exif_bytes({0xA001: short(1)}), ()),
+        ("_MG_0001.JPG", b"", ()),
+    ):
+        Image.fromarray(squares).save(tmp_path / name, quality=100, exif=b"Exif\0\0" + exif)
+        assert read_picture(tmp_path / name, max_megapixels=1).notes == notes
 
 
 @pytest.mark.parametrize("suffix", ["jpg", "webp"])
