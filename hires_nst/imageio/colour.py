@@ -179,8 +179,10 @@ def from_chromaticities(
         ValueError: they are not possible.
     """
     white, primaries = tuple(white or _D65), tuple(primaries or _SRGB_PRIMARIES)
-    if not np.isfinite([*white, *primaries]).all() or min(white) <= 0 or not 0.1 <= (gamma or 1) <= 10:
-        raise ValueError("colours that are not possible")
+    if not np.isfinite([*white, *primaries]).all() or not 0.1 <= (gamma or 1) <= 10:
+        raise ValueError("numbers that are not possible")
+    if min(white) <= 0 or sum(white) >= 1:
+        raise ValueError("a white that is not possible")
     if abs(np.linalg.det([[x, y, 1] for x, y in zip(primaries[::2], primaries[1::2], strict=True)])) < 1e-3:
         raise ValueError("primaries on one line")
     usual = np.allclose([*white, *primaries], [*_D65, *_SRGB_PRIMARIES], atol=0.005)

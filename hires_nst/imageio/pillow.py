@@ -6,17 +6,20 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from io import BytesIO
 from pathlib import Path
 from typing import BinaryIO
 
 import numpy as np
 from PIL import Image
 
-from hires_nst.imageio.colour import from_exif
+from hires_nst.imageio.colour import DAMAGED_PROFILE, from_exif
 from hires_nst.imageio.exif import orientation_of, parse_exif
 from hires_nst.imageio.picture import Floats, Raster
+from hires_nst.imageio.salvage import without_damaged_metadata
 
 _PILLOW_LIMIT = threading.Lock()
+_SALVAGED = "salvaged"
 
 
 @contextmanager
@@ -27,11 +30,21 @@ def open_pillow(file: BinaryIO) -> Iterator[PillowDecoder]:
 
 
 def open_image(file: BinaryIO, formats: list[str]) -> Image.Image:
-    """The header of a file in one of Pillow's `formats`, without Pillow's own limit of pixels: the reader has one."""
+    """The header of a file in one of Pillow's `formats`, without Pillow's own limit of pixels: the reader has one.
+
+    Damaged metadata that stop Pillow are left out; `image.info` says so.
+    """
     with _PILLOW_LIMIT:  # the limit is a global of Pillow, read while a file is opened
         limit, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, None
         try:
             return Image.open(file, formats=formats)
+        except (OSError, SyntaxError):
+            file.seek(0)
+            if (salvaged := without_damaged_metadata(file.read())) is None:
+                raise
+            image = Image.open(BytesIO(salvaged), formats=formats)
+            image.info[_SALVAGED] = True
+            return image
         finally:
             Image.MAX_IMAGE_PIXELS = limit
 
@@ -66,6 +79,10 @@ class PillowDecoder:
             notes = (f"the file holds {frames} frames; the first one was used",)
         samples, alpha = image_samples(image)
         profile = image.info.get("icc_profile")
+        if not profile and any(data.startswith(b"ICC_PROFILE") for _, data in getattr(image, "applist", ())):
+            notes += (DAMAGED_PROFILE,)  # parts of it are missing
+        if _SALVAGED in image.info:
+            notes += ("damaged metadata of the file were ignored",)
         space, exif_notes = from_exif(self._exif, file_name=self.file_name)
         notes += () if profile else exif_notes
         return Raster(samples=samples, alpha=alpha, profile=profile, space=space, orientation=orientation, notes=notes)

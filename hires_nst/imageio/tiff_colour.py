@@ -50,7 +50,7 @@ def marked_space(page: tifffile.TiffPage, kind: str) -> tuple[bytes | None, Colo
             curve=None if curve is None else _curve(curve, bits=page.bitspersample),
             source="TIFF tags",
         )
-    except (ValueError, TypeError, OverflowError):
+    except (ValueError, TypeError, LookupError, ArithmeticError):
         return profile, None, (*notes, "the tags about the colours are damaged, and were ignored")
     return profile, space, notes
 
@@ -120,8 +120,10 @@ def _rationals(value: Any, count: int) -> list[float] | None:
     """The numbers of a tag of rationals, which tifffile gives as numerators and denominators in turn."""
     if value is None:
         return None
-    numbers = np.asarray(value, np.float64).reshape(count, -1)
-    return [float(row[0] / row[1]) if numbers.shape[1] == 2 and row[1] else float(row[0]) for row in numbers]
+    numbers = np.asarray(value, np.float64).ravel()
+    if numbers.size == 2 * count:
+        numbers = numbers[::2] / np.maximum(numbers[1::2], 1)
+    return [float(number) for number in numbers.reshape(count)]
 
 
 def _curve(value: Any, *, bits: int) -> NDArray[np.uint16]:
