@@ -26,6 +26,7 @@ Floats: TypeAlias = NDArray[np.float32]
 Notes: TypeAlias = tuple[str, ...]
 
 DAMAGED_PROFILE = "the embedded colour profile is damaged or does not fit the picture, and was ignored"
+IMPOSSIBLE = "the gamma or the chromaticities are not possible, and were ignored"
 
 _D65, _C, _DCI = (0.3127, 0.329), (0.31, 0.316), (0.314, 0.351)
 _SRGB_PRIMARIES = (0.64, 0.33, 0.3, 0.6, 0.15, 0.06)

@@ -21,6 +21,14 @@ def parse_exif(data: bytes | None) -> Image.Exif:
     return exif
 
 
+def exif_of(image: Image.Image) -> Image.Exif:
+    """The Exif of a Pillow image; an empty one if it is damaged."""
+    try:
+        return image.getexif()
+    except Exception:  # as in parse_exif
+        return Image.Exif()
+
+
 def read_exif(file: BinaryIO, offset: int, *, endian: str, bigtiff: bool) -> Image.Exif:
     """The Exif of the TIFF directory at `offset` of a file; an empty one if it is damaged."""
     exif = Image.Exif()

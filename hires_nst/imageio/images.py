@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, TypeAlias, Union
 
@@ -11,10 +12,12 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from hires_nst.errors import InputError
-from hires_nst.imageio.exif import orientation_of
+from hires_nst.imageio.colour import IMPOSSIBLE, LAB, ColourSpace, Notes, from_chromaticities, from_exif
+from hires_nst.imageio.exif import exif_of, orientation_of
 from hires_nst.imageio.picture import Floats, Picture, Raster
 from hires_nst.imageio.pillow import image_samples, split_alpha
 from hires_nst.imageio.reading import DECODE_ERRORS, check_size, read_picture
+from hires_nst.imageio.tiff_colour import lab_samples
 
 ImageInput: TypeAlias = Union[str, os.PathLike[str], Image.Image, NDArray[Any]]  # noqa: UP007 - made at run time
 """The path of a PNG, JPEG, TIFF or WebP file; a Pillow image; or an array as in `to_picture`."""
@@ -30,8 +33,8 @@ def to_picture(image: ImageInput, *, max_megapixels: float, name: str = "the ima
         image: one of
 
             - a path, read by `read_picture`;
-            - a Pillow image of any mode of 8 bits a sample, `1`, `I;16` or `F` (in [0, 1]). Its EXIF orientation and
-              its ICC profile are applied, as those of a file are;
+            - a Pillow image of any mode of 8 bits a sample, `1`, `I;16` or `F` (in [0, 1]). Its EXIF orientation, and
+              its ICC profile or what else names its colours, are applied as those of a file are;
             - an array of shape (H, W) or (H, W, C) with 1 channel (grey), 2 (grey, alpha), 3 (RGB) or 4 (RGB, alpha),
               sRGB-encoded, upright, alpha not premultiplied; of dtype bool, uint8 (0 to 255), uint16 (0 to 65535) or
               floating point (0 to 1). Grey becomes RGB.
@@ -71,16 +74,40 @@ def _check(image: Image.Image | NDArray[Any], name: str, *, max_megapixels: floa
 
 def _raster_of(image: Image.Image, name: str) -> Raster:
     try:
-        orientation = orientation_of(image.getexif())
+        exif = exif_of(image)
+        space, notes = _space_of(image.info, exif)
         if image.mode == "F" or image.mode.startswith("I;16"):
             samples, alpha = split_alpha(_floats(np.asarray(image), name))
-        elif image.mode in ("I", "LAB"):
+        elif image.mode == "LAB":
+            samples, alpha, space, notes = lab_samples("CIELAB", np.asarray(image)), None, LAB, ()
+        elif image.mode == "I":
             raise InputError(f"{name} has Pillow's mode {image.mode}; convert it to RGB, or give it as an array")
         else:
             samples, alpha = image_samples(image)
     except DECODE_ERRORS as error:  # of a file that Pillow opened, but had not decoded yet
         raise InputError(f"{name} cannot be decoded ({error}); the file that it comes from is damaged") from error
-    return Raster(samples=samples, alpha=alpha, profile=image.info.get("icc_profile"), orientation=orientation)
+    return Raster(
+        samples=samples,
+        alpha=alpha,
+        profile=None if space is LAB else image.info.get("icc_profile"),
+        space=space,
+        orientation=orientation_of(exif),
+        notes=() if image.info.get("icc_profile") else notes,
+    )
+
+
+def _space_of(info: Mapping[Any, Any], exif: Image.Exif) -> tuple[ColourSpace | None, Notes]:
+    """The colour space that a Pillow image names without a profile: what it keeps of a PNG, or Exif; with notes."""
+    gamma, chromaticities = info.get("gamma"), info.get("chromaticity", ())
+    if "srgb" in info:
+        return None, ()
+    if gamma is None and not chromaticities:
+        return from_exif(exif)
+    try:
+        white, primaries, exponent = chromaticities[:2], chromaticities[2:], 1 / gamma if gamma else gamma
+        return from_chromaticities(white=white, primaries=primaries, gamma=exponent, source="gamma of the image"), ()
+    except (TypeError, ValueError):
+        return None, (IMPOSSIBLE,)
 
 
 def _floats(samples: NDArray[Any], name: str) -> Floats:

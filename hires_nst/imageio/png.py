@@ -11,12 +11,20 @@ import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cached_property
 from io import BytesIO
 from typing import BinaryIO
 
 import numpy as np
 
-from hires_nst.imageio.colour import DAMAGED_PROFILE, ColourSpace, from_chromaticities, from_code_points, from_exif
+from hires_nst.imageio.colour import (
+    DAMAGED_PROFILE,
+    IMPOSSIBLE,
+    ColourSpace,
+    from_chromaticities,
+    from_code_points,
+    from_exif,
+)
 from hires_nst.imageio.exif import orientation_of, parse_exif
 from hires_nst.imageio.picture import Raster
 from hires_nst.imageio.pillow import image_samples, open_image, split_alpha
@@ -99,12 +107,18 @@ def is_png(file: BinaryIO) -> bool:
 
 @contextmanager
 def open_png(file: BinaryIO) -> Iterator[PngDecoder]:
-    """The header of a PNG file. Raises ValueError if it is damaged."""
+    """The header of a PNG file.
+
+    Raises:
+        UnsupportedColour: the colours cannot be converted. ValueError: the header is damaged.
+    """
     found = chunks(file)
     header = content(file, found[0]) if found and found[0].kind == b"IHDR" else None
     if header is None or len(header) != 13:
         raise ValueError("its header is damaged")
-    yield PngDecoder(file, found, header)
+    decoder = PngDecoder(file, found, header)
+    _ = decoder.colours  # refused before anything is decoded
+    yield decoder
 
 
 @dataclass(frozen=True)
@@ -127,11 +141,7 @@ class PngDecoder:
         return orientation_of(parse_exif(self._data(b"eXIf")))
 
     def decode(self) -> Raster:
-        """Read the pixels.
-
-        Raises:
-            UnsupportedColour: the colours cannot be converted. What Pillow and imagecodecs do over a damaged file.
-        """
+        """Read the pixels; raises whatever Pillow and imagecodecs do over a damaged file."""
         picture = self._picture()
         if self.header[8] == 16:
             import imagecodecs  # Pillow would drop the low bits
@@ -141,7 +151,7 @@ class PngDecoder:
         else:
             with open_image(BytesIO(picture), ["PNG"]) as image:
                 samples, alpha = image_samples(image)
-        profile, space, notes = self._colours()
+        profile, space, notes = self.colours
         return Raster(
             samples=samples,
             alpha=alpha,
@@ -173,7 +183,8 @@ class PngDecoder:
                     raise ValueError("a checksum of the picture is wrong")
         return b"".join(parts)
 
-    def _colours(self) -> tuple[bytes | None, ColourSpace | None, tuple[str, ...]]:
+    @cached_property
+    def colours(self) -> tuple[bytes | None, ColourSpace | None, tuple[str, ...]]:
         """The embedded profile and the colour space named otherwise, with notes.
 
         A chunk counts before those after it: cICP, iCCP, sRGB, gAMA with cHRM (https://www.w3.org/TR/png-3/), eXIf.
@@ -196,7 +207,7 @@ class PngDecoder:
         try:
             return profile, _space_of(gamma, chromaticities if self.header[9] & _COLOURED else None), notes
         except (ValueError, ZeroDivisionError, struct.error):
-            return profile, None, (*notes, "the gamma or the chromaticities are not possible, and were ignored")
+            return profile, None, (*notes, IMPOSSIBLE)
 
     def _frame_notes(self) -> tuple[str, ...]:
         kinds = [chunk.kind for chunk in self.chunks]

@@ -13,12 +13,13 @@ import imagecodecs
 import numpy as np
 import pytest
 import tifffile
-from PIL import Image
+from PIL import Image, ImageCms
 
 from hires_nst.errors import InputError
 from hires_nst.imageio.colour import srgb_profile
+from hires_nst.imageio.images import to_picture
 from hires_nst.imageio.picture import Picture
-from hires_nst.imageio.reading import read_picture
+from hires_nst.imageio.reading import picture_size, read_picture
 
 from . import tiffs
 from .pngs import chunk, png
@@ -196,6 +197,8 @@ def test_alpha_is_not_converted(tmp_path: Path) -> None:
 def test_what_cannot_be_converted_is_refused_by_name(tmp_path: Path, code_points: bytes, kind: str) -> None:
     with pytest.raises(InputError, match=rf"a\.png .*{kind}.*; export it as .* sRGB or Display P3$"):
         read(tmp_path / "a.png", png(COLOURS, code_points))
+    with pytest.raises(InputError, match=kind):
+        picture_size(tmp_path / "a.png", max_megapixels=1)
 
 
 @pytest.mark.parametrize("extra", [[gama(1e-3)], [gama(1e3)], [chunk(b"gAMA", bytes(4))], [chrm((0.0,) * 6)]])
@@ -381,6 +384,33 @@ def test_ycbcr_of_16_bits_is_refused_by_name(tmp_path: Path) -> None:
     samples = COLOURS.astype(np.uint16)
     with pytest.raises(InputError, match=r"a\.tif has YCbCr colours in 3 channels of 16 bits; save it as RGB"):
         read(tmp_path / "a.tif", tiff(page(samples, photometric=6, t530=short(1, 1)), data=samples.tobytes()))
+
+
+# --- images in memory
+
+
+def test_a_pillow_image_is_converted_as_its_file_is(tmp_path: Path) -> None:
+    for data in (png(COLOURS, gama(1.8), chrm(ADOBE)), png(COLOURS, SRGB_CHUNK, gama(1)), in_format("jpg", ADOBE_EXIF)):
+        from_file = read(tmp_path / "a", data)
+        with Image.open(tmp_path / "a") as image:
+            picture = to_picture(image, max_megapixels=1)
+        np.testing.assert_array_equal(picture.pixels, from_file.pixels)
+        assert len(picture.notes) == len(from_file.notes)
+
+
+def test_a_lab_image_of_pillow_is_converted() -> None:
+    to_lab = ImageCms.buildTransform(ImageCms.createProfile("sRGB"), ImageCms.createProfile("LAB"), "RGB", "LAB")
+    lab = ImageCms.applyTransform(Image.fromarray(COLOURS), to_lab)
+    assert lab is not None
+    picture = to_picture(lab, max_megapixels=1)
+    np.testing.assert_allclose(picture.pixels, COLOURS / 255, atol=0.02)
+    assert picture.notes == note("CIELAB")
+
+
+def test_damaged_exif_does_not_stop_a_pillow_image() -> None:
+    image = Image.fromarray(COLOURS)
+    image.info["exif"] = b"Exif\0\0rubbish"
+    np.testing.assert_allclose(to_picture(image, max_megapixels=1).pixels, COLOURS / 255, atol=1e-6)
 
 
 # --- floating-point TIFF
