@@ -72,11 +72,6 @@ class Interrupted(HiresNstError):
         self.exit_code = exit_code
 
 
-def no_such_input(path: Path) -> InputError:
-    """The error about an input that does not exist."""
-    return InputError(f"{path} does not exist; check the name and the folder")
-
-
 def is_folder(path: Path) -> InputError:
     """The error about a folder where a picture is expected."""
     return InputError(f"{path} is a folder; give the picture file itself")

@@ -33,6 +33,7 @@ class RunStarted(Event):
     """The plan of the run.
 
     Attributes:
+        styles: the paintings.
         width, height: pixels of the result.
         levels: (width, height, rounds, steps, tiles) of each level, coarse to fine.
         pixel_evaluations: sum over levels of pixels * evaluations, for the time left.
@@ -46,6 +47,7 @@ class RunStarted(Event):
     pixel_evaluations: float
     model: str
     device: str
+    styles: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -201,7 +203,7 @@ class BatchStarted(Event):
     """The plan of a batch, counted in jobs.
 
     Attributes:
-        jobs: all that are selected.
+        jobs: all that are selected, of so many different `photographs` and `paintings`.
         waiting: of these, to be painted now; `done`, `failed`, `skipped` earlier, `running` in other processes.
         left_out: number of files by the reason why they are not jobs.
         megapixels: of the waiting jobs whose sizes are known.
@@ -209,6 +211,8 @@ class BatchStarted(Event):
     """
 
     jobs: int
+    photographs: int = 0
+    paintings: int = 0
     waiting: int
     running: int
     done: int

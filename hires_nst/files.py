@@ -6,6 +6,7 @@ import errno
 import hashlib
 import json
 import os
+import re
 import secrets
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -23,6 +24,9 @@ UNSETTLED = 2_000_000_000
 
 CHECKSUM_PLACEHOLDER = b"0" * 64
 """Stands for the SHA-256 of a file in the file itself while the checksum is computed."""
+
+_URL = re.compile(r"(?:^|/)([a-z][a-z0-9+.-]+):/+([^/].*)", re.IGNORECASE)
+"""A URL, also one that was taken for a path: relative to a folder, and with a single slash."""
 
 
 @dataclass(frozen=True)
@@ -85,6 +89,44 @@ class FileDigests:
             raise InputError(f"{path} cannot be read ({error.strerror}); check the name and the permissions") from None
 
 
+def url_of(path: Path | str) -> str | None:
+    """The URL that was given as this path; None where it is no URL."""
+    found = _URL.search(str(path))
+    return None if found is None else "{}://{}".format(*found.groups())
+
+
+def check_exists(path: Path, *, otherwise: str = "check the name and the folder") -> None:
+    """Raise InputError unless there is a file or a folder at `path`; it may be a URL, or a link that leads nowhere."""
+    try:
+        path.stat()
+    except (FileNotFoundError, NotADirectoryError):
+        if (url := url_of(path)) is not None:
+            raise InputError(f"{url} is a URL; download it first, and give the name of the file") from None
+        if path.is_symlink():
+            target = path.readlink()
+            raise InputError(f"{path} is a symbolic link to {target}, which does not exist; check the link") from None
+        raise InputError(f"{path} does not exist; {otherwise}") from None
+    except (OSError, ValueError) as error:  # a ValueError comes of a null character
+        reason = getattr(error, "strerror", error)
+        raise InputError(f"{path} cannot be read ({reason}); check the name and the permissions") from None
+
+
+def behind_links(path: Path) -> Path:
+    """The file or folder that is written to: `path`, or the target at the end of its symbolic links.
+
+    The target need not exist. The folders above `path` may be links in any case.
+
+    Raises:
+        OutputError: the links go in a circle.
+    """
+    if not path.is_symlink():
+        return path
+    target = Path(os.path.realpath(path))
+    if target.is_symlink():
+        raise OutputError(f"{path} is a symbolic link that leads back to itself; remove it or choose another name")
+    return target
+
+
 def atomic_write(
     path: Path,
     write: Callable[[BinaryIO], object],
@@ -96,7 +138,8 @@ def atomic_write(
     """Make the file `path` with what `write` puts into the binary file it is given: all of it or nothing.
 
     The bytes go to a temporary file in the same folder, which is flushed to the disk and then takes the place of
-    `path`. On any exception, KeyboardInterrupt included, the temporary file is removed and `path` stays as it was.
+    `path`. On any exception, KeyboardInterrupt included, the temporary file is removed and `path` stays as it was. A
+    symbolic link stays: the file that it leads to is replaced, or made, in the same way.
 
     Args:
         name: of the temporary file, `.NAME.part`; random when not given.
@@ -105,6 +148,7 @@ def atomic_write(
     Raises:
         OutputError: `path` exists and not `overwrite`. As `plain_os_errors`; as `write` and `done`.
     """
+    path = behind_links(path)
     temporary = path.parent / f".{name or secrets.token_hex(8)}.part"
     with plain_os_errors(path):
         try:
@@ -161,9 +205,14 @@ def sync_folder(folder: Path) -> None:
 
 
 def make_folder(folder: Path) -> None:
-    """Make a folder with its parents, and flush their names to the disk; raises as `plain_os_errors`."""
+    """Make a folder with its parents, behind symbolic links, and flush their names to the disk.
+
+    Raises:
+        As `plain_os_errors` and `behind_links`.
+    """
     if folder.is_dir():
         return
+    folder = behind_links(folder)
     with plain_os_errors(folder):
         make_folder(folder.parent)
         folder.mkdir(exist_ok=True)

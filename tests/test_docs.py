@@ -15,6 +15,7 @@ import typer.main
 from PIL import Image
 
 from hires_nst import cli
+from hires_nst.cli.first_word import with_command
 from hires_nst.cli.options import ConfigOptions
 from hires_nst.config import PRESETS, StyleLossName, commented_yaml
 from hires_nst.errors import HiresNstError
@@ -73,6 +74,7 @@ def check(line: str) -> None:
         AssertionError: it would not.
     """
     words = shlex.split(line, comments=True)[1:]
+    words = with_command(words, commands=PROGRAM.commands, options=option_names(PROGRAM))
     command = PROGRAM
     while words and hasattr(command, "commands") and not words[0].startswith("-"):
         assert words[0] in command.commands, f"there is no command {words[0]!r}: {line}"
@@ -88,7 +90,7 @@ def check(line: str) -> None:
             options = ConfigOptions.of(arguments)
             if options.config is not None:
                 options.config.write_text(commented_yaml())
-            options.effective(arguments.get("styles") or ())
+            options.effective([*(arguments.get("styles") or ()), *(arguments.get("painting") or ())])
     except Exception as error:
         raise AssertionError(f"{error}: {line}") from error
 
@@ -113,7 +115,7 @@ def test_a_command_line_in_the_documentation_is_valid(
         "hires-nst paint a.jpg",
         "hires-nst plan a.jpg b.jpg --sise 3",
         "hires-nst plan a.jpg b.jpg --size big",
-        "hires-nst stylize a.jpg b.jpg",
+        "hires-nst batch a.jpg b.jpg",
         "hires-nst stylize a.jpg b.jpg -o c.png --preset none",
         "hires-nst stylize a.jpg b.jpg -o c.png --print A33",
         "hires-nst stylize a.jpg b.jpg -o c.png --set level.rounds=3",

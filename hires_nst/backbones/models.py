@@ -8,7 +8,9 @@ from pathlib import Path
 from hires_nst.backbones import weights
 from hires_nst.backbones.registry import BACKBONES, Backbone, find_backbone
 from hires_nst.backbones.weights import WeightsCheck
+from hires_nst.errors import InputError
 from hires_nst.events import OnEvent, ignore
+from hires_nst.files import check_exists
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -60,10 +62,13 @@ def import_file(file: Path | str, *, name: str | None = None) -> ModelInfo:
         name: the network; recognised from the file when not given.
 
     Raises:
-        ConfigError: there is no such network. WeightsError: the file is not the published one. ResourceError: the disk
-            is full.
+        ConfigError: there is no such network. InputError: there is no such file. WeightsError: it is not the published
+            one. ResourceError: the disk is full.
     """
     file = Path(file)
+    check_exists(file)
+    if file.is_dir():
+        raise InputError(f"{file} is a folder; give the weight file itself")
     if name is not None:
         backbone, digest = find_backbone(name), None
     else:

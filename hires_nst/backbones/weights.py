@@ -20,7 +20,7 @@ from hires_nst.backbones.registry import BACKBONES, Backbone, Pooling
 from hires_nst.backbones.vgg import VGG, Padding
 from hires_nst.errors import OutputError, WeightsError
 from hires_nst.events import OnEvent, ignore
-from hires_nst.files import atomic_write, sha256_of
+from hires_nst.files import atomic_write, make_folder, sha256_of
 
 
 @dataclass(frozen=True)
@@ -234,7 +234,7 @@ def _write_to_cache(backbone: Backbone, write: Callable[[BinaryIO], None]) -> Pa
     """Write a network's file in the cache with `write`, which receives it opened."""
     target = cache_file(backbone)
     try:
-        target.parent.mkdir(parents=True, exist_ok=True)
+        make_folder(target.parent)
         atomic_write(target, write, overwrite=True)
     except (OSError, OutputError) as error:
         raise WeightsError(

@@ -17,8 +17,9 @@ from hires_nst.batch.options import BatchOptions, read_batch
 from hires_nst.batch.selection import ConfigFor, expand
 from hires_nst.batch.tasks import Executor
 from hires_nst.config import Config, StyleImage, merge, parse_config
-from hires_nst.errors import ConfigError, nearest
+from hires_nst.errors import ConfigError, OutputError, nearest
 from hires_nst.events import OnEvent
+from hires_nst.files import url_of
 from hires_nst.run.output_size import MUCH_CROPPED, MUCH_ENLARGED
 from hires_nst.stopping import Stop
 
@@ -26,6 +27,9 @@ if TYPE_CHECKING:
     from hires_nst.batch.runner import Summary
 
 EXECUTORS = ("local", "ray")
+
+Contents: TypeAlias = "Path | str | Iterable[Path | str] | None"
+"""A folder, a picture, a list of pictures in a text file, or several of these."""
 
 Styles: TypeAlias = "Path | str | StyleImage | Iterable[Path | str | StyleImage]"
 """One painting or several, by path or with a weight and a scale."""
@@ -59,7 +63,7 @@ class BatchPlan:
 
 
 def jobs(
-    contents: Path | str | None,
+    contents: Contents,
     output: Path | str,
     *,
     styles: Styles = (),
@@ -70,8 +74,8 @@ def jobs(
     """The jobs of a batch, before anything runs.
 
     Args:
-        contents: a folder, a picture, or a text file with the path of a picture in each line; None for the `jobs` of
-            the configuration.
+        contents: a folder, a picture, or a text file with the path of a picture in each line, or several of these;
+            None for the `jobs` of the configuration.
         output: the output folder; it need not exist.
         styles: one or several paintings, or folders of them; each is a style of its own, whatever its weight. Without
             any, the paintings of the configuration are blended into one style, as for a single picture.
@@ -87,7 +91,7 @@ def jobs(
     """
     config = config or Config()
     return expand(
-        None if contents is None else Path(contents),
+        None if contents is None else _paths(contents),
         _absolute(output),
         styles=_style_images(styles),
         config=config,
@@ -97,7 +101,7 @@ def jobs(
 
 
 def plan(
-    contents: Path | str | None,
+    contents: Contents,
     output: Path | str | None = None,
     *,
     styles: Styles = (),
@@ -121,7 +125,9 @@ def plan(
 
     config = config or Config()
     if output is None:
-        output = Path("painted") if contents is None else Path(contents).with_name(f"{Path(contents).name}-painted")
+        contents = None if contents is None else _paths(contents)
+        first = contents[0].absolute() if contents else Path()
+        output = first.with_name(f"{first.name}-painted") if contents else Path("painted")
     found = jobs(contents, output, styles=styles, config=config, config_for=config_for, preset=preset)
     workers = len(worker_devices(config.batch.workers, config.runtime.device))
     largest = max(found.jobs, key=lambda job: job.work)
@@ -148,7 +154,7 @@ def plan(
 
 
 def run(
-    contents: Path | str | None,
+    contents: Contents,
     output: Path | str,
     *,
     styles: Styles = (),
@@ -253,5 +259,11 @@ def _with_own_settings(config: Config, own: Mapping[str, Any]) -> Config:
     return parse_config(merge(config.model_dump(mode="json", exclude_unset=True, exclude={"jobs"}), own))
 
 
+def _paths(contents: Path | str | Iterable[Path | str]) -> list[Path]:
+    return [Path(contents)] if isinstance(contents, (Path, str)) else [Path(path) for path in contents]
+
+
 def _absolute(path: Path | str) -> Path:
+    if (url := url_of(path)) is not None:
+        raise OutputError(f"{url} is a URL; give the name of a folder on this machine")
     return Path(path).expanduser().absolute()

@@ -21,7 +21,7 @@ from hires_nst.batch.paths import BatchPaths
 from hires_nst.batch.tasks import BusyResult, DiskFullResult, Executor, Failure, MakeExecutor, Task, WorkerMessage
 from hires_nst.errors import DiskFull, OutputError, ResourceError
 from hires_nst.events import Event, OnEvent
-from hires_nst.files import is_disk_full, sync_folder
+from hires_nst.files import behind_links, is_disk_full, sync_folder
 from hires_nst.quantities import megapixels_per_hour
 from hires_nst.stopping import Stop
 
@@ -138,9 +138,11 @@ class _BatchRun:
         try:
             if executor is not None:
                 check_disk_space([self.by_id[id] for id in pending], self.folder, workers=executor.workers)
+            paintings = {style.image for job in self.jobs for style in job.config.styles}
             self.emit(
                 events.BatchStarted(
-                    jobs=len(self.by_id), **self.ledger.counts(), left_out=dict(left_out),
+                    jobs=len(self.by_id), photographs=len({job.content for job in self.jobs}), paintings=len(paintings),
+                    **self.ledger.counts(), left_out=dict(left_out),
                     megapixels=sum(self.by_id[id].pixels for id in pending) / 1e6,
                     workers=executor.workers if executor else 0,
                 )
@@ -367,7 +369,7 @@ def _make_folder(folder: Path) -> None:
         OutputError: that is not possible.
     """
     try:
-        BatchPaths(folder).state.mkdir(parents=True, exist_ok=True)
+        BatchPaths(behind_links(folder)).state.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise OutputError(f"the folder {folder} cannot be made ({error.strerror}); choose another") from None
     if not os.access(folder, os.W_OK | os.X_OK):

@@ -15,7 +15,8 @@ from hires_nst.batch.job import Job, Jobs, result_size
 from hires_nst.batch.names import REPORT_FILES, check_collisions, fields_of, natural, output_name
 from hires_nst.batch.paths import BatchPaths
 from hires_nst.config import Batch, Config, StyleImage
-from hires_nst.errors import ConfigError, InputError, no_such_input
+from hires_nst.errors import ConfigError, InputError
+from hires_nst.files import check_exists
 from hires_nst.imageio.recognition import is_named_like_a_picture, is_picture, recognise
 from hires_nst.quantities import counts
 from hires_nst.run.directory import RECORD
@@ -32,7 +33,7 @@ def is_batch(contents: Path) -> bool:
 
 
 def expand(
-    contents: Path | None,
+    contents: Sequence[Path] | None,
     output: Path,
     *,
     styles: Sequence[StyleImage],
@@ -47,7 +48,8 @@ def expand(
         jobs, left_out = _matched_jobs(contents, output, styles=styles, config=config, preset=preset)
     if not jobs:
         hint = f" (left out: {counts(left_out)})" if left_out else ""
-        raise ConfigError(f"no photographs found in {contents}{hint}; check the folder, or give --recursive")
+        places = ", ".join(map(str, contents or ()))
+        raise ConfigError(f"no photographs found in {places}{hint}; check the folder, or give --recursive")
     check_collisions((job.output, str(job.content)) for job in jobs)
     sources = {os.path.realpath(path) for job in jobs for path in job.inputs}
     for job in jobs:
@@ -57,11 +59,11 @@ def expand(
 
 
 def _matched_jobs(
-    contents: Path, output: Path, *, styles: Sequence[StyleImage], config: Config, preset: str | None
+    contents: Sequence[Path], output: Path, *, styles: Sequence[StyleImage], config: Config, preset: str | None
 ) -> tuple[list[Job], Counter[str]]:
     """Each photograph with each painting, or in pairs."""
     search = _Search(output, config.batch)
-    found = search.found_in(contents)
+    found = list(dict.fromkeys(chain.from_iterable(map(search.found_in, contents))))
     own = _own_config(config)
     choices: list[tuple[StyleImage, ...]] = [(style,) for style in _style_images(styles)] or [own.styles]
     if not styles:
@@ -150,8 +152,7 @@ class _Search:
     def found_in(self, contents: Path) -> list[_Found]:
         """The photographs of a folder or a list, or one photograph."""
         contents = contents.expanduser().absolute()
-        if not contents.exists():
-            raise no_such_input(contents)
+        check_exists(contents)
         if contents.is_dir():
             if self.output.exists() and contents.samefile(self.output):
                 raise ConfigError(
@@ -268,8 +269,7 @@ def _style_images(styles: Sequence[StyleImage]) -> list[StyleImage]:
     result: list[StyleImage] = []
     for style in styles:
         path = style.image.expanduser().absolute()
-        if not path.exists():
-            raise no_such_input(path)
+        check_exists(path)
         if path.is_dir():
             inside = _pictures_in(path)
             inside.sort(key=lambda picture: natural(picture.name))

@@ -14,6 +14,7 @@ import typer
 from typer.core import TyperGroup
 
 from hires_nst.cli import batch, config, doctor, evaluate, models, plan, report, resume, status, stylize
+from hires_nst.cli.first_word import with_command
 from hires_nst.cli.progress import print_error
 from hires_nst.errors import HiresNstError, ResourceError, out_of_memory
 from hires_nst.events import json_line
@@ -34,6 +35,13 @@ class Commands(TyperGroup):
         with _usage_as_json(args):
             return super().make_context(info_name, args, parent, **extra)
 
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """Parse the words, in front of which `stylize` may be missing."""
+        own = {name for parameter in self.get_params(ctx) for name in (*parameter.opts, *parameter.secondary_opts)}
+        words = with_command(args, commands=self.commands.keys(), options=own)
+        parsed: list[str] = super().parse_args(ctx, words)
+        return parsed
+
     def invoke(self, ctx: Any) -> Any:
         """Run the command; an error of the program becomes a sentence and an exit code."""
         try:
@@ -53,7 +61,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
     help="Paint a photograph in the style of a painting, at any size up to a print.",
-    epilog="A first picture: hires-nst stylize photo.jpg painting.jpg -o result.png",
+    epilog="A first picture: hires-nst photo.jpg painting.jpg",
 )
 app.command("stylize")(stylize.stylize)
 app.command("plan")(plan.plan)

@@ -9,8 +9,19 @@ import typer
 
 import hires_nst
 from hires_nst.cli.batch_progress import following
-from hires_nst.cli.options import BATCH_OPTIONS, JOBS, RUNNING, ConfigOptions, Json, Quiet, takes_config_options
+from hires_nst.cli.options import (
+    BATCH_OPTIONS,
+    JOBS,
+    RUNNING,
+    ConfigOptions,
+    Json,
+    Quiet,
+    path_argument,
+    path_option,
+    takes_config_options,
+)
 from hires_nst.cli.report import report_of_batch
+from hires_nst.cli.roles import Roles, StyleOption
 from hires_nst.cli.signals import MaxHours, Until, ending_at_once, stopping
 from hires_nst.config import StyleImage, merge
 from hires_nst.errors import ConfigError
@@ -26,22 +37,24 @@ CLUSTER = "Cluster"
 def batch(
     contents: Annotated[
         Path | None,
-        typer.Argument(
+        path_argument(
             metavar="CONTENTS",
-            help="A folder of photographs, or a text file with one path per line; when not given, jobs: of --config.",
+            help="A folder of photographs, a photograph, or a text file with one path per line; several with --style; "
+            "when not given, jobs: of --config.",
         ),
     ] = None,
     styles: Annotated[
         list[Path] | None,
-        typer.Argument(
+        path_argument(
             metavar="STYLE",
             help="Paintings or folders of paintings, each a separate style; when not given, the paintings of the "
             "configuration are blended.",
         ),
     ] = None,
     *,
+    painting: StyleOption = None,
     output: Annotated[
-        Path, typer.Option("--output", "-o", metavar="OUT_DIR", help="Folder for the pictures; created if missing.")
+        Path, path_option("--output", "-o", metavar="OUT_DIR", help="Folder for the pictures; created if missing.")
     ],
     overwrite: Annotated[
         bool,
@@ -89,10 +102,14 @@ def batch(
     The same command resumes an interrupted batch without repeating finished pictures. Several processes may share one
     batch.
     """
+    roles = Roles.of(contents, styles, options=painting)
+    if contents is not None:
+        roles.check_batch(output=output)
     with stopping(until=until, max_hours=max_hours, quiet=quiet or json) as stop:
         run = partial(
-            hires_nst.batch.run, contents, output, **batch_arguments(styles or (), options), executor=executor,
-            address=address, ship=ship, overwrite=overwrite, retry_failed=retry_failed, fail_fast=fail_fast, stop=stop,
+            hires_nst.batch.run, roles.contents or None, output, **batch_arguments(roles.styles, options),
+            executor=executor, address=address, ship=ship, overwrite=overwrite,
+            retry_failed=retry_failed, fail_fast=fail_fast, stop=stop,
         )  # fmt: skip
         run_batch(run, output, stop=stop, page=page, quiet=quiet, as_json=json)
 

@@ -126,7 +126,9 @@ def start_line(event: events.BatchStarted) -> str:
     parts += [f"{part} earlier" for part in _counts(event, "done", "skipped", "failed")]
     if event.running:
         parts.append(f"{event.running} started earlier or running in another process")
-    text = f"{counted(event.jobs, 'picture')}: {', '.join(parts)}"
+    photographs, paintings = counted(event.photographs, "photograph"), counted(event.paintings, "painting")
+    sign = "x" if event.photographs * event.paintings == event.jobs else "and"
+    text = f"{photographs} {sign} {paintings}, {counted(event.jobs, 'picture')}: {', '.join(parts)}"
     return f"{text}; left out: {counts(event.left_out)}" if event.left_out else text
 
 

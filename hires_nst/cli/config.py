@@ -6,14 +6,14 @@ from typing import Annotated
 import typer
 
 from hires_nst import config
-from hires_nst.cli.options import ConfigOptions, takes_config_options
+from hires_nst.cli.options import ConfigOptions, path_argument, takes_config_options
 
 app = typer.Typer(no_args_is_help=True, help="Write, show and check configurations.")
 
 
 @app.command("init")
 def init(
-    file: Annotated[Path, typer.Argument(metavar="FILE", help="YAML file to write.")] = Path("hires-nst.yaml"),
+    file: Annotated[Path, path_argument(metavar="FILE", help="YAML file to write.")] = Path("hires-nst.yaml"),
     preset: Annotated[
         str | None, typer.Option(metavar="NAME", help=f"Preset to start from: {', '.join(config.PRESETS)}.")
     ] = None,
@@ -32,7 +32,7 @@ def show(options: ConfigOptions) -> None:
 
 
 @app.command("validate")
-def validate(file: Annotated[Path, typer.Argument(metavar="FILE", help="YAML file to check.")]) -> None:
+def validate(file: Annotated[Path, path_argument(metavar="FILE", help="YAML file to check.")]) -> None:
     """Check every key and value of a configuration file, including the settings of its jobs."""
     config.validate(file)
     typer.echo(f"{file} is valid")

@@ -9,17 +9,17 @@ from rich.console import Console
 from rich.table import Table
 
 import hires_nst
-from hires_nst.cli.options import Json
+from hires_nst.cli.options import Json, path_argument, path_option
 from hires_nst.events import json_line
 from hires_nst.quantities import number
 
 
 def evaluate(
-    result: Annotated[Path, typer.Argument(metavar="RESULT", help="A finished picture.")],
+    result: Annotated[Path, path_argument(metavar="RESULT", help="A finished picture.")],
     *,
-    content: Annotated[Path, typer.Option("--content", metavar="PHOTO", help="The photograph it was painted from.")],
+    content: Annotated[Path, path_option("--content", metavar="PHOTO", help="The photograph it was painted from.")],
     style: Annotated[
-        list[Path], typer.Option("--style", metavar="PAINTING", help="The painting; repeatable, for several.")
+        list[Path], path_option("--style", metavar="PAINTING", help="The painting; repeatable, for several.")
     ],
     json: Json = False,
 ) -> None:

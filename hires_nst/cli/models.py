@@ -9,7 +9,7 @@ from rich.table import Table
 
 import hires_nst
 from hires_nst.backbones.registry import BACKBONES, find_backbone
-from hires_nst.cli.options import Quiet
+from hires_nst.cli.options import Quiet, path_argument
 from hires_nst.cli.progress import showing
 from hires_nst.errors import WeightsError
 from hires_nst.events import Event
@@ -59,7 +59,7 @@ def fetch(
 
 @app.command("import")
 def import_model(
-    file: Annotated[Path, typer.Argument(metavar="FILE", help="A weight file that you downloaded yourself.")],
+    file: Annotated[Path, path_argument(metavar="FILE", help="A weight file that you downloaded yourself.")],
     name: Annotated[
         str | None,
         typer.Option(metavar="NAME", help="The network; recognised from the file when not given.", callback=_checked),

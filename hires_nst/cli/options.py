@@ -9,6 +9,7 @@ import inspect
 import typing
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -26,6 +27,10 @@ from hires_nst.cli.schema_options import (
 from hires_nst.config import PRESETS, Config, InitKind, assign, gather, merge, nest, parse_config
 from hires_nst.errors import ConfigError, nearest
 
+path_argument = partial(typer.Argument, readable=False)
+path_option = partial(typer.Option, readable=False)
+"""For paths, which the library checks: Typer would call a file that it may not read a mistake in the usage."""
+
 SOURCE, SIZE, LOOK, ENGINE = "Configuration", "Size and file", "Look", "Engine"
 JOBS, RUNNING = "Jobs", "Running"
 
@@ -40,7 +45,7 @@ Json = Annotated[
 ]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Print errors only.")]
 Folder = Annotated[
-    Path, typer.Argument(metavar="DIR", help="A run directory, such as print.tif.run, or a batch's output folder.")
+    Path, path_argument(metavar="DIR", help="A run directory, such as print.tif.run, or a batch's output folder.")
 ]
 
 CONFIG_OPTIONS = (

@@ -13,9 +13,17 @@ from rich.table import Table
 
 import hires_nst
 from hires_nst.cli.batch import batch, batch_arguments
-from hires_nst.cli.options import BATCH_OPTIONS, ConfigOptions, Json, takes_config_options, takes_options_of
+from hires_nst.cli.options import (
+    BATCH_OPTIONS,
+    ConfigOptions,
+    Json,
+    path_argument,
+    takes_config_options,
+    takes_options_of,
+)
 from hires_nst.cli.progress import showing
-from hires_nst.cli.stylize import Styles, physical_size, stylize
+from hires_nst.cli.roles import Roles, StyleOption, StyleWords
+from hires_nst.cli.stylize import physical_size, stylize, target_of
 from hires_nst.config import Config
 from hires_nst.errors import ConfigError
 from hires_nst.events import json_line
@@ -34,12 +42,13 @@ COLUMNS = ("level", "size in px", "rounds x steps", "evaluations", "tiles", "til
 def plan(
     content: Annotated[
         Path | None,
-        typer.Argument(metavar="CONTENT", help="The photograph; or a folder or list of photographs, as for batch."),
+        path_argument(metavar="CONTENT", help="The photograph; or a folder or list of photographs, as for batch."),
     ] = None,
-    styles: Styles = None,
+    styles: StyleWords = None,
     *,
+    painting: StyleOption = None,
     output: Annotated[
-        Path | None, typer.Option("--output", "-o", metavar="OUT", help="Output path to check; nothing is written.")
+        str | None, typer.Option("--output", "-o", metavar="OUT", help="Output path to check; nothing is written.")
     ] = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Allow OUT to exist.")] = False,
     measure: Annotated[
@@ -56,11 +65,14 @@ def plan(
     """
     from hires_nst.batch.selection import is_batch
 
-    if content is None or is_batch(content):
+    roles = Roles.of(content, styles, options=painting)
+    if content is None or is_batch(content) or len(roles.contents) > 1:
         refuse(others, command="batch", why="single pictures only; leave it out for a batch")
-        selection = batch_arguments(styles or (), options)
+        selection = batch_arguments(roles.styles, options)
         with showing(quiet=quiet or json, as_json=False) as on_event:
-            batch_plan = hires_nst.batch.plan(content, output, **selection, measure=measure, on_event=on_event)
+            batch_plan = hires_nst.batch.plan(
+                roles.contents or None, output, **selection, measure=measure, on_event=on_event
+            )
         for line in [json_line(asdict(batch_plan))] if json else batch_plan_lines(batch_plan):
             typer.echo(line)
         return
@@ -69,16 +81,18 @@ def plan(
         command="stylize",
         why=f"batches only; {content} is a single photograph",
     )
-    config = options.effective(styles or ())
+    roles.check_single("plan", output=output)
+    config = options.effective(roles.styles)
+    _, file = target_of(output, content, config=config)
     with showing(quiet=quiet or json, as_json=False) as on_event:
         plan = hires_nst.plan(
             content, output=output, config=config, overwrite=overwrite, measure=measure, on_event=on_event
         )
     if json:
         levels = [{**vars(level), "evaluations": level.evaluations} for level in plan.levels]
-        typer.echo(json_line({**vars(plan), "levels": levels}))
+        typer.echo(json_line({**vars(plan), "levels": levels, "output": str(file)}))
     else:
-        print_plan(plan, config)
+        print_plan(plan, config, output=file)
 
 
 def refuse(others: Mapping[str, Set[str]], *, command: str, why: str) -> None:
@@ -88,7 +102,7 @@ def refuse(others: Mapping[str, Set[str]], *, command: str, why: str) -> None:
             raise ConfigError(f"{option} is for {why}")
 
 
-def print_plan(plan: Plan, config: Config) -> None:
+def print_plan(plan: Plan, config: Config, *, output: Path) -> None:
     """Print the plan of a single picture."""
     table = Table()
     for heading in COLUMNS:
@@ -100,12 +114,13 @@ def print_plan(plan: Plan, config: Config) -> None:
         table.add_row(str(level.index + 1), size, rounds, *map(str, numbers), window)
     console = Console()
     console.print(table)
-    for line in plan_lines(plan, config):
+    for line in plan_lines(plan, config, output=output):
         console.print(line, markup=False, highlight=False, soft_wrap=True)
 
 
-def plan_lines(plan: Plan, config: Config) -> Iterator[str]:
+def plan_lines(plan: Plan, config: Config, *, output: Path) -> Iterator[str]:
     """The plan of a single picture in words, without its levels."""
+    yield f"file         {output}"
     paper, folder = physical_size(plan.width, plan.height, config=config), plan.canvas_folder
     yield f"result       {plan.width} x {plan.height} px{paper and f', {paper}'}, up to {amount(plan.output_bytes)}"
     yield f"photograph   {plan.photograph}"

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 
 import typer
 from rich.console import Console, RenderableType
@@ -19,6 +20,9 @@ from hires_nst.quantities import duration
 from hires_nst.run.progress import RunState
 
 Clock = Callable[[], float]
+
+MOST_NAMED = 6
+"""Pictures that a line names; of more, the first and the last one."""
 
 
 class Bars(Progress):
@@ -69,7 +73,8 @@ class RunDisplay:
         elif state.download is not None:
             text, total = f"downloading {state.download.file}", state.download.total or None
             self.bars.update(self._bar, description=text, completed=state.download.done, total=total)
-        if line := note(event):
+        line = f"{understood(event)}; writing {event.output}" if isinstance(event, events.RunStarted) else note(event)
+        if line is not None:
             self.bars.console.print(line, markup=False, highlight=False)
 
     def _details(self) -> str:
@@ -114,7 +119,7 @@ class Lines:
         match event:
             case events.RunStarted():
                 size, levels = f"{event.width} x {event.height} px", counted(len(event.levels), "level")
-                return f"{event.content}: {size} in {levels}, {event.model} on {event.device}"
+                return f"{understood(event)}\n{event.output}: {size} in {levels}, {event.model} on {event.device}"
             case events.LevelStarted():
                 size, tiles = f"{event.width} x {event.height} px", counted(event.tiles, "tile")
                 work = f"{event.rounds} x {event.steps} evaluations, {tiles}"
@@ -133,6 +138,24 @@ class Lines:
                 of_all = f" of {event.total / 1e6:.0f}" if event.total else ""
                 return None if tenth == self._tenth else f"downloading {event.file}: {event.done / 1e6:.0f}{of_all} MB"
         return note(event)
+
+
+def understood(event: events.RunStarted) -> str:
+    """What is the photograph and what the paintings."""
+    if not event.styles:
+        return f"{event.content} without a painting"
+    if len(event.styles) == 1:
+        return f"1 photograph x 1 painting: {event.content} in the style of {event.styles[0]}"
+    roles = f"{event.content} in the styles of {listed(event.styles)}, blended"
+    return f"1 photograph x {len(event.styles)} paintings: {roles}"
+
+
+def listed(pictures: Sequence[Path | str]) -> str:
+    """Pictures in a sentence: `a.jpg, b.jpg and c.jpg`."""
+    *first, last = map(str, pictures)
+    if len(pictures) > MOST_NAMED:
+        return f"{first[0]}, ... and {last}"
+    return f"{', '.join(first)} and {last}" if first else last
 
 
 def counted(count: int, noun: str) -> str:

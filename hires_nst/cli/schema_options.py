@@ -50,7 +50,8 @@ class ConfigOption:
             metavar, text = metavar or choices, field.description
             if get_origin(kind) is list:
                 text = f"{text} Repeatable."
-        option = typer.Option(*self.all_flags, metavar=metavar, parser=parser, help=text, rich_help_panel=self.panel)
+        option = typer.Option(*self.all_flags, metavar=metavar, parser=parser, help=text, rich_help_panel=self.panel,
+                              readable=False)  # fmt: skip
         annotation = Annotated[kind | None, option]  # type: ignore[valid-type]
         return inspect.Parameter(self.name, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=annotation)
 

@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 import hires_nst
-from hires_nst.cli.options import ConfigOptions, Json, Quiet, takes_config_options
+from hires_nst.cli.options import ConfigOptions, Json, Quiet, path_argument, path_option, takes_config_options
 from hires_nst.cli.progress import showing
+from hires_nst.cli.roles import Roles, StyleOption, StyleWords
 from hires_nst.cli.signals import MaxHours, Until, ending_at_once, stopping
 from hires_nst.config import Config
 from hires_nst.imageio.formats import FORMATS, SUFFIXES
@@ -28,22 +29,25 @@ class Resume(str, Enum):
     require = "require"
 
 
-Styles = Annotated[
-    list[Path] | None,
-    typer.Argument(metavar="STYLE", help="The paintings; they replace those of the configuration."),
-]
-
-
 @takes_config_options()
 def stylize(
-    content: Annotated[Path, typer.Argument(metavar="CONTENT", help=f"The photograph: {FORMATS}.")],
-    styles: Styles = None,
+    content: Annotated[Path, path_argument(metavar="CONTENT", help=f"The photograph: {FORMATS}.")],
+    styles: StyleWords = None,
     *,
-    output: Annotated[Path, typer.Option("--output", "-o", metavar="OUT", help=f"The result: {SUFFIXES}.")],
+    painting: StyleOption = None,
+    output: Annotated[
+        str | None,
+        typer.Option(
+            "--output",
+            "-o",
+            metavar="OUT",
+            help=f"The result: {SUFFIXES}; or a folder for it. CONTENT-STYLE.png beside the photograph when not given.",
+        ),
+    ] = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace OUT if it exists.")] = False,
     run_dir: Annotated[
         Path | None,
-        typer.Option("--run-dir", metavar="DIR", help="Run directory for checkpoints; OUT.run when not given."),
+        path_option("--run-dir", metavar="DIR", help="Run directory for checkpoints; OUT.run when not given."),
     ] = None,
     resume: Annotated[
         Resume,
@@ -58,25 +62,39 @@ def stylize(
     json: Json = False,
     options: ConfigOptions,
 ) -> None:
-    """Paint a photograph in the style of one or more paintings.
+    """Paint a photograph in the style of one or more paintings, which are blended.
+
+    The name of this command may be left out: `hires-nst photo.jpg painting.jpg`.
 
     Without a size, the result is as large as the photograph. `hires-nst plan` shows the cost in advance.
     """
     from hires_nst.run.directory import run_directory
 
-    config = options.effective(styles or ())
-    folder = run_directory(output, config, run_dir=run_dir)
+    roles = Roles.of(content, styles, options=painting)
+    roles.check_single("stylize", output=output)
+    config = options.effective(roles.styles)
+    target, file = target_of(output, content, config=config)
+    folder = run_directory(file, config, run_dir=run_dir)
     with (
         stopping(until=until, max_hours=max_hours, quiet=quiet or json) as stop,
         ending_at_once(folder, stop),
         showing(quiet=quiet, as_json=json) as on_event,
     ):
         result = hires_nst.stylize(
-            content, output, config=config, overwrite=overwrite, run_dir=run_dir, resume=resume.value, stop=stop,
+            content, target, config=config, overwrite=overwrite, run_dir=run_dir, resume=resume.value, stop=stop,
             on_event=on_event,
         )  # fmt: skip
     if not quiet and not json:
         print_result(result, paper=physical_size(result.width, result.height, config=config))
+
+
+def target_of(output: str | None, content: Path, *, config: Config) -> tuple[Path | str, Path]:
+    """The output for the library, and the file that the result will be."""
+    from hires_nst.run.output_file import default_output, output_file
+
+    paintings = [style.image for style in config.styles]
+    target = default_output(content, paintings) if output is None else output
+    return target, output_file(target, content, styles=paintings)
 
 
 def print_result(result: "Result", *, paper: str = "") -> None:

@@ -14,7 +14,8 @@ from typing import BinaryIO, TypeAlias
 import tifffile
 from PIL import Image, UnidentifiedImageError
 
-from hires_nst.errors import InputError, ResourceError, is_folder, no_such_input
+from hires_nst.errors import InputError, ResourceError, is_folder
+from hires_nst.files import check_exists
 from hires_nst.imageio.colour import UnsupportedColour
 from hires_nst.imageio.formats import FORMATS
 from hires_nst.imageio.picture import Picture, is_on_its_side
@@ -77,6 +78,7 @@ def _open(file: BinaryIO) -> AbstractContextManager[_Decoder]:
 @contextmanager
 def _decoder_of(path: Path, max_megapixels: float) -> Iterator[_Decoder]:
     """The header of a file, its size checked; any error in the block becomes one sentence about the file."""
+    check_exists(path)
     try:
         with _quiet_decoders(), path.open("rb") as file:
             if not file.read(1):
@@ -84,8 +86,6 @@ def _decoder_of(path: Path, max_megapixels: float) -> Iterator[_Decoder]:
             with _open(file) as decoder:
                 check_size(str(path), decoder.size, max_megapixels=max_megapixels)
                 yield decoder
-    except (FileNotFoundError, NotADirectoryError) as error:
-        raise no_such_input(path) from error
     except IsADirectoryError as error:
         raise is_folder(path) from error
     except PermissionError as error:

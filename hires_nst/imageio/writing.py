@@ -19,7 +19,7 @@ from PIL import Image
 from PIL.ExifTags import Base
 
 from hires_nst.errors import OutputError
-from hires_nst.files import atomic_write, check_free, plain_os_errors
+from hires_nst.files import atomic_write, behind_links, check_free, plain_os_errors, url_of
 from hires_nst.imageio.colour import srgb_profile
 from hires_nst.imageio.formats import SUFFIXES, written_format
 from hires_nst.imageio.picture import Floats
@@ -55,19 +55,24 @@ class Encoding:
     compression: Literal["deflate", "lzw", "none"]
 
 
-def check_output(path: Path, *, overwrite: bool, inputs: Iterable[Path] = ()) -> None:
+def check_output(path: Path, *, overwrite: bool, inputs: Iterable[Path] = (), makes_folder: bool = False) -> None:
     """Refuse an output that cannot be written, before any work is done.
 
-    The suffix must be one of `formats.WRITTEN` (in any case), the folder must exist and be writable, and `path` must
-    not be a folder, nor one of the `inputs`, which would be lost, nor an existing file unless `overwrite`.
+    The suffix must be one of `formats.WRITTEN` (in any case), the folder must exist (unless `makes_folder`) and be
+    writable, and `path` must not be a folder, nor one of the `inputs`, which would be lost, nor an existing file unless
+    `overwrite`. Behind a symbolic link, all this holds for what it leads to, except the suffix.
 
     Raises:
         OutputError: one sentence that says what to do.
     """
     if written_format(path) is None:
         raise OutputError(f"{path} does not end in one of {SUFFIXES}; choose one for the output")
-    folder = path.parent
+    if (url := url_of(path)) is not None:
+        raise OutputError(f"{url} is a URL; give the name of a file on this machine for the result")
+    folder = behind_links(path).parent
     with plain_os_errors(path):
+        if makes_folder:
+            folder = next(existing for existing in (folder, *folder.parents) if existing.exists())
         if not folder.exists():
             raise OutputError(f"the folder {folder} for {path.name} does not exist; create it or choose another")
         if not folder.is_dir():

@@ -15,9 +15,9 @@ from io import FileIO
 from pathlib import Path
 
 from hires_nst.config import Config
-from hires_nst.errors import DamagedFile, OutputError, RunBusy
+from hires_nst.errors import DamagedFile, InputError, OutputError, RunBusy
 from hires_nst.events import Event
-from hires_nst.files import plain_os_errors
+from hires_nst.files import behind_links, check_exists, plain_os_errors
 from hires_nst.run.log import LOG, EventLog
 
 RECORD, CONFIG, LEVELS, INPUTS = "run.json", "config.yaml", "levels", "inputs"
@@ -128,11 +128,10 @@ def is_run(path: Path) -> bool:
 
 
 def check_run(path: Path) -> None:
-    """Raise OutputError where there is no such folder, and DamagedFile for a folder without run.json."""
-    if not path.exists():
-        raise OutputError(f"{path} does not exist; a run directory is removed when its run finishes")
+    """Raise InputError where there is no such folder, and DamagedFile for a folder without run.json."""
+    check_exists(path, otherwise="a run directory is removed when its run finishes")
     if not path.is_dir():
-        raise OutputError(f"{path} is a file; give a run directory or the output folder of a batch")
+        raise InputError(f"{path} is a file; give a run directory or the output folder of a batch")
     if not (path / RECORD).exists():
         raise DamagedFile(f"{path} is neither a run directory (no {RECORD}) nor the output folder of a batch")
 
@@ -186,7 +185,7 @@ def _locked(path: Path, *, make: bool, other: str) -> FileIO:
     while True:
         try:
             if make:
-                path.mkdir(parents=True, exist_ok=True)
+                behind_links(path).mkdir(parents=True, exist_ok=True)
             else:
                 check_run(path)
             _check_usable(path, other)

@@ -12,9 +12,10 @@ from hires_nst import events
 from hires_nst.config import Config, parse_config
 from hires_nst.errors import ConfigError, DamagedFile
 from hires_nst.events import OnEvent
-from hires_nst.files import FileDigests
+from hires_nst.files import FileDigests, make_folder
 from hires_nst.run.directory import RESULT, RunDirectory, opened, run_directory
-from hires_nst.run.image_files import image_files
+from hires_nst.run.image_files import ImageFiles, image_files
+from hires_nst.run.output_file import names_folder, output_file
 from hires_nst.run.prepare import Resume, RunOptions, check_images, check_output, sizes_of
 from hires_nst.run.record import RunRecord, locate, read_record, stored_config
 from hires_nst.stopping import Stop
@@ -47,8 +48,8 @@ def stylize(
 
     Args:
         content: the photograph: a path, a Pillow image or an array, see `imageio.images.to_picture`.
-        output: the file of the result, of a suffix in `imageio.formats.WRITTEN`; None to return the picture instead, as
-            `Result.image`.
+        output: the file of the result, of a suffix in `imageio.formats.WRITTEN`; or a folder, which is made if the text
+            ends with a separator, for a file as in `default_output`; None to return the picture, as `Result.image`.
         styles: one painting or a list of them, each as `content`; they replace `config.styles`.
         config: the settings; the schema's defaults when not given.
         overwrite: replace an existing output.
@@ -67,24 +68,37 @@ def stylize(
     """
     with (
         image_files(content, styles, config=config or Config(), on_event=on_event) as images,
-        _directory_for(output, images.config, run_dir=run_dir) as path,
+        _directory_for(file := _file_of(output, images), images.config, run_dir=run_dir) as path,
     ):
         options = RunOptions(
-            content=images.content, output=path / RESULT if output is None else Path(output), config=images.config,
-            overwrite=overwrite, run_dir=path,
+            content=images.content, output=file or path / RESULT, config=images.config, overwrite=overwrite,
+            run_dir=path, makes_folder=names_folder(output),
         )  # fmt: skip
         check_images(options.content, options.config)
         check_output(options, resume=resume)
         size, _ = sizes_of(options.content, options.output, config=options.config)
+        if options.makes_folder:
+            make_folder(options.output.parent)
         with opened(path, make=True) as directory:
-            record = _stored_record(directory, options, resume=resume)
             run = _single_run(directory, options, stop=stop, cache=cache, on_event=on_event)
-            if record is not None and resume != "never":
-                run.resume(record)
-            else:
-                run.clear(record)
+            _resume_or_clear(run, resume=resume)
             run.options = images.stored(options, directory)
             return run.result(size)
+
+
+def _resume_or_clear(run: SingleRun, *, resume: Resume) -> None:
+    """Continue the run in the directory, if there is one; with `never`, remove it. Raises as `_stored_record`."""
+    record = _stored_record(run.directory, run.options, resume=resume)
+    if record is not None and resume != "never":
+        run.resume(record)
+    else:
+        run.clear(record)
+
+
+def _file_of(output: Path | str | None, images: ImageFiles) -> Path | None:
+    """The file of the result, which may be given by its folder; None where there is none."""
+    paintings = [style.image for style in images.config.styles]
+    return None if output is None else output_file(output, images.content, styles=paintings)
 
 
 def _single_run(
@@ -100,13 +114,13 @@ def _single_run(
 
 
 @contextmanager
-def _directory_for(output: Path | str | None, config: Config, *, run_dir: Path | str | None) -> Iterator[Path]:
+def _directory_for(output: Path | None, config: Config, *, run_dir: Path | str | None) -> Iterator[Path]:
     """The run directory; a temporary one where nothing says where it should be."""
     if output is None and run_dir is None and config.checkpoint.directory is None:
         with tempfile.TemporaryDirectory(prefix="hires-nst-") as folder:
             yield Path(folder) / "run"
     else:
-        yield run_directory(Path(output or RESULT), config, run_dir=run_dir)
+        yield run_directory(output or Path(RESULT), config, run_dir=run_dir)
 
 
 def resume(
@@ -166,13 +180,14 @@ def plan(
         As `stylize`.
     """
     with image_files(content, styles, config=config or Config(), on_event=on_event) as images:
-        config, target = images.config, None if output is None else Path(output)
+        config, target = images.config, _file_of(output, images)
         check_images(images.content, config)
 
         from hires_nst.imageio import writing
 
         if target is not None:
-            writing.check_output(target, overwrite=overwrite, inputs=(images.content, *config.pictures))
+            inputs, makes_folder = (images.content, *config.pictures), names_folder(output)
+            writing.check_output(target, overwrite=overwrite, inputs=inputs, makes_folder=makes_folder)
         size, own_sizes = sizes_of(images.content, target, config=config)
 
         from hires_nst.run.plan import make_plan

@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import Literal
 
 from hires_nst.config import Config
-from hires_nst.errors import ConfigError, OutputError, is_folder, no_such_input
+from hires_nst.errors import ConfigError, OutputError, is_folder
+from hires_nst.files import check_exists
 from hires_nst.run import directory
 from hires_nst.run.output_size import OutputSize, output_size_of
 from hires_nst.run.record import RESTART
@@ -27,6 +28,7 @@ class RunOptions:
         content, output: the files of the content image and of the result.
         config: the settings, with the style images.
         overwrite: whether an existing output may be replaced.
+        makes_folder: whether the output's folder is made if it does not exist.
     """
 
     content: Path
@@ -34,6 +36,7 @@ class RunOptions:
     config: Config
     run_dir: Path
     overwrite: bool = False
+    makes_folder: bool = False
 
     @property
     def is_returned(self) -> bool:
@@ -45,8 +48,7 @@ def check_images(content: Path, config: Config) -> None:
     """Raise ConfigError where a style image is needed and missing, and InputError for images that do not exist."""
     config.check_styles()
     for path in (content, *config.pictures):
-        if not path.exists():
-            raise no_such_input(path)
+        check_exists(path)
         if path.is_dir():
             raise is_folder(path)
 
@@ -66,7 +68,7 @@ def check_output(options: RunOptions, *, resume: Resume) -> None:
 
     inputs = (options.content, *options.config.pictures)
     overwrite = options.overwrite or exists  # the run may have written it
-    writing.check_output(options.output, overwrite=overwrite, inputs=inputs)
+    writing.check_output(options.output, overwrite=overwrite, inputs=inputs, makes_folder=options.makes_folder)
 
 
 def sizes_of(content: Path, output: Path | None, *, config: Config) -> tuple[OutputSize, list[tuple[int, int]]]:

@@ -106,7 +106,8 @@ class RunRecord(_Entry):
         """The result's place; where its folder no longer exists, the same place relative to the run directory."""
         if self.output.parent.is_dir():
             return self.output
-        return (folder.resolve() / self.output_relative).resolve()
+        place = folder.resolve() / self.output_relative
+        return place.parent.resolve() / place.name
 
 
 def read_record(folder: Path) -> RunRecord:
@@ -163,6 +164,14 @@ def relative(path: Path, folder: Path) -> str:
         return Path(os.path.relpath(path.resolve(), folder.resolve())).as_posix()
     except ValueError:
         return str(path.resolve())
+
+
+def output_places(output: Path, folder: Path) -> dict[str, Any]:
+    """The fields of a record about the result, which stays the link that it may be."""
+    return {
+        "output": output.parent.resolve() / output.name,
+        "output_relative": (Path(relative(output.parent, folder)) / output.name).as_posix(),
+    }
 
 
 def locate(file: InputFile, folder: Path, *, digests: files.FileDigests) -> Path:

@@ -39,7 +39,7 @@ from hires_nst.run.record import (
     check_machine,
     check_same,
     input_file,
-    relative,
+    output_places,
     store_config,
 )
 from hires_nst.run.write_behind import WriteBehind
@@ -183,7 +183,7 @@ class SingleRun:
         picture = picture_bytes(finest.width * finest.height, bit_depth=config.output.bit_depth)
         needs = [
             Need(path, planned_run_bytes(config, plans) - folder_bytes(path), RUN_REMEDIES),
-            Need(self.options.output.parent, picture, PICTURE_REMEDIES),
+            Need(files.behind_links(self.options.output).parent, picture, PICTURE_REMEDIES),
         ]
         if context.on_disk:
             sizes = [(style.height, style.width) for style in styles]
@@ -196,8 +196,8 @@ class SingleRun:
         options, path, before = self.options, self.directory.path, self.record
         config = options.config.model_dump(mode="json")
         record = before or RunRecord(
-            version=VERSION, config=config, inputs=self._inputs(), output=options.output.resolve(),
-            output_relative=relative(options.output, path), overwrite=options.overwrite, machine=_machine(context),
+            version=VERSION, config=config, inputs=self._inputs(), **output_places(options.output, path),
+            overwrite=options.overwrite, machine=_machine(context),
             width=size.width, height=size.height, levels=plans,
         )  # fmt: skip
         record = record.model_copy(update={"config": config, "overwrite": options.overwrite})
@@ -212,6 +212,7 @@ class SingleRun:
                 levels=tuple((p.width, p.height, p.rounds, p.steps, p.tiles) for p in plans),
                 pixel_evaluations=float(sum(p.width * p.height * p.evaluations for p in plans)),
                 model=options.config.model.name, device=str(context.extract.device),
+                styles=tuple(str(style.image) for style in options.config.styles),
             )
         )  # fmt: skip
         return record
@@ -268,7 +269,7 @@ class SingleRun:
     def _remove_part(self, record: RunRecord) -> None:
         """Remove the half-written picture of a process that was killed."""
         with files.plain_os_errors(self.options.output):
-            (self.options.output.parent / f".{record.key}.part").unlink(missing_ok=True)
+            (files.behind_links(self.options.output).parent / f".{record.key}.part").unlink(missing_ok=True)
 
 
 def _machine(context: RunContext) -> Machine:

@@ -575,6 +575,8 @@ def test_the_plan_of_a_batch(inputs: tuple[Path, Path], tmp_path: Path) -> None:
 STORY: tuple[events.Event, ...] = (
     BatchStarted(
         jobs=5,
+        photographs=5,
+        paintings=1,
         waiting=3,
         running=0,
         done=1,
@@ -631,7 +633,8 @@ def test_plain_lines() -> None:
     for event in (*STORY, END):
         lines.update(event)
     assert "\n".join(said).splitlines() == [
-        "5 pictures: 3 to paint (3.5 megapixels), 1 done earlier, 1 skipped earlier; left out: hidden files (2)",
+        "5 photographs x 1 painting, 5 pictures: 3 to paint (3.5 megapixels), 1 done earlier, 1 skipped earlier; "
+        "left out: 2 hidden files",
         "x.png: the settings changed since; leave it as it is",
         "skipped: y.png was there before",
         "attempt failed, retrying in 10 s: b.png: b.jpg is empty",

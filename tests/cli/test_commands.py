@@ -21,6 +21,7 @@ from hires_nst.errors import InputError, ResourceError, WeightsError
 from hires_nst.imageio.writing import check_output
 from hires_nst.run import prepare
 from hires_nst.run.directory import run_directory
+from hires_nst.run.output_file import names_folder, output_file
 from hires_nst.version import VERSION
 
 ROOT = Path(__file__).parents[2]
@@ -55,12 +56,14 @@ class Engine:
     error: BaseException | None = None
 
     def stylize(
-        self, content: Path, output: Path, *, config: Config, overwrite: bool, on_event: Any, **others: Any
+        self, content: Path, output: Path | str, *, config: Config, overwrite: bool, on_event: Any, **others: Any
     ) -> Any:
+        makes_folder = names_folder(output)
+        output = output_file(output, content, styles=[style.image for style in config.styles])
         prepare.check_images(content, config)
         options = prepare.RunOptions(
             content=content, output=output, config=config, overwrite=overwrite,
-            run_dir=run_directory(output, config, run_dir=others["run_dir"]),
+            run_dir=run_directory(output, config, run_dir=others["run_dir"]), makes_folder=makes_folder,
         )  # fmt: skip
         prepare.check_output(options, resume=others["resume"])
         self.calls.append({"content": content, "output": output, "config": config, "overwrite": overwrite, **others})
@@ -75,6 +78,7 @@ class Engine:
                 pixel_evaluations=800.0,
                 model="vgg19-slim",
                 device="cpu",
+                styles=tuple(str(style.image) for style in config.styles),
             )
         )
         on_event(events.LevelStarted(index=0, count=1, width=20, height=10, rounds=1, steps=4, tiles=1))
@@ -84,11 +88,12 @@ class Engine:
         return types.SimpleNamespace(output=output, width=7016, height=4961, seconds=754.0)
 
     def plan(
-        self, content: Path, *, output: Path | None, overwrite: bool, config: Config, measure: bool, on_event: Any
+        self, content: Path, *, output: str | None, overwrite: bool, config: Config, measure: bool, on_event: Any
     ) -> Any:
         prepare.check_images(content, config)
         if output is not None:
-            check_output(output, overwrite=overwrite)
+            file = output_file(output, content, styles=[style.image for style in config.styles])
+            check_output(file, overwrite=overwrite, makes_folder=names_folder(output))
         self.calls.append({"content": content, "config": config, "measure": measure})
         on_event(events.Notice("slow here"))
         return PlanStandIn(seconds=3700.0 if measure else None)
@@ -141,12 +146,16 @@ def engine(monkeypatch: pytest.MonkeyPatch) -> Engine:
     return result
 
 
+def picture_file(path: Path) -> Path:
+    """A file that is taken for a picture until it is read."""
+    path.write_bytes(b"\xff\xd8\xff\xe0")  # as a JPEG begins
+    return path
+
+
 @pytest.fixture
 def pictures(tmp_path: Path) -> tuple[Path, Path, Path]:
     """A photograph and a painting that exist, and a result that does not."""
-    photo, painting = tmp_path / "photo.jpg", tmp_path / "painting.jpg"
-    photo.touch()
-    painting.touch()
+    photo, painting = (picture_file(tmp_path / name) for name in ("photo.jpg", "painting.jpg"))
     return photo, painting, tmp_path / "out.png"
 
 
@@ -238,7 +247,7 @@ def test_version() -> None:
 
 @pytest.mark.parametrize(
     "arguments",
-    [["nonsense"], ["stylize"], ["stylize", "a", "b"], ["config", "show", "--size", "big"], ["plan", "--x"]],
+    [["nonsense"], ["stylize"], ["batch", "a", "b"], ["config", "show", "--size", "big"], ["plan", "--x"]],
 )
 def test_usage_errors(arguments: list[str]) -> None:
     result = run(*arguments)
@@ -249,7 +258,7 @@ def test_usage_errors(arguments: list[str]) -> None:
 @pytest.mark.parametrize(
     ("arguments", "sentence"),
     [
-        (["stylize", "a", "b", "--json"], "Missing option '--output'"),
+        (["batch", "a", "b", "--json"], "Missing option '--output'"),
         (["stylize", "--json", "a", "b", "-o", "c.png", "--sise", "3"], "No such option: --sise"),
         (["plan", "a", "b", "--json", "--size", "big"], "'--size'"),
         (["nonsense", "--json"], "No such command 'nonsense'"),
@@ -283,8 +292,9 @@ def test_stylize_with_styles_of_a_file(engine: Engine, pictures: tuple[Path, Pat
     photo, painting, out = pictures
     (tmp_path / "c.yaml").write_text("styles: [{image: painting.jpg}]\n")
     assert run("stylize", photo, "-o", out, "-c", tmp_path / "c.yaml").exit_code == 0
-    assert run("stylize", photo, photo, photo, "-o", out, "-c", tmp_path / "c.yaml").exit_code == 0
-    assert [[s.image for s in call["config"].styles] for call in engine.calls] == [[painting], [photo, photo]]
+    other = picture_file(tmp_path / "other.jpg")
+    assert run("stylize", photo, other, other, "-o", out, "-c", tmp_path / "c.yaml").exit_code == 0
+    assert [[s.image for s in call["config"].styles] for call in engine.calls] == [[painting], [other, other]]
 
 
 def test_stylize_quiet(engine: Engine, pictures: tuple[Path, Path, Path]) -> None:
@@ -316,7 +326,7 @@ def test_overwrite(engine: Engine, pictures: tuple[Path, Path, Path]) -> None:
     ("arguments", "code", "sentence"),
     [
         (["{dir}/none.jpg", "{painting}"], 3, "none.jpg does not exist"),
-        (["{photo}", "{dir}"], 3, "is a folder; give the picture file itself"),
+        (["{photo}", "{dir}"], 3, "is a folder; name the pictures in it"),
         (["{photo}"], 2, "no painting given: name one"),
         (["{photo}", "{painting}", "--set", "levels.rouns=3"], 2, "did you mean 'rounds'?"),
         (["{photo}", "{painting}", "--size", "0"], 2, "output.long_edge should be greater than or equal to 1"),

@@ -49,7 +49,8 @@ def test_lines() -> None:
     for event, _ in script():
         lines.update(event)
     assert written == [
-        "photo.jpg: 20 x 20 px in 2 levels, vgg19-slim on cpu",
+        "1 photograph x 1 painting: photo.jpg in the style of painting.jpg\n"
+        "out.png: 20 x 20 px in 2 levels, vgg19-slim on cpu",
         "note: the photograph has no profile",
         "level 1/2: 10 x 10 px, 1 x 4 evaluations, 1 tile",
         "  round 1/1: loss 0.5, 1.0 s",

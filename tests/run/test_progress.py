@@ -22,6 +22,7 @@ RUN = events.RunStarted(
     pixel_evaluations=400.0 + 1600.0,
     model="vgg19-slim",
     device="cpu",
+    styles=("painting.jpg",),
 )
 
 
