@@ -1,8 +1,9 @@
-"""Times and numbers as readable text."""
+"""Times, numbers and names as readable text."""
 
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Mapping
 
 _SINGULAR = (
@@ -10,6 +11,14 @@ _SINGULAR = (
     *((f"{thing}s", thing) for thing in ("file", "folder", "picture", "photograph")),
     ("them", "it"),
 )
+
+UNPRINTABLE = re.compile("[\\x00-\\x1f\\x7f-\\x9f\\u2028\\u2029\\u202a-\\u202e\\u2066-\\u2069]")
+"""Characters that break a line, control a terminal, or reverse the text after them."""
+
+
+def printable(text: str) -> str:
+    """Text on one line, whatever names of files are in it: `a\\nb.jpg` with an escaped line break."""
+    return UNPRINTABLE.sub(lambda found: found[0].encode("unicode_escape").decode(), text)
 
 
 def duration(seconds: float) -> str:

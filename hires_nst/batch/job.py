@@ -5,14 +5,37 @@ from __future__ import annotations
 import hashlib
 import random
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import KW_ONLY, dataclass, field
 from functools import cached_property
 from pathlib import Path
 
 from hires_nst.config import Config
 from hires_nst.errors import HiresNstError
+from hires_nst.files import FileDigests
 from hires_nst.run.output_size import OutputSize, output_size_of
 from hires_nst.transfer.levels import schedule
+
+
+@dataclass(frozen=True, kw_only=True)
+class Choice:
+    """A photograph in a style that was selected: a job before its picture has a name.
+
+    Attributes:
+        template: of the name, with the fields {content}, {style}, {parent} and {index} at most.
+        folder: that the picture goes into, relative to the output folder.
+        variant: the settings of its own, as text.
+    """
+
+    content: Path
+    config: Config
+    template: str
+    folder: str = ""
+    variant: str = ""
+
+    @property
+    def styles(self) -> tuple[Path, ...]:
+        """The paintings."""
+        return tuple(style.image for style in self.config.styles)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -20,7 +43,7 @@ class Job:
     """One picture to be painted.
 
     Attributes:
-        index: its number in natural order, from 1.
+        index: its number, given once and kept, from 1.
         content: the photograph's file, which is not checked to be a picture.
         output: the picture's path relative to the output folder, in POSIX form. No two jobs have the same.
         config: the effective one, with the paintings and without the sections `batch` and `jobs`.
@@ -78,10 +101,19 @@ class Job:
 
 @dataclass(frozen=True)
 class Jobs:
-    """The jobs in natural order, and how many files were left out for which reason."""
+    """The jobs in natural order, and how many files were left out for which reason.
+
+    Attributes:
+        choices: what the jobs were made of, to be named again together with other processes; none where they come from
+            a ledger.
+        digests: of the files that were read for the names.
+    """
 
     jobs: tuple[Job, ...]
     left_out: Mapping[str, int]
+    _: KW_ONLY
+    choices: tuple[Choice, ...] = ()
+    digests: FileDigests = field(default_factory=FileDigests, compare=False)
 
 
 def in_order(jobs: Iterable[Job], order: str, *, seed: int) -> list[Job]:

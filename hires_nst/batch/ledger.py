@@ -20,7 +20,8 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from hires_nst.batch.job import Job
+from hires_nst.batch.job import Choice, Job
+from hires_nst.batch.ledger_names import mark_files, read_register, write_register
 from hires_nst.batch.ledger_reading import read_rows
 from hires_nst.batch.ledger_schema import (
     SCHEMA,
@@ -35,7 +36,9 @@ from hires_nst.batch.ledger_schema import (
     connect,
     plain_sqlite_errors,
 )
+from hires_nst.batch.naming import Named, name_jobs
 from hires_nst.batch.paths import BatchPaths
+from hires_nst.files import FileDigests
 
 
 class Ledger:
@@ -104,6 +107,25 @@ class Ledger:
         with plain_sqlite_errors(self._file, "read"):
             return read_rows(self._database)
 
+    def name(self, choices: Sequence[Choice], *, digests: FileDigests) -> Named:
+        """Number and name the choices, as `name_jobs`, so that all processes agree."""
+        with self._transaction() as database:
+            register = read_register(database)
+            before = register.copy()
+            named = name_jobs(choices, register, digests=digests)
+            write_register(database, register, before=before)
+            moved = [job for job in named.jobs if job.id in named.moved]
+            self._enter_settings(moved)
+            database.executemany(
+                "UPDATE jobs SET content = ?, config = ? WHERE id = ? AND state <> 'running' "
+                "AND coalesce(fingerprint, ?) = ?",
+                [
+                    (as_stored(str(job.content)), job.settings_key, job.id, job.fingerprint, job.fingerprint)
+                    for job in moved
+                ],
+            )
+        return named
+
     def enter(
         self, jobs: Sequence[Job], states: Mapping[str, tuple[JobState, str | None]], *, seen: Mapping[str, Row]
     ) -> None:
@@ -114,12 +136,8 @@ class Ledger:
             seen: the rows that this was concluded from.
         """
         now = self._clock()
-        configs = {job.settings_key: job.config for job in jobs}
         with self._transaction() as database:
-            database.executemany(
-                "INSERT OR IGNORE INTO configs VALUES (?, ?)",
-                [(key, json.dumps(config.model_dump(mode="json"))) for key, config in configs.items()],
-            )
+            self._enter_settings(jobs)
             before = {
                 row[0]: (row[1], as_text(row[2])) for row in database.execute("SELECT id, state, error FROM jobs")
             }
@@ -140,6 +158,13 @@ class Ledger:
                 else:
                     continue
                 self._log_change(job.id, state, note=note, now=now)
+
+    def _enter_settings(self, jobs: Iterable[Job]) -> None:
+        configs = {job.settings_key: job.config for job in jobs}
+        self._database.executemany(
+            "INSERT OR IGNORE INTO configs VALUES (?, ?)",
+            [(key, json.dumps(config.model_dump(mode="json"))) for key, config in configs.items()],
+        )
 
     def start_run(self, options: Mapping[str, Any], jobs: Sequence[Job]) -> None:
         """Enter a run that begins now: its JSON-ready options and the jobs that it selects."""
@@ -206,11 +231,14 @@ class Ledger:
             held = database.execute("SELECT id FROM jobs WHERE owner = ? AND state = 'running'", (self.owner,))
             return frozenset(row[0] for row in held)
 
-    def finish(self, id: str, outcome: Outcome, *, publish: Callable[[], None]) -> bool:
+    def finish(self, id: str, outcome: Outcome, *, publish: Callable[[], None], inputs: Sequence[Path] = ()) -> bool:
         """Move the picture to its place with `publish`, and enter the job as done, unless another process owns it now.
 
         The place is marked as this batch's own first, so that after a crash between the two a later attempt may still
         replace the picture. A job that another process took over and released is claimed again: its picture is here.
+
+        Args:
+            inputs: the files of the job, of which `outcome` has the fingerprints.
 
         Returns:
             Whether this process owned the job.
@@ -234,6 +262,7 @@ class Ledger:
                     json.dumps(asdict(outcome.picture)), id,
                 ),
             )  # fmt: skip
+            mark_files(database, inputs=inputs, marks=outcome.inputs)
             self._log_change(id, "done", now=now)
         return True
 

@@ -17,7 +17,7 @@ from hires_nst.files import FileFingerprint
 
 JobState = Literal["waiting", "running", "done", "failed", "skipped"]
 STATES: tuple[JobState, ...] = get_args(JobState)
-VERSION = 2
+VERSION = 3
 
 INDEX_BYTES = 1 << 16
 """More than what SQLite needs at a time for its index of the log."""
@@ -61,6 +61,16 @@ CREATE TABLE selections (
     config TEXT NOT NULL
 );
 CREATE INDEX selections_run ON selections (run);
+CREATE TABLE files (
+    role TEXT NOT NULL, number INTEGER NOT NULL, path TEXT, mark TEXT NOT NULL, PRIMARY KEY (role, number)
+);
+CREATE INDEX files_path ON files (path);
+CREATE TABLE subjects (
+    number INTEGER PRIMARY KEY, photograph INTEGER NOT NULL, styles TEXT NOT NULL, variant TEXT NOT NULL
+);
+CREATE TABLE names (
+    subject INTEGER NOT NULL, template TEXT NOT NULL, output TEXT NOT NULL UNIQUE, PRIMARY KEY (subject, template)
+);
 PRAGMA user_version = {VERSION};
 """
 

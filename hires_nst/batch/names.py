@@ -2,22 +2,32 @@
 
 from __future__ import annotations
 
+import hashlib
+import itertools
 import re
 import string
 import unicodedata
-from collections.abc import Iterable, Mapping
-from pathlib import PurePosixPath
+from collections.abc import Iterable, Iterator, Mapping
+from functools import cache
+from pathlib import Path, PurePosixPath
 
-from hires_nst.batch.paths import STATE_FOLDER
 from hires_nst.errors import ConfigError, nearest
 from hires_nst.imageio.formats import SUFFIXES, WRITTEN
+from hires_nst.quantities import UNPRINTABLE
 
-FIELDS = ("content", "style", "index", "parent", "width", "height", "preset")
+FIXED = ("width", "height", "preset")
+"""Fields whose values do not tell which photograph or style it is."""
+
+NUMBERS = ("index", "width", "height")
+FIELDS = ("content", "style", "index", "parent", *FIXED)
 REPORT_FILES = "report-files"
 """The folder of the pictures that a report shows, beside its page."""
 
 LONGEST_NAME = 255 - len(".0123456789abcdef.part")
 """Bytes of a file's name, less what a temporary name adds, which file systems must allow too."""
+
+KEPT_END = 64
+"""Bytes at the end of a name that is shortened: the painting and the suffix are there."""
 
 
 def natural(path: str) -> tuple[tuple[tuple[str | int, ...], ...], str]:
@@ -34,6 +44,7 @@ def _pieces(text: str) -> tuple[str | int, ...]:
     return tuple(int(piece) if position % 2 else piece.casefold() for position, piece in enumerate(pieces))
 
 
+@cache
 def fields_of(template: str) -> frozenset[str]:
     """The fields that a template names.
 
@@ -54,31 +65,93 @@ def fields_of(template: str) -> frozenset[str]:
             raise ConfigError(f"the template {template!r} has an unknown field {{{name}}}{nearest(name, FIELDS)}")
         if conversion or (spec and not re.fullmatch("0?[0-9]{1,2}d?", spec)):
             raise ConfigError(f"the template {template!r} has an unknown format; write it as in {{index:04}}")
-        if spec and name not in ("index", "width", "height"):
+        if spec and name not in NUMBERS:
             raise ConfigError(f"the template {template!r}: only index, width and height are numbers with a format")
     if not template.lower().endswith(tuple(WRITTEN)):
         raise ConfigError(f"the template {template!r} must end in one of {SUFFIXES}")
     return frozenset(names)
 
 
+def filled(template: str, values: Mapping[str, str | int]) -> str:
+    """A template with `values` for the fields `FIXED`, and the other fields as they are.
+
+    Raises:
+        ConfigError: as `fields_of`.
+    """
+    fields_of(template)
+    result = ""
+    for text, name, spec, _ in string.Formatter().parse(template):
+        result += _escaped(text)
+        if name in FIXED:
+            result += _escaped(format(values[name], spec or ""))
+        elif name is not None:
+            result += f"{{{name}:{spec}}}" if spec else f"{{{name}}}"
+    return result
+
+
+def _escaped(text: str) -> str:
+    return text.replace("{", "{{").replace("}", "}}")
+
+
+def spellings(path: Path) -> tuple[str, str, str, str]:
+    """How a file may be called in the name of a picture, the plainest first: `a`, `a_jpg`, `trip_a`, `trip_a_jpg`."""
+    stem, folder = path.stem, path.parent.name
+    whole = f"{stem}_{path.suffix[1:]}" if path.suffix else stem
+    return stem, whole, f"{folder}_{stem}", f"{folder}_{whole}"
+
+
 def output_name(template: str, values: Mapping[str, str | int], *, folder: str = "") -> str:
     """The picture's path relative to the output folder, in POSIX form, inside the mirrored `folder`.
 
+    A value that makes a name too long is shortened; a dot that would hide the picture, and characters that break a line
+    or control a terminal, become underscores.
+
     Raises:
-        ConfigError: as `fields_of`; or the name leaves the output folder, is hidden, or is too long.
+        ConfigError: as `fields_of`; or by the template itself the name leaves the output folder, is hidden, or is too
+        long.
     """
+    _check_template(template)
+    rendered = template.format_map({name: "_" if value == "" else value for name, value in values.items()})
+    return PurePosixPath(*map(_sound, PurePosixPath(folder, rendered).parts)).as_posix()
+
+
+@cache
+def _check_template(template: str) -> None:
+    """Raise ConfigError where the template itself does not give names."""
     fields_of(template)
-    rendered = template.format_map(values)
-    path = PurePosixPath(folder) / rendered
-    if rendered.startswith("/") or "\0" in rendered or "\\" in template or ".." in path.parts:
-        raise ConfigError(f"the name {rendered!r} leaves the output folder; write a template without .. in it")
-    hidden = [part for part in PurePosixPath(rendered).parts if part.startswith(".")]
-    if hidden or STATE_FOLDER in path.parts or rendered.endswith("/"):
-        raise ConfigError(f"the name {rendered!r} would be a hidden file; do not start a name in --template with a dot")
-    for part in path.parts:
-        if len(part.encode("utf-8", "surrogateescape")) > LONGEST_NAME:
+    example = template.format_map({name: 1 if name in NUMBERS else "x" for name in FIELDS})
+    parts = PurePosixPath(example).parts
+    if example.startswith("/") or "\0" in example or "\\" in template or ".." in parts:
+        raise ConfigError(f"the name {example!r} leaves the output folder; write a template without .. in it")
+    if example.endswith("/") or any(part.startswith(".") for part in parts):
+        raise ConfigError(f"the name {example!r} would be a hidden file; do not start a name in --template with a dot")
+    for part in parts:
+        if len(_encoded(part)) > LONGEST_NAME:
             raise ConfigError(f"the name {part!r} is too long; write a shorter template")
-    return path.as_posix()
+
+
+def _sound(part: str) -> str:
+    """One part of a path as it may be written everywhere."""
+    part = UNPRINTABLE.sub("_", part)
+    part = f"_{part[1:]}" if part.startswith(".") else part
+    data = _encoded(part)
+    if len(data) <= LONGEST_NAME:
+        return part
+    mark = f"~{hashlib.sha256(data).hexdigest()[:8]}~"
+    head = data[: LONGEST_NAME - KEPT_END - len(mark)].decode(errors="ignore")
+    return f"{head}{mark}{data[-KEPT_END:].decode(errors='ignore')}"
+
+
+def _encoded(name: str) -> bytes:
+    return name.encode("utf-8", "surrogateescape")
+
+
+def numbered(name: str) -> Iterator[str]:
+    """The name, and other ones with numbers: `a.png`, `a_2.png`, `a_3.png`, ..."""
+    yield name
+    path = PurePosixPath(name)
+    for number in itertools.count(2):
+        yield path.with_name(_sound(f"{path.stem}_{number}{path.suffix}")).as_posix()
 
 
 def check_collisions(named: Iterable[tuple[str, str]]) -> None:
@@ -88,7 +161,7 @@ def check_collisions(named: Iterable[tuple[str, str]]) -> None:
     """
     seen: dict[str, tuple[str, str]] = {}
     for output, source in named:
-        key = _folded(output)
+        key = folded(output)
         if key in seen:
             other, first = seen[key]
             raise ConfigError(
@@ -102,5 +175,6 @@ def check_collisions(named: Iterable[tuple[str, str]]) -> None:
                 raise ConfigError(f"{seen[folder.as_posix()][0]} would be both a picture and a folder for {output}")
 
 
-def _folded(name: str) -> str:
+def folded(name: str) -> str:
+    """The same for names that are the same file on some systems."""
     return unicodedata.normalize("NFC", unicodedata.normalize("NFC", name).casefold())

@@ -79,7 +79,11 @@ def run_batch(
     """
     _make_folder(folder)
     with Ledger(folder, lease_seconds=options.batch.lease_seconds) as ledger:
-        run = _BatchRun(jobs=jobs.jobs, folder=folder, options=options, ledger=ledger, stop=stop, emit=on_event)
+        named = ledger.name(jobs.choices, digests=jobs.digests) if jobs.choices else None
+        for note in named.notes if named else ():
+            on_event(events.Notice(note))
+        found = named.jobs if named else jobs.jobs
+        run = _BatchRun(jobs=found, folder=folder, options=options, ledger=ledger, stop=stop, emit=on_event)
         return run.run(make_executor, left_out=jobs.left_out)
 
 
@@ -276,7 +280,7 @@ class _BatchRun:
             self.unsynced.add(place.parent)
 
         try:
-            if not self.ledger.finish(task.id, outcome, publish=move):
+            if not self.ledger.finish(task.id, outcome, publish=move, inputs=task.inputs):
                 return  # another process took it over, and will publish its own
         except OSError as error:
             if is_disk_full(error):

@@ -11,12 +11,15 @@ from itertools import chain
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from hires_nst.batch.job import Job, Jobs, result_size
-from hires_nst.batch.names import REPORT_FILES, check_collisions, fields_of, natural, output_name
+from hires_nst.batch.job import Choice, Jobs, result_size
+from hires_nst.batch.ledger_names import register_of
+from hires_nst.batch.names import REPORT_FILES, fields_of, filled, natural
+from hires_nst.batch.naming import name_jobs
 from hires_nst.batch.paths import BatchPaths
 from hires_nst.config import Batch, Config, StyleImage
 from hires_nst.errors import ConfigError, InputError
-from hires_nst.files import check_exists
+from hires_nst.events import json_line
+from hires_nst.files import FileDigests, check_exists
 from hires_nst.imageio.recognition import is_named_like_a_picture, is_picture, recognise
 from hires_nst.quantities import counts
 from hires_nst.run.directory import RECORD
@@ -43,44 +46,47 @@ def expand(
 ) -> Jobs:
     """The jobs of a batch, as `hires_nst.batch.jobs` with the same arguments."""
     if contents is None:
-        jobs, left_out = _listed_jobs(config, config_for, styles=styles, preset=preset), Counter[str]()
+        choices, left_out = _listed_jobs(config, config_for, styles=styles, preset=preset), Counter[str]()
     else:
-        jobs, left_out = _matched_jobs(contents, output, styles=styles, config=config, preset=preset)
-    if not jobs:
+        choices, left_out = _matched_jobs(contents, output, styles=styles, config=config, preset=preset)
+    if not choices:
         hint = f" (left out: {counts(left_out)})" if left_out else ""
         places = ", ".join(map(str, contents or ()))
         raise ConfigError(f"no photographs found in {places}{hint}; check the folder, or give --recursive")
-    check_collisions((job.output, str(job.content)) for job in jobs)
+    digests = FileDigests()
+    jobs = name_jobs(choices, register_of(output), digests=digests).jobs
     sources = {os.path.realpath(path) for job in jobs for path in job.inputs}
     for job in jobs:
         if os.path.realpath(output / job.output) in sources:
             raise ConfigError(f"{output / job.output} would replace an input; choose another output folder")
-    return Jobs(tuple(jobs), dict(left_out))
+    if len(jobs) < len(choices):
+        left_out["photographs named twice"] += len(choices) - len(jobs)
+    return Jobs(jobs, dict(left_out), choices=tuple(choices), digests=digests)
 
 
 def _matched_jobs(
     contents: Sequence[Path], output: Path, *, styles: Sequence[StyleImage], config: Config, preset: str | None
-) -> tuple[list[Job], Counter[str]]:
+) -> tuple[list[Choice], Counter[str]]:
     """Each photograph with each painting, or in pairs."""
     search = _Search(output, config.batch)
     found = list(dict.fromkeys(chain.from_iterable(map(search.found_in, contents))))
     own = _own_config(config)
-    choices: list[tuple[StyleImage, ...]] = [(style,) for style in _style_images(styles)] or [own.styles]
+    styles_to_use: list[tuple[StyleImage, ...]] = [(style,) for style in _style_images(styles)] or [own.styles]
     if not styles:
         own.check_styles()
-    pairs = search.pairs(found, choices)
+    pairs = search.pairs(found, styles_to_use)
     template = config.batch.template
     fields_of(template)
-    jobs = [
-        _job(content, own.model_copy(update={"styles": chosen}), index=index, template=template, preset=preset)
-        for index, (content, chosen) in enumerate(pairs, start=1)
+    choices = [
+        _choice(content, own.model_copy(update={"styles": chosen}), template=template, preset=preset)
+        for content, chosen in pairs
     ]
-    return jobs, search.left_out
+    return choices, search.left_out
 
 
 def _listed_jobs(
     config: Config, config_for: ConfigFor, *, styles: Sequence[StyleImage], preset: str | None
-) -> list[Job]:
+) -> list[Choice]:
     """The `jobs` of the configuration."""
     if not config.jobs:
         raise ConfigError("there are no photographs: name their folder, or give jobs: in a configuration")
@@ -88,17 +94,18 @@ def _listed_jobs(
         raise ConfigError(
             "the jobs of the configuration name their own paintings; give them as style: or styles: there"
         )
-    jobs = []
-    for index, entry in enumerate(config.jobs, start=1):
+    choices = []
+    for index, entry in enumerate(config.jobs):
         style = {"styles": [{"image": str(entry.style)}]} if entry.style is not None else {}
         own = _own_config(config_for({**entry.set, **style}))
         try:
             own.check_styles()
         except ConfigError as error:
-            raise ConfigError(f"jobs.{index - 1}: {error}") from None
+            raise ConfigError(f"jobs.{index}: {error}") from None
         found = _Found(entry.content.expanduser().absolute())
-        jobs.append(_job(found, own, index=index, template=entry.output or config.batch.template, preset=preset))
-    return jobs
+        template = entry.output or config.batch.template
+        choices.append(_choice(found, own, template=template, preset=preset, variant=json_line(entry.set)))
+    return choices
 
 
 def _own_config(config: Config) -> Config:
@@ -116,21 +123,12 @@ def _own_config(config: Config) -> Config:
     return config.model_copy(update={"batch": Batch(), "jobs": ()})
 
 
-def _job(found: _Found, config: Config, *, index: int, template: str, preset: str | None) -> Job:
-    """A job with the name of its picture."""
+def _choice(found: _Found, config: Config, *, template: str, preset: str | None, variant: str = "") -> Choice:
+    """A choice, with a template that has the size and the preset in it."""
     size = result_size(found.path, config) if fields_of(template) & {"width", "height"} else None
     width, height = size or (0, 0)
-    values: dict[str, str | int] = {
-        "content": found.path.stem,
-        "style": "+".join(style.image.stem for style in config.styles) or "none",
-        "index": index,
-        "parent": found.path.parent.name,
-        "width": width,
-        "height": height,
-        "preset": preset or "default",
-    }
-    output = output_name(template, values, folder=found.folder)
-    return Job(index=index, content=found.path, output=output, config=config)
+    template = filled(template, {"width": width, "height": height, "preset": preset or "default"})
+    return Choice(content=found.path, config=config, template=template, folder=found.folder, variant=variant)
 
 
 @dataclass(frozen=True)
