@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageCms
 
 from hires_nst.imageio.exif import interoperability, photo_tags
+from hires_nst.imageio.failures import Unsupported
 
 Floats: TypeAlias = NDArray[np.float32]
 Notes: TypeAlias = tuple[str, ...]
@@ -83,7 +84,7 @@ _UNCALIBRATED = 0xFFFF
 _CAMERA_ADOBE_RGB = re.compile(r"_[A-Z0-9_]{3}[0-9]{4}\.JPE?G", re.IGNORECASE)
 
 
-class UnsupportedColour(ValueError):
+class UnsupportedColour(Unsupported):
     """Colours that cannot be converted. The message continues the file's name, and says what to do."""
 
 

@@ -14,7 +14,7 @@ WRITTEN: Mapping[str, str] = MappingProxyType(
 SUFFIXES = ", ".join(WRITTEN)
 """The suffixes that are written, for messages."""
 
-FORMATS = "PNG, JPEG, TIFF or WebP"
+FORMATS = "JPEG, PNG, TIFF, WebP, HEIC, AVIF, JPEG XL, JPEG 2000, BMP, GIF, PPM or camera raw"
 """The formats that are read, for messages."""
 
 

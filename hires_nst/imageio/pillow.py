@@ -1,4 +1,4 @@
-"""JPEG and WebP files, and images in memory, through Pillow."""
+"""JPEG, WebP, BMP and GIF files, and images in memory, through Pillow."""
 
 from __future__ import annotations
 
@@ -24,8 +24,8 @@ _SALVAGED = "salvaged"
 
 @contextmanager
 def open_pillow(file: BinaryIO) -> Iterator[PillowDecoder]:
-    """The header of a JPEG or WebP file."""
-    with open_image(file, ["JPEG", "WEBP"]) as image:
+    """The header of a JPEG, WebP, BMP or GIF file."""
+    with open_image(file, ["JPEG", "WEBP", "BMP", "GIF"]) as image:
         yield PillowDecoder(image, Path(getattr(file, "name", "")).name)
 
 
@@ -51,7 +51,7 @@ def open_image(file: BinaryIO, formats: list[str]) -> Image.Image:
 
 @dataclass(frozen=True)
 class PillowDecoder:
-    """The first frame of an open JPEG or WebP file."""
+    """The first frame of an open JPEG, WebP, BMP or GIF file."""
 
     image: Image.Image
     file_name: str

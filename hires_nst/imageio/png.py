@@ -97,14 +97,6 @@ def texts(file: BinaryIO) -> Iterator[tuple[str, str]]:
             yield keyword.decode("latin-1"), text.decode(encoding, "replace")
 
 
-def is_png(file: BinaryIO) -> bool:
-    """Whether a file starts like a PNG; afterwards its position is 0."""
-    file.seek(0)
-    start = file.read(len(SIGNATURE))
-    file.seek(0)
-    return start == SIGNATURE
-
-
 @contextmanager
 def open_png(file: BinaryIO) -> Iterator[PngDecoder]:
     """The header of a PNG file.

@@ -6,36 +6,72 @@ import logging
 import struct
 import warnings
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
-from typing import BinaryIO, TypeAlias
+from types import MappingProxyType
+from typing import BinaryIO, Protocol
 
 import tifffile
-from PIL import Image, UnidentifiedImageError
+from PIL import Image
 
 from hires_nst.errors import InputError, ResourceError, is_folder
 from hires_nst.files import check_exists
-from hires_nst.imageio.colour import UnsupportedColour
+from hires_nst.imageio.failures import failure
 from hires_nst.imageio.formats import FORMATS
-from hires_nst.imageio.picture import Picture, is_on_its_side
-from hires_nst.imageio.pillow import PillowDecoder, open_pillow
-from hires_nst.imageio.png import PngDecoder, is_png, open_png
-from hires_nst.imageio.tiff import TiffDecoder, is_tiff, open_tiff
+from hires_nst.imageio.heif import open_avif, open_heif
+from hires_nst.imageio.jpeg2000 import open_jpeg2000
+from hires_nst.imageio.jpegxl import open_jpegxl
+from hires_nst.imageio.picture import Picture, Raster, is_on_its_side
+from hires_nst.imageio.pillow import open_pillow
+from hires_nst.imageio.png import open_png
+from hires_nst.imageio.pnm import open_pnm
+from hires_nst.imageio.raw import open_raw
+from hires_nst.imageio.recognition import recognise_file
+from hires_nst.imageio.tiff import open_tiff
 
-_Decoder: TypeAlias = PillowDecoder | PngDecoder | TiffDecoder
+
+class Decoder(Protocol):
+    """An open file: its header is read, its pixels are not."""
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """Stored width and height, before the orientation is applied."""
+
+    @property
+    def orientation(self) -> int:
+        """The EXIF orientation, 1 to 8."""
+
+    def decode(self) -> Raster:
+        """Read the pixels; raises DECODE_ERRORS."""
+
+
+_OPENERS: Mapping[str, Callable[[BinaryIO], AbstractContextManager[Decoder]]] = MappingProxyType(
+    {
+        "pillow": open_pillow,
+        "png": open_png,
+        "tiff": open_tiff,
+        "heif": open_heif,
+        "avif": open_avif,
+        "jpegxl": open_jpegxl,
+        "jpeg2000": open_jpeg2000,
+        "pnm": open_pnm,
+        "raw": open_raw,
+    }
+)
+"""By `PictureFormat.decoder`."""
 
 DECODE_ERRORS = (
     *(OSError, ValueError, TypeError, LookupError, ArithmeticError, AttributeError, RuntimeError, SyntaxError),
-    *(EOFError, struct.error, zlib.error, tifffile.TiffFileError, Image.DecompressionBombError),
+    *(EOFError, ImportError, struct.error, zlib.error, tifffile.TiffFileError, Image.DecompressionBombError),
 )
 """What the decoders raise over a damaged file."""
 
 
 def read_picture(path: Path, *, max_megapixels: float) -> Picture:
-    """Read the PNG, JPEG, TIFF or WebP file at `path` as an upright sRGB picture.
+    """Read the file at `path`, of any of the FORMATS whatever its name, as an upright sRGB picture.
 
-    The orientation tag is applied. An embedded ICC profile, or the colour space that the file names in another way
+    The orientation is applied. An embedded ICC profile, or the colour space that the file names in another way
     (`colour`), is converted to sRGB with perceptual intent at 16 bits a sample, also for 8-bit files; one equivalent to
     sRGB changes nothing. Integer samples of 1 to 32 bits are scaled to [0, 1], floating-point samples by
     `floats.unit_samples`. Of several pages or frames the first
@@ -68,36 +104,34 @@ def check_size(name: str, size: tuple[int, int], *, max_megapixels: float) -> No
         )
 
 
-def _open(file: BinaryIO) -> AbstractContextManager[_Decoder]:
-    """The decoder for a file, by its first bytes."""
-    if is_tiff(file):
-        return open_tiff(file)
-    return open_png(file) if is_png(file) else open_pillow(file)
+def _open(file: BinaryIO) -> AbstractContextManager[Decoder]:
+    """The decoder for a file, by its content."""
+    format = recognise_file(file)
+    if format is None or not format.readable:
+        raise ValueError("no picture, or one that is not read here")
+    return _OPENERS[format.decoder](file)
 
 
 @contextmanager
-def _decoder_of(path: Path, max_megapixels: float) -> Iterator[_Decoder]:
+def _decoder_of(path: Path, max_megapixels: float) -> Iterator[Decoder]:
     """The header of a file, its size checked; any error in the block becomes one sentence about the file."""
     check_exists(path)
     try:
         with _quiet_decoders(), path.open("rb") as file:
             if not file.read(1):
-                raise InputError(f"{path} is empty; give a picture in {FORMATS} format")
-            with _open(file) as decoder:
-                check_size(str(path), decoder.size, max_megapixels=max_megapixels)
-                yield decoder
+                raise InputError(f"{path} is empty; give a picture: {FORMATS}")
+            try:
+                with _open(file) as decoder:
+                    check_size(str(path), decoder.size, max_megapixels=max_megapixels)
+                    yield decoder
+            except DECODE_ERRORS as error:
+                raise InputError(failure(path, file, error=error)) from error
     except IsADirectoryError as error:
         raise is_folder(path) from error
     except PermissionError as error:
         raise InputError(f"{path} cannot be read: permission denied; make it readable or copy it elsewhere") from error
-    except UnsupportedColour as error:
-        raise InputError(f"{path} {error}") from error
-    except UnidentifiedImageError as error:
-        message = f"{path} is not a picture in {FORMATS} format, or its header is damaged; convert it to one of them"
-        raise InputError(message) from error
-    except DECODE_ERRORS as error:
-        message = f"{path} is damaged, truncated or of an unusual kind; save it again in {FORMATS} format"
-        raise InputError(message) from error
+    except OSError as error:
+        raise InputError(f"{path} cannot be read ({error.strerror}); check the disk, or copy it elsewhere") from error
     except MemoryError as error:
         raise ResourceError(f"not enough memory to decode {path}; give a smaller version of it") from error
 

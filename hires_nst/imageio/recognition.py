@@ -58,7 +58,7 @@ FORMATS_BY_NAME: Mapping[str, PictureFormat] = MappingProxyType(
         format.name: format
         for format in (
             PictureFormat(name="JPEG", decoder="pillow", suffixes=(".jpg", ".jpeg", ".jpe", ".jfif", ".jif", ".mpo")),
-            PictureFormat(name="PNG", decoder="pillow", suffixes=(".png", ".apng")),
+            PictureFormat(name="PNG", decoder="png", suffixes=(".png", ".apng")),
             PictureFormat(name="TIFF", decoder="tiff", suffixes=(".tif", ".tiff")),
             PictureFormat(name="WebP", decoder="pillow", suffixes=(".webp",)),
             PictureFormat(

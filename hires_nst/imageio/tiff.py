@@ -10,45 +10,37 @@ from typing import BinaryIO
 import numpy as np
 import tifffile
 
-from hires_nst.imageio.colour import UnsupportedColour
 from hires_nst.imageio.exif import ORIENTATION_TAG, valid_orientation
+from hires_nst.imageio.failures import SIGNED, CutShort, Unsupported
 from hires_nst.imageio.floats import unit_samples
+from hires_nst.imageio.pages import choose_page
 from hires_nst.imageio.picture import Floats, Raster
 from hires_nst.imageio.tiff_colour import LAB_KINDS, decoded_luma, lab_samples, marked_space, value_of
 
 MAX_SAMPLES = 16
 """Colours and extra channels of a pixel: without this a limit of megapixels would not limit the memory."""
 
-_MAGIC = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")  # classic and BigTIFF, both byte orders
 _COLOUR_SAMPLES = {
     **{"MINISWHITE": 1, "MINISBLACK": 1, "PALETTE": 1, "RGB": 3, "YCBCR": 3, "SEPARATED": 4},
     **dict.fromkeys(LAB_KINDS, 3),
 }
 
 
-def is_tiff(file: BinaryIO) -> bool:
-    """Whether a file starts like a TIFF; afterwards its position is 0."""
-    file.seek(0)
-    magic = file.read(4)
-    file.seek(0)
-    return magic in _MAGIC
-
-
 @contextmanager
 def open_tiff(file: BinaryIO) -> Iterator[TiffDecoder]:
     """The header of a TIFF file."""
     with tifffile.TiffFile(file) as tiff:
-        page = tiff.pages[0]
-        assert isinstance(page, tifffile.TiffPage)  # the first page is never a frame
-        yield TiffDecoder(tiff, page)
+        page, notes = choose_page(tiff)
+        yield TiffDecoder(tiff, page, notes)
 
 
 @dataclass(frozen=True)
 class TiffDecoder:
-    """The first page of an open TIFF file."""
+    """The chosen page of an open TIFF file."""
 
     tiff: tifffile.TiffFile
     page: tifffile.TiffPage
+    notes: tuple[str, ...] = ()
 
     @property
     def size(self) -> tuple[int, int]:
@@ -68,13 +60,10 @@ class TiffDecoder:
         """
         page, size = self.page, self.tiff.filehandle.size
         if any(start + count > size for start, count in zip(page.dataoffsets, page.databytecounts, strict=True)):
-            raise ValueError("the file is cut short")
+            raise CutShort("pixels behind its end")
         kind = getattr(page.photometric, "name", str(page.photometric))
-        if kind not in _COLOUR_SAMPLES:
-            raise UnsupportedColour(f"has colours of a kind that is not read ({kind}); save it as RGB")
+        _check_kind(page, kind)
         colours = _COLOUR_SAMPLES[kind]
-        if page.imagedepth != 1 or not colours <= page.samplesperpixel <= MAX_SAMPLES:
-            raise ValueError("an unusual kind of TIFF")
         raw_luma = kind == "YCBCR" and "JPEG" not in getattr(page.compression, "name", "")
         data = decoded_luma(page) if raw_luma else page.asarray()  # of a JPEG inside a TIFF already RGB
         if page.axes == "SYX" and not raw_luma:
@@ -83,9 +72,7 @@ class TiffDecoder:
             data = data[..., None]
         if data.ndim != 3 or data.shape[2] < colours:
             raise ValueError("a TIFF that contradicts itself")
-        notes: tuple[str, ...] = ()
-        if len(self.tiff.pages) > 1:
-            notes = (f"the file holds {len(self.tiff.pages)} pages; the first one was used",)
+        notes = self.notes
         profile, space, colour_notes = marked_space(page, kind)
         if kind in LAB_KINDS:
             samples = lab_samples(kind, data)
@@ -99,7 +86,7 @@ class TiffDecoder:
             samples, float_notes = unit_samples(data.astype(np.float32), colours=colours, marked=marked)
             notes += float_notes
         else:
-            raise ValueError("signed or complex samples")
+            raise Unsupported(SIGNED)
         samples, extras = samples[..., :colours], samples[..., colours:]
         if kind == "MINISWHITE":
             samples = 1 - samples
@@ -112,6 +99,23 @@ class TiffDecoder:
             orientation=self.orientation,
             notes=notes + colour_notes,
         )
+
+
+def _check_kind(page: tifffile.TiffPage, kind: str) -> None:
+    """Raise Unsupported for a page whose samples are not read."""
+    remedy = "convert it to an ordinary TIFF in RGB"
+    if page.imagedepth != 1:
+        raise Unsupported(f"is a volume of {page.imagedepth} slices; export one as a picture")
+    if page.dtype is not None and page.dtype.kind == "i" and kind not in LAB_KINDS:
+        raise Unsupported(SIGNED)
+    if page.dtype is not None and page.dtype.kind == "c":
+        raise Unsupported("has complex samples, which are no colours; export what it shows as a picture")
+    if kind not in _COLOUR_SAMPLES:
+        raise Unsupported(f"has colours of a kind that is not read ({kind}); save it as RGB")
+    if page.samplesperpixel > MAX_SAMPLES:
+        raise Unsupported(f"is a TIFF of {page.samplesperpixel} channels, more than {MAX_SAMPLES}; {remedy}")
+    if page.samplesperpixel < _COLOUR_SAMPLES[kind]:
+        raise Unsupported(f"is a TIFF in {kind} with {page.samplesperpixel} channels only; {remedy}")
 
 
 def _palette_colours(page: tifffile.TiffPage, indices: np.ndarray) -> Floats:

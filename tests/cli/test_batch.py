@@ -110,8 +110,8 @@ def bad_files(folder: Path) -> dict[str, str]:
     (folder / "bomb.png").write_bytes(b"\x89PNG\r\n\x1a\n" + data)
     return {
         "empty": "is empty",
-        "truncated": "is damaged, truncated",
-        "text": "is not a picture in PNG, JPEG, TIFF or WebP format",
+        "truncated": "ends early",
+        "text": "is not a picture but a text",
         "x": "is a folder",
         "locked": "does not exist" if os.geteuid() == 0 else "permission denied",
         "bomb": "has 100000 x 100000 pixels",
