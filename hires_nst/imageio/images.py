@@ -20,7 +20,7 @@ from hires_nst.imageio.reading import DECODE_ERRORS, check_size, read_picture
 from hires_nst.imageio.tiff_colour import lab_samples
 
 ImageInput: TypeAlias = Union[str, os.PathLike[str], Image.Image, NDArray[Any]]  # noqa: UP007 - made at run time
-"""The path of a PNG, JPEG, TIFF or WebP file; a Pillow image; or an array as in `to_picture`."""
+"""The path of a picture file (see `formats.FORMATS`); a Pillow image; or an array as in `to_picture`."""
 
 ROUNDING = 1e-3
 """How far beyond [0, 1] a floating-point sample may lie, as after resampling; it is clipped."""
