@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import struct
 from contextlib import suppress
 
 import tifffile
@@ -36,13 +35,14 @@ def choose_page(tiff: tifffile.TiffFile) -> tuple[tifffile.TiffPage, tuple[str, 
 def _family(page: tifffile.TiffPage) -> list[tifffile.TiffPage]:
     """A page, and the pages inside it that are no previews, masks or depth maps."""
     inside: list[tifffile.TiffPage] = []
-    with suppress(tifffile.TiffFileError, ValueError, LookupError, struct.error):  # what is damaged is not the picture
+    with suppress(Exception):  # whatever tifffile raises over damaged SubIFDs, which do not hold the picture
         inside = [sub for sub in page.pages or () if isinstance(sub, tifffile.TiffPage) and not _is_marked(sub)]
     return [page, *inside]
 
 
 def _is_marked(page: tifffile.TiffPage) -> bool:
-    return bool(page.subfiletype & (_REDUCED | _MASK | _DEPTH))
+    kind: object = page.subfiletype
+    return isinstance(kind, int) and bool(kind & (_REDUCED | _MASK | _DEPTH))
 
 
 def _area(page: tifffile.TiffPage) -> int:

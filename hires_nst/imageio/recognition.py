@@ -203,7 +203,7 @@ def _name_of_tiff(file: BinaryIO, head: bytes) -> str:
         for tags in _directories(file, head):
             if _DNG_VERSION in tags:
                 return "DNG camera raw"
-            maker = maker or tags.get(_MAKE, (b"",))[0]
+            maker = maker or next((value for value in tags.get(_MAKE, ()) if isinstance(value, bytes)), b"")
             raw = raw or not _SAMPLES_OF_A_SENSOR.isdisjoint(tags.get(_PHOTOMETRIC, ()))
     if not raw:
         return "TIFF"
@@ -244,5 +244,5 @@ def _directories(file: BinaryIO, head: bytes) -> Iterator[dict[int, tuple[Any, .
             if tag in _TAGS
         }
         yield found
-        waiting += found.get(_SUB_IFDS, ())
+        waiting += [place for place in found.get(_SUB_IFDS, ()) if isinstance(place, int)]
         waiting += read(offset, position + len(table))

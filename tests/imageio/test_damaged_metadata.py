@@ -152,7 +152,7 @@ def test_no_chunk_of_a_webp_changes_its_pixels(
 
 
 @pytest.mark.parametrize(
-    "tag", [270, 301, 305, 306, 315, 318, 319, 330, 338, 700, 33432, 33723, 34377, 34665, 34675, 34853]
+    "tag", [254, 255, 270, 271, 301, 305, 306, 315, 318, 319, 330, 338, 700, 33432, 33723, 34377, 34665, 34675, 34853]
 )
 def test_no_damaged_tag_of_a_tiff_changes_its_pixels(tmp_path: Path, tag: int) -> None:
     data = RGB.tobytes()
