@@ -12,8 +12,10 @@ from typing import BinaryIO
 
 import numpy as np
 from PIL import Image
+from PIL.BmpImagePlugin import BmpImageFile
 
-from hires_nst.imageio.colour import DAMAGED_PROFILE, from_exif
+from hires_nst.imageio.bmp_colour import bmp_colours
+from hires_nst.imageio.colour import DAMAGED_PROFILE, ColourSpace, Notes, from_exif
 from hires_nst.imageio.exif import orientation_of, parse_exif
 from hires_nst.imageio.picture import Floats, Raster
 from hires_nst.imageio.salvage import without_damaged_metadata
@@ -77,15 +79,24 @@ class PillowDecoder:
         frames = getattr(image, "n_frames", 1)
         if frames > 1 and image.format != "MPO":  # the further pictures of an MPO file are previews and depth maps
             notes = (f"the file holds {frames} frames; the first one was used",)
+        profile, space, colour_notes = self._colours()
         samples, alpha = image_samples(image)
-        profile = image.info.get("icc_profile")
-        if not profile and any(data.startswith(b"ICC_PROFILE") for _, data in getattr(image, "applist", ())):
-            notes += (DAMAGED_PROFILE,)  # parts of it are missing
         if _SALVAGED in image.info:
             notes += ("damaged metadata of the file were ignored",)
-        space, exif_notes = from_exif(self._exif, file_name=self.file_name)
-        notes += () if profile else exif_notes
+        notes += colour_notes
         return Raster(samples=samples, alpha=alpha, profile=profile, space=space, orientation=orientation, notes=notes)
+
+    def _colours(self) -> tuple[bytes | None, ColourSpace | None, Notes]:
+        """The embedded profile, and the colour space named otherwise, with notes."""
+        if isinstance(self.image, BmpImageFile) and self.image.fp:
+            return bmp_colours(self.image.fp)
+        profile = self.image.info.get("icc_profile")
+        space, notes = from_exif(self._exif, file_name=self.file_name)
+        if profile:
+            return profile, space, ()
+        if any(data.startswith(b"ICC_PROFILE") for _, data in getattr(self.image, "applist", ())):
+            notes = (DAMAGED_PROFILE, *notes)  # parts of it are missing
+        return None, space, notes
 
 
 def image_samples(image: Image.Image) -> tuple[Floats, Floats | None]:

@@ -386,6 +386,55 @@ def test_ycbcr_of_16_bits_is_refused_by_name(tmp_path: Path) -> None:
         read(tmp_path / "a.tif", tiff(page(samples, photometric=6, t530=short(1, 1)), data=samples.tobytes()))
 
 
+# --- BMP
+
+
+def bmp(kind: int, *, endpoints: tuple[float, ...] = (0.0,) * 9, gamma: float = 0, profile: bytes = b"") -> bytes:
+    """A BMP file with a header of version 5."""
+    rows = b"".join(row[:, ::-1].tobytes().ljust(12, b"\0") for row in COLOURS[::-1])
+    start = 14 + 124
+    header = (
+        struct.pack("<IiiHHIIiiII", 124, 3, 2, 1, 24, 0, len(rows), 0, 0, 0, 0) + bytes(16) + struct.pack("<I", kind)
+    )
+    header += struct.pack("<9I", *(round(number * 2**30) for number in endpoints))
+    header += struct.pack("<3I", *[round(gamma * 65536)] * 3)
+    header += struct.pack("<4I", 4, 124 + len(rows), len(profile), 0)
+    return b"BM" + struct.pack("<IHHI", start + len(rows) + len(profile), 0, 0, start) + header + rows + profile
+
+
+BMPS: dict[str, tuple[bytes, Any, Any]] = {
+    "sRGB": (bmp(0x73524742), None, ()),
+    "Windows": (bmp(0x57696E20), None, ()),
+    "calibrated without numbers": (bmp(0), None, ()),
+    "calibrated sRGB": (bmp(0, endpoints=tuple(to_xyz(D65, SRGB).T.ravel()), gamma=2.2), None, ()),
+    "calibrated": (
+        bmp(0, endpoints=tuple(to_xyz(D65, ADOBE).T.ravel()), gamma=1.8),
+        (ADOBE, power(1.8)),
+        note("other primaries and a gamma of 1.8 (BMP header)"),
+    ),
+    "calibrated impossibly": (
+        bmp(0, endpoints=(1.0,) * 9),
+        None,
+        ("the gamma or the chromaticities are not possible, and were ignored",),
+    ),
+    "a profile": (bmp(0x4D424544, profile=profile_of(P3, 1.8)), (P3, power(1.8)), None),
+    "a profile that is cut": (
+        bmp(0x4D424544, profile=profile_of(P3, 1.8))[:-9],
+        None,
+        ("the embedded colour profile is damaged or does not fit the picture, and was ignored",),
+    ),
+}
+
+
+@pytest.mark.parametrize("name", BMPS)
+def test_colours_of_a_bmp(tmp_path: Path, name: str) -> None:
+    data, space, notes = BMPS[name]
+    picture = read(tmp_path / "a.bmp", data)
+    wanted = COLOURS / 255 if space is None else expected(COLOURS / 255, *space)
+    np.testing.assert_allclose(picture.pixels, wanted, atol=0.003)
+    assert picture.notes == notes or (notes is None and "(embedded profile)" in picture.notes[0])
+
+
 # --- images in memory
 
 
