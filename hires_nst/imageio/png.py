@@ -31,7 +31,7 @@ from hires_nst.imageio.pillow import image_samples, open_image, split_alpha
 
 SIGNATURE = b"\x89PNG\r\n\x1a\n"
 MAX_INFLATED = 32 << 20
-"""The most bytes that a compressed profile or text may have; a longer one counts as damaged."""
+"""The most bytes that a compressed profile, or all texts together, may have; what is longer counts as damaged."""
 
 _PALETTE, _COLOURED = 3, 2  # colour type, and a bit of it
 _NOTED = (b"tRNS", b"cICP", b"sRGB", b"gAMA", b"cHRM", b"eXIf")
@@ -69,11 +69,11 @@ def content(file: BinaryIO, chunk: Chunk) -> bytes | None:
     return data if checksum == struct.pack(">I", zlib.crc32(chunk.kind + data)) else None
 
 
-def inflate(data: bytes) -> bytes | None:
-    """Compressed data as they were; None if they are damaged or longer than MAX_INFLATED."""
+def inflate(data: bytes, most: int = MAX_INFLATED) -> bytes | None:
+    """Compressed data as they were; None if they are damaged or longer than `most` bytes."""
     stream = zlib.decompressobj()
     try:
-        inflated = stream.decompress(data, MAX_INFLATED)
+        inflated = stream.decompress(data, max(most, 1))  # 0 would mean no limit
     except zlib.error:
         return None
     return inflated if stream.eof else None
@@ -81,18 +81,20 @@ def inflate(data: bytes) -> bytes | None:
 
 def texts(file: BinaryIO) -> Iterator[tuple[str, str]]:
     """Keyword and text of the chunks tEXt, zTXt and iTXt that are sound, such as "XML:com.adobe.xmp"."""
+    left = MAX_INFLATED
     for chunk in chunks(file):
         if chunk.kind not in _TEXTS or (data := content(file, chunk)) is None:
             continue
         keyword, _, rest = data.partition(b"\0")
         text: bytes | None = rest
         if chunk.kind == b"zTXt":
-            text = inflate(rest[1:])
+            text = inflate(rest[1:], left)
         elif chunk.kind == b"iTXt":
             text = rest[2:].split(b"\0", 2)[-1]  # after the language and the translated keyword
             if rest[:1] == b"\1":
-                text = inflate(text)
-        if text is not None:
+                text = inflate(text, left)
+        if text is not None and len(text) <= left:
+            left -= len(text)
             encoding = "utf-8" if chunk.kind == b"iTXt" else "latin-1"
             yield keyword.decode("latin-1"), text.decode(encoding, "replace")
 

@@ -276,6 +276,21 @@ def test_a_profile_counts_before_exif(tmp_path: Path, suffix: str) -> None:
     assert read(tmp_path / "a.jpg", file.getvalue()).notes == ()
 
 
+@pytest.mark.parametrize("kind", ["PNG", "JPEG", "WEBP", "TIFF"])
+@pytest.mark.parametrize("mode", ["RGB", "L"])
+def test_profiles_in_every_format(tmp_path: Path, kind: str, mode: str) -> None:
+    samples = COLOURS if mode == "RGB" else GREYS
+    gray = bytes(imagecodecs.cms_profile("gray", whitepoint=[*D65, 1], gamma=1.8))
+    options: dict[str, Any] = {"lossless": True} if kind == "WEBP" else {"quality": 100}
+    squares = Image.fromarray(samples.repeat(16, 0).repeat(16, 1))
+    profile = profile_of(P3, 1.8) if mode == "RGB" or kind == "WEBP" else gray
+    squares.save(tmp_path / "a", kind, icc_profile=profile, **options)
+    picture = read_picture(tmp_path / "a", max_megapixels=1)
+    wanted = expected(np.broadcast_to(samples.reshape(2, 3, -1) / 255, (2, 3, 3)), P3, power(1.8))
+    np.testing.assert_allclose(picture.pixels[8::16, 8::16], wanted, atol=0.03 if kind == "JPEG" else 0.003)
+    assert len(picture.notes) == 1 and "(embedded profile)" in picture.notes[0]
+
+
 # --- TIFF
 
 
