@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -10,6 +11,7 @@ from hires_nst.batch.paths import BatchPaths
 from hires_nst.batch.status import BatchStatus, batch_status
 from hires_nst.errors import ConfigError
 from hires_nst.events import OnEvent
+from hires_nst.files import check_exists
 from hires_nst.run.status import RunStatus, run_status
 from hires_nst.stopping import Stop
 
@@ -20,7 +22,14 @@ if TYPE_CHECKING:
 
 def is_batch(folder: Path | str) -> bool:
     """Whether a folder is the output folder of a batch."""
-    return BatchPaths(Path(folder)).ledger.is_file()
+    with suppress(OSError):  # a name that is too long, for example
+        return BatchPaths(Path(folder)).ledger.is_file()
+    return False
+
+
+def _check(folder: Path | str) -> None:
+    """Raise InputError where there is no such folder."""
+    check_exists(Path(folder), otherwise="a run directory is removed when its run finishes")
 
 
 def resume(
@@ -46,6 +55,7 @@ def resume(
     Raises:
         ConfigError: `retry_failed` for a single run. Others: as `stylize` and `batch.run`.
     """
+    _check(folder)
     if is_batch(folder):
         from hires_nst.batch import api
 
@@ -64,6 +74,7 @@ def status(folder: Path | str) -> RunStatus | BatchStatus:
         folder: a run directory, or the output folder of a batch.
 
     Raises:
-        OutputError, DamagedFile: it is neither. ConfigError: another version of the program wrote it.
+        InputError: it is neither. ConfigError: another version of the program wrote it.
     """
+    _check(folder)
     return batch_status(Path(folder)) if is_batch(folder) else run_status(Path(folder))

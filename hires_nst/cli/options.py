@@ -6,6 +6,7 @@ An option that is not given is None and changes nothing. Precedence: option, `--
 from __future__ import annotations
 
 import inspect
+import os
 import typing
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -258,7 +259,7 @@ def _start(text: str) -> dict[str, Any]:
     kinds = [kind for kind in typing.get_args(InitKind) if kind != "file"]
     if text in kinds:
         return {"kind": text, "file": None}
-    if not Path(text).is_file():
+    if not os.access(text, os.F_OK) and not Path(text).suffix and Path(text).name == text:
         raise ConfigError(
             f"--init: {text!r} is neither an image file nor a kind of initial image{nearest(text, kinds)}"
         )

@@ -12,6 +12,7 @@ from typing import Annotated
 from hires_nst.cli.options import path_argument, path_option
 from hires_nst.cli.progress import MOST_NAMED, listed
 from hires_nst.errors import ConfigError, InputError
+from hires_nst.files import check_exists
 
 StyleWords = Annotated[
     list[Path] | None,
@@ -41,8 +42,14 @@ class Roles:
 
     @classmethod
     def of(cls, content: Path | None, styles: Sequence[Path] | None, *, options: Sequence[Path] | None) -> Roles:
-        """The roles of a first picture, of the others, and of those with `--style`."""
+        """The roles of a first picture, of the others, and of those with `--style`.
+
+        Raises:
+            InputError: there is nothing of that name.
+        """
         words = (*(() if content is None else (content,)), *(styles or ()))
+        for path in (*words, *(options or ())):
+            check_exists(path)
         if options:
             return cls(words, tuple(options), True)
         return cls(words[:1], words[1:], False)

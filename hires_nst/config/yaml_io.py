@@ -9,7 +9,7 @@ from typing import Any
 from hires_nst.config.schema import Config
 from hires_nst.config.sections import Print, Section
 from hires_nst.errors import ConfigError, InputError
-from hires_nst.files import check_exists, url_of
+from hires_nst.files import check_exists
 
 _WIDTH = 2**31
 """Of a line in characters, so that none is broken."""
@@ -47,8 +47,7 @@ def read_yaml(path: Path) -> dict[str, Any]:
     try:
         text = path.read_text(encoding="utf-8")
     except OSError as error:
-        if url_of(path) is not None:
-            check_exists(path)
+        check_exists(path)
         raise InputError(f"cannot read the configuration {path}: {error.strerror}") from None
     except UnicodeDecodeError:
         raise ConfigError(f"{path} is not a text file; a configuration is written in YAML") from None

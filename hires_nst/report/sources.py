@@ -9,6 +9,7 @@ from typing import Any
 from hires_nst.batch.paths import BatchPaths
 from hires_nst.config import read_yaml
 from hires_nst.errors import HiresNstError, InputError
+from hires_nst.files import check_exists
 from hires_nst.report.batches import of_batch
 from hires_nst.report.model import Report, ReportedJob, ReportedState, moment, style_paths
 from hires_nst.run import directory
@@ -26,6 +27,7 @@ def gather(folder: Path) -> Report:
     Raises:
         InputError: it is not a folder of a run or a batch, or cannot be read.
     """
+    check_exists(folder, otherwise="a run directory is removed when its run finishes")
     if not folder.is_dir():
         raise InputError(f"{folder} is not a folder; give a run directory or the output folder of a batch")
     if BatchPaths(folder).ledger.is_file():

@@ -332,7 +332,7 @@ def test_overwrite(engine: Engine, pictures: tuple[Path, Path, Path]) -> None:
         (["{photo}", "{painting}", "--size", "0"], 2, "output.long_edge should be greater than or equal to 1"),
         (["{photo}", "{painting}", "--set", "loss.style_layers={{conv9_1: 1}}"], 2, "has no layer 'conv9_1'"),
         (["{photo}", "{painting}", "--preset", "nice"], 2, "there is no preset 'nice'"),
-        (["{photo}", "{painting}", "--config", "{dir}/none.yaml"], 3, "cannot read the configuration"),
+        (["{photo}", "{painting}", "--config", "{dir}/none.yaml"], 3, "none.yaml does not exist"),
         (["{photo}", "{painting}", "-o", "{dir}/out.gif"], 2, "out.gif does not end in one of"),
         (["{photo}", "{painting}", "-o", "{dir}/no/out.png"], 2, "does not exist"),
     ],
