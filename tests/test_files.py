@@ -162,3 +162,75 @@ def test_digests_are_remembered_until_the_file_changes(tmp_path: Path, monkeypat
     assert len(read) == 1
     file.write_text("one")
     assert digests.sha256(file) == first
+
+
+# Symbolic links.
+
+
+LINKS = {
+    "to a file": ("a.bin -> real/x.bin", "real/x.bin", True),
+    "to nothing": ("a.bin -> real/new.bin", "real/new.bin", False),
+    "a chain": ("a.bin -> real/b.bin, real/b.bin -> ../c.bin, c.bin -> real/x.bin", "real/x.bin", True),
+    "a chain to nothing": ("a.bin -> b.bin, b.bin -> real/new.bin", "real/new.bin", False),
+    "absolute": ("a.bin -> {folder}/real/x.bin", "real/x.bin", True),
+    "of another name": ("a.bin -> real/x", "real/x", False),
+}
+
+
+def links(folder: Path, text: str) -> list[Path]:
+    """Make links such as `a -> b, b -> c`, with a file real/x.bin."""
+    (folder / "real").mkdir()
+    (folder / "real" / "x.bin").write_bytes(b"before")
+    made = []
+    for link in text.format(folder=folder).split(", "):
+        name, _, target = link.partition(" -> ")
+        (folder / name).symlink_to(target)
+        made.append(folder / name)
+    return made
+
+
+@pytest.mark.parametrize("kind", LINKS)
+def test_a_link_is_written_through(kind: str, tmp_path: Path) -> None:
+    text, target, exists = LINKS[kind]
+    made = links(tmp_path, text)
+    places = [path.readlink() for path in made]
+
+    def write(content: bytes, *, overwrite: bool) -> None:
+        atomic_write(tmp_path / "a.bin", lambda file: file.write(content), overwrite=overwrite)
+
+    if exists:
+        with pytest.raises(OutputError, match="--overwrite"):
+            write(b"new", overwrite=False)
+        assert (tmp_path / target).read_bytes() == b"before"
+    write(b"new", overwrite=exists)
+    assert [path.readlink() for path in made] == places
+    assert (tmp_path / target).read_bytes() == (tmp_path / "a.bin").read_bytes() == b"new"
+    assert not list(tmp_path.rglob(".*.part"))
+
+
+@pytest.mark.parametrize(
+    ("text", "sentence"),
+    [
+        ("a.bin -> a.bin", "leads back to itself"),
+        ("a.bin -> b.bin, b.bin -> a.bin", "leads back to itself"),
+        ("a.bin -> none/x.bin", "none/x.bin cannot be written .No such file"),
+        ("a.bin -> real/x.bin/y.bin", "y.bin cannot be written .Not a directory"),
+    ],
+)
+def test_a_link_that_leads_nowhere_is_refused(text: str, sentence: str, tmp_path: Path) -> None:
+    made = links(tmp_path, text)
+    for overwrite in (False, True):
+        with pytest.raises(OutputError, match=sentence):
+            atomic_write(tmp_path / "a.bin", lambda file: file.write(b"new"), overwrite=overwrite)
+    assert sorted(path.name for path in tmp_path.iterdir()) == sorted([*(path.name for path in made), "real"])
+
+
+def test_a_folder_is_made_behind_a_link(tmp_path: Path) -> None:
+    (tmp_path / "link").symlink_to("real/deep")
+    make_folder(tmp_path / "link")
+    make_folder(tmp_path / "link" / "inside")
+    assert (tmp_path / "link").is_symlink()
+    assert (tmp_path / "real" / "deep" / "inside").is_dir()
+    (tmp_path / "circle").symlink_to("circle")
+    with pytest.raises(OutputError, match="leads back to itself"):
+        make_folder(tmp_path / "circle")

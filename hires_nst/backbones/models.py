@@ -67,8 +67,10 @@ def import_file(file: Path | str, *, name: str | None = None) -> ModelInfo:
     """
     file = Path(file)
     check_exists(file)
-    if file.is_dir():
-        raise InputError(f"{file} is a folder; give the weight file itself")
+    try:
+        file.open("rb").close()
+    except OSError as error:
+        raise InputError(f"{file} cannot be read ({error.strerror}); give a weight file that you may read") from None
     if name is not None:
         backbone, digest = find_backbone(name), None
     else:

@@ -93,7 +93,8 @@ class Engine:
         prepare.check_images(content, config)
         if output is not None:
             file = output_file(output, content, styles=[style.image for style in config.styles])
-            check_output(file, overwrite=overwrite, makes_folder=names_folder(output))
+            inputs = (content, *config.pictures)
+            check_output(file, overwrite=overwrite, inputs=inputs, makes_folder=names_folder(output))
         self.calls.append({"content": content, "config": config, "measure": measure})
         on_event(events.Notice("slow here"))
         return PlanStandIn(seconds=3700.0 if measure else None)

@@ -198,8 +198,8 @@ def test_what_is_no_run_directory(tmp_path: Path) -> None:
     (tmp_path / "empty").mkdir()
     (tmp_path / "photo.jpg").write_text("a picture")
     for path, code, sentence in (
-        ("none", 2, "{} does not exist; a run directory is removed when its run finishes"),
-        ("photo.jpg", 2, "{} is a file; give a run directory or the output folder of a batch"),
+        ("none", 3, "{} does not exist; a run directory is removed when its run finishes"),
+        ("photo.jpg", 3, "{} is a file; give a run directory or the output folder of a batch"),
         ("empty", 3, "{} is neither a run directory (no run.json) nor the output folder of a batch"),
     ):
         for name in ("status", "resume"):

@@ -134,7 +134,7 @@ def test_a_mistake_is_refused_with_the_right_command(
 
 
 def test_a_long_glob_is_abbreviated(here: Path) -> None:
-    names = [f"{number}.jpg" for number in range(30)]
+    names = [picture_file(here / f"{number}.jpg").name for number in range(30)]
     said = refusal(f"batch {' '.join(names)} painting.jpg -o out", code=2)
     assert "`hires-nst batch 0.jpg ... 29.jpg --style painting.jpg -o out`" in said
     assert len(said) < 400
@@ -229,3 +229,30 @@ def test_an_existing_result_is_refused_under_its_default_name_too(engine: Engine
     (here / "a-painting.png").write_text("precious")
     assert "a-painting.png already exists; use --overwrite" in refusal("a.jpg painting.jpg", code=2)
     assert command("a.jpg painting.jpg --overwrite").exit_code == 0
+
+
+@pytest.mark.parametrize(
+    ("link", "target", "code", "sentence"),
+    [
+        ("x.png", "b.png", 2, "x.png already exists; use --overwrite"),
+        ("x.png", "a.jpg", 2, "is one of the pictures that the run reads"),
+        ("x.png", "none/new.png", 2, "none for x.png does not exist"),
+        ("x.png", "x.png", 2, "leads back to itself"),
+        ("x.png", "new.png", 0, ""),
+        ("x.png", "photos", 0, ""),  # a folder for the result
+    ],
+)
+def test_a_link_as_the_result(engine: Engine, here: Path, link: str, target: str, code: int, sentence: str) -> None:
+    (here / link).symlink_to(target)
+    for command_ in ("stylize", "plan"):
+        result = command(f"{command_} a.jpg painting.jpg -o {link}")
+        assert result.exit_code == code, result.output
+        assert sentence in result.stderr
+
+
+def test_a_configuration_is_written_behind_a_link(here: Path) -> None:
+    (here / "c.yaml").symlink_to("photos/c.yaml")
+    assert command("config init c.yaml").exit_code == 0
+    assert (here / "c.yaml").is_symlink()
+    assert (here / "photos" / "c.yaml").is_file()
+    assert "--force" in command("config init c.yaml").stderr

@@ -688,6 +688,19 @@ def test_somebody_elses_file_in_the_place_of_the_picture_is_left_alone(
     assert out.read_bytes() == expected
 
 
+def test_a_result_behind_a_link_is_resumed_and_the_link_stays(
+    inputs: Path, expected: bytes, out: Path, tmp_path: Path
+) -> None:
+    target = tmp_path / "elsewhere" / "result"  # without a suffix: the link's counts
+    target.parent.mkdir()
+    out.symlink_to(target)
+    interrupted(inputs, out, events.TileFinished, 8)
+    resume(run_of(out))
+    assert out.is_symlink()
+    assert target.read_bytes() == expected
+    assert [path.name for path in target.parent.iterdir()] == ["result"]
+
+
 def test_a_folder_with_other_files_is_not_a_run_directory(inputs: Path, out: Path, tmp_path: Path) -> None:
     (tmp_path / "mine").mkdir()
     (tmp_path / "mine" / "thesis.txt").write_text("precious")
@@ -696,7 +709,7 @@ def test_a_folder_with_other_files_is_not_a_run_directory(inputs: Path, out: Pat
         with pytest.raises(OutputError, match=r"is not a run directory: it contains thesis.txt"):
             stylize(inputs, out, run_dir=tmp_path / "mine", **options)
     assert [path.name for path in (tmp_path / "mine").iterdir()] == ["thesis.txt"]
-    with pytest.raises(OutputError, match="does not exist; a run directory is removed"):
+    with pytest.raises(InputError, match="does not exist; a run directory is removed"):
         resume(tmp_path / "none")
 
 
