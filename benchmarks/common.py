@@ -17,6 +17,7 @@ from hires_nst.transfer.canvas import Canvas
 from hires_nst.transfer.extractor import Extractor, load_extractor
 from hires_nst.transfer.objective import Objective, content_norms, style_statistics
 from hires_nst.transfer.tiles import Grid, make_grid
+from hires_nst.transfer.weights import WeightedImage
 
 ROOT = Path(__file__).resolve().parents[1]
 SAMPLES, RESULTS = ROOT / "samples", ROOT / "benchmarks" / "results"
@@ -49,8 +50,8 @@ def objective_for(extract: Extractor, config: Config, content: Canvas, style: Ca
     return Objective(
         extract=extract,
         loss=config.loss,
-        style=style_statistics(extract, [(style, 1.0)], layers=style_layers, grid_of=forward_grid),
-        content_norms=content_norms(extract, content, layers=content_layers, grid=forward_grid(content)),
+        style=style_statistics(extract, [(WeightedImage(style), 1.0)], layers=style_layers, grid_of=forward_grid),
+        content_norms=content_norms(extract, WeightedImage(content), layers=content_layers, grid=forward_grid(content)),
         height=content.height,
         width=content.width,
     )

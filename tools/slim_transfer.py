@@ -20,6 +20,7 @@ from hires_nst.transfer.objective import Objective, content_norms, style_statist
 from hires_nst.transfer.refine import refine_round
 from hires_nst.transfer.rounds import OptimizerCanvases, Round
 from hires_nst.transfer.tiles import Grid, make_grid
+from hires_nst.transfer.weights import WeightedImage
 
 SHALLOW = ("conv1_1", "conv2_1", "conv3_1")
 DEEP = ("conv4_1", "conv5_1")
@@ -73,9 +74,9 @@ def objective_at(network: VGG, loss: Loss, pair: Pair, size: int) -> Objective:
     """The objective of a pair at a level of size x size pixels."""
     extract = Extractor(network)
     content = pair.content_at(size)
-    norms = content_norms(extract, content, layers=list(loss.active_content_layers), grid=whole(content))
-    style = pair.style_at(size)
-    statistics = style_statistics(extract, [(style, 1.0)], layers=list(loss.active_style_layers), grid_of=whole)
+    norms = content_norms(extract, WeightedImage(content), layers=list(loss.active_content_layers), grid=whole(content))
+    style = [(WeightedImage(pair.style_at(size)), 1.0)]
+    statistics = style_statistics(extract, style, layers=list(loss.active_style_layers), grid_of=whole)
     return Objective(extract=extract, loss=loss, style=statistics, content_norms=norms, height=size, width=size)
 
 

@@ -73,6 +73,7 @@ CONFIG_OPTIONS = (
     ConfigOption(name="bleed", key="output.print.bleed_mm", panel=SIZE, metavar="MM"),
     ConfigOption(name="bit_depth", key="output.bit_depth", panel=SIZE),
     ConfigOption(name="quality", key="output.quality", panel=SIZE, metavar="1-100"),
+    ConfigOption(name="background", key="output.background", panel=SIZE, metavar="COLOUR"),
     ConfigOption(name="content_weight", key="loss.content_weight", panel=LOOK, metavar="X"),
     ConfigOption(name="style_scale", key="styles.scale", panel=LOOK, metavar="X"),
     ConfigOption(

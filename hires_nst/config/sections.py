@@ -100,6 +100,24 @@ class Output(Section):
         None, description="Pixels per inch noted in the file; those of the print when not given."
     )
 
+    background: str | None = Field(
+        None,
+        description="Colour behind transparent parts of the photograph, such as white or #ff8800; when not given, they "
+        "stay transparent, and are white in a JPEG.",
+    )
+
+    @field_validator("background")
+    @classmethod
+    def _known_colour(cls, value: str | None) -> str | None:
+        from hires_nst.imageio.transparency import parse_colour  # not on every start
+
+        if value is not None:
+            try:
+                parse_colour(value)
+            except ValueError:
+                raise ValueError(f"{value!r} is no colour; give one such as white or #ff8800") from None
+        return value
+
     @model_validator(mode="after")
     def _one_size(self) -> Output:
         given = [key for key in SIZES if getattr(self, key) is not None]

@@ -11,6 +11,7 @@ import torch
 
 from hires_nst import events
 from hires_nst.config import Config
+from hires_nst.errors import InputError
 from hires_nst.evaluation import metrics
 from hires_nst.events import OnEvent
 from hires_nst.imageio import image_list
@@ -23,6 +24,7 @@ from hires_nst.transfer.extractor import load_extractor
 from hires_nst.transfer.levels import check_side
 from hires_nst.transfer.objective import Objective, content_norms, style_statistics
 from hires_nst.transfer.tiles import Grid, make_grid
+from hires_nst.transfer.weights import PixelWeights, WeightedImage
 
 LOSS_EDGE = 768
 """Pixels of the long edge at which the network's losses are measured; those of different sizes do not compare."""
@@ -48,7 +50,7 @@ class Evaluation:
 @dataclass(frozen=True)
 class _Style:
     name: str  # its file's, or its number in the list
-    pixels: Floats
+    pixels: Floats  # (H, W, 3 | 4)
     weight: float
 
 
@@ -62,6 +64,8 @@ def evaluate(
 ) -> Evaluation:
     """Compare a result with its content image, of which the centred part of its proportions is taken, and its styles.
 
+    What is transparent in the result or in the content image is left out, and so is what is in a style image.
+
     Args:
         result, content, styles: paths, or images in memory, see `imageio.images.to_picture`.
         styles: one or several style images of equal weight; those of the configuration when none is given.
@@ -74,15 +78,15 @@ def evaluate(
     """
     config = config or Config()
     limit = config.images.max_megapixels
-    picture = to_picture(result, max_megapixels=limit, name="the result").pixels
-    content_pixels = to_picture(content, max_megapixels=limit, name="the photograph").pixels
+    picture = to_picture(result, max_megapixels=limit, name="the result").samples
+    content_pixels = to_picture(content, max_megapixels=limit, name="the photograph").samples
     style_images = _read_styles(styles, config)
     small = metrics.reduced(picture, LOSS_EDGE)
     height, width = small.shape[:2]
     name = str(result) if isinstance(result, (str, os.PathLike)) else "the result"
     check_side(name, (width, height), config=config)
     box = central_crop((content_pixels.shape[1], content_pixels.shape[0]), (picture.shape[1], picture.shape[0]))
-    content_pixels = resize_pixels(content_pixels, (width, height), box=box)
+    small, content_pixels = metrics.with_common_alpha(small, resize_pixels(content_pixels, (width, height), box=box))
     style_loss, content_loss = _losses(small, content_pixels, styles=style_images, config=config, emit=on_event)
     named = [(style.name, style.pixels) for style in style_images]
     return Evaluation(style_loss, content_loss, metrics.scores(picture, content=content_pixels, styles=named))
@@ -96,7 +100,7 @@ def _read_styles(styles: ImageInput | Iterable[ImageInput], config: Config) -> l
     result = []
     for number, (image, weight) in enumerate(given, start=1):
         name = f"painting {number}"
-        pixels = to_picture(image, max_megapixels=config.images.max_megapixels, name=name).pixels
+        pixels = to_picture(image, max_megapixels=config.images.max_megapixels, name=name).samples
         result.append(_Style(Path(image).name if isinstance(image, (str, os.PathLike)) else name, pixels, weight))
     return result
 
@@ -104,14 +108,16 @@ def _read_styles(styles: ImageInput | Iterable[ImageInput], config: Config) -> l
 def _losses(
     picture: Floats, content: Floats, *, styles: Sequence[_Style], config: Config, emit: OnEvent
 ) -> tuple[float, float]:
-    """The style and the content loss of a picture; the content image has its size."""
+    """The style and the content loss of a picture; the content image has its size and its alpha channel."""
     height, width = picture.shape[:2]
-    canvas, content_canvas = Canvas(picture), Canvas(content)
+    image, content_image = _weighted(picture), _weighted(content)
+    if image.weights is not None and image.weights.total(config.stride) == 0:
+        raise InputError("nothing of the photograph is visible in the result; give the photograph that it was made of")
     scaled = []
     for style in styles:
         small = metrics.reduced(style.pixels, max(height, width))
         check_side(f"the style {style.name}", (small.shape[1], small.shape[0]), config=config)
-        scaled.append((Canvas(small), style.weight))
+        scaled.append((_weighted(small), style.weight))
     with torch.no_grad():
         extract = load_extractor(config, on_event=emit)
         stride = config.stride
@@ -124,10 +130,17 @@ def _losses(
             loss=config.loss,
             style=style_statistics(extract, scaled, layers=list(config.loss.active_style_layers), grid_of=grid),
             content_norms=content_norms(
-                extract, content_canvas, layers=list(config.loss.active_content_layers), grid=grid(content_canvas)
+                extract, content_image, layers=list(config.loss.active_content_layers), grid=grid(content_image.canvas)
             ),
             height=height,
             width=width,
+            weights=image.weights,
         )
-        terms = objective.measure(canvas, content_canvas, grid=grid(canvas))
+        terms = objective.measure(image.canvas, content_image.canvas, grid=grid(image.canvas))
         return float(objective.style_value(objective.statistics(terms.moments))), float(terms.content_loss)
+
+
+def _weighted(pixels: Floats) -> WeightedImage:
+    """(h, w, 3), or (h, w, 4) with alpha."""
+    weights = PixelWeights(Canvas(pixels[..., 3:])) if pixels.shape[2] == 4 else None
+    return WeightedImage(Canvas(pixels[..., :3]), weights)

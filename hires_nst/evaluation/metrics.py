@@ -1,7 +1,7 @@
 """Scores of a finished picture: seams, palette, outlines, texture, noise. Numpy and scikit-image; no network.
 
-Pictures are (H, W, 3), sRGB: uint8, or floating point in [0, 1]; they may be memory maps of any size: the seams are
-measured in strips, and everything else on a reduced copy.
+Pictures are (H, W, 3), sRGB, or (H, W, 4) with alpha: uint8, or floating point in [0, 1]; they may be memory maps of
+any size: the seams are measured in strips, and everything else on a reduced copy, without what is transparent there.
 """
 
 from __future__ import annotations
@@ -60,6 +60,7 @@ def seam_visibility(pixels: Pixels, *, rows: Sequence[int], columns: Sequence[in
     down, across = np.zeros(height - 2), np.zeros(width - 2)
     for top in range(0, height, STRIP_ROWS):
         strip = np.asarray(pixels[max(0, top - 2) : top + STRIP_ROWS], np.float64)
+        strip = strip[..., :3]
         new = strip[min(top, 2) :]  # the two rows before belong to the last strip
         across += np.abs(new[:, 2:] - 2 * new[:, 1:-1] + new[:, :-2]).sum((0, 2))
         if len(strip) > 2:
@@ -69,7 +70,7 @@ def seam_visibility(pixels: Pixels, *, rows: Sequence[int], columns: Sequence[in
     off: list[float] = []
     for values, count, cuts in ((down, width, rows), (across, height, columns)):
         border = np.isin(np.arange(len(values)) + 1, [edge for cut in cuts for edge in (cut - 1, cut)])
-        means = values / (count * pixels.shape[2])
+        means = values / (count * 3)
         on += list(means[border])
         off += list(means[~border])
     if not on or not off:
@@ -91,8 +92,8 @@ def palette_distance(picture: Pixels, style: Pixels) -> float:
     levels = (np.arange(LONG_EDGE) + 0.5) / LONG_EDGE
     directions = _directions(DIRECTIONS)
     first, second = (
-        np.quantile(rgb2lab(reduced(pixels)).reshape(-1, 3) @ directions.T, levels, axis=0)
-        for pixels in (picture, style)
+        np.quantile(rgb2lab(small[..., :3])[visible(small)] @ directions.T, levels, axis=0)
+        for small in (reduced(picture), reduced(style))
     )
     return 2 * float(np.abs(first - second).mean())
 
@@ -113,9 +114,12 @@ def outline_correlation(picture: Pixels, content: Pixels) -> float:
     small = reduced(picture)
     height, width = small.shape[:2]
     other = reduced(content)
-    if other.shape != small.shape:
+    if other.shape[:2] != small.shape[:2]:
         other = resize_pixels(other, (width, height))
-    first, second = (edges - edges.mean() for edges in (_edges(small), _edges(other)))
+    seen = visible(small) & visible(other)
+    if not seen.any():
+        return 0.0
+    first, second = (edges - edges.mean() for edges in (_edges(small)[seen], _edges(other)[seen]))
     norm = float(np.linalg.norm(first) * np.linalg.norm(second))
     return 0.0 if norm < 1e-9 else float(first @ second) / norm
 
@@ -144,7 +148,8 @@ def scores(
     """Every score that these images allow.
 
     Args:
-        content: the part of the content image that was painted.
+        content: the part of the content image that was painted. What is transparent in it counts as transparent in the
+            picture too, which may have been flattened.
         styles: the style images with their names, which need not differ.
         borders: of tiles, as (rows, columns) of `seam_visibility`; those at the edges, or beyond, are left out.
     """
@@ -159,6 +164,7 @@ def scores(
     small = reduced(picture)
     before = None if content is None else reduced(content)
     if before is not None:
+        small, before = with_common_alpha(small, before)
         outlines = outline_correlation(small, before)
         meaning = "correlation with the photograph's outlines: 1 is all of them"
         found.append(Score(name="Outlines", value=outlines, before=1.0, meaning=meaning))
@@ -172,23 +178,42 @@ def scores(
 
 
 def reduced(pixels: Pixels, long_edge: int = LONG_EDGE) -> Floats:
-    """A copy whose long edge has `long_edge` pixels, or its own where that is less: float32 (h, w, 3) in [0, 1].
+    """A copy whose long edge has `long_edge` pixels, or its own where that is less: float32 (h, w, 3 | 4) in [0, 1].
 
     Blocks are averaged in strips, down to at least twice that size, and then resampled.
     """
-    height, width = pixels.shape[:2]
+    height, width, channels = pixels.shape
     factor = max(1, max(height, width) // (2 * long_edge))
     factor = min(factor, height, width)
     scale = np.float32(1 / 255 if pixels.dtype == np.uint8 else 1)
     rows, columns = height // factor, width // factor
-    blocks = np.empty((rows, columns, 3), np.float32)
+    blocks = np.empty((rows, columns, channels), np.float32)
     for row in range(rows):
-        strip = np.asarray(pixels[row * factor : (row + 1) * factor, : columns * factor, :3], np.float32)
-        blocks[row] = strip.reshape(factor, columns, factor, 3).mean((0, 2)) * scale
+        strip = np.asarray(pixels[row * factor : (row + 1) * factor, : columns * factor], np.float32)
+        blocks[row] = strip.reshape(factor, columns, factor, channels).mean((0, 2)) * scale
     shrink = long_edge / max(height, width)
     if shrink >= 1:
         return blocks
     return resize_pixels(blocks, (max(1, round(width * shrink)), max(1, round(height * shrink))))
+
+
+def visible(small: Floats) -> NDArray[np.bool_]:
+    """The pixels that are at least half as opaque as the most opaque one, (h, w); all of a picture without alpha."""
+    if small.shape[2] == 3:
+        return np.ones(small.shape[:2], np.bool_)
+    return np.asarray(small[..., 3] >= small[..., 3].max() / 2)
+
+
+def with_common_alpha(small: Floats, other: Floats) -> tuple[Floats, Floats]:
+    """Two pictures, the second brought to the size of the first, that are transparent where either is."""
+    if small.shape[2] == other.shape[2] == 3:
+        return small, other
+    height, width = small.shape[:2]
+    if other.shape[:2] != (height, width):
+        other = resize_pixels(other, (width, height))
+    channels = [pixels[..., 3] for pixels in (small, other) if pixels.shape[2] == 4]
+    alpha = np.minimum(channels[0], channels[-1])
+    return np.dstack([small[..., :3], alpha]), np.dstack([other[..., :3], alpha])
 
 
 _LIKENESS: tuple[tuple[str, Callable[[Pixels, Pixels], float], str], ...] = (
@@ -207,19 +232,20 @@ def _directions(count: int) -> NDArray[np.float64]:
 
 
 def _edges(pixels: Floats) -> NDArray[np.float64]:
-    """The magnitude of Sobel's gradient of the grey levels, as one row."""
-    magnitude: NDArray[np.float64] = sobel(rgb2gray(pixels))  # type: ignore[no-untyped-call]
-    return magnitude.ravel()
+    """The magnitude of Sobel's gradient of the grey levels."""
+    magnitude: NDArray[np.float64] = sobel(rgb2gray(pixels[..., :3]))  # type: ignore[no-untyped-call]
+    return magnitude
 
 
 def _patterns(pixels: Floats, radius: int) -> NDArray[np.float64]:
     """The shares of the local binary patterns in a picture, without those that reach over its edge; they add to 1."""
-    grey = np.rint(rgb2gray(pixels) * 255).astype(np.uint8)  # equal neighbours stay equal
+    grey = np.rint(rgb2gray(pixels[..., :3]) * 255).astype(np.uint8)  # equal neighbours stay equal
     codes: NDArray[np.float64] = local_binary_pattern(  # type: ignore[no-untyped-call]
         grey, PATTERN_POINTS, radius, method="uniform"
     )
+    seen = visible(pixels)[radius:-radius, radius:-radius]
     inner = codes[radius:-radius, radius:-radius].astype(np.int64)
-    counts: NDArray[np.int64] = np.bincount(inner.ravel(), minlength=PATTERN_POINTS + 2)
+    counts: NDArray[np.int64] = np.bincount(inner[seen], minlength=PATTERN_POINTS + 2)
     shares: NDArray[np.float64] = counts / max(1, counts.sum())
     return shares
 

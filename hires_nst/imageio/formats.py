@@ -14,6 +14,9 @@ WRITTEN: Mapping[str, str] = MappingProxyType(
 SUFFIXES = ", ".join(WRITTEN)
 """The suffixes that are written, for messages."""
 
+WITHOUT_ALPHA = frozenset({"JPEG"})
+"""The formats that cannot be transparent."""
+
 FORMATS = "JPEG, PNG, TIFF, WebP, HEIC, AVIF, JPEG XL, JPEG 2000, BMP, GIF, PPM or camera raw"
 """The formats that are read, for messages."""
 

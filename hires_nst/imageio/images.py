@@ -18,6 +18,7 @@ from hires_nst.imageio.picture import Floats, Picture, Raster
 from hires_nst.imageio.pillow import image_samples, split_alpha
 from hires_nst.imageio.reading import DECODE_ERRORS, check_size, read_picture
 from hires_nst.imageio.tiff_colour import lab_samples
+from hires_nst.imageio.transparency import visible
 
 ImageInput: TypeAlias = Union[str, os.PathLike[str], Image.Image, NDArray[Any]]  # noqa: UP007 - made at run time
 """The path of a picture file (see `formats.FORMATS`); a Pillow image; or an array as in `to_picture`."""
@@ -46,16 +47,17 @@ def to_picture(image: ImageInput, *, max_megapixels: float, name: str = "the ima
 
     Raises:
         InputError: the image is too large, has no pixels, has another shape or data type, or its samples are NaN or
-            out of range; a file cannot be read. ResourceError: memory runs out while a file is decoded.
+            out of range, or it is fully transparent; a file cannot be read. ResourceError: memory runs out while a
+            file is decoded.
         TypeError: it is none of these things.
     """
     if isinstance(image, (str, os.PathLike)):
         return read_picture(Path(image), max_megapixels=max_megapixels)
     _check(image, name, max_megapixels=max_megapixels)
     if isinstance(image, Image.Image):
-        return _raster_of(image, name).picture()
+        return visible(_raster_of(image, name).picture(), name)
     samples, alpha = split_alpha(_floats(image, name))
-    return Raster(samples=samples, alpha=alpha).picture()
+    return visible(Raster(samples=samples, alpha=alpha).picture(), name)
 
 
 def _check(image: Image.Image | NDArray[Any], name: str, *, max_megapixels: float) -> None:

@@ -19,13 +19,18 @@ class Picture:
 
     Attributes:
         pixels: float32 (H, W, 3), C-contiguous, sRGB in [0, 1].
-        alpha: float32 (H, W) in [0, 1], not premultiplied; None without transparency.
+        alpha: float32 (H, W) in [0, 1], not premultiplied; None where nothing is transparent.
         notes: sentences about what was assumed while reading.
     """
 
     pixels: Floats
     alpha: Floats | None = None
     notes: tuple[str, ...] = ()
+
+    @property
+    def samples(self) -> Floats:
+        """(H, W, 3), or (H, W, 4) with alpha."""
+        return self.pixels if self.alpha is None else np.dstack([self.pixels, self.alpha])
 
     @property
     def height(self) -> int:
@@ -61,7 +66,8 @@ class Raster:
     def picture(self) -> Picture:
         """The upright sRGB picture."""
         rgb, colour_notes = to_srgb(self.samples, profile=self.profile, space=self.space)
-        alpha = None if self.alpha is None else _upright(self.alpha, self.orientation)
+        is_opaque = self.alpha is None or float(self.alpha.min()) >= 1
+        alpha = None if is_opaque or self.alpha is None else _upright(self.alpha, self.orientation)
         return Picture(_upright(rgb, self.orientation), alpha, self.notes + colour_notes)
 
 

@@ -29,6 +29,7 @@ from hires_nst.imageio.pnm import open_pnm
 from hires_nst.imageio.raw import open_raw
 from hires_nst.imageio.recognition import recognise_file
 from hires_nst.imageio.tiff import open_tiff
+from hires_nst.imageio.transparency import visible
 
 
 class Decoder(Protocol):
@@ -74,15 +75,15 @@ def read_picture(path: Path, *, max_megapixels: float) -> Picture:
     The orientation is applied. An embedded ICC profile, or the colour space that the file names in another way
     (`colour`), is converted to sRGB with perceptual intent at 16 bits a sample, also for 8-bit files; one equivalent to
     sRGB changes nothing. Integer samples of 1 to 32 bits are scaled to [0, 1], floating-point samples by
-    `floats.unit_samples`. Of several pages or frames the first
-    one is read. `Picture.notes` says what was assumed or ignored.
+    `floats.unit_samples`. Of several pages or frames the first one is read. What transparency hides takes the colours
+    around it. `Picture.notes` says what was assumed or ignored.
 
     Raises:
         InputError: width x height is above `max_megapixels` million (before anything is decoded), or the file cannot
-            be read. ResourceError: memory runs out.
+            be read, or is fully transparent. ResourceError: memory runs out.
     """
     with _decoder_of(path, max_megapixels) as decoder:
-        return decoder.decode().picture()
+        return visible(decoder.decode().picture(), str(path))
 
 
 def picture_size(path: Path, *, max_megapixels: float) -> tuple[int, int]:

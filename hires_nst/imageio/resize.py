@@ -10,14 +10,23 @@ from PIL import Image
 
 from hires_nst.imageio.picture import Floats
 
+COLOUR_KERNEL = Image.Resampling.LANCZOS
+
+ALPHA_KERNEL = Image.Resampling.HAMMING
+"""For alpha channels: it does not overshoot, so that what is opaque stays opaque, and what is hidden, hidden."""
+
 STRIP_ROWS = 256
 """Of the larger one of source and target."""
 
 
 def resize_pixels(
-    pixels: Floats, size: tuple[int, int], *, box: tuple[float, float, float, float] | None = None
+    pixels: Floats,
+    size: tuple[int, int],
+    *,
+    box: tuple[float, float, float, float] | None = None,
+    kernel: Image.Resampling = COLOUR_KERNEL,
 ) -> Floats:
-    """Resample `pixels`, float32 (H, W) or (H, W, C) in [0, 1], to `size` (width, height) with antialiased Lanczos.
+    """Resample `pixels`, float32 (H, W) or (H, W, C) in [0, 1], to `size` (width, height) with an antialiased kernel.
 
     `box` is (left, top, width, height) in source pixels, fractions allowed: the part that fills the result; pixels
     around the box still take part in the filter at its border. The result is float32 and clipped to [0, 1].
@@ -30,12 +39,18 @@ def resize_pixels(
     result = np.empty((height, width, channels), np.float32)
     for channel in range(channels):
         plane = Image.fromarray(np.ascontiguousarray(planes[..., channel], np.float32))
-        result[..., channel] = np.asarray(plane.resize(size, Image.Resampling.LANCZOS, box=corners))
+        result[..., channel] = np.asarray(plane.resize(size, kernel, box=corners))
     np.clip(result, 0.0, 1.0, out=result)
     return result.reshape(height, width, *pixels.shape[2:])
 
 
-def resize_strips(source: Floats, target: Floats, *, check_stop: Callable[[], None] = lambda: None) -> None:
+def resize_strips(
+    source: Floats,
+    target: Floats,
+    *,
+    kernel: Image.Resampling = COLOUR_KERNEL,
+    check_stop: Callable[[], None] = lambda: None,
+) -> None:
     """Resample `source`, float32 (H, W, C) in [0, 1], into all of `target`, float32 (h, w, C), as `resize_pixels` does.
 
     Either may be a memory map. Works in strips, so the extra memory depends on the widths and the reduction factor, not
@@ -54,4 +69,5 @@ def resize_strips(source: Floats, target: Floats, *, check_stop: Callable[[], No
         last = min(source_height, math.ceil(source_bottom) + margin)
         # The offset is taken from the strip's own first row: Pillow keeps boxes in float32, too coarse for large ones.
         box = (0.0, source_top - first, source_width, source_bottom - source_top)
-        target[top:bottom] = resize_pixels(np.asarray(source[first:last]), (width, bottom - top), box=box)
+        strip = np.asarray(source[first:last])
+        target[top:bottom] = resize_pixels(strip, (width, bottom - top), box=box, kernel=kernel)

@@ -83,7 +83,7 @@ class TiffDecoder:
             samples /= float((1 << page.bitspersample) - 1)
         elif data.dtype.kind == "f":
             marked = bool(profile or space)
-            samples, float_notes = unit_samples(data.astype(np.float32), colours=colours, marked=marked)
+            samples, float_notes = _visible_unit_samples(page, data.astype(np.float32), colours=colours, marked=marked)
             notes += float_notes
         else:
             raise Unsupported(SIGNED)
@@ -124,14 +124,33 @@ def _palette_colours(page: tifffile.TiffPage, indices: np.ndarray) -> Floats:
     return np.asarray(np.divide(np.moveaxis(bright[:, indices[..., 0]], 0, -1), 255, dtype=np.float32))
 
 
+def _alpha_index(page: tifffile.TiffPage, extras: int) -> int | None:
+    """Which of so many extra channels is alpha."""
+    kinds = (tifffile.EXTRASAMPLE.ASSOCALPHA, tifffile.EXTRASAMPLE.UNASSALPHA)
+    return next((index for index, meaning in enumerate(page.extrasamples[:extras]) if meaning in kinds), None)
+
+
+def _visible_unit_samples(
+    page: tifffile.TiffPage, samples: Floats, *, colours: int, marked: bool
+) -> tuple[Floats, tuple[str, ...]]:
+    """See `unit_samples`; colours that are hidden under an alpha of 0 have no say in their range, and become 0."""
+    index = _alpha_index(page, samples.shape[2] - colours)
+    if index is None:
+        return unit_samples(samples, colours=colours, marked=marked)
+    seen = samples[..., colours + index] != 0
+    found, notes = unit_samples(samples[seen][None], colours=colours, marked=marked)
+    samples[seen], samples[~seen] = found[0], 0
+    return samples, notes
+
+
 def _without_premultiplication(
     page: tifffile.TiffPage, samples: Floats, *, extras: Floats
 ) -> tuple[Floats, Floats | None]:
     """The colours divided by a premultiplied alpha, and the alpha channel among the `extras`."""
-    for index, meaning in enumerate(page.extrasamples[: extras.shape[2]]):
-        alpha = extras[..., index]
-        if meaning == tifffile.EXTRASAMPLE.ASSOCALPHA:
-            return np.minimum(samples / np.maximum(alpha, 1e-6)[..., None], 1), alpha
-        if meaning == tifffile.EXTRASAMPLE.UNASSALPHA:
-            return samples, alpha
-    return samples, None
+    index = _alpha_index(page, extras.shape[2])
+    if index is None:
+        return samples, None
+    alpha = extras[..., index]
+    if page.extrasamples[index] == tifffile.EXTRASAMPLE.ASSOCALPHA:
+        samples = np.minimum(samples / np.maximum(alpha, 1e-6)[..., None], 1)
+    return samples, alpha

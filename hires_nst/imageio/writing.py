@@ -21,8 +21,9 @@ from PIL.ExifTags import Base
 from hires_nst.errors import OutputError
 from hires_nst.files import atomic_write, behind_links, check_free, plain_os_errors, url_of
 from hires_nst.imageio.colour import srgb_profile
-from hires_nst.imageio.formats import SUFFIXES, written_format
+from hires_nst.imageio.formats import SUFFIXES, WITHOUT_ALPHA, written_format
 from hires_nst.imageio.picture import Floats
+from hires_nst.imageio.transparency import WHITE, Colour, flattened
 
 INCHES_PER_METRE = 1 / 0.0254
 MAX_SIDE = {"JPEG": 65_500, "WebP": 16_383}
@@ -113,6 +114,7 @@ def write_picture(
     pixels: Floats,
     *,
     alpha: Floats | None = None,
+    background: Colour | None = None,
     encoding: Encoding,
     overwrite: bool = False,
     check_stop: Callable[[], None] = lambda: None,
@@ -130,17 +132,19 @@ def write_picture(
         pixels: float32 (H, W, 3), sRGB in [0, 1]; may be a memory map, as PNG and TIFF are written in strips (JPEG
             and WebP need the whole picture in memory).
         alpha: float32 (H, W) in [0, 1], not premultiplied.
+        background: what a picture with alpha is flattened onto, see `flattened`; None keeps the alpha, or flattens onto
+            white where the format has none.
         check_stop: called before each strip; may raise to end the write.
         overwrite, name, done: see `atomic_write`.
 
     Raises:
-        OutputError: the picture is a JPEG with alpha; the file cannot be written.
+        OutputError: the file cannot be written.
         ResourceError: the disk is full.
     """
     kind = written_format(path)
-    if kind == "JPEG" and alpha is not None:
-        raise OutputError(f"{path} cannot have transparency as a JPEG; choose PNG or TIFF, or drop the transparency")
-    source = _Source(pixels=pixels, alpha=alpha, encoding=encoding, check_stop=check_stop)
+    if kind in WITHOUT_ALPHA and background is None:
+        background = WHITE
+    source = _Source(pixels=pixels, alpha=alpha, background=background, encoding=encoding, check_stop=check_stop)
     encode = {"PNG": _write_png, "JPEG": _write_jpeg, "TIFF": _write_tiff, "WebP": _write_webp}[str(kind)]
     atomic_write(path, lambda file: encode(file, source), overwrite=overwrite, name=name, done=done)
 
@@ -151,13 +155,19 @@ class _Source:
 
     pixels: Floats
     alpha: Floats | None
+    background: Colour | None
     encoding: Encoding
     check_stop: Callable[[], None]
 
     @property
+    def has_alpha(self) -> bool:
+        """Whether the file has an alpha channel."""
+        return self.alpha is not None and self.background is None
+
+    @property
     def shape(self) -> tuple[int, int, int]:
         """Height, width and channels."""
-        return self.pixels.shape[0], self.pixels.shape[1], 3 if self.alpha is None else 4
+        return self.pixels.shape[0], self.pixels.shape[1], 4 if self.has_alpha else 3
 
     def strips(self) -> Iterator[Samples]:
         """The samples quantised with rounding, STRIP_ROWS rows at a time: little-endian, (rows, W, 3 | 4)."""
@@ -167,7 +177,11 @@ class _Source:
             rows = slice(top, top + STRIP_ROWS)
             strip = np.asarray(self.pixels[rows], np.float32)
             if self.alpha is not None:
-                strip = np.concatenate([strip, np.asarray(self.alpha[rows, :, None], np.float32)], axis=2)
+                alpha = np.asarray(self.alpha[rows], np.float32)
+                if self.background is None:
+                    strip = np.concatenate([strip, alpha[..., None]], axis=2)
+                else:
+                    strip = flattened(strip, alpha, background=self.background)
             yield np.rint(np.clip(strip, 0, 1) * peak).astype(dtype)
 
     def image(self) -> Image.Image:
@@ -250,7 +264,7 @@ def _write_tiff(file: BinaryIO, source: _Source) -> None:
         bigtiff=int(np.prod(source.shape)) * encoding.bit_depth // 8 > _CLASSIC_TIFF_BYTES,
         photometric="rgb",
         planarconfig="contig",
-        extrasamples=None if source.alpha is None else ["unassalpha"],
+        extrasamples=None if not source.has_alpha else ["unassalpha"],
         rowsperstrip=STRIP_ROWS,
         compression={"deflate": "adobe_deflate", "lzw": "lzw", "none": None}[encoding.compression],
         predictor=encoding.compression != "none",

@@ -35,6 +35,7 @@ from hires_nst.imageio.paper import central_crop
 from hires_nst.imageio.picture import Floats
 from hires_nst.imageio.reading import read_picture
 from hires_nst.imageio.resize import resize_pixels
+from hires_nst.imageio.transparency import WHITE, flattened
 from hires_nst.report.model import ReportedJob
 from hires_nst.version import VERSION
 
@@ -145,7 +146,7 @@ def _make(job: ReportedJob, files: Path, *, key: str) -> JobPictures | None:
     before, full, tiles, levels = None, None, None, 0
     if content is not None:
         before = f"{_digest(job.content.resolve(), preview)}-before.jpg"
-        write_bytes(files / before, _jpeg(_as_bytes(content)))
+        write_bytes(files / before, _jpeg(_as_bytes(_on_white(content))))
     if width * height > WHOLE_MEGAPIXELS * 1e6:
         tiles = f"{key}-tiles"
         levels = _cut_pyramid(files / tiles, pixels)
@@ -191,7 +192,7 @@ def _scores(job: ReportedJob, pixels: Bytes8, *, content: Floats | None) -> tupl
 
 
 def _content(job: ReportedJob, size: tuple[int, int], *, preview: tuple[int, int]) -> Floats | None:
-    """The part of the content image that became a result of `size`, at the preview's size."""
+    """The part of the content image that became a result of `size`, (h, w, 3 | 4), at the preview's size."""
     pixels = _read(job.content)
     if pixels is None:
         return None
@@ -206,14 +207,14 @@ def _style(path: Path, files: Path) -> str | None:
         if pixels is None:
             return None
         files.mkdir(parents=True, exist_ok=True)
-        write_bytes(target, _jpeg(_as_bytes(metrics.reduced(pixels, STYLE_EDGE))))
+        write_bytes(target, _jpeg(_as_bytes(_on_white(metrics.reduced(pixels, STYLE_EDGE)))))
     return address(target, files.parent)
 
 
 def _read(path: Path) -> Floats | None:
-    """An input picture; None if it no longer exists or cannot be read."""
+    """An input picture, (H, W, 3 | 4); None if it no longer exists or cannot be read."""
     try:
-        return read_picture(path, max_megapixels=NO_LIMIT).pixels
+        return read_picture(path, max_megapixels=NO_LIMIT).samples
     except HiresNstError:
         return None
 
@@ -234,7 +235,7 @@ def _read_8bit(path: Path) -> Bytes8 | None:
         if samples.ndim == 3 and samples.shape[2] in channels and samples.dtype in (np.uint8, np.uint16):
             return samples if samples.shape[2] == 3 and samples.dtype == np.uint8 else _flattened(samples)
     pixels = _read(path)
-    return None if pixels is None else _as_bytes(pixels)
+    return None if pixels is None else _as_bytes(_on_white(pixels))
 
 
 def _flattened(samples: NDArray[Any]) -> Bytes8:
@@ -243,11 +244,13 @@ def _flattened(samples: NDArray[Any]) -> Bytes8:
     peak = np.float32(np.iinfo(samples.dtype).max)
     for top in range(0, len(samples), STRIP_ROWS):
         strip = samples[top : top + STRIP_ROWS].astype(np.float32) / peak
-        colour = strip[..., :3]
-        if strip.shape[2] == 4:
-            colour = colour * strip[..., 3:] + (1 - strip[..., 3:])
-        result[top : top + STRIP_ROWS] = _as_bytes(colour)
+        result[top : top + STRIP_ROWS] = _as_bytes(_on_white(strip))
     return result
+
+
+def _on_white(pixels: Floats) -> Floats:
+    """(H, W, 3), of (H, W, 3) or, with alpha, (H, W, 4)."""
+    return pixels if pixels.shape[2] == 3 else flattened(pixels[..., :3], pixels[..., 3], background=WHITE)
 
 
 def _as_bytes(pixels: Floats) -> Bytes8:

@@ -13,37 +13,50 @@ from hires_nst.errors import InputError
 from hires_nst.imageio import reading, resize
 from hires_nst.imageio.paper import central_crop
 from hires_nst.imageio.picture import Picture
+from hires_nst.imageio.transparency import fill_hidden
 from hires_nst.run.context import RunContext
 from hires_nst.run.output_size import OutputSize
 from hires_nst.transfer.canvas import Canvas
 from hires_nst.transfer.levels import Level, style_size
+from hires_nst.transfer.weights import PixelWeights, WeightedImage
 
 
-def read_content(path: Path, size: OutputSize, *, context: RunContext) -> tuple[Canvas, np.ndarray | None]:
-    """The content image at the size of the result, and its alpha channel if it has one."""
+def read_content(path: Path, size: OutputSize, *, context: RunContext) -> WeightedImage:
+    """The content image at the size of the result, weighted by its alpha channel.
+
+    Raises:
+        InputError: it cannot be read, or nothing in the part that is painted is visible.
+    """
     picture = _read(path, context)
     left, top, width, height = size.crop
     crop = slice(top, top + height), slice(left, left + width)
     canvas = context.place(size.height, size.width)
     resize.resize_strips(picture.pixels[crop], canvas.pixels)
-    alpha = None
-    if picture.alpha is not None:
-        alpha = resize.resize_pixels(picture.alpha[crop], (size.width, size.height))
-    return canvas, alpha
+    if picture.alpha is None or float(picture.alpha[crop].min()) == 1:
+        return WeightedImage(canvas)
+    alpha = context.place(size.height, size.width, channels=1)
+    resize.resize_strips(picture.alpha[crop][..., None], alpha.pixels, kernel=resize.ALPHA_KERNEL)
+    content = WeightedImage(canvas, PixelWeights(alpha))
+    _check_visible(content, path, context=context)
+    return content
 
 
-def read_styles(context: RunContext) -> list[tuple[Canvas, StyleImage]]:
-    """The style images at their own sizes; InputError for one that has transparent pixels."""
+def read_styles(context: RunContext) -> list[tuple[WeightedImage, StyleImage]]:
+    """The style images at their own sizes, weighted by their alpha channels."""
     result = []
     for style in context.config.styles:
         picture = _read(style.image, context)
-        if picture.alpha is not None and float(picture.alpha.min()) < 1:
-            raise InputError(
-                f"the style {style.image} has transparent pixels, which have no colour to learn from; flatten it onto "
-                "a background first"
-            )
-        result.append((Canvas(picture.pixels), style))
+        weights = None if picture.alpha is None else PixelWeights(Canvas(picture.alpha[..., None]))
+        image = WeightedImage(Canvas(picture.pixels), weights)
+        _check_visible(image, style.image, context=context)
+        result.append((image, style))
     return result
+
+
+def _check_visible(image: WeightedImage, path: Path, *, context: RunContext) -> None:
+    """Raise InputError where the deepest layer would see nothing of an image."""
+    if image.weights is not None and image.weights.total(context.config.stride) == 0:
+        raise InputError(f"what would be used of {path} is transparent; give a picture that is visible there")
 
 
 def _read(path: Path, context: RunContext) -> Picture:
@@ -57,16 +70,26 @@ def resized(source: Canvas, height: int, *, width: int, context: RunContext) -> 
     """The image at another size, antialiased; the same canvas if it has that size."""
     if (source.height, source.width) == (height, width):
         return source
-    target = context.place(height, width)
-    resize.resize_strips(source.pixels, target.pixels, check_stop=context.check_stop)
+    channels = source.pixels.shape[2]
+    kernel = resize.ALPHA_KERNEL if channels == 1 else resize.COLOUR_KERNEL
+    target = context.place(height, width, channels=channels)
+    resize.resize_strips(source.pixels, target.pixels, kernel=kernel, check_stop=context.check_stop)
     return target
 
 
-def style_canvas(source: Canvas, style: StyleImage, *, level: Level, context: RunContext) -> Canvas:
+def resized_image(source: WeightedImage, height: int, *, width: int, context: RunContext) -> WeightedImage:
+    """The image at another size with its weights, see `resized`."""
+    canvas, weights = resized(source.canvas, height, width=width, context=context), source.weights
+    if weights is not None:
+        alpha = resized(weights.canvas, height, width=width, context=context)
+        weights = weights if alpha is weights.canvas else PixelWeights(alpha)
+    return WeightedImage(canvas, weights)
+
+
+def style_image(source: WeightedImage, style: StyleImage, *, level: Level, context: RunContext) -> WeightedImage:
     """The style image at the size that goes with a level, see `style_size`."""
-    own = source.height, source.width
-    height, width = style_size(own, (level.height, level.width), scale=style.scale, config=context.config)
-    return resized(source, height, width=width, context=context)
+    height, width = style_size(source.size, (level.height, level.width), scale=style.scale, config=context.config)
+    return resized_image(source, height, width=width, context=context)
 
 
 def small_style(
@@ -86,7 +109,30 @@ def small_style(
     return None
 
 
-def first_canvas(content_canvas: Canvas, styles: Sequence[tuple[Canvas, StyleImage]], *, context: RunContext) -> Canvas:
+def start_canvas(
+    before: Canvas | None,
+    *,
+    content: WeightedImage,
+    level_content: WeightedImage,
+    styles: Sequence[tuple[WeightedImage, StyleImage]],
+    context: RunContext,
+) -> Canvas:
+    """The start of a level: the last level's canvas, enlarged, or as `init` says; hidden pixels take colours around.
+
+    `content` is the content image at the size of the result, `level_content` at the size of the level.
+    """
+    if before is None:
+        canvas = first_canvas(level_content.canvas, styles, context=context)
+    else:
+        canvas = enlarged_canvas(before, source=content.canvas, content_canvas=level_content.canvas, context=context)
+    if level_content.weights is not None:
+        fill_hidden(canvas.pixels, level_content.weights.canvas.pixels[..., 0])
+    return canvas
+
+
+def first_canvas(
+    content_canvas: Canvas, styles: Sequence[tuple[WeightedImage, StyleImage]], *, context: RunContext
+) -> Canvas:
     """The start of the coarsest level, as `init` says."""
     init = context.config.init
     rng = np.random.default_rng(context.config.runtime.seed)
@@ -109,13 +155,13 @@ def first_canvas(content_canvas: Canvas, styles: Sequence[tuple[Canvas, StyleIma
 
 
 def _start_pixels(
-    init: Init, content_canvas: Canvas, *, styles: Sequence[tuple[Canvas, StyleImage]], context: RunContext
+    init: Init, content_canvas: Canvas, *, styles: Sequence[tuple[WeightedImage, StyleImage]], context: RunContext
 ) -> np.ndarray:
     """The pixels of a start from an image, which fills the canvas without distortion."""
     if init.kind == "content":
         return content_canvas.pixels
     if init.kind == "style":
-        source = styles[0][0].pixels
+        source = styles[0][0].canvas.pixels
     else:
         assert init.file is not None
         source = _read(init.file, context).pixels

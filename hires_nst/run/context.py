@@ -17,7 +17,7 @@ from hires_nst.events import OnEvent, ignore
 from hires_nst.run.cache import Cache
 from hires_nst.run.disk_space import overlap_of
 from hires_nst.run.output_size import OutputSize
-from hires_nst.transfer.canvas import BYTES_PER_PIXEL, Canvas, Place
+from hires_nst.transfer.canvas import BYTES_PER_PIXEL, BYTES_PER_WEIGHT, Canvas, Place
 from hires_nst.transfer.device import LARGEST_TENSOR, autocast_of, choose_device, free_memory, largest_tile
 from hires_nst.transfer.extractor import Extractor, network_of
 from hires_nst.transfer.levels import Level, style_size
@@ -96,16 +96,26 @@ class RunContext:
         return self.grid(height, width, size=size * MEASURE_FACTOR, overlap=0)
 
 
-def canvas_bytes(config: Config, height: int, *, width: int, styles: Sequence[tuple[int, int]]) -> int:
+def canvas_bytes(
+    config: Config,
+    height: int,
+    *,
+    width: int,
+    styles: Sequence[tuple[int, int]],
+    transparent: Sequence[bool] = (),
+) -> int:
     """The most that the canvases of a run take together: those of its size, and the style images made smaller.
 
-    `styles` are the heights and widths of the style images.
+    Args:
+        styles: heights and widths of the style images.
+        transparent: whether the content image and the style images have weights, if any of them does.
     """
-    pixels = height * width * CANVASES[config.optimizer.name]
-    for own, style in zip(styles, config.styles, strict=True):
+    content_weights, *style_weights = transparent or [False] * (1 + len(styles))
+    size = height * width * (CANVASES[config.optimizer.name] * BYTES_PER_PIXEL + content_weights * BYTES_PER_WEIGHT)
+    for own, style, weights in zip(styles, config.styles, style_weights, strict=True):
         scaled = style_size(own, (height, width), scale=style.scale, config=config)
-        pixels += 0 if scaled == own else scaled[0] * scaled[1]
-    return pixels * BYTES_PER_PIXEL
+        size += 0 if scaled == own else scaled[0] * scaled[1] * (BYTES_PER_PIXEL + weights * BYTES_PER_WEIGHT)
+    return size
 
 
 def open_context(
@@ -132,7 +142,7 @@ def open_context(
         config=config,
         backbone=network.backbone,
         extract=Extractor(network, device=device, dtype=torch.float32, autocast=autocast, check_stop=check_stop),
-        place=lambda height, width: Canvas.empty(height, width, on_disk=on_disk),
+        place=partial(Canvas.empty, on_disk=on_disk),
         on_disk=on_disk,
         overlap=overlap_of(config),
         emit=emit,

@@ -76,19 +76,23 @@ def _write(image: ImageInput, path: Path, *, limit: float, on_event: OnEvent) ->
     import tifffile
 
     from hires_nst.imageio.images import to_picture
+    from hires_nst.imageio.transparency import hidden
     from hires_nst.imageio.writing import Encoding, write_picture
 
     name = {"content": "the photograph"}.get(path.name, f"painting {path.name.rpartition('-')[2]}")
     picture = to_picture(image, max_megapixels=limit, name=name)
     for text in picture.notes:
         on_event(Notice(f"{name}: {text}"))
-    samples = picture.pixels if picture.alpha is None else np.dstack([picture.pixels, picture.alpha])
+    pixels, samples = picture.pixels, picture.pixels
+    if picture.alpha is not None:  # reading fills what is hidden in the same way again
+        pixels = np.where(hidden(picture.alpha)[..., None], np.float32(0), pixels)
+        samples = np.dstack([pixels, picture.alpha])
     for bit_depth in (8, 16):
         peak = np.float32((1 << bit_depth) - 1)
         if np.array_equal(np.rint(samples * peak) / peak, samples):
             path = path.with_suffix(".png")
             encoding = Encoding(dpi=None, bit_depth=8 if bit_depth == 8 else 16, quality=100, compression="deflate")
-            write_picture(path, picture.pixels, alpha=picture.alpha, encoding=encoding)
+            write_picture(path, pixels, alpha=picture.alpha, encoding=encoding)
             return path
     path = path.with_suffix(".tif")
     extra = None if picture.alpha is None else ["unassalpha"]

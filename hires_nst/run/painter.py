@@ -15,7 +15,7 @@ from hires_nst import events
 from hires_nst.config import StyleImage
 from hires_nst.errors import Interrupted, out_of_memory
 from hires_nst.events import OnEvent
-from hires_nst.run.canvases import enlarged_canvas, first_canvas, resized, small_style, style_canvas
+from hires_nst.run.canvases import resized_image, small_style, start_canvas, style_image
 from hires_nst.run.checkpoint import CheckpointStore, Progress
 from hires_nst.run.context import RunContext
 from hires_nst.run.plan import split_coarse
@@ -29,6 +29,7 @@ from hires_nst.transfer.objective import Objective, content_norms, style_statist
 from hires_nst.transfer.refine import refine_round
 from hires_nst.transfer.rounds import OptimizerCanvases, Round, RoundListener, RoundResult
 from hires_nst.transfer.tiles import Grid
+from hires_nst.transfer.weights import WeightedImage
 
 
 @dataclass
@@ -46,34 +47,32 @@ def paint(
     context: RunContext,
     plans: Sequence[LevelPlan],
     *,
-    content_canvas: Canvas,
-    styles: Sequence[tuple[Canvas, StyleImage]],
+    content: WeightedImage,
+    styles: Sequence[tuple[WeightedImage, StyleImage]],
     checkpoints: CheckpointStore,
 ) -> Canvas:
     """Paint all levels, coarse to fine, from where the checkpoints stand.
 
-    `content_canvas` is the content image at the size of the result; `styles` are the style images at their own sizes.
+    `content` is the content image at the size of the result; `styles` are the style images at their own sizes.
     """
     state = CanvasState()
     progress = _resumed(state, plans, context=context, checkpoints=checkpoints)
-    small = small_style([(c.height, c.width) for c, _ in styles], [style for _, style in styles], levels=plans)
+    small = small_style([image.size for image, _ in styles], [style for _, style in styles], levels=plans)
     for plan in plans:
         if progress is not None and progress.is_past(plan.index):
             continue
         began = time.monotonic()
         reached = progress if progress is not None and progress.level == plan.index else None
-        level_content = resized(content_canvas, plan.height, width=plan.width, context=context)
-        if state.canvas is None:
-            state.canvas = first_canvas(level_content, styles, context=context)
-        elif reached is None:
-            state.canvas = enlarged_canvas(
-                state.canvas, source=content_canvas, content_canvas=level_content, context=context
+        level_content = resized_image(content, plan.height, width=plan.width, context=context)
+        if reached is None:
+            state.canvas = start_canvas(
+                state.canvas, content=content, level_content=level_content, styles=styles, context=context
             )
         if small is not None and small[0] == plan.index:
             context.emit(small[1])
-        scaled = [(style_canvas(canvas, style, level=plan, context=context), style.weight) for canvas, style in styles]
+        scaled = [(style_image(image, style, level=plan, context=context), style.weight) for image, style in styles]
         LevelPainter(
-            context=context, plan=plan, levels=len(plans), content_canvas=level_content, styles=scaled,
+            context=context, plan=plan, levels=len(plans), content=level_content, styles=scaled,
             checkpoints=checkpoints, state=state,
         ).paint(reached)  # fmt: skip
         state.optimizer_canvases = OptimizerCanvases()
@@ -104,7 +103,7 @@ class LevelPainter:
 
     Attributes:
         levels: of the run.
-        content_canvas: the content image at the size of the level.
+        content: the content image at the size of the level.
         styles: the style images at the size that goes with the level, and their weights.
         state: its canvas is the start of the level, and is replaced with every round.
     """
@@ -112,8 +111,8 @@ class LevelPainter:
     context: RunContext
     plan: LevelPlan
     levels: int
-    content_canvas: Canvas
-    styles: Sequence[tuple[Canvas, float]]
+    content: WeightedImage
+    styles: Sequence[tuple[WeightedImage, float]]
     checkpoints: CheckpointStore
     state: CanvasState
 
@@ -202,7 +201,7 @@ class LevelPainter:
                 partial(
                     refine_round,
                     Round(
-                        canvas=state.canvas, content_canvas=self.content_canvas, objective=objective, grid=grid,
+                        canvas=state.canvas, content_canvas=self.content.canvas, objective=objective, grid=grid,
                         measure_grid=self.context.measure_grid(level.height, level.width, size=self.size),
                         coupling=config.tiles.coupling, optimizer=config.optimizer, steps=level.steps,
                         optimizer_canvases=carried,
@@ -256,7 +255,7 @@ class LevelPainter:
         return Objective(
             extract=context.extract, loss=context.config.loss,
             style={layer: statistics.to(context.extract.device) for layer, statistics in style.items()},
-            content_norms=norms, height=plan.height, width=plan.width,
+            content_norms=norms, height=plan.height, width=plan.width, weights=self.content.weights,
         )  # fmt: skip
 
     def _measured(self) -> tuple[dict[str, Statistics], dict[str, float]]:
@@ -276,7 +275,7 @@ class LevelPainter:
         grid = context.measure_grid(plan.height, plan.width, size=size)
         return (
             context.cache.statistics(key, measure),
-            content_norms(context.extract, self.content_canvas, layers=content_layers, grid=grid),
+            content_norms(context.extract, self.content, layers=content_layers, grid=grid),
         )
 
 

@@ -21,7 +21,8 @@ from hires_nst.config import FileRole
 from hires_nst.errors import Interrupted, OutputError, ResourceError, out_of_memory
 from hires_nst.events import Event, OnEvent
 from hires_nst.imageio import writing
-from hires_nst.imageio.formats import written_format
+from hires_nst.imageio.formats import WITHOUT_ALPHA, written_format
+from hires_nst.imageio.transparency import parse_colour
 from hires_nst.run.cache import Cache
 from hires_nst.run.canvases import read_content, read_styles
 from hires_nst.run.checkpoint import CheckpointStore
@@ -48,6 +49,7 @@ from hires_nst.transfer.canvas import Canvas, temporary_folder
 from hires_nst.transfer.device import is_out_of_memory, unless_memory_runs_out
 from hires_nst.transfer.levels import LevelPlan
 from hires_nst.transfer.minimise import import_optimizers
+from hires_nst.transfer.weights import PixelWeights, WeightedImage
 from hires_nst.version import VERSION
 
 MEASURED_SIDE = 256
@@ -60,9 +62,9 @@ class Result:
 
     Attributes:
         output: the file of the picture; None if it is returned.
-        image: the picture, if it is returned: (H, W, 3), or (H, W, 4) where the photograph has transparency; uint8 or
-            uint16 as `output.bit_depth` says; sRGB, the alpha channel not premultiplied. The same samples as a PNG or
-            TIFF file would have.
+        image: the picture, if it is returned: (H, W, 3), or (H, W, 4) where the photograph has transparency and
+            `output.background` is None; uint8 or uint16 as `output.bit_depth` says; sRGB, the alpha channel not
+            premultiplied. The same samples as a PNG or TIFF file would have.
         width, height: in pixels.
         seconds: of this part of the run.
         sha256: of the picture's file, in hexadecimal.
@@ -146,12 +148,8 @@ class SingleRun:
         """Everything up to the written picture."""
         is_resumed = self.record is not None
         context = open_context(self.options.config, size, emit=self.emit, check_stop=self.check_stop, cache=self.cache)
-        content_canvas, alpha = read_content(self.options.content, size, context=context)
-        if alpha is not None and written_format(self.options.output) == "JPEG":
-            self.emit(
-                events.Notice("JPEG has no transparency, so the alpha channel is dropped; use .png or .tif to keep it")
-            )
-            alpha = None
+        content = read_content(self.options.content, size, context=context)
+        self._tell_background(content)
         styles = read_styles(context)
         if self.record is None:
             plans = level_plans(context, size)
@@ -160,7 +158,7 @@ class SingleRun:
         else:
             check_machine(self.record, _machine(context), folder=self.directory.path, emit=self.emit)
             plans = self.record.levels
-        self._check_disk(context, plans, content_canvas=content_canvas, styles=[canvas for canvas, _ in styles])
+        self._check_disk(context, plans, content=content, styles=[image for image, _ in styles])
         record = self._save_record(context, plans, size=size)
         with WriteBehind() as writer:
             checkpoints = CheckpointStore(
@@ -173,22 +171,41 @@ class SingleRun:
                 smallest = min(plans, key=lambda plan: plan.window_area)
                 estimate = unless_memory_runs_out(partial(seconds_per_megapixel, context, smallest, side=MEASURED_SIDE))
                 checkpoints.step_seconds = (estimate or 0.0) / 1e6
-            canvas = paint(context, plans, content_canvas=content_canvas, styles=styles, checkpoints=checkpoints)
-        return self._write(record, canvas, alpha=alpha, dpi=size.dpi)
+            canvas = paint(context, plans, content=content, styles=styles, checkpoints=checkpoints)
+        return self._write(record, canvas, weights=content.weights, dpi=size.dpi)
+
+    def _tell_background(self, content: WeightedImage) -> None:
+        """Say what becomes of the transparency of a photograph that has some, if it is not kept."""
+        background, kind = self.options.config.output.background, written_format(self.options.output)
+        if content.weights is None:
+            return
+        if background is not None:
+            self.emit(events.Notice(f"the photograph has transparent parts; the result is flattened onto {background}"))
+        elif kind in WITHOUT_ALPHA:
+            self.emit(
+                events.Notice(
+                    f"the photograph has transparent parts and a {kind} cannot, so the result is flattened onto white; "
+                    "choose another colour with --background, or a .png or .tif file to keep the transparency"
+                )
+            )
 
     def _check_disk(
-        self, context: RunContext, plans: tuple[LevelPlan, ...], *, content_canvas: Canvas, styles: list[Canvas]
+        self, context: RunContext, plans: tuple[LevelPlan, ...], *, content: WeightedImage, styles: list[WeightedImage]
     ) -> None:
         config, path, finest = self.options.config, self.directory.path, plans[-1]
-        picture = picture_bytes(finest.width * finest.height, bit_depth=config.output.bit_depth)
+        channels = 3 if content.weights is None else 4
+        picture = picture_bytes(finest.width * finest.height, bit_depth=config.output.bit_depth, channels=channels)
         needs = [
             Need(path, planned_run_bytes(config, plans) - folder_bytes(path), RUN_REMEDIES),
             Need(files.behind_links(self.options.output).parent, picture, PICTURE_REMEDIES),
         ]
         if context.on_disk:
-            sizes = [(style.height, style.width) for style in styles]
-            canvases = canvas_bytes(config, finest.height, width=finest.width, styles=sizes)
-            needs.append(Need(temporary_folder(), canvases - content_canvas.pixels.nbytes, CANVAS_REMEDIES))
+            canvases = canvas_bytes(
+                config, finest.height, width=finest.width,
+                styles=[style.size for style in styles],
+                transparent=[image.weights is not None for image in (content, *styles)],
+            )  # fmt: skip
+            needs.append(Need(temporary_folder(), canvases - content.nbytes, CANVAS_REMEDIES))
         check_disk(needs)
 
     def _save_record(self, context: RunContext, plans: tuple[LevelPlan, ...], *, size: OutputSize) -> RunRecord:
@@ -217,9 +234,12 @@ class SingleRun:
         )  # fmt: skip
         return record
 
-    def _write(self, record: RunRecord, canvas: Canvas, *, alpha: np.ndarray | None, dpi: float | None) -> RunRecord:
+    def _write(
+        self, record: RunRecord, canvas: Canvas, *, weights: PixelWeights | None, dpi: float | None
+    ) -> RunRecord:
         """Write the picture; its digest is recorded just before it gets its name."""
         config = self.options.config.output
+        background = None if config.background is None else parse_colour(config.background)
         encoding = writing.Encoding(
             dpi=dpi, bit_depth=config.bit_depth, quality=config.quality, compression=config.compression
         )
@@ -231,8 +251,9 @@ class SingleRun:
 
         self._remove_part(record)
         writing.write_picture(
-            self.options.output, canvas.pixels, alpha=alpha, encoding=encoding, overwrite=self.options.overwrite,
-            check_stop=self.check_stop, name=record.key, done=complete,
+            self.options.output, canvas.pixels, alpha=None if weights is None else weights.canvas.pixels[..., 0],
+            background=background, encoding=encoding, overwrite=self.options.overwrite, check_stop=self.check_stop,
+            name=record.key, done=complete,
         )  # fmt: skip
         return record
 

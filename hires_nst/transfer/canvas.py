@@ -1,14 +1,13 @@
-"""The image being painted: float32, H x W x 3, sRGB in [0, 1], in memory or memory-mapped, used by window."""
+"""The image being painted, in memory or memory-mapped and used by window; and others of its size."""
 
 from __future__ import annotations
 
 import errno
 import os
 import tempfile
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,34 +24,40 @@ if TYPE_CHECKING:
 BYTES_PER_PIXEL = 12
 """Three float32 samples."""
 
+BYTES_PER_WEIGHT = 4
+"""The float32 of a pixel that has a weight."""
+
 
 @dataclass(frozen=True)
 class Canvas:
-    """Pixels, float32 (H, W, 3): an array, or a memory map of an unnamed temporary file."""
+    """Pixels, float32 (H, W, C): an array, or a memory map of an unnamed temporary file.
+
+    An image has 3 channels, sRGB in [0, 1]; weights of pixels have 1.
+    """
 
     pixels: NDArray[np.float32]
 
     @staticmethod
-    def empty(height: int, width: int, *, on_disk: bool = False) -> Canvas:
+    def empty(height: int, width: int, *, channels: int = 3, on_disk: bool = False) -> Canvas:
         """A canvas of zeros.
 
         Raises:
             ResourceError: there is not enough memory, or space in the folder for temporary files.
         """
-        shape = (height, width, 3)
+        shape = (height, width, channels)
+        size = height * width * channels * 4
         try:
             if not on_disk:
                 return Canvas(np.zeros(shape, np.float32))
             with tempfile.TemporaryFile(prefix="hires-nst-") as file:
-                _reserve(file.fileno(), height * width * BYTES_PER_PIXEL)
+                _reserve(file.fileno(), size)
                 return Canvas(np.memmap(file, np.float32, "w+", shape=shape))
         except (MemoryError, OSError) as error:
             folder = temporary_folder() if on_disk else None
             place = "memory" if folder is None else f"the folder for temporary files, {folder},"
-            need = amount(height * width * BYTES_PER_PIXEL)
             message = (
-                f"a canvas of {width} x {height} px needs {need}, more than {place} has free ({error}); free some, or "
-                "choose a smaller size"
+                f"a canvas of {width} x {height} px needs {amount(size)}, more than {place} has free ({error}); free "
+                "some, or choose a smaller size"
             )
             if folder is not None and isinstance(error, OSError) and is_disk_full(error):
                 raise DiskFull(message, folder) from None
@@ -74,7 +79,7 @@ class Canvas:
         return Rect(0, 0, self.height, self.width)
 
     def read(self, rect: Rect, *, device: torch.device, dtype: torch.dtype | None = None) -> Tensor:
-        """A copy of a window: (1, 3, h, w), channels last in memory; float32 unless another `dtype` is given."""
+        """A copy of a window: (1, C, h, w), channels last in memory; float32 unless another `dtype` is given."""
         import torch
 
         window = torch.from_numpy(np.array(self.pixels[rect.slices()]))
@@ -90,7 +95,8 @@ class Canvas:
 
     def blank(self) -> Canvas:
         """A canvas of zeros of the same size, in the same kind of place."""
-        return Canvas.empty(self.height, self.width, on_disk=isinstance(self.pixels, np.memmap))
+        channels, on_disk = self.pixels.shape[2], isinstance(self.pixels, np.memmap)
+        return Canvas.empty(self.height, self.width, channels=channels, on_disk=on_disk)
 
     def copy(self) -> Canvas:
         """Another canvas with the same pixels, in the same kind of place."""
@@ -103,8 +109,11 @@ class Canvas:
         np.clip(self.pixels, 0, 1, out=self.pixels)
 
 
-Place = Callable[[int, int], Canvas]
-"""Where new canvases of a run go: (height, width) to a canvas of zeros."""
+class Place(Protocol):
+    """Where new canvases of a run go: height and width to a canvas of zeros."""
+
+    def __call__(self, height: int, width: int, *, channels: int = 3) -> Canvas:
+        """See `Canvas.empty`."""
 
 
 def temporary_folder() -> Path:

@@ -44,7 +44,7 @@ def lbfgs(task: Minimisation) -> Minimum:
     if state is not None:
         state = OptimizerState({"start": start, "gradient": gradient.nan_to_num()}, task.total_steps)
     parametrization = Parametrization(start.shape[-2], start.shape[-1], task.optimizer.pixels)
-    variables = Variables(start, preconditioner(gradient), parametrization)
+    variables = Variables(start, preconditioner(gradient, task.mask), parametrization)
     size = float(variables.gradient(gradient).abs().sum())
     if not bool(torch.isfinite(value)) or size == 0.0:
         task.on_step(1, float(value))
@@ -94,7 +94,7 @@ class _Descent:
         # torch's first step is lr * g / |g|_1 in z; this makes its mean absolute value in pixels `change`.
         change = RESTART_CHANGE if before else FIRST_CHANGE
         moved = float(variables.change(first).abs().sum())
-        self._set_rate(self.task.optimizer.rate * change * variables.start.numel() * size / moved)
+        self._set_rate(self.task.optimizer.rate * change * self.task.free * size / moved)
 
     def _set_rate(self, rate: float) -> None:
         self.method.param_groups[0]["lr"] = rate

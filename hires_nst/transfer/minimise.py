@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import partial
 
 import torch
+from torch import Tensor
 
 from hires_nst.transfer.lbfgs import lbfgs
 from hires_nst.transfer.optimizers import Minimisation, Minimum, OptimizerState, Snapshot, state_tensors
@@ -14,7 +16,27 @@ def minimise(task: Minimisation) -> Minimum:
     """Take the steps of a minimisation."""
     if task.steps < 1:
         return Minimum(task.start.detach(), float("nan"), task.state)
-    return lbfgs(task) if task.optimizer.name == "lbfgs" else _adam(task)
+    task = _masked(task)
+    found = lbfgs(task) if task.optimizer.name == "lbfgs" else _adam(task)
+    if task.mask is not None:
+        found = replace(found, image=torch.where(task.mask, found.image, task.start))
+    return found
+
+
+def _masked(task: Minimisation) -> Minimisation:
+    """The same where pixels outside the mask are those of the start, whatever the variables say, and have no gradient.
+
+    Variables that move them and others, such as a pyramid's, stay free.
+    """
+    mask, start, inner = task.mask, task.start, task.gradient
+    if mask is None:
+        return task
+
+    def gradient(x: Tensor) -> tuple[Tensor, Tensor]:
+        value, result = inner(torch.where(mask, x.detach(), start).requires_grad_())
+        return value, result * mask
+
+    return replace(task, gradient=gradient)
 
 
 def import_optimizers() -> None:

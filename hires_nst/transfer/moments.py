@@ -7,6 +7,11 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from hires_nst.transfer.weights import LayerWeights
+
+LEAST_COUNT = 1e-12
+"""Stands for a sum of weights that are all 0."""
+
 
 @dataclass(frozen=True)
 class Statistics:
@@ -45,9 +50,11 @@ class Statistics:
 
 @dataclass(frozen=True)
 class Moments:
-    """Sums over positions: n, s = F 1 and P = F F^T, for features F of C channels at n positions.
+    """Sums over positions: n = sum m, s = F m and P = F diag(m) F^T, for features F of C channels and weights m.
 
-    Moments of disjoint sets of positions add to the moments of their union.
+    Without weights m is 1 everywhere, and n the number of positions. Moments of disjoint sets of positions add to the
+    moments of their union. (Gatys, Ecker, Bethge, Hertzmann, Shechtman 2017, Controlling Perceptual Factors in Neural
+    Style Transfer, section 4: m is the square of their guidance channel, whose squares they scale to a sum of 1.)
 
     Attributes:
         count: n.
@@ -55,12 +62,12 @@ class Moments:
         outer: P, (C, C), in float64.
     """
 
-    count: int
+    count: float
     total: Tensor
     outer: Tensor
 
     @staticmethod
-    def of(features: Tensor) -> Moments:
+    def of(features: Tensor, weights: LayerWeights | None = None) -> Moments:
         """The moments of (1, C, h, w) features, differentiable, in float64.
 
         The sums over positions are those of the features minus their mean, in float32 at least; what the mean adds is
@@ -69,9 +76,17 @@ class Moments:
         """
         flat = features[0].flatten(1)
         flat = flat.to(torch.promote_types(flat.dtype, torch.float32))
-        count, shift = flat.shape[1], flat.detach().mean(1)
-        centred = flat - shift[:, None]
-        rest, shift = centred.sum(1).double(), shift.double()
+        count: float = flat.shape[1]
+        if weights is None:
+            shift = flat.detach().mean(1)
+            centred = flat - shift[:, None]
+            rest = centred.sum(1).double()
+        else:
+            count, weight = weights.total, weights.values.flatten().to(flat.dtype)
+            shift, root = flat.detach() @ weight / max(count, LEAST_COUNT), weight.sqrt()
+            centred = (flat - shift[:, None]) * root
+            rest = (centred @ root).double()
+        shift = shift.double()
         mixed = torch.outer(shift, rest)
         outer = (centred @ centred.T).double() + mixed + mixed.T + count * torch.outer(shift, shift)
         return Moments(count, rest + count * shift, outer)

@@ -20,6 +20,7 @@ from hires_nst.transfer.extractor import Extractor
 from hires_nst.transfer.losses import STYLE_LOSSES, content_sum, variation_sum
 from hires_nst.transfer.moments import Moments, Statistics
 from hires_nst.transfer.tiles import Grid, Rect, Tile
+from hires_nst.transfer.weights import LayerWeights, PixelWeights, WeightedImage, WindowWeights
 
 
 @dataclass(frozen=True)
@@ -58,6 +59,7 @@ class Objective:
         style: finalised moments of the style images, by layer.
         content_norms: squared norm of the content image's activations, by content layer.
         height, width: of the image.
+        weights: how much each pixel counts, in every term; None where all count alike.
     """
 
     extract: Extractor
@@ -66,6 +68,7 @@ class Objective:
     content_norms: Mapping[str, float]
     height: int
     width: int
+    weights: PixelWeights | None = None
 
     @property
     def layers(self) -> set[str]:
@@ -88,13 +91,40 @@ class Objective:
         """The deepest stride in use."""
         return self.extract.network.backbone.stride_of(self.layers)
 
-    def positions(self, layer: str) -> int:
-        """The number of positions of `layer` in the whole image."""
+    @property
+    def area(self) -> float:
+        """The pixels of the image, by weight."""
+        return self.height * self.width if self.weights is None else self.weights.total()
+
+    def area_of(self, rect: Rect) -> float:
+        """The pixels in a rectangle, by weight."""
+        return rect.area if self.weights is None else self.weights.within(rect)
+
+    def sees(self, rect: Rect) -> bool:
+        """Whether every layer has a position in the rectangle that counts."""
+        return self.weights is None or self.weights.within(rect, self.stride) > 0
+
+    def positions(self, layer: str) -> float:
+        """The positions of `layer` in the whole image, by weight."""
         stride = self.extract.network.backbone.stride(layer)
+        if self.weights is not None:
+            return self.weights.total(stride)
         return (self.height // stride) * (self.width // stride)
 
+    def window_weights(self, window: Rect, *, counted: Rect) -> WindowWeights | None:
+        """The weights of a window for `terms`; None where all pixels count alike."""
+        if self.weights is None:
+            return None
+        return self.extract.weights(self.weights, window, counted=counted, layers=self.layers)
+
     def terms(
-        self, image: Tensor, content_features: Mapping[str, Tensor], *, counted: Rect, window: Rect
+        self,
+        image: Tensor,
+        content_features: Mapping[str, Tensor],
+        *,
+        counted: Rect,
+        window: Rect,
+        weights: WindowWeights | None,
     ) -> ObjectiveTerms:
         """The sums over the counted pixels' positions.
 
@@ -102,19 +132,24 @@ class Objective:
             image: (1, 3, h, w), the pixels of `window`; differentiable.
             content_features: the content image's activations of the same window, by content layer.
             counted: what to sum over; a part of `window`.
+            weights: see `window_weights`.
         """
+        own_weights = {} if weights is None else weights.layers
         features = self.extract(image, self.layers)
         own = {layer: self.extract.owned(f, layer, counted=counted, window=window) for layer, f in features.items()}
         content_loss = torch.zeros((), dtype=image.dtype, device=image.device)
         for layer, target in content_features.items():
             weight = self.loss.content_layers[layer] / self.content_norms[layer]
             target = self.extract.owned(target, layer, counted=counted, window=window)
-            content_loss = content_loss + weight * content_sum(own[layer], target)
+            values = own_weights[layer].values if own_weights else None
+            content_loss = content_loss + weight * content_sum(own[layer], target, weights=values)
         variation = torch.zeros((), dtype=image.dtype, device=image.device)
         if self.loss.tv_weight:
             rows, columns = counted.relative_to(window).slices()
-            variation = variation_sum(image, owned_rows=rows, owned_columns=columns)
-        return ObjectiveTerms({layer: Moments.of(own[layer]) for layer in self.style}, content_loss, variation)
+            values = None if weights is None else weights.pixels
+            variation = variation_sum(image, owned_rows=rows, owned_columns=columns, weights=values)
+        moments = {layer: Moments.of(own[layer], own_weights.get(layer)) for layer in self.style}
+        return ObjectiveTerms(moments, content_loss, variation)
 
     def content_features(self, image: Tensor) -> dict[str, Tensor]:
         """The content image's activations of a window, without a graph."""
@@ -134,7 +169,7 @@ class Objective:
 
     def value(self, statistics: Mapping[str, Statistics], *, content_loss: Tensor, variation: Tensor) -> Tensor:
         """The objective for statistics, content loss and variation of the whole image; differentiable."""
-        total = self.content_weight * content_loss + self.loss.tv_weight * variation / (self.height * self.width)
+        total = self.content_weight * content_loss + self.loss.tv_weight * variation / self.area
         if self.style:
             total = total + self.loss.style_weight * self.style_value(statistics)
         return total
@@ -151,9 +186,10 @@ class Objective:
             with torch.no_grad():
                 features = self.content_features(self.extract.read(content_canvas, window)) if content_canvas else {}
                 image = self.extract.read(canvas, window)
-                return self.terms(image, features, counted=tile.owned, window=window).double()
+                weights = self.window_weights(window, counted=tile.owned)
+                return self.terms(image, features, counted=tile.owned, window=window, weights=weights).double()
 
-        return reduce(add, map(of_tile, grid.tiles))
+        return reduce(add, map(of_tile, visible_tiles(grid, self.weights)))
 
     def total(self, terms: ObjectiveTerms) -> Tensor:
         """The objective's value for the terms of the whole image."""
@@ -180,13 +216,14 @@ class Objective:
             cotangents = {s: Statistics(*gradients[2 * i : 2 * i + 2]) for i, s in enumerate(statistics)}
             value = energy.detach().double().cpu()
         result = torch.zeros((1, 3, self.height, self.width), dtype=self.extract.dtype)
-        for tile in grid.tiles:
+        for tile in visible_tiles(grid, self.weights):
             window = self._haloed(tile, grid)
             content_features = self.content_features(self.extract.read(content_canvas, window))
             x = self.extract.read(canvas, window).requires_grad_()
-            terms = self.terms(x, content_features, counted=tile.owned, window=window)
+            weights = self.window_weights(window, counted=tile.owned)
+            terms = self.terms(x, content_features, counted=tile.owned, window=window, weights=weights)
             local = self.content_weight * terms.content_loss
-            local = local + self.loss.tv_weight * terms.variation / (self.height * self.width)
+            local = local + self.loss.tv_weight * terms.variation / self.area
             value = value + local.detach().double().cpu()
             for layer, share in self.statistics(terms.moments).items():
                 cotangent = cotangents[layer]
@@ -200,27 +237,38 @@ class Objective:
         return tile.owned.grown(self.halo, grid.image)
 
 
-def accumulate(extract: Extractor, canvas: Canvas, *, layers: Sequence[str], grid: Grid) -> dict[str, Moments]:
+def visible_tiles(grid: Grid, weights: PixelWeights | None) -> tuple[Tile, ...]:
+    """The tiles of which any pixel counts."""
+    return tuple(tile for tile in grid.tiles if weights is None or weights.within(tile.owned) > 0)
+
+
+def accumulate(
+    extract: Extractor, canvas: Canvas, *, layers: Sequence[str], grid: Grid, weights: PixelWeights | None = None
+) -> dict[str, Moments]:
     """The moments of an image in tiles, by layer; sums in float64, on the tiles' device.
 
     Args:
         grid: of the image, its stride at least the deepest layer's.
+        weights: of the image's pixels, at least one of them above 0.
     """
     halo = extract.network.backbone.halo_of(layers)
     sums: dict[str, Moments] = {}
-    for tile in grid.tiles:
+    for tile in visible_tiles(grid, weights):
         window = tile.owned.grown(halo, grid.image)
+        own: Mapping[str, LayerWeights] = {}
+        if weights is not None:
+            own = extract.weights(weights, window, counted=tile.owned, layers=layers).layers
         with torch.no_grad():
             features = extract(extract.read(canvas, window), layers)
             for layer, feature in features.items():
-                part = Moments.of(extract.owned(feature, layer, counted=tile.owned, window=window))
+                part = Moments.of(extract.owned(feature, layer, counted=tile.owned, window=window), own.get(layer))
                 sums[layer] = sums[layer] + part if layer in sums else part
     return sums
 
 
 def style_statistics(
     extract: Extractor,
-    styles: Sequence[tuple[Canvas, float]],
+    styles: Sequence[tuple[WeightedImage, float]],
     *,
     layers: Sequence[str],
     grid_of: Callable[[Canvas], Grid],
@@ -228,19 +276,21 @@ def style_statistics(
     """The weighted mean of the style images' statistics, by layer.
 
     Args:
-        styles: (canvas, weight) of each; only the weights' ratios matter.
+        styles: (image, weight) of each; only the weights' ratios matter.
         grid_of: cuts a style image into tiles.
     """
     whole = sum(weight for _, weight in styles)
     result: dict[str, Statistics] = {}
-    for canvas, weight in styles:
-        for layer, moments in accumulate(extract, canvas, layers=layers, grid=grid_of(canvas)).items():
+    for image, weight in styles:
+        grid = grid_of(image.canvas)
+        sums = accumulate(extract, image.canvas, layers=layers, grid=grid, weights=image.weights)
+        for layer, moments in sums.items():
             share = moments.finalise() * (weight / whole)
             result[layer] = result[layer] + share if layer in result else share
     return result
 
 
-def content_norms(extract: Extractor, content_canvas: Canvas, *, layers: Sequence[str], grid: Grid) -> dict[str, float]:
+def content_norms(extract: Extractor, content: WeightedImage, *, layers: Sequence[str], grid: Grid) -> dict[str, float]:
     """The squared norm of the content image's activations over the whole image, by layer: the trace of its moments."""
-    moments = accumulate(extract, content_canvas, layers=layers, grid=grid)
+    moments = accumulate(extract, content.canvas, layers=layers, grid=grid, weights=content.weights)
     return {layer: max(float(m.outer.trace()), 1e-12) for layer, m in moments.items()}

@@ -61,6 +61,7 @@ class Minimisation:
 
     Attributes:
         start: (1, 3, h, w) in [0, 1]; not changed.
+        mask: (1, 1, h, w), the pixels that may change; None for all.
         state: of the previous call, empty before the first; None neither uses nor returns one.
         on_step: called after each step with its number from 1 and the value before it.
         on_snapshot: called after each step but the last, with a function that takes a snapshot.
@@ -71,10 +72,16 @@ class Minimisation:
     gradient: Gradient
     optimizer: Optimizer
     steps: int
+    mask: Tensor | None = None
     state: OptimizerState | None = None
     on_step: Callable[[int, float], None] = lambda step, loss: None
     on_snapshot: Callable[[TakeSnapshot], None] = lambda take: None
     snapshot: Snapshot | None = None
+
+    @property
+    def free(self) -> int:
+        """The values that may change."""
+        return self.start.numel() if self.mask is None else int(self.mask.sum()) * self.start.shape[1]
 
     @property
     def total_steps(self) -> int:

@@ -92,8 +92,10 @@ class Variables:
         return self.parametrization.lift(change / self.scaling)
 
 
-def preconditioner(gradient: Tensor) -> Tensor:
+def preconditioner(gradient: Tensor, mask: Tensor | None = None) -> Tensor:
     """The scaling S that follows from the first gradient: (1, 3, h, w) to positive (1, 1, h, w).
+
+    With a mask (1, 1, h, w), the mean is that of its pixels.
 
     Calm regions have small gradients and edges large ones; plain L-BFGS, whose first guess of the Hessian is a multiple
     of the identity, leaves the calm ones behind in the few steps of a round. Here S = (r + 1/2)^-p, r the root mean
@@ -102,4 +104,5 @@ def preconditioner(gradient: Tensor) -> Tensor:
     """
     power = F.pad(gradient.square().mean(1, keepdim=True), (RADIUS,) * 4, mode="replicate")
     local = F.avg_pool2d(power, 2 * RADIUS + 1, stride=1).sqrt()
-    return (local / local.mean().clamp_min(1e-30) + FLOOR).pow(-POWER)
+    mean = local.mean() if mask is None else local[mask].mean()
+    return (local / mean.clamp_min(1e-30) + FLOOR).pow(-POWER)

@@ -1,8 +1,8 @@
 """A round of refinement: global moments, tiles, blend.
 
 Let G be the statistics of the whole image at the start of the round, T(x) a tile's share in them (its sums over its
-window, divided by the whole image's counts), T0 the same at the start, and r the image's area over the window's. A tile
-minimises the untiled objective at the virtual statistics
+window, divided by the whole image's counts), T0 the same at the start, and r the image's area over the window's, where
+pixels have weights by weight. A tile minimises the untiled objective at the virtual statistics
 
     balanced      G + r (T(x) - T0)     the whole image's, as if every tile changed as this one does
     independent   r T(x)                the window's own
@@ -69,7 +69,7 @@ def refine_round(
             result = _refine_new_tile(current, tile, start=start, listener=listener, store=store)
             finished = partial(listener.tile_finished, index, loss=result.loss, seconds=time.monotonic() - began)
             store.save_tile(tile, result, on_saved=finished)
-        losses[index] = result.loss * tile.owned.area / grid.image.area
+        losses[index] = result.loss * objective.area_of(tile.owned) / objective.area
         blend.add(tile, result)
     store.flush()
     canvas, canvases = blend.finish()
@@ -92,9 +92,10 @@ def _refine_exactly(current: Round, *, listener: RoundListener, store: RoundStor
         return objective.gradient(work, current.content_canvas, grid=current.grid)
 
     before = current.optimizer_canvases
+    mask = None if objective.weights is None else read(objective.weights.canvas) > 0
     found = minimise(
         Minimisation(
-            start=read(canvas), gradient=gradient, optimizer=current.optimizer, steps=current.steps,
+            start=read(canvas), mask=mask, gradient=gradient, optimizer=current.optimizer, steps=current.steps,
             state=None if before is None else before.read(read),
             on_step=lambda step, loss: listener.step_finished(0, step, loss=loss),
             on_snapshot=partial(store.save_snapshot, whole), snapshot=store.load_snapshot(whole),
@@ -117,7 +118,7 @@ def _refine_new_tile(
     current: Round, tile: Tile, *, start: dict[str, Statistics] | None, listener: RoundListener, store: RoundStore
 ) -> TileResult:
     """Optimise a tile that is not stored, whole or in parts."""
-    parts = store.parts_of(tile)
+    parts = store.parts_of(tile) if current.objective.sees(tile.window) else None
     if parts is not None:
         return refine_in_parts(current, tile, parts=parts, start=start)
     return refine_tile(
@@ -143,11 +144,14 @@ def refine_tile(
     """
     objective, before = current.objective, current.optimizer_canvases
     read = partial(objective.extract.read, rect=tile.window)
-    ratio = objective.height * objective.width / tile.window.area
+    if not objective.sees(tile.window):  # it does not change
+        return TileResult(read(current.canvas), 0.0, None)
+    ratio = objective.area / objective.area_of(tile.window)
     content_image = read(current.content_canvas)
+    mask = None if objective.weights is None else read(objective.weights.canvas) > 0
     found = minimise(
         Minimisation(
-            start=read(current.canvas),
+            start=read(current.canvas), mask=mask,
             gradient=tile_gradient(objective, tile, content_image=content_image, start=start),
             optimizer=current.optimizer, steps=current.steps,
             state=None if before is None else before.read(read).scaled(ratio),
@@ -176,7 +180,7 @@ def refine_in_parts(current: Round, tile: Tile, *, parts: Grid, start: dict[str,
         moved = Tile(index=part.index, row=part.row, column=part.column, owned=owned, window=window)
         result = refine_tile(current, moved, start=start)
         blend.add(part, result)
-        loss += result.loss * owned.area / tile.window.area
+        loss += result.loss * current.objective.area_of(owned) / current.objective.area_of(tile.window)
     read = partial(Canvas.read, rect=parts.image, device=torch.device("cpu"), dtype=current.objective.extract.dtype)
     canvas, canvases = blend.finish()
     state = None
@@ -195,12 +199,13 @@ def tile_gradient(
         start: the whole image's statistics G, or None for the window's own. The first evaluation gives T0.
     """
     content_features = objective.content_features(content_image)
-    ratio = objective.height * objective.width / tile.window.area
+    weights = objective.window_weights(tile.window, counted=tile.window)
+    ratio = objective.area / objective.area_of(tile.window)
     offset: dict[str, Statistics] | None = None
 
     def gradient(x: Tensor) -> tuple[Tensor, Tensor]:
         nonlocal offset
-        terms = objective.terms(x, content_features, counted=tile.window, window=tile.window)
+        terms = objective.terms(x, content_features, counted=tile.window, window=tile.window, weights=weights)
         if start is None:
             share = {layer: moments.finalise() for layer, moments in terms.moments.items()}
         else:

@@ -144,13 +144,13 @@ def test_a_decompression_bomb_is_not_decoded(inputs: Path, results: Path) -> Non
         )  # fmt: skip
 
 
-def test_a_painting_with_transparent_pixels(inputs: Path, results: Path) -> None:
-    alpha = np.full((48, 64, 4), 128, np.uint8)
-    Image.fromarray(alpha).save(inputs / "glass.png")
-    refused(
-        3, "glass.png has transparent pixels",
-        arguments=[inputs / "photo.png", inputs / "glass.png", "-o", results / "o.png"], results=results,
-    )  # fmt: skip
+def test_a_picture_that_is_fully_transparent(inputs: Path, results: Path) -> None:
+    Image.fromarray(np.full((48, 64, 4), (9, 9, 9, 0), np.uint8)).save(inputs / "glass.png")
+    for pictures in (["photo.png", "glass.png"], ["glass.png", "painting.jpg"]):
+        refused(
+            3, "glass.png is fully transparent, so there is nothing to see in it",
+            arguments=[*(inputs / name for name in pictures), "-o", results / "o.png"], results=results,
+        )  # fmt: skip
 
 
 # The configuration.

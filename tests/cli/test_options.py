@@ -51,6 +51,7 @@ def test_precedence(file: Path) -> None:
         ("dpi", 150.0, "output", "dpi", 150.0),
         ("bit_depth", 16, "output", "bit_depth", 16),
         ("quality", 80, "output", "quality", 80),
+        ("background", "#102030", "output", "background", "#102030"),
         ("model", "vgg16", "model", "name", "vgg16"),
         ("pooling", "l2", "model", "pooling", "l2"),
         ("content_weight", 0.3, "loss", "content_weight", 0.3),

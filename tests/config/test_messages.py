@@ -45,6 +45,11 @@ from tests.config.generated import TINY
         ({"loss": {"style_weight": 0, "content_weight": 0}}, "every weight is 0"),
         ({"output": {"long_edge": 9, "scale": 1}}, "output: long_edge and scale each set the size: give one of them"),
         ({"output": {"print": {"paper": "A33"}}}, "output.print.paper: 'A33' is not a paper size"),
+        (
+            {"output": {"background": "whiteish"}},
+            "output.background: 'whiteish' is no colour; give one such as",
+        ),
+        ({"output": {"background": "#11223344"}}, "output.background: '#11223344' is no colour"),
         ({"model": {"name": "vgg18"}}, "model.name: there is no network 'vgg18'; did you mean 'vgg1"),
         ({"init": {"kind": "file"}}, "init: kind: file and file: PATH belong together"),
         ({"init": {"file": "a.png"}}, "init: kind: file and file: PATH belong together"),

@@ -17,10 +17,11 @@ from hires_nst.errors import InputError
 from hires_nst.imageio.images import ImageInput, to_picture
 from hires_nst.imageio.picture import Picture
 from hires_nst.imageio.reading import read_picture
+from hires_nst.imageio.transparency import hidden
 
 RNG = np.random.default_rng(0)
 RGB = RNG.integers(0, 256, (5, 7, 3)).astype(np.uint8)
-RGBA = RNG.integers(0, 256, (5, 7, 4)).astype(np.uint8)
+RGBA = RNG.integers(16, 256, (5, 7, 4)).astype(np.uint8)
 ORIENTATION = 0x0112
 
 
@@ -47,16 +48,22 @@ def samples_of_any_type(shape: tuple[int, ...]) -> st.SearchStrategy[NDArray[Any
 @given(SHAPES.flatmap(samples_of_any_type))
 def test_every_array_becomes_float_rgb_in_0_to_1(image: NDArray[Any]) -> None:
     before = image.copy()
-    picture = picture_of(image)
     height, width = image.shape[:2]
     channels = image.shape[2] if image.ndim == 3 else 1
     peak = {"b": 1, "u": np.iinfo(image.dtype).max if image.dtype.kind == "u" else 1}.get(image.dtype.kind, 1)
     wanted = image.reshape(height, width, channels).astype(np.float64) / peak
+    alpha = wanted[..., -1] if channels in (2, 4) else np.ones((height, width))
+    if not alpha.any():
+        with pytest.raises(InputError, match="fully transparent"):
+            picture_of(image)
+        return
+    picture = picture_of(image)
     assert picture.pixels.shape == (height, width, 3)
     assert picture.pixels.dtype == np.float32 and picture.pixels.flags.c_contiguous
     colours = wanted[..., :1] if channels < 3 else wanted[..., :3]
-    np.testing.assert_allclose(picture.pixels, np.broadcast_to(colours, (height, width, 3)), atol=1e-7)
-    assert (picture.alpha is None) == (channels in (1, 3))
+    seen = ~hidden(alpha.astype(np.float32))
+    np.testing.assert_allclose(picture.pixels[seen], np.broadcast_to(colours, (height, width, 3))[seen], atol=1e-7)
+    assert (picture.alpha is None) == bool((alpha.astype(np.float32) == 1).all())
     if picture.alpha is not None:
         assert picture.alpha.dtype == np.float32
         np.testing.assert_allclose(picture.alpha, wanted[..., -1], atol=1e-7)
@@ -79,7 +86,7 @@ def test_every_mode_of_a_pillow_image(mode: str) -> None:
     plain = image.convert("LA") if mode == "La" else image
     wanted = np.asarray(plain.convert("RGBA" if image.has_transparency_data else "RGB"), float) / 255
     np.testing.assert_allclose(picture.pixels, wanted[..., :3], atol=1 / 255 if mode == "CMYK" else 1e-6)
-    assert (picture.alpha is not None) == image.has_transparency_data
+    assert (picture.alpha is not None) == bool((wanted[..., 3:] < 1).any())
 
 
 def test_a_deep_pillow_image_keeps_its_low_bits() -> None:

@@ -242,6 +242,21 @@ def test_transparent_results_are_shown_on_white(tmp_path: Path) -> None:
         assert after[:, 30:].max() < 0.05
 
 
+def test_transparent_inputs_are_shown_on_white(tmp_path: Path) -> None:
+    samples = np.zeros((40, 50, 4), np.uint8)
+    samples[:, 25:, 3] = 255
+    Image.fromarray(samples).save(tmp_path / "in.png")
+    Image.fromarray(samples[:, 25:, :3]).save(tmp_path / "out.png")
+    inputs = tmp_path / "in.png"
+    made = make_pictures(
+        ReportedJob(name="a", state="done", content=inputs, styles=(inputs,), output=tmp_path / "out.png"), tmp_path
+    )
+    for name in (made.before, *made.styles):
+        shown = jpeg(tmp_path, name)
+        assert shown[:, : shown.shape[1] // 3].min() > 0.95
+        assert shown[:, shown.shape[1] * 2 // 3 :].max() < 0.05
+
+
 def files_with_times(folder: Path) -> dict[str, int]:
     return {str(file.relative_to(folder)): file.stat().st_mtime_ns for file in sorted((folder / FOLDER).rglob("*"))}
 

@@ -26,6 +26,7 @@ from hires_nst.transfer.levels import Level
 from hires_nst.transfer.moments import Statistics
 from hires_nst.transfer.objective import style_statistics
 from hires_nst.transfer.rounds import Round, TileResult
+from hires_nst.transfer.weights import WeightedImage
 from tests.conftest import TINY, random_canvas, tiny_network
 
 LIMIT = 500.0
@@ -45,11 +46,8 @@ def config(**sections: dict[str, Any]) -> Config:
     return Config.model_validate({**SMALL, **{k: {**SMALL.get(k, {}), **v} for k, v in sections.items()}})
 
 
-def save(path: Path, canvas: Canvas, alpha: np.ndarray | None = None) -> Path:
-    pixels = np.rint(canvas.pixels * 255).astype(np.uint8)
-    if alpha is not None:
-        pixels = np.dstack([pixels, np.rint(alpha * 255).astype(np.uint8)])
-    Image.fromarray(pixels).save(path)
+def save(path: Path, canvas: Canvas) -> Path:
+    Image.fromarray(np.rint(canvas.pixels * 255).astype(np.uint8)).save(path)
     return path
 
 
@@ -253,7 +251,7 @@ def test_other_starts_run_to_the_end(init: dict[str, Any], photo: Path, painting
 
 def statistics(context: RunContext, shares: list[tuple[Canvas, float]]) -> dict[str, Statistics]:
     return style_statistics(
-        context.extract, shares, layers=context.config.layers,
+        context.extract, [(WeightedImage(canvas), share) for canvas, share in shares], layers=context.config.layers,
         grid_of=lambda c: context.measure_grid(c.height, c.width, size=64),
     )  # fmt: skip
 
@@ -279,40 +277,6 @@ def test_the_same_painting_twice_changes_nothing(photo: Path, painting: Path, tm
         results.append(pixels(out))
     for result in results[1:]:
         assert np.abs(result - results[0]).mean() < 1 / 255
-
-
-# Transparency.
-
-
-ALPHA = np.linspace(0, 1, SIZE[0] * SIZE[1], dtype=np.float32).reshape(SIZE[1], SIZE[0])
-
-
-@pytest.mark.parametrize("suffix", [".png", ".tif"])
-def test_the_transparency_of_the_photograph_is_preserved(suffix: str, painting: Path, tmp_path: Path) -> None:
-    photo = save(tmp_path / "photo.png", random_canvas(SIZE[1], SIZE[0], 1), ALPHA)
-    out = tmp_path / f"out{suffix}"
-    assert not of(paint(photo, out, painting), events.Notice)
-    alpha = reading.read_picture(out, max_megapixels=LIMIT).alpha
-    assert alpha is not None
-    np.testing.assert_allclose(alpha, ALPHA, atol=1 / 255)
-
-
-def test_a_jpeg_drops_the_transparency_and_says_so(painting: Path, tmp_path: Path) -> None:
-    photo = save(tmp_path / "photo.png", random_canvas(SIZE[1], SIZE[0], 1), ALPHA)
-    notices = of(paint(photo, tmp_path / "out.jpg", painting), events.Notice)
-    assert ["transparency" in notice.message for notice in notices] == [True]
-    assert reading.read_picture(tmp_path / "out.jpg", max_megapixels=LIMIT).alpha is None
-
-
-def test_a_painting_with_transparent_pixels_is_refused_and_an_opaque_one_is_not(
-    photo: Path, tmp_path: Path, out: Path
-) -> None:
-    opaque = np.ones((90, 96), np.float32)
-    paint(photo, out, save(tmp_path / "opaque.png", random_canvas(90, 96), opaque))
-    opaque[3, 4] = 0.5
-    with pytest.raises(InputError, match=r"holes.png has transparent pixels.*flatten it"):
-        paint(photo, tmp_path / "b.png", save(tmp_path / "holes.png", random_canvas(90, 96), opaque))
-    assert not (tmp_path / "b.png").exists()
 
 
 # Levels, rounds, tiles and their events.
@@ -513,7 +477,7 @@ def test_memory_that_runs_out_elsewhere_is_one_sentence(
     def fail(*_: Any, **__: Any) -> None:
         raise RuntimeError("DefaultCPUAllocator: can't allocate memory")
 
-    monkeypatch.setattr(painter, "resized", fail)
+    monkeypatch.setattr(painter, "resized_image", fail)
     with pytest.raises(ResourceError, match="out of memory; close other programs"):
         paint(photo, out, painting)
 
@@ -551,7 +515,7 @@ def test_a_painting_is_scaled_with_the_level_and_never_enlarged(painting: Path) 
     def at(width: int, scale: float = 1.0) -> tuple[int, int, bool]:
         level = Level(index=0, height=width // 2, width=width, rounds=1, steps=1)
         style = StyleImage(image=painting, scale=scale)
-        found = canvases.style_canvas(canvas, style, level=level, context=deep)
+        found = canvases.style_image(WeightedImage(canvas), style, level=level, context=deep).canvas
         return found.width, found.height, canvases.small_style([(96, 90)], [style], levels=[level]) is not None
 
     assert at(48) == (45, 48, False)

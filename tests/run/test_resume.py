@@ -961,7 +961,7 @@ def test_memory_that_runs_out_while_the_paintings_are_measured(
     from hires_nst.transfer.objective import style_statistics
 
     def fails(extract: Any, styles: Any, *, layers: Any, grid_of: Any) -> Any:
-        if any(tile.window.area > 64 * 64 for style, _ in styles for tile in grid_of(style).tiles):
+        if any(tile.window.area > 64 * 64 for style, _ in styles for tile in grid_of(style.canvas).tiles):
             raise RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate 9 bytes")
         return style_statistics(extract, styles, layers=layers, grid_of=grid_of)
 

@@ -21,6 +21,7 @@ from hires_nst.transfer.optimizers import Minimisation
 from hires_nst.transfer.refine import refine_in_parts, refine_round, refine_tile, tile_gradient
 from hires_nst.transfer.rounds import OptimizerCanvases, Round
 from hires_nst.transfer.tiles import Grid, make_grid
+from hires_nst.transfer.weights import WeightedImage
 from tests.conftest import TINY, random_canvas, tiny_network
 
 LOSS = Loss(content_layers={"conv4_2": 1.0, "conv2_1": 0.5}, tv_weight=0.3)
@@ -37,10 +38,12 @@ def problem(
     objective = Objective(
         extract=extract, loss=loss,
         style=style_statistics(
-            extract, [(style, 1.0)], layers=layers,
+            extract, [(WeightedImage(style), 1.0)], layers=layers,
             grid_of=lambda c: make_grid(c.height, c.width, size=64, stride=16),
         ),
-        content_norms=content_norms(extract, content, layers=deep, grid=make_grid(height, width, size=64, stride=16)),
+        content_norms=content_norms(
+            extract, WeightedImage(content), layers=deep, grid=make_grid(height, width, size=64, stride=16)
+        ),
         height=height, width=width,
     )  # fmt: skip
     return objective, content, random_canvas(height, width, 3)
@@ -57,7 +60,8 @@ def untiled(objective: Objective, content: Canvas, x: Tensor) -> tuple[Tensor, T
         flat = features[layer][0].flatten(1).double()
         mean, covariance = flat.mean(1), torch.cov(flat, correction=0)
         error = (mean - style.mean).square().sum() / style.mean.square().sum()
-        error = error + (covariance - style.covariance).square().sum() / style.covariance.square().sum()
+        norm = max(style.covariance.norm(), 0.05 * style.mean.norm() ** 2)
+        error = error + (covariance - style.covariance).square().sum() / norm**2
         value = value + loss.style_weight * loss.style_layers[layer] * error
     for layer, weight in loss.content_layers.items():
         error = (features[layer] - target[layer]).square().sum() / target[layer].square().sum()
