@@ -5,14 +5,16 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any, BinaryIO
 
 import numpy as np
+from PIL import Image
 
 from hires_nst.imageio.colour import ColourSpace, from_code_points
+from hires_nst.imageio.exif import orientation_of, parse_exif
 from hires_nst.imageio.picture import Raster
-from hires_nst.imageio.pillow import PillowDecoder, open_image, split_alpha
+from hires_nst.imageio.pillow import image_samples, open_image, split_alpha
 
 _LIKE_SRGB = frozenset({1, 6, 14, 15})
 """Transfer functions of video. Encoders write them for pictures in sRGB, and browsers show them so."""
@@ -24,20 +26,25 @@ _AV1_CONFIGURATION = re.compile(rb"av1C\x81.(.)", re.DOTALL)
 
 @contextmanager
 def open_heif(file: BinaryIO) -> Iterator[HeifDecoder]:
-    """The header of a HEIC file; pillow-heif must be installed."""
+    """The header of a HEIC file; pillow-heif must be installed. Raises UnsupportedColour."""
     import pillow_heif
 
-    yield HeifDecoder(pillow_heif.open_heif(file, convert_hdr_to_8bit=False))
+    heif = pillow_heif.open_heif(file, convert_hdr_to_8bit=False)
+    nclx = heif.info.get("nclx_profile")
+    yield HeifDecoder(heif, _space(nclx["color_primaries"], nclx["transfer_characteristics"]) if nclx else None)
 
 
 @contextmanager
 def open_avif(file: BinaryIO) -> Iterator[AvifDecoder]:
-    """The header of an AVIF file; Pillow must read it."""
+    """The header of an AVIF file; Pillow must read it. Raises UnsupportedColour."""
     file.seek(0)
     data = file.read()
     file.seek(0)
+    match = _CODE_POINTS.search(data[:_META_BYTES])
+    points = [int.from_bytes(match[1][start : start + 2], "big") for start in (0, 2)] if match else []
+    space = _space(*points) if points else None
     with open_image(file, ["AVIF"]) as image:
-        yield AvifDecoder(image, "", data)
+        yield AvifDecoder(image=image, data=data, space=space)
 
 
 @dataclass(frozen=True)
@@ -45,6 +52,7 @@ class HeifDecoder:
     """The main picture of a HEIC file."""
 
     heif: Any
+    space: ColourSpace | None
     orientation: int = 1  # libheif applies the rotation of the file; that of Exif is a copy (ISO/IEC 23008-12)
 
     @property
@@ -62,37 +70,52 @@ class HeifDecoder:
         samples, alpha = split_alpha(np.asarray(np.divide(data, peak, dtype=np.float32)))
         if alpha is not None and image.premultiplied_alpha:
             samples = np.minimum(samples / np.maximum(alpha, 1e-6)[..., None], 1)
-        space, count = None, len(self.heif)
-        if nclx := image.info.get("nclx_profile"):
-            space = _space(nclx["color_primaries"], nclx["transfer_characteristics"])
+        count = len(self.heif)
         return Raster(
             samples=samples,
             alpha=alpha,
             profile=image.info.get("icc_profile"),
-            space=space,
+            space=self.space,
             notes=(f"the file holds {count} pictures; the main one was used",) if count > 1 else (),
         )
 
 
-@dataclass(frozen=True)
-class AvifDecoder(PillowDecoder):
-    """The first frame of an AVIF file. Its Exif orientation is that of its rotation boxes: Pillow sees to that."""
+@dataclass(frozen=True, kw_only=True)
+class AvifDecoder:
+    """The first frame of an AVIF file."""
 
-    data: bytes = b""
+    image: Image.Image
+    data: bytes
+    space: ColourSpace | None
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """Stored width and height, before the orientation is applied."""
+        return self.image.size
+
+    @property
+    def orientation(self) -> int:
+        """That of the rotation boxes: Pillow writes it into the Exif data, whatever they said."""
+        return orientation_of(parse_exif(self.image.info.get("exif")))
 
     def decode(self) -> Raster:
         """Read the pixels; raises whatever Pillow and imagecodecs do over a damaged file."""
-        raster = super().decode()
-        if match := _CODE_POINTS.search(self.data[:_META_BYTES]):
-            raster = replace(raster, space=_space(*(int.from_bytes(match[1][i : i + 2], "big") for i in (0, 2))))
-        depth = _av1_depth(self.data[:_META_BYTES])
+        depth, frames = _av1_depth(self.data[:_META_BYTES]), getattr(self.image, "n_frames", 1)
         if depth == 8:
-            return raster
-        import imagecodecs  # Pillow would drop the low bits
+            samples, alpha = image_samples(self.image)
+        else:
+            import imagecodecs  # Pillow would drop the low bits
 
-        deep = np.asarray(imagecodecs.avif_decode(self.data, index=0))
-        samples, alpha = split_alpha(np.asarray(np.divide(deep, (1 << depth) - 1, dtype=np.float32)))
-        return replace(raster, samples=samples, alpha=alpha)
+            deep = np.asarray(imagecodecs.avif_decode(self.data, index=0))
+            samples, alpha = split_alpha(np.asarray(np.divide(deep, (1 << depth) - 1, dtype=np.float32)))
+        return Raster(
+            samples=samples,
+            alpha=alpha,
+            profile=self.image.info.get("icc_profile"),
+            space=self.space,
+            orientation=self.orientation,
+            notes=(f"the file holds {frames} frames; the first one was used",) if frames > 1 else (),
+        )
 
 
 def _av1_depth(head: bytes) -> int:

@@ -87,6 +87,8 @@ class Jpeg2000Decoder:
             samples, alpha = (samples, None) if boxes.space == _CMYK else split_alpha(samples)
         else:
             with open_image(BytesIO(self.data), ["JPEG2000"]) as image:
+                if image.size != self.size:
+                    raise ValueError("a JPEG 2000 that contradicts itself")
                 samples, alpha = image_samples(image)
         if alpha is not None and _PREMULTIPLIED in boxes.meanings:
             samples = np.minimum(samples / np.maximum(alpha, 1e-6)[..., None], 1)

@@ -223,6 +223,25 @@ def test_the_colours_that_a_jpeg_xl_names_are_converted(tmp_path: Path) -> None:
     assert "linear light (JPEG XL)" in picture.notes[0]
 
 
+def code_points(content: bytes, primaries: int, transfer: int) -> bytes:
+    """A HEIC or AVIF with other code points."""
+    place = content.index(b"colrnclx") + 8
+    return content[:place] + struct.pack(">HH", primaries, transfer) + content[place + 4 :]
+
+
+@pytest.mark.parametrize("name", ["HEIC", "AVIF"])
+def test_code_points_are_applied_and_hdr_is_refused_from_the_start(tmp_path: Path, name: str) -> None:
+    whole = ENCODERS[name][0](SMOOTH)
+    (tmp_path / "a").write_bytes(code_points(whole, 12, 13))
+    assert read(tmp_path / "a").notes == ("the colours were converted from Display P3 (nclx) to sRGB",)
+    (tmp_path / "a").write_bytes(code_points(whole, 1, 1))  # as encoders of video mark sRGB
+    assert read(tmp_path / "a").notes == ()
+    (tmp_path / "a").write_bytes(code_points(whole, 9, 16))
+    for function in (read_picture, picture_size):
+        with pytest.raises(InputError, match=r"a is an HDR picture \(PQ, named by nclx\)"):
+            function(tmp_path / "a", max_megapixels=1)
+
+
 @pytest.mark.parametrize("kind", ["GIF", "AVIF", "WEBP"])
 def test_of_an_animation_the_first_frame(tmp_path: Path, kind: str) -> None:
     frames = [Image.new("RGB", (32, 24), colour) for colour in ("red", "blue")]
@@ -291,8 +310,8 @@ def test_the_page_in_full_resolution_is_read(tmp_path: Path, name: str) -> None:
 # Camera raw.
 
 
-def dng(*, orientation: int = 1) -> bytes:
-    """An uncompressed Bayer DNG with a grey preview in front; its left half is bright."""
+def dng(*, orientation: int = 1, linear: bool = False) -> bytes:
+    """An uncompressed DNG with a grey preview in front, Bayer or linear; its left half is bright."""
     file, samples = io.BytesIO(), np.full((64, 96), 2000, np.uint16)
     samples[:, :48] = 60000
     tags: list[Any] = [
@@ -304,14 +323,20 @@ def dng(*, orientation: int = 1) -> bytes:
     sensor: list[Any] = [(33421, 3, 2, (2, 2), True), (33422, 1, 4, b"\0\1\1\2", True)]
     with tifffile.TiffWriter(file) as writer:
         writer.write(np.full((8, 12, 3), 128, np.uint8), photometric="rgb", subfiletype=1, subifds=1, extratags=tags)
-        writer.write(samples, photometric="cfa", subfiletype=0, extratags=sensor)
+        if linear:
+            writer.write(np.stack([samples] * 3, -1), photometric=34892, subfiletype=0, planarconfig="contig")
+        else:
+            writer.write(samples, photometric="cfa", subfiletype=0, extratags=sensor)
     return file.getvalue()
 
 
+@pytest.mark.parametrize("linear", [False, True])
 @pytest.mark.parametrize(("orientation", "size", "bright"), [(1, (96, 64), "left"), (6, (64, 96), "top")])
-def test_camera_raw_is_developed(tmp_path: Path, orientation: int, size: tuple[int, int], bright: str) -> None:
+def test_camera_raw_is_developed(
+    tmp_path: Path, orientation: int, size: tuple[int, int], bright: str, linear: bool
+) -> None:
     pytest.importorskip("rawpy")
-    (tmp_path / "IMG_1.dng").write_bytes(dng(orientation=orientation))
+    (tmp_path / "IMG_1.dng").write_bytes(dng(orientation=orientation, linear=linear))
     picture = read(tmp_path / "IMG_1.dng")
     assert (picture.width, picture.height) == size
     half = picture.pixels[:, : size[0] // 2 - 8] if bright == "left" else picture.pixels[: size[1] // 2 - 8]
