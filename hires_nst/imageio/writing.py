@@ -70,8 +70,8 @@ def check_output(path: Path, *, overwrite: bool, inputs: Iterable[Path] = (), ma
         raise OutputError(f"{path} does not end in one of {SUFFIXES}; choose one for the output")
     if (url := url_of(path)) is not None:
         raise OutputError(f"{url} is a URL; give the name of a file on this machine for the result")
-    folder = behind_links(path).parent
     with plain_os_errors(path):
+        folder = behind_links(path).parent
         if makes_folder:
             folder = next(existing for existing in (folder, *folder.parents) if existing.exists())
         if not folder.exists():

@@ -386,6 +386,7 @@ def test_a_file_without_permission(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     def refuse(self: Path, mode: str = "r") -> BinaryIO:
         raise PermissionError(errno.EACCES, "Permission denied")
 
+    (tmp_path / "a.png").touch()
     monkeypatch.setattr(Path, "open", refuse)
     with pytest.raises(InputError, match=r"a\.png cannot be read: permission denied"):
         read(tmp_path / "a.png")
