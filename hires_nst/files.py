@@ -148,7 +148,8 @@ def atomic_write(
     Raises:
         OutputError: `path` exists and not `overwrite`. As `plain_os_errors`; as `write` and `done`.
     """
-    path = behind_links(path)
+    with plain_os_errors(path):
+        path = behind_links(path)
     temporary = path.parent / f".{name or secrets.token_hex(8)}.part"
     with plain_os_errors(path):
         try:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 
 LONGEST_NAME = 255 - len(".0123456789abcdef.part")
@@ -28,10 +29,13 @@ def output_file(output: Path | str, content: Path, *, styles: Sequence[Path]) ->
 
 def names_folder(output: Path | str | None) -> bool:
     """Whether an output is a folder, or is to become one: text that ends with a separator."""
-    separators = tuple(filter(None, (os.sep, os.altsep)))
     if output is None:
         return False
-    return (isinstance(output, str) and output.endswith(separators)) or Path(output).is_dir()
+    if isinstance(output, str) and output.endswith((os.sep, os.altsep or os.sep)):
+        return True
+    with suppress(OSError):  # a name that is too long, for example, which is refused later
+        return Path(output).is_dir()
+    return False
 
 
 def _name(content: Path, styles: Sequence[Path]) -> str:

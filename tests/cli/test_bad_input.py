@@ -221,13 +221,14 @@ def test_cuda_without_cuda(inputs: Path, results: Path) -> None:
         ("here.png/o.png", [], "is not a folder"),
         ("o.jpg", ["--bit-depth", "16"], "16 bits as a JPEG; choose PNG or TIFF"),
         ("sub.png", ["--overwrite"], "is a folder; give the name of the output file"),
+        (f"{'x' * 300}.png", [], "cannot be written (File name too long)"),
     ],
 )
 def test_a_result_that_cannot_be_written(
     name: str, options: list[str], sentence: str, inputs: Path, results: Path
 ) -> None:
     (results / "here.png").write_bytes(b"precious")
-    (results / "sub.png").mkdir()
+    (results / "sub.png" / "photo-painting.png").mkdir(parents=True)
     arguments: Arguments = [inputs / "photo.png", inputs / "painting.jpg", "-o", results / name, *options]
     refused(2, sentence, arguments=arguments, results=results)
 
