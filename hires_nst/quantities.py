@@ -9,6 +9,7 @@ from collections.abc import Mapping
 _SINGULAR = (
     ("that are not pictures", "that is not a picture"),
     *((f"{thing}s", thing) for thing in ("file", "folder", "picture", "photograph")),
+    ("their", "its"),
     ("them", "it"),
 )
 

@@ -228,7 +228,11 @@ class _Search:
     ) -> list[tuple[_Found, tuple[StyleImage, ...]]]:
         """The pairs of photographs and styles, as `batch.match` requires."""
         if self.batch.match == "product":
-            return [(content, chosen) for content in found for chosen in choices]
+            every = [(content, chosen) for content in found for chosen in choices]
+            pairs = [pair for pair in every if pair[0].path not in [style.image for style in pair[1]]] or every
+            if len(pairs) < len(every):
+                self.left_out["pictures in their own style"] += len(every) - len(pairs)
+            return pairs
         if self.batch.match == "zip":
             if len(found) != len(choices):
                 raise ConfigError(
@@ -244,10 +248,10 @@ class _Search:
                     f"two paintings are called {style.image.stem}, so --match stem cannot choose; rename one"
                 )
             by_stem[stem] = (style,)
-        pairs = [(content, by_stem.get(content.path.stem.casefold())) for content in found]
-        self.left_out["photographs without a matching painting"] += sum(chosen is None for _, chosen in pairs)
+        matched = [(content, by_stem.get(content.path.stem.casefold())) for content in found]
+        self.left_out["photographs without a matching painting"] += sum(chosen is None for _, chosen in matched)
         self.left_out += Counter()  # drops zeros
-        return [(content, chosen) for content, chosen in pairs if chosen is not None]
+        return [(content, chosen) for content, chosen in matched if chosen is not None]
 
 
 def _lines(file: Path) -> list[Path]:

@@ -43,6 +43,19 @@ def style(tmp_path: Path) -> Path:
     return touch(tmp_path, "style.jpg") / "style.jpg"
 
 
+# Several photographs.
+
+
+def test_photographs_by_name_with_a_painting_among_them(tmp_path: Path) -> None:
+    folder = touch(tmp_path, "b.jpg", "a.jpg", "more/c.jpg", "style.jpg", "other.jpg")
+    names = [folder / name for name in ("b.jpg", "a.jpg", "more", "style.jpg", "b.jpg")]
+    jobs = api.jobs(names, tmp_path / "out", styles=folder / "style.jpg")
+    assert outputs(jobs) == ["b-style.png", "a-style.png", "c-style.png"]  # in the order of the command line
+    assert jobs.left_out["pictures in their own style"] == 1
+    jobs = api.jobs(folder / "style.jpg", tmp_path / "out", styles=folder / "style.jpg")
+    assert outputs(jobs) == ["style-style.png"], "as it was asked for"
+
+
 # Natural order.
 
 
