@@ -169,7 +169,7 @@ def test_a_picture_that_is_fully_transparent(inputs: Path, results: Path) -> Non
         (["--device", "mps"], "there is no device 'mps'; write auto, cpu, cuda"),
         (["--tile-size", "3"], "tiles.size should be"),
         (["--init", "contnet"], "did you mean 'content'?"),
-        (["--print", "A9"], "'A9' is not a paper size"),
+        (["--print", "A99"], "'A99' is not a paper size"),
         (["--megapixels", "1", "--scale", "2"], "each set the size"),
     ],
 )

@@ -531,5 +531,5 @@ def test_the_report_of_a_log_alone(tmp_path: Path) -> None:
 def test_other_folders_have_no_report(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"has neither a ledger nor events\.jsonl"):
         gather(tmp_path)
-    with pytest.raises(InputError, match="is not a folder"):
+    with pytest.raises(InputError, match="nowhere does not exist"):
         gather(tmp_path / "nowhere")
