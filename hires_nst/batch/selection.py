@@ -71,7 +71,8 @@ def _matched_jobs(
     search = _Search(output, config.batch)
     found = list(dict.fromkeys(chain.from_iterable(map(search.found_in, contents))))
     own = _own_config(config)
-    styles_to_use: list[tuple[StyleImage, ...]] = [(style,) for style in _style_images(styles)] or [own.styles]
+    given = _style_images(styles, search.left_out)
+    styles_to_use: list[tuple[StyleImage, ...]] = [(style,) for style in given] or [own.styles]
     if not styles:
         own.check_styles()
     pairs = search.pairs(found, styles_to_use)
@@ -266,14 +267,14 @@ def _lines(file: Path) -> list[Path]:
     return [file.parent / Path(line).expanduser() for line in lines if line and not line.startswith("#")]
 
 
-def _style_images(styles: Sequence[StyleImage]) -> list[StyleImage]:
+def _style_images(styles: Sequence[StyleImage], left_out: Counter[str]) -> list[StyleImage]:
     """The paintings of the command line, with the pictures of folders in natural order."""
     result: list[StyleImage] = []
     for style in styles:
         path = style.image.expanduser().absolute()
         check_exists(path)
         if path.is_dir():
-            inside = _pictures_in(path)
+            inside = _pictures_in(path, left_out)
             inside.sort(key=lambda picture: natural(picture.name))
             result += [style.model_copy(update={"image": picture}) for picture in inside]
         else:
@@ -281,14 +282,16 @@ def _style_images(styles: Sequence[StyleImage]) -> list[StyleImage]:
     return result
 
 
-def _pictures_in(folder: Path) -> list[Path]:
-    """The paintings in a folder; those that cannot be read here are left out if there are others."""
+def _pictures_in(folder: Path, left_out: Counter[str]) -> list[Path]:
+    """The paintings in a folder; those whose format is not read here are counted in `left_out`."""
     files = [file for file in folder.iterdir() if not file.name.startswith(".")]
     formats = {file: recognise(file) for file in files}
+    unreadable = Counter(format.unreadable for format in formats.values() if format and not format.readable)
     result = [
         file for file, format in formats.items() if (format.readable if format else is_named_like_a_picture(file))
     ]
     if not result:
-        unreadable = counts(Counter(format.unreadable for format in formats.values() if format))
-        raise InputError(f"there is no picture in the folder of paintings {folder}; {unreadable or 'check the folder'}")
+        hint = counts(unreadable) or "check the folder"
+        raise InputError(f"there is no picture in the folder of paintings {folder}; {hint}")
+    left_out.update(unreadable)
     return result
