@@ -6,11 +6,11 @@ from hires_nst import Config, stylize
 stylize("photo.jpg", "print.png", styles=["painting.jpg"], config=Config(output={"long_edge": 4000}))
 ```
 
-Each command has a function: `stylize`, `plan`, `resume`, `status`, `evaluate`, `doctor`, `batch.run`, `batch.plan`,
-`batch.jobs`, `report.write`, `models.list`, `models.fetch`, `models.import_file`, `models.verify`, `config.init`,
-`config.validate` and `config.json_schema`. They call `on_event` with the events of `hires_nst.events`, stop at the
-request of a `Stop`, and raise subclasses of `HiresNstError` (`hires_nst.errors`). Importing this package loads neither
-them nor torch.
+Each command has a function: `stylize`, `plan`, `resume`, `status`, `evaluate`, `show`, `doctor`, `batch.run`,
+`batch.plan`, `batch.jobs`, `report.write`, `models.list`, `models.fetch`, `models.import_file`, `models.verify`,
+`config.init`, `config.validate` and `config.json_schema`. They call `on_event` with the events of `hires_nst.events`,
+stop at the request of a `Stop`, and raise subclasses of `HiresNstError` (`hires_nst.errors`). Importing this package
+loads neither them nor torch.
 """
 
 from __future__ import annotations
@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from hires_nst.run.diagnosis import Diagnosis, doctor
     from hires_nst.run.pipeline import plan, stylize
     from hires_nst.run.plan import Plan
+    from hires_nst.run.provenance import PictureInfo, show
     from hires_nst.run.single_run import Result
     from hires_nst.run.status import RunStatus
 
@@ -44,6 +45,7 @@ __all__ = [
     "Evaluation",
     "HiresNstError",
     "ImageInput",
+    "PictureInfo",
     "Plan",
     "Result",
     "RunStatus",
@@ -61,6 +63,7 @@ __all__ = [
     "plan",
     "report",
     "resume",
+    "show",
     "status",
     "stylize",
 ]
@@ -71,12 +74,14 @@ _MODULES = {
     "RunStatus": "run.status",
     "Diagnosis": "run.diagnosis",
     "Evaluation": "evaluation.evaluate",
+    "PictureInfo": "run.provenance",
     "Plan": "run.plan",
     "Result": "run.single_run",
     "doctor": "run.diagnosis",
     "evaluate": "evaluation.evaluate",
     "plan": "run.pipeline",
     "resume": "folders",
+    "show": "run.provenance",
     "status": "folders",
     "stylize": "run.pipeline",
 }

@@ -160,6 +160,15 @@ def test_evaluate(photo: Path, painting: Path) -> None:
     assert printed == as_json(asdict(found))
 
 
+def test_show(photo: Path, painting: Path, tmp_path: Path, config: Config) -> None:
+    hires_nst.stylize(photo, tmp_path / "a.png", styles=[painting], config=config)
+    info = hires_nst.show(tmp_path / "a.png", config=tmp_path / "function.yaml")
+    assert json.loads(command("show", tmp_path / "a.png", "--json")) == as_json(asdict(info))
+    printed = command("show", tmp_path / "a.png", "--config", tmp_path / "command.yaml")
+    assert "64 x 48 px" in printed and "output.long_edge: 64" in printed and "painting.png" in printed
+    assert (tmp_path / "command.yaml").read_bytes() == (tmp_path / "function.yaml").read_bytes()
+
+
 def test_models(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TORCH_HOME", str(tmp_path))
     monkeypatch.setenv("COLUMNS", "200")

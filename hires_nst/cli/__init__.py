@@ -13,7 +13,7 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-from hires_nst.cli import batch, config, doctor, evaluate, models, plan, report, resume, status, stylize
+from hires_nst.cli import batch, config, doctor, evaluate, models, plan, report, resume, show, status, stylize
 from hires_nst.cli.first_word import with_command
 from hires_nst.cli.progress import print_error
 from hires_nst.errors import HiresNstError, ResourceError, out_of_memory
@@ -72,6 +72,7 @@ app.add_typer(config.app, name="config")
 app.add_typer(models.app, name="models")
 app.command("report")(report.report)
 app.command("evaluate")(evaluate.evaluate)
+app.command("show")(show.show)
 app.command("doctor")(doctor.doctor)
 
 

@@ -74,6 +74,11 @@ CONFIG_OPTIONS = (
     ConfigOption(name="bit_depth", key="output.bit_depth", panel=SIZE),
     ConfigOption(name="quality", key="output.quality", panel=SIZE, metavar="1-100"),
     ConfigOption(name="background", key="output.background", panel=SIZE, metavar="COLOUR"),
+    ConfigOption(
+        name="strip", key="output.metadata", value="strip", panel=SIZE, flags=("--strip",),
+        help="Write no metadata into the result: neither the photograph's nor how it was painted.",
+    ),
+    ConfigOption(name="keep_location", key="output.keep_location", panel=SIZE, flags=("--keep-location",)),
     ConfigOption(name="content_weight", key="loss.content_weight", panel=LOOK, metavar="X"),
     ConfigOption(name="style_scale", key="styles.scale", panel=LOOK, metavar="X"),
     ConfigOption(
@@ -136,7 +141,7 @@ class ConfigOptions:
             for option in (*CONFIG_OPTIONS, *BATCH_OPTIONS)
             if arguments.get(option.name) not in (None, [])
         }
-        values = {option.key: value for option, value in given.items() if option.key is not None}
+        values = {option.key: option.value or value for option, value in given.items() if option.key is not None}
         return cls(values=values, **{option.name: value for option, value in given.items() if option.key is None})
 
     @property

@@ -24,8 +24,10 @@ class ConfigOption:
     Attributes:
         name: of the command's parameter; the option is `--name` without `flags`.
         key: the dotted key that it sets, whose description and type it takes over.
-        help, type: of an option that is not one key.
+        help: instead of the key's description.
+        type: of an option that is not one key.
         metavar: instead of the field's choices.
+        value: of a flag that sets the key to one of its choices.
     """
 
     name: str
@@ -35,6 +37,7 @@ class ConfigOption:
     help: str | None = None
     type: Any = None
     flags: tuple[str, ...] = ()
+    value: str | None = None
 
     @property
     def all_flags(self) -> tuple[str, ...]:
@@ -47,7 +50,9 @@ class ConfigOption:
         if self.key is not None:
             field = field_at(self.key)
             kind, parser, choices = _command_line_type(field.annotation)
-            metavar, text = metavar or choices, field.description
+            metavar, text = metavar or choices, text or field.description
+            if self.value is not None:
+                kind, metavar = bool, None
             if get_origin(kind) is list:
                 text = f"{text} Repeatable."
         option = typer.Option(*self.all_flags, metavar=metavar, parser=parser, help=text, rich_help_panel=self.panel,

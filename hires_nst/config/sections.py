@@ -99,6 +99,14 @@ class Output(Section):
     dpi: Annotated[Number, Field(ge=1, le=100_000)] | None = Field(
         None, description="Pixels per inch noted in the file; those of the print when not given."
     )
+    metadata: Literal["keep", "strip"] = Field(
+        "keep",
+        description="Metadata of the result: keep (the photograph's author, date and the like, and how it was painted) "
+        "or strip (none).",
+    )
+    keep_location: bool = Field(
+        False, description="Keep the place where the photograph was taken; without effect with metadata: strip."
+    )
 
     background: str | None = Field(
         None,

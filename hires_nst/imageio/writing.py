@@ -7,21 +7,24 @@ import struct
 import zlib
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from io import BytesIO
 from pathlib import Path
 from typing import Any, BinaryIO, Literal
 
 import numpy as np
-import tifffile
 from numpy.typing import NDArray
 from PIL import Image
-from PIL.ExifTags import Base
 
 from hires_nst.errors import OutputError
 from hires_nst.files import atomic_write, behind_links, check_free, plain_os_errors, url_of
 from hires_nst.imageio.colour import srgb_profile
+from hires_nst.imageio.embedded import PNG_IPTC, PNG_XMP, raw_profile
+from hires_nst.imageio.exif_tags import ExifTags, resolution
 from hires_nst.imageio.formats import SUFFIXES, WITHOUT_ALPHA, written_format
+from hires_nst.imageio.ifd import BYTE, LONG, LONG8, SHORT, UNDEFINED
+from hires_nst.imageio.iptc import as_resource
+from hires_nst.imageio.metadata import EXIF_IN_JPEG, IPTC_IN_JPEG, XMP_IN_JPEG, Metadata
 from hires_nst.imageio.picture import Floats
 from hires_nst.imageio.transparency import WHITE, Colour, flattened
 
@@ -116,6 +119,7 @@ def write_picture(
     alpha: Floats | None = None,
     background: Colour | None = None,
     encoding: Encoding,
+    metadata: Metadata | None = None,
     overwrite: bool = False,
     check_stop: Callable[[], None] = lambda: None,
     name: str | None = None,
@@ -134,6 +138,8 @@ def write_picture(
         alpha: float32 (H, W) in [0, 1], not premultiplied.
         background: what a picture with alpha is flattened onto, see `flattened`; None keeps the alpha, or flattens onto
             white where the format has none.
+        metadata: written as it is, with the size, the resolution and the colours of this picture in Exif; a WebP has no
+            IPTC. With None, only the profile and the resolution are written.
         check_stop: called before each strip; may raise to end the write.
         overwrite, name, done: see `atomic_write`.
 
@@ -144,7 +150,9 @@ def write_picture(
     kind = written_format(path)
     if kind in WITHOUT_ALPHA and background is None:
         background = WHITE
-    source = _Source(pixels=pixels, alpha=alpha, background=background, encoding=encoding, check_stop=check_stop)
+    source = _Source(
+        pixels=pixels, alpha=alpha, background=background, encoding=encoding, metadata=metadata, check_stop=check_stop
+    )
     encode = {"PNG": _write_png, "JPEG": _write_jpeg, "TIFF": _write_tiff, "WebP": _write_webp}[str(kind)]
     atomic_write(path, lambda file: encode(file, source), overwrite=overwrite, name=name, done=done)
 
@@ -157,6 +165,7 @@ class _Source:
     alpha: Floats | None
     background: Colour | None
     encoding: Encoding
+    metadata: Metadata | None
     check_stop: Callable[[], None]
 
     @property
@@ -168,6 +177,23 @@ class _Source:
     def shape(self) -> tuple[int, int, int]:
         """Height, width and channels."""
         return self.pixels.shape[0], self.pixels.shape[1], 4 if self.has_alpha else 3
+
+    @property
+    def exif(self) -> ExifTags:
+        """The Exif, as it is true of this picture."""
+        if self.metadata is None:
+            return ExifTags()
+        return self.metadata.exif.of_picture((self.shape[1], self.shape[0]), dpi=self.encoding.dpi)
+
+    @property
+    def xmp(self) -> bytes:
+        """The packet, empty if there is none."""
+        return b"" if self.metadata is None else self.metadata.xmp
+
+    @property
+    def iptc(self) -> bytes:
+        """IPTC among Photoshop's resources, empty if there is none."""
+        return as_resource(self.metadata.iptc) if self.metadata is not None and self.metadata.iptc else b""
 
     def strips(self) -> Iterator[Samples]:
         """The samples quantised with rounding, STRIP_ROWS rows at a time: little-endian, (rows, W, 3 | 4)."""
@@ -208,6 +234,12 @@ def _write_png(file: BinaryIO, source: _Source) -> None:
     if encoding.dpi is not None:
         per_metre = round(encoding.dpi * INCHES_PER_METRE)
         chunk(b"pHYs", struct.pack(">IIB", per_metre, per_metre, 1))
+    if source.exif:
+        chunk(b"eXIf", source.exif.block())
+    if source.xmp:
+        chunk(b"iTXt", PNG_XMP.encode() + bytes(5) + source.xmp)
+    if source.iptc:
+        chunk(b"zTXt", PNG_IPTC.encode() + bytes(2) + zlib.compress(raw_profile("iptc", source.iptc)))
     deflate = zlib.compressobj(6)
     above = np.zeros((1, width * channels * encoding.bit_depth // 8), np.uint8)
     for strip in source.strips():
@@ -226,51 +258,74 @@ def _write_jpeg(file: BinaryIO, source: _Source) -> None:
     options: dict[str, Any] = {} if encoding.dpi is None else {"dpi": (encoding.dpi, encoding.dpi)}
     encoded = BytesIO()  # not the file itself: of a full disk Pillow would say no more than "encoder error"
     source.image().save(encoded, "JPEG", quality=encoding.quality, subsampling=0, icc_profile=srgb_profile(), **options)
-    file.write(encoded.getbuffer())
+    data = encoded.getbuffer()
+    start = 4 + int.from_bytes(data[4:6], "big")  # behind the first segment, JFIF; Pillow would write no IPTC
+    file.write(data[:start])
+    pieces = (
+        (0xE1, EXIF_IN_JPEG, source.exif.block()),
+        (0xE1, XMP_IN_JPEG, source.xmp),
+        (0xED, IPTC_IN_JPEG, source.iptc),
+    )
+    for marker, name, content in pieces:
+        if content:
+            file.write(struct.pack(">BBH", 0xFF, marker, 2 + len(name + content)) + name + content)
+    file.write(data[start:])
 
 
 def _write_webp(file: BinaryIO, source: _Source) -> None:
-    encoding, encoded, exif = source.encoding, BytesIO(), Image.Exif()
-    if encoding.dpi is not None:
-        exif[Base.XResolution] = exif[Base.YResolution] = encoding.dpi
-        exif[Base.ResolutionUnit] = 2
+    encoding, encoded = source.encoding, BytesIO()
+    exif = source.exif or ExifTags(main=resolution(encoding.dpi))  # the only place for the resolution
     source.image().save(
         encoded, "WEBP", quality=encoding.quality, lossless=encoding.quality == LOSSLESS, exact=True,
-        icc_profile=srgb_profile(), exif=exif,
+        icc_profile=srgb_profile(), exif=exif.block(), xmp=source.xmp,
     )  # fmt: skip
     file.write(encoded.getbuffer())
 
 
 def _write_tiff(file: BinaryIO, source: _Source) -> None:
+    """A TIFF file, strip by strip, the directories behind the pixels: tifffile writes no Exif directory."""
+    encoding, (height, width, channels) = source.encoding, source.shape
+    big = height * width * channels * encoding.bit_depth // 8 > _CLASSIC_TIFF_BYTES
+    file.write(struct.pack("<2sHHHQ", b"II", 43, 8, 0, 0) if big else struct.pack("<2sHI", b"II", 42, 0))
+    offsets, lengths = list[int](), list[int]()
+    for strip in source.strips():
+        data = _compressed(strip, encoding.compression)
+        offsets.append(file.tell())
+        lengths.append(len(data))
+        file.write(data)
+    file.write(bytes(file.tell() % 2))
+    place = file.tell()
+
+    def values(kind: int, *numbers: int) -> tuple[int, bytes]:
+        return kind, struct.pack(f"<{len(numbers)}{ {SHORT: 'H', LONG: 'I', LONG8: 'Q'}[kind] }", *numbers)
+
+    position = LONG8 if big else LONG
+    tags = {
+        256: values(LONG, width), 257: values(LONG, height), 258: values(SHORT, *[encoding.bit_depth] * channels),
+        259: values(SHORT, {"deflate": 8, "lzw": 5, "none": 1}[encoding.compression]),
+        262: values(SHORT, 2), 273: values(position, *offsets), 277: values(SHORT, channels),  # 262: RGB
+        278: values(LONG, STRIP_ROWS), 279: values(position, *lengths), 284: values(SHORT, 1),
+        34675: (UNDEFINED, srgb_profile()), **resolution(encoding.dpi),
+    }  # fmt: skip
+    if encoding.compression != "none":
+        tags[317] = values(SHORT, 2)  # the horizontal predictor
+    if source.has_alpha:
+        tags[338] = values(SHORT, 2)  # alpha that is not premultiplied
+    if source.xmp:
+        tags[700] = BYTE, source.xmp
+    if source.metadata is not None and source.metadata.iptc:
+        tags[33723] = UNDEFINED, source.metadata.iptc
+    file.write(replace(source.exif, main={**source.exif.main, **tags}).packed(place, big=big))
+    file.seek(8 if big else 4)
+    file.write(struct.pack("<Q" if big else "<I", place))
+
+
+def _compressed(strip: Samples, compression: str) -> bytes:
+    """A strip of a TIFF; its samples are changed."""
     import imagecodecs
 
-    encoding = source.encoding
-
-    def encoded() -> Iterator[bytes]:
-        for strip in source.strips():
-            if encoding.compression == "none":
-                yield strip.tobytes()
-                continue
-            strip[:, 1:] -= strip[:, :-1].copy()  # the horizontal predictor: each sample less its left neighbour
-            data = strip.tobytes()
-            yield zlib.compress(data, 6) if encoding.compression == "deflate" else bytes(imagecodecs.lzw_encode(data))
-
-    tifffile.imwrite(
-        file,
-        encoded(),
-        shape=source.shape,
-        dtype="u1" if encoding.bit_depth == 8 else "<u2",
-        byteorder="<",
-        bigtiff=int(np.prod(source.shape)) * encoding.bit_depth // 8 > _CLASSIC_TIFF_BYTES,
-        photometric="rgb",
-        planarconfig="contig",
-        extrasamples=None if not source.has_alpha else ["unassalpha"],
-        rowsperstrip=STRIP_ROWS,
-        compression={"deflate": "adobe_deflate", "lzw": "lzw", "none": None}[encoding.compression],
-        predictor=encoding.compression != "none",
-        iccprofile=srgb_profile(),
-        resolution=None if encoding.dpi is None else (encoding.dpi, encoding.dpi),
-        resolutionunit=None if encoding.dpi is None else "inch",
-        metadata=None,
-        software=False,
-    )
+    if compression == "none":
+        return strip.tobytes()
+    strip[:, 1:] -= strip[:, :-1].copy()  # the horizontal predictor: each sample less its left neighbour
+    data = strip.tobytes()
+    return zlib.compress(data, 6) if compression == "deflate" else bytes(imagecodecs.lzw_encode(data))

@@ -65,17 +65,21 @@ def image_files(
                 paths.append(Path(image))
             else:
                 limit = config.images.max_megapixels
-                paths.append(_write(image, Path(folder) / name, limit=limit, on_event=on_event))
+                keep = name == "content" and config.output.metadata == "keep"
+                paths.append(_write(image, Path(folder) / name, keep_metadata=keep, limit=limit, on_event=on_event))
                 temporary[paths[-1]] = paths[-1].name
         yield ImageFiles(content=paths[0], config=config.with_styles(paths[1:]), temporary=temporary)
 
 
-def _write(image: ImageInput, path: Path, *, limit: float, on_event: OnEvent) -> Path:
+def _write(image: ImageInput, path: Path, *, keep_metadata: bool, limit: float, on_event: OnEvent) -> Path:
     """Write an image in memory without loss: as PNG if 8 or 16 bits hold its samples exactly, else as a float TIFF."""
     import numpy as np
     import tifffile
+    from PIL import Image
 
+    from hires_nst.imageio.embedded import metadata_of
     from hires_nst.imageio.images import to_picture
+    from hires_nst.imageio.metadata import metadata_of_result
     from hires_nst.imageio.transparency import hidden
     from hires_nst.imageio.writing import Encoding, write_picture
 
@@ -92,7 +96,11 @@ def _write(image: ImageInput, path: Path, *, limit: float, on_event: OnEvent) ->
         if np.array_equal(np.rint(samples * peak) / peak, samples):
             path = path.with_suffix(".png")
             encoding = Encoding(dpi=None, bit_depth=8 if bit_depth == 8 else 16, quality=100, compression="deflate")
-            write_picture(path, pixels, alpha=picture.alpha, encoding=encoding)
+            metadata = None
+            if keep_metadata and isinstance(image, Image.Image) and (found := metadata_of(image)):
+                # The run itself decides about the place.
+                metadata, _ = metadata_of_result(found, origin=None, keep_location=True, kind="PNG")
+            write_picture(path, pixels, alpha=picture.alpha, encoding=encoding, metadata=metadata)
             return path
     path = path.with_suffix(".tif")
     extra = None if picture.alpha is None else ["unassalpha"]

@@ -22,6 +22,7 @@ from hires_nst.errors import Interrupted, OutputError, ResourceError, out_of_mem
 from hires_nst.events import Event, OnEvent
 from hires_nst.imageio import writing
 from hires_nst.imageio.formats import WITHOUT_ALPHA, written_format
+from hires_nst.imageio.metadata import Metadata
 from hires_nst.imageio.transparency import parse_colour
 from hires_nst.run.cache import Cache
 from hires_nst.run.canvases import read_content, read_styles
@@ -33,6 +34,7 @@ from hires_nst.run.output_size import OutputSize
 from hires_nst.run.painter import paint
 from hires_nst.run.plan import level_plans, planned_run_bytes, seconds_per_megapixel
 from hires_nst.run.prepare import RunOptions
+from hires_nst.run.provenance import picture_metadata
 from hires_nst.run.record import (
     InputFile,
     Machine,
@@ -150,7 +152,7 @@ class SingleRun:
         context = open_context(self.options.config, size, emit=self.emit, check_stop=self.check_stop, cache=self.cache)
         content = read_content(self.options.content, size, context=context)
         self._tell_background(content)
-        styles = read_styles(context)
+        styles, metadata = read_styles(context), picture_metadata(self.options, self.emit)
         if self.record is None:
             plans = level_plans(context, size)
             if text := size.loss(self.options.config):
@@ -172,7 +174,7 @@ class SingleRun:
                 estimate = unless_memory_runs_out(partial(seconds_per_megapixel, context, smallest, side=MEASURED_SIDE))
                 checkpoints.step_seconds = (estimate or 0.0) / 1e6
             canvas = paint(context, plans, content=content, styles=styles, checkpoints=checkpoints)
-        return self._write(record, canvas, weights=content.weights, dpi=size.dpi)
+        return self._write(record, canvas, weights=content.weights, metadata=metadata, dpi=size.dpi)
 
     def _tell_background(self, content: WeightedImage) -> None:
         """Say what becomes of the transparency of a photograph that has some, if it is not kept."""
@@ -235,8 +237,9 @@ class SingleRun:
         return record
 
     def _write(
-        self, record: RunRecord, canvas: Canvas, *, weights: PixelWeights | None, dpi: float | None
-    ) -> RunRecord:
+        self, record: RunRecord, canvas: Canvas, *, weights: PixelWeights | None, metadata: Metadata | None,
+        dpi: float | None,
+    ) -> RunRecord:  # fmt: skip
         """Write the picture; its digest is recorded just before it gets its name."""
         config = self.options.config.output
         background = None if config.background is None else parse_colour(config.background)
@@ -252,8 +255,8 @@ class SingleRun:
         self._remove_part(record)
         writing.write_picture(
             self.options.output, canvas.pixels, alpha=None if weights is None else weights.canvas.pixels[..., 0],
-            background=background, encoding=encoding, overwrite=self.options.overwrite, check_stop=self.check_stop,
-            name=record.key, done=complete,
+            background=background, encoding=encoding, metadata=metadata, overwrite=self.options.overwrite,
+            check_stop=self.check_stop, name=record.key, done=complete,
         )  # fmt: skip
         return record
 

@@ -174,7 +174,7 @@ COMMANDS = dict(walk(typer.main.get_command(cli.app)))
 
 def test_the_commands() -> None:
     assert {" ".join(name) for name, command in COMMANDS.items() if not hasattr(command, "commands")} == {
-        "stylize", "plan", "batch", "resume", "status", "report", "evaluate", "doctor",
+        "stylize", "plan", "batch", "resume", "status", "report", "evaluate", "show", "doctor",
         "config init", "config show", "config validate", "config schema",
         "models list", "models fetch", "models import", "models verify",
     }  # fmt: skip
