@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from hires_nst import events
-from hires_nst.batch.paths import BatchPaths
+from hires_nst.batch.paths import BatchPaths, working_folder
 from hires_nst.batch.status import BatchStatus, batch_status
 from hires_nst.errors import ConfigError
 from hires_nst.events import OnEvent
@@ -29,7 +29,7 @@ def is_batch(folder: Path | str) -> bool:
 
 def _check(folder: Path | str) -> None:
     """Raise InputError where there is no such folder."""
-    check_exists(Path(folder), otherwise="a run directory is removed when its run finishes")
+    check_exists(Path(folder), otherwise="a run directory is removed when its run finishes, so look for the picture")
 
 
 def resume(
@@ -43,7 +43,7 @@ def resume(
     """Resume an interrupted run or batch with its stored settings.
 
     Args:
-        folder: a run directory, or the output folder of a batch.
+        folder: a run directory, or the output folder of a batch; the picture stands for its run directory.
         overwrite: replace an existing result, also if the run started without that.
         retry_failed: retry the failed jobs of a batch.
         stop: when to stop in an orderly way.
@@ -55,6 +55,7 @@ def resume(
     Raises:
         ConfigError: `retry_failed` for a single run. Others: as `stylize` and `batch.run`.
     """
+    folder = working_folder(Path(folder))
     _check(folder)
     if is_batch(folder):
         from hires_nst.batch import api
@@ -71,10 +72,11 @@ def status(folder: Path | str) -> RunStatus | BatchStatus:
     """The status of a run or a batch, also while another process works on it.
 
     Args:
-        folder: a run directory, or the output folder of a batch.
+        folder: as for `resume`.
 
     Raises:
         InputError: it is neither. ConfigError: another version of the program wrote it.
     """
+    folder = working_folder(Path(folder))
     _check(folder)
-    return batch_status(Path(folder)) if is_batch(folder) else run_status(Path(folder))
+    return batch_status(folder) if is_batch(folder) else run_status(folder)

@@ -9,6 +9,8 @@ from datetime import datetime, timedelta
 
 from hires_nst.errors import ConfigError
 
+HOURS_OF_A_YEAR = 24 * 365
+
 
 @dataclass
 class Stop:
@@ -55,13 +57,13 @@ def deadline(*, until: str | None = None, max_hours: float | None = None, now: d
     now = now or datetime.now()
     ends: list[datetime] = []
     if until is not None:
-        match = re.fullmatch(r"([01]?\d|2[0-3]):([0-5]\d)", until.strip())
+        match = re.fullmatch("([01]?[0-9]|2[0-3]):([0-5][0-9])", until.strip())
         if match is None:
-            raise ConfigError(f"{until!r} is not a time of day; write hours and minutes, such as 07:00")
+            raise ConfigError(f"--until should be a time of day, not {until!r}; for example --until 07:00")
         end = now.replace(hour=int(match[1]), minute=int(match[2]), second=0, microsecond=0)
         ends.append(end if end > now else end + timedelta(days=1))
     if max_hours is not None:
-        if not 0 < max_hours < 24 * 365:
-            raise ConfigError(f"--max-hours must be above 0 and below a year, not {max_hours:g}")
+        if not 0 < max_hours < HOURS_OF_A_YEAR:
+            raise ConfigError(f"--max-hours should be above 0 and below a year, not {max_hours:g}; for example 8")
         ends.append(now + timedelta(hours=max_hours))
     return min(ends).timestamp() if ends else None

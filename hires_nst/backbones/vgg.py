@@ -57,7 +57,7 @@ class VGG(nn.Module):
             except (KeyError, RuntimeError):
                 raise WeightsError(
                     f"the weights given for {backbone.name} lack {conv.name}, or have it in another shape: they are "
-                    "another network's"
+                    f"another network's; give those of {backbone.name}"
                 ) from None
             self.convolutions[conv.name] = module
         self.requires_grad_(False)

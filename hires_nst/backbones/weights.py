@@ -6,6 +6,7 @@ import pickle
 import shutil
 import zipfile
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO, Literal
@@ -19,7 +20,7 @@ from hires_nst.backbones.download import download
 from hires_nst.backbones.registry import BACKBONES, Backbone, Pooling
 from hires_nst.backbones.vgg import VGG, Padding
 from hires_nst.errors import OutputError, WeightsError
-from hires_nst.events import OnEvent, ignore
+from hires_nst.events import Notice, OnEvent, ignore
 from hires_nst.files import atomic_write, make_folder, sha256_of
 
 
@@ -68,7 +69,8 @@ def load_weights(backbone: Backbone, *, file: Path | None = None, on_event: OnEv
 
     Args:
         file: a .safetensors or .pth file in place of the network's own, with torchvision's names or the papers'.
-        on_event: receives the progress of a download, when one is needed.
+        on_event: receives the progress of a download, when one is needed, and a notice of a file that is not the
+            published one.
 
     Returns:
         `convN_M.weight` of shape (out, in, 3, 3) and `convN_M.bias` of shape (out,), float32, for each convolution.
@@ -77,7 +79,7 @@ def load_weights(backbone: Backbone, *, file: Path | None = None, on_event: OnEv
         WeightsError: the file does not exist and cannot be downloaded, is damaged, or is another network's.
     """
     if file is not None:
-        return _checked(backbone, _read(file), file=file)
+        return _loaded(backbone, file, on_event=on_event)
     own = own_file(backbone)
     if backbone.is_bundled:
         check = verify(backbone)  # small enough to be checked each time
@@ -95,7 +97,9 @@ def fetch(backbone: Backbone, *, on_event: OnEvent = ignore) -> Path:
         WeightsError: see `download`; the cache cannot be written. ResourceError: the disk is full.
     """
     if backbone.is_bundled:
-        raise WeightsError(f"{backbone.name} comes with the program, so there is nothing to download")
+        raise WeightsError(
+            f"{backbone.name} comes with the program, so there is nothing to download; it can be used as it is"
+        )
     return _write_to_cache(backbone, lambda target: download(backbone, target, on_event=on_event))
 
 
@@ -110,7 +114,10 @@ def import_file(backbone: Backbone, file: Path, *, digest: str | None = None) ->
         ResourceError: the disk is full.
     """
     if backbone.is_bundled:
-        raise WeightsError(f"{backbone.name} comes with the program, so there is nothing to import")
+        raise WeightsError(
+            f"{backbone.name} comes with the program, so there is nothing to import; to paint with {file}, set "
+            "model.weights"
+        )
     digest = digest or digest_of(file)
     if not backbone.weights.matches(digest):
         raise WeightsError(
@@ -136,14 +143,12 @@ def identify(file: Path, *, digest: str | None = None, networks: Mapping[str, Ba
     for backbone in networks.values():
         if backbone.weights.sha256 and backbone.weights.matches(digest):
             return backbone
-    tensors = _read(file)
-    for backbone in networks.values():
-        try:
-            _checked(backbone, tensors, file=file)
-        except WeightsError:
-            continue
-        return backbone
-    raise WeightsError(f"{file} does not contain the weights of a known network ({', '.join(networks)})")
+    found = _network_of(_read(file), networks, file=file)
+    if found is not None:
+        return found
+    raise WeightsError(
+        f"{file} does not contain the weights of a known network ({', '.join(networks)}); check the file"
+    )
 
 
 def verify(backbone: Backbone) -> WeightsCheck:
@@ -175,12 +180,43 @@ def torchvision_names(backbone: Backbone) -> dict[str, str]:
     return names
 
 
+def _loaded(backbone: Backbone, file: Path, *, on_event: OnEvent) -> dict[str, Tensor]:
+    """The weights in a user's file; raises as `load_weights`."""
+    stored = _read(file)
+    try:
+        weights = _checked(backbone, stored, file=file)
+    except WeightsError:
+        other = _network_of(stored, BACKBONES, file=file)
+        if other is None:
+            raise
+        raise WeightsError(
+            f"{file} holds the weights of {other.name}, not of {backbone.name}; add --model {other.name}, or leave "
+            f"model.weights out for those of {backbone.name}"
+        ) from None
+    if not backbone.weights.matches(digest_of(file)):
+        on_event(
+            Notice(
+                f"{file} is not the published file of {backbone.name}, so the picture depends on what is in it; leave "
+                "model.weights out for the published weights"
+            )
+        )
+    return weights
+
+
 def _read(file: Path) -> dict[str, Any]:
     """The tensors of a weight file by key; nothing in it is executed."""
     if not file.is_file():
         raise WeightsError(f"there is no weight file {file}; check the name and the folder")
     try:
-        if file.suffix.lower() == ".safetensors":
+        with file.open("rb") as opened:
+            head = opened.read(9)
+        is_safetensors = head[8:] == b"{"
+        if not is_safetensors and not head.startswith((b"PK", b"\x80")):  # neither an archive nor a pickle
+            raise WeightsError(
+                f"{file} is not a file of weights; give a .safetensors or .pth file, or leave model.weights out for "
+                "the network's own"
+            )
+        if is_safetensors:
             return dict(load_file(file))
         # Files from before PyTorch 1.6, such as torchvision's VGGs, are not archives and cannot be mapped.
         loaded = torch.load(file, map_location="cpu", weights_only=True, mmap=zipfile.is_zipfile(file))
@@ -190,10 +226,16 @@ def _read(file: Path) -> dict[str, Any]:
             "file of a plain state dictionary"
         ) from None
     except _READ_ERRORS as error:
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise WeightsError(f"{file} cannot be read as a weight file ({reason}); get it again") from None
+        reason = getattr(error, "strerror", None)
+        what = (
+            f"cannot be read ({reason}); check its permissions" if reason else "is damaged or cut short; get it again"
+        )
+        raise WeightsError(f"the weight file {file} {what}") from None
     if not isinstance(loaded, dict):
-        raise WeightsError(f"{file} holds a {type(loaded).__name__} instead of a state dictionary of weights")
+        raise WeightsError(
+            f"{file} holds a {type(loaded).__name__} instead of weights; save the network's state dictionary, "
+            "`torch.save(model.state_dict(), file)`"
+        )
     return {str(key): value for key, value in loaded.items()}
 
 
@@ -208,18 +250,36 @@ def _checked(backbone: Backbone, stored: Mapping[str, Any], *, file: Path) -> di
             key = f"{conv.name}.{part}"
             tensor = tensors.pop(key, None)
             if not isinstance(tensor, Tensor):
-                raise WeightsError(f"{file} is not a file of {backbone.name}: it lacks {key}")
+                raise _foreign(backbone, file, why=f"it lacks {key}")
             if tuple(tensor.shape) != shape or not tensor.is_floating_point():
                 kind = f"{tensor.dtype} of shape {tuple(tensor.shape)}".removeprefix("torch.")
-                raise WeightsError(
-                    f"{file} is not a file of {backbone.name}: its {key} is {kind} instead of numbers of shape {shape}"
-                )
+                raise _foreign(backbone, file, why=f"its {key} is {kind} instead of numbers of shape {shape}")
             weights[key] = tensor.detach().to(torch.float32)
             if not bool(weights[key].isfinite().all()):
                 raise WeightsError(f"{file} is damaged: its {key} has values that are NaN or infinite; get it again")
     if tensors:
-        raise WeightsError(f"{file} is not a file of {backbone.name}, which has no {next(iter(tensors))}")
+        raise _foreign(backbone, file, why=f"{backbone.name} has no {next(iter(tensors))}")
+    for key, values in weights.items():
+        if key.endswith(".weight") and bool((values == values.flatten()[0]).all()):
+            raise WeightsError(f"{file} is damaged: the values of its {key} are all the same; get it again")
     return weights
+
+
+def _network_of(stored: Mapping[str, Any], networks: Mapping[str, Backbone], *, file: Path) -> Backbone | None:
+    """The first network that what a file holds fits, if there is one."""
+    for backbone in networks.values():
+        with suppress(WeightsError):
+            _checked(backbone, stored, file=file)
+            return backbone
+    return None
+
+
+def _foreign(backbone: Backbone, file: Path, *, why: str) -> WeightsError:
+    """The error about a file that is not one of a network."""
+    return WeightsError(
+        f"{file} is not a file of {backbone.name}: {why}; give one of {backbone.name}, or leave model.weights out for "
+        "its own weights"
+    )
 
 
 def digest_of(file: Path) -> str:
@@ -227,7 +287,9 @@ def digest_of(file: Path) -> str:
     try:
         return sha256_of(file)
     except OSError as error:
-        raise WeightsError(f"cannot read the weight file {file}: {error.strerror}") from None
+        raise WeightsError(
+            f"cannot read the weight file {file}: {error.strerror}; check its name and permissions"
+        ) from None
 
 
 def _write_to_cache(backbone: Backbone, write: Callable[[BinaryIO], None]) -> Path:

@@ -35,7 +35,9 @@ def reading(folder: Path) -> Iterator[sqlite3.Connection]:
     """
     file = BatchPaths(folder).ledger
     if not file.is_file():
-        raise InputError(f"{folder} is not the folder of a batch: it has no {STATE_FOLDER}/{file.name}")
+        raise InputError(
+            f"{folder} is not the folder of a batch: it has no {STATE_FOLDER}/{file.name}; give the one after batch -o"
+        )
     with plain_sqlite_errors(file, "read"):
         database = _readable(file)
         try:

@@ -66,7 +66,9 @@ def fields_of(template: str) -> frozenset[str]:
         if conversion or (spec and not re.fullmatch("0?[0-9]{1,2}d?", spec)):
             raise ConfigError(f"the template {template!r} has an unknown format; write it as in {{index:04}}")
         if spec and name not in NUMBERS:
-            raise ConfigError(f"the template {template!r}: only index, width and height are numbers with a format")
+            raise ConfigError(
+                f"the template {template!r}: only index, width and height are numbers with a format; write {{{name}}}"
+            )
     if not template.lower().endswith(tuple(WRITTEN)):
         raise ConfigError(f"the template {template!r} must end in one of {SUFFIXES}")
     return frozenset(names)
@@ -172,7 +174,10 @@ def check_collisions(named: Iterable[tuple[str, str]]) -> None:
     for key, (output, _) in seen.items():
         for folder in PurePosixPath(key).parents:
             if folder.as_posix() in seen:
-                raise ConfigError(f"{seen[folder.as_posix()][0]} would be both a picture and a folder for {output}")
+                raise ConfigError(
+                    f"{seen[folder.as_posix()][0]} would be both a picture and a folder for {output}; "
+                    "give them other names in --template or output:"
+                )
 
 
 def folded(name: str) -> str:

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from pathlib import Path
 
+from hires_nst.errors import InputError, OutputError
+from hires_nst.run.directory import is_run
 from hires_nst.run.log import LOG
 
 STATE_FOLDER = ".hires-nst"
@@ -12,6 +15,30 @@ STATE_FOLDER = ".hires-nst"
 TEXT = "log.txt"
 LOGS = LOG, TEXT
 """The logs in a job's folder, of all attempts: JSON lines and human-readable."""
+
+
+def working_folder(path: Path) -> Path:
+    """The run directory or output folder of a batch that a user may mean by a path.
+
+    That is the path itself, `OUT.run` for the picture OUT, or the folder that a file of a run or a state folder is in;
+    the path itself where there is none of these.
+
+    Raises:
+        InputError: it is a picture of a batch.
+    """
+    beside = path.with_name(f"{path.name}.run") if path.name else path
+    with suppress(OSError, OutputError):  # a name that is too long, for example
+        if BatchPaths(path).ledger.is_file() or is_run(path):
+            return path
+        if is_run(beside):
+            return beside
+        if BatchPaths(path.parent).ledger.is_file():
+            if path.name == STATE_FOLDER:
+                return path.parent
+            raise InputError(f"{path} is inside the output folder of a batch; give that folder: {path.parent}")
+        if path.is_file() and is_run(path.parent):
+            return path.parent
+    return path
 
 
 class JobPaths:

@@ -85,7 +85,9 @@ class RayExecutor:
                 with _own_signals():
                     self._ray.init(address=address, log_to_driver=False, logging_level="ERROR")
             except (ConnectionError, ValueError, RuntimeError) as error:
-                raise ConfigError(f"there is no Ray cluster at {address}: {error}") from None
+                raise ConfigError(
+                    f"there is no Ray cluster at {address}: {error}; start it, or check --address"
+                ) from None
         self._ship = ship
         self._tasks: dict[Any, _Running] = {}  # by the references of their results
         self._shipped: dict[Path, Any] = {}  # references of the files of many jobs, such as paintings

@@ -260,7 +260,9 @@ def _lines(file: Path) -> list[Path]:
     try:
         text = file.read_text(encoding="utf-8-sig")
     except UnicodeDecodeError:
-        raise InputError(f"{file} is neither a folder, nor a picture, nor a list of paths in UTF-8") from None
+        raise InputError(
+            f"{file} is neither a folder, nor a picture, nor a list of paths in UTF-8; give one of them"
+        ) from None
     except OSError as error:
         raise InputError(f"{file} cannot be read ({error.strerror}); check its permissions") from None
     lines = [line.strip() for line in text.splitlines()]

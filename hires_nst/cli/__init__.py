@@ -16,6 +16,7 @@ from typer.core import TyperGroup
 from hires_nst.cli import batch, config, doctor, evaluate, models, plan, report, resume, show, status, stylize
 from hires_nst.cli.first_word import with_command
 from hires_nst.cli.progress import print_error
+from hires_nst.cli.words import refuse_other_words
 from hires_nst.errors import HiresNstError, ResourceError, out_of_memory
 from hires_nst.events import json_line
 from hires_nst.files import is_disk_full
@@ -32,6 +33,11 @@ class Commands(TyperGroup):
 
     def make_context(self, info_name: str | None, args: list[str], parent: Any = None, **extra: Any) -> Any:
         """Parse the program's own options."""
+        try:
+            refuse_other_words(args, self)
+        except HiresNstError as error:
+            _report(str(error), error.exit_code, as_json="--json" in args)
+            raise typer.Exit(error.exit_code) from None
         with _usage_as_json(args):
             return super().make_context(info_name, args, parent, **extra)
 

@@ -22,6 +22,7 @@ from hires_nst.cli.options import (
 )
 from hires_nst.cli.report import report_of_batch
 from hires_nst.cli.roles import Roles, StyleOption
+from hires_nst.cli.schema_options import choice
 from hires_nst.cli.signals import MaxHours, Until, ending_at_once, stopping
 from hires_nst.config import StyleImage, merge
 from hires_nst.errors import ConfigError
@@ -74,7 +75,12 @@ def batch(
     max_hours: MaxHours = None,
     executor: Annotated[
         str,
-        typer.Option(metavar="local|ray", help="Run on this machine or on a Ray cluster.", rich_help_panel=CLUSTER),
+        typer.Option(
+            metavar="local|ray",
+            parser=choice("--executor", ("local", "ray")),
+            help="Run on this machine or on a Ray cluster.",
+            rich_help_panel=CLUSTER,
+        ),
     ] = "local",
     address: Annotated[
         str | None,

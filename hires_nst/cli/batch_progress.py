@@ -18,7 +18,11 @@ from hires_nst.events import Event, OnEvent
 from hires_nst.quantities import counts, duration
 from hires_nst.run.progress import RunState
 
-ACTIONS = {"redo": "paint it again", "skip": "leave it as it is", "fail": "count it as failed"}
+ACTIONS = {
+    "redo": "paint it again",
+    "skip": "leave it as it is (--changed redo paints it again)",
+    "fail": "count it as failed",
+}
 
 
 class BatchDisplay:

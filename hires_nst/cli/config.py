@@ -7,6 +7,7 @@ import typer
 
 from hires_nst import config
 from hires_nst.cli.options import ConfigOptions, path_argument, takes_config_options
+from hires_nst.cli.schema_options import choice
 
 app = typer.Typer(no_args_is_help=True, help="Write, show and check configurations.")
 
@@ -15,7 +16,12 @@ app = typer.Typer(no_args_is_help=True, help="Write, show and check configuratio
 def init(
     file: Annotated[Path, path_argument(metavar="FILE", help="YAML file to write.")] = Path("hires-nst.yaml"),
     preset: Annotated[
-        str | None, typer.Option(metavar="NAME", help=f"Preset to start from: {', '.join(config.PRESETS)}.")
+        str | None,
+        typer.Option(
+            metavar="NAME",
+            parser=choice("--preset", config.PRESETS),
+            help=f"Preset to start from: {', '.join(config.PRESETS)}.",
+        ),
     ] = None,
     force: Annotated[bool, typer.Option("--force", help="Replace FILE if it exists.")] = False,
 ) -> None:

@@ -11,6 +11,7 @@ import hires_nst
 from hires_nst.backbones.registry import BACKBONES, find_backbone
 from hires_nst.cli.options import Quiet, path_argument
 from hires_nst.cli.progress import showing
+from hires_nst.cli.schema_options import choice
 from hires_nst.errors import WeightsError
 from hires_nst.events import Event
 
@@ -62,7 +63,11 @@ def import_model(
     file: Annotated[Path, path_argument(metavar="FILE", help="A weight file that you downloaded yourself.")],
     name: Annotated[
         str | None,
-        typer.Option(metavar="NAME", help="The network; recognised from the file when not given.", callback=_checked),
+        typer.Option(
+            metavar="NAME",
+            help="The network; recognised from the file when not given.",
+            parser=choice("--name", list(BACKBONES)),
+        ),
     ] = None,
 ) -> None:
     """Copy a downloaded weight file into torch's cache, after checking that it is the published one."""

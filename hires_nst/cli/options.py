@@ -6,7 +6,9 @@ An option that is not given is None and changes nothing. Precedence: option, `--
 from __future__ import annotations
 
 import inspect
+import math
 import os
+import re
 import typing
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -20,12 +22,15 @@ from hires_nst.cli.schema_options import (
     Command,
     ConfigOption,
     Decorator,
+    checked,
+    choice,
     flag_of,
     is_option,
+    number_or_word,
     parameters_of,
     with_parameters,
 )
-from hires_nst.config import PRESETS, Config, InitKind, assign, gather, merge, nest, parse_config
+from hires_nst.config import PRESETS, Config, InitKind, assign, check_option, gather, merge, nest, parse_config
 from hires_nst.errors import ConfigError, nearest
 
 path_argument = partial(typer.Argument, readable=False)
@@ -49,28 +54,42 @@ Folder = Annotated[
     Path, path_argument(metavar="DIR", help="A run directory, such as print.tif.run, or a batch's output folder.")
 ]
 
+
+def _long_edge(text: str) -> str | None:
+    """What to do about a `--size` of two sides, or on paper."""
+    sides = re.fullmatch(r"\s*([0-9]{1,6})\s*[x×*]\s*([0-9]{1,6})\s*(px)?\s*", text, re.IGNORECASE)
+    if sides is not None:
+        return f"it is the longer side alone, so write {{option}} {max(int(sides[1]), int(sides[2]))}"
+    if re.search("[0-9] *(mm|cm|in)$", text.strip().lower()):
+        return "a size on paper is a print, such as --print 30x40cm"
+    if re.fullmatch("[0-9]{1,3}([,.'][0-9]{3})+", text.strip()):
+        return f"write {{option}} {re.sub('[^0-9]', '', text)}"
+    return "a paper is a print: --print " + text if text.strip().upper() in ("A0", "A1", "A2", "A3", "A4") else None
+
+
 CONFIG_OPTIONS = (
     ConfigOption(
         name="config", panel=SOURCE, flags=("--config", "-c"), metavar="FILE", type=Path,
         help="YAML configuration.",
     ),
     ConfigOption(
-        name="preset", panel=SOURCE, metavar="NAME", type=str, help=f"Preset to start from: {', '.join(PRESETS)}.",
+        name="preset", panel=SOURCE, metavar="NAME", type=str, parser=choice("--preset", PRESETS),
+        help=f"Preset to start from: {', '.join(PRESETS)}.",
     ),
     ConfigOption(
         name="assignments", panel=SOURCE, flags=("--set",), metavar="KEY=VALUE", type=list[str],
         help="Set any key of the configuration, such as levels.rounds=24; repeatable.",
     ),
-    ConfigOption(name="size", key="output.long_edge", panel=SIZE, metavar="PIXELS"),
-    ConfigOption(name="megapixels", key="output.megapixels", panel=SIZE, metavar="X"),
-    ConfigOption(name="scale", key="output.scale", panel=SIZE, metavar="X"),
+    ConfigOption(name="size", key="output.long_edge", panel=SIZE, metavar="PIXELS", unit="px", advice=_long_edge),
+    ConfigOption(name="megapixels", key="output.megapixels", panel=SIZE, metavar="X", unit="MP"),
+    ConfigOption(name="scale", key="output.scale", panel=SIZE, metavar="X", unit="x"),
     ConfigOption(name="print", key="output.print.paper", panel=SIZE, metavar="PAPER"),
     ConfigOption(
-        name="dpi", panel=SIZE, metavar="N", type=float,
+        name="dpi", panel=SIZE, metavar="N", type=float, parser=checked("output.dpi", "--dpi", unit="dpi"),
         help="Pixels per inch of the print; without a print, only stored in the file.",
     ),
     ConfigOption(name="fit", key="output.print.fit", panel=SIZE),
-    ConfigOption(name="bleed", key="output.print.bleed_mm", panel=SIZE, metavar="MM"),
+    ConfigOption(name="bleed", key="output.print.bleed_mm", panel=SIZE, metavar="MM", unit="mm"),
     ConfigOption(name="bit_depth", key="output.bit_depth", panel=SIZE),
     ConfigOption(name="quality", key="output.quality", panel=SIZE, metavar="1-100"),
     ConfigOption(name="background", key="output.background", panel=SIZE, metavar="COLOUR"),
@@ -95,8 +114,8 @@ CONFIG_OPTIONS = (
     ConfigOption(name="pooling", key="model.pooling", panel=ENGINE),
     ConfigOption(name="optimizer", key="optimizer.name", panel=ENGINE),
     ConfigOption(name="coupling", key="tiles.coupling", panel=ENGINE),
-    ConfigOption(name="tile_size", key="tiles.size", panel=ENGINE, metavar="PIXELS|auto"),
-    ConfigOption(name="overlap", key="tiles.overlap", panel=ENGINE, metavar="PIXELS|auto"),
+    ConfigOption(name="tile_size", key="tiles.size", panel=ENGINE, metavar="PIXELS|auto", unit="px"),
+    ConfigOption(name="overlap", key="tiles.overlap", panel=ENGINE, metavar="PIXELS|auto", unit="px"),
     ConfigOption(name="device", key="runtime.device", panel=ENGINE, metavar="DEVICE"),
     ConfigOption(name="precision", key="runtime.precision", panel=ENGINE),
 )  # fmt: skip
@@ -111,7 +130,7 @@ BATCH_OPTIONS = (
     ConfigOption(name="order", key="batch.order", panel=JOBS),
     ConfigOption(name="changed", key="batch.changed", panel=JOBS),
     ConfigOption(name="retries", key="batch.retries", panel=RUNNING, metavar="N"),
-    ConfigOption(name="retry_wait", key="batch.retry_wait", panel=RUNNING, metavar="SECONDS"),
+    ConfigOption(name="retry_wait", key="batch.retry_wait", panel=RUNNING, metavar="SECONDS", unit="s"),
     ConfigOption(name="workers", key="batch.workers", panel=RUNNING),
 )
 """Options of the commands for batches."""
@@ -169,6 +188,9 @@ class ConfigOptions:
             ConfigError: an unknown option, key or value, or some that exclude each other.
             InputError: the configuration file cannot be read.
         """
+        sizes = [option.all_flags[0] for option in CONFIG_OPTIONS if option.key in _SIZES and option.key in self.values]
+        if len(sizes) > 1:
+            raise ConfigError(f"{' and '.join(sizes)} each set the size; give one of them")
         below = dict(self.sources() if sources is None else sources)
         for assignment in self.assignments or ():
             below = assign(below, assignment)
@@ -183,6 +205,8 @@ class ConfigOptions:
 
     def _output(self, output: dict[str, Any], below: Mapping[str, Any]) -> dict[str, Any]:
         """The section `output` of the command line, where `--dpi` belongs to a print or to the file."""
+        if self.dpi is not None and "print" in output:
+            check_option("output.print.dpi", self.dpi, option="--dpi", text=f"{self.dpi:g}")
         sizes = output.keys() & {"long_edge", "megapixels", "scale"}  # they replace a print of the other sources
         output_below = below.get("output")
         inherited = not sizes and isinstance(output_below, Mapping) and output_below.get("print") is not None
@@ -211,6 +235,7 @@ class ConfigOptions:
         return styles
 
 
+_SIZES = ("output.long_edge", "output.megapixels", "output.scale", "output.print.paper")
 _STYLE_SCALE = "styles.scale"
 """The scale of every painting, so not simply one key."""
 
@@ -273,7 +298,8 @@ def _start(text: str) -> dict[str, Any]:
 
 
 def _numbers(text: str) -> list[float]:
-    try:
-        return [float(part) for part in text.split(",")]
-    except ValueError:
-        raise ConfigError(f"--style-weights needs numbers separated by commas, such as 2,1, not {text!r}") from None
+    numbers = [number_or_word(part) for part in text.split(",")]
+    weights = [float(number) for number in numbers if not isinstance(number, str)]
+    if len(weights) < len(numbers) or not all(0 < weight < math.inf for weight in weights):
+        raise ConfigError(f"--style-weights needs numbers above 0 separated by commas, such as 2,1, not {text!r}")
+    return weights

@@ -27,8 +27,10 @@ def resume(
     json: Json = False,
 ) -> None:
     """Resume an interrupted run or batch with its stored settings."""
+    from hires_nst.batch.paths import working_folder
     from hires_nst.folders import is_batch
 
+    folder = working_folder(folder)
     with stopping(until=until, max_hours=max_hours, quiet=quiet or json) as stop:
         run: partial[Any] = partial(hires_nst.resume, folder, overwrite=overwrite, retry_failed=retry_failed, stop=stop)
         if is_batch(folder):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import inspect
+import re
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from types import NoneType, UnionType
@@ -11,7 +12,8 @@ from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
 import typer
 
-from hires_nst.config import field_at
+from hires_nst.config import check_option, field_at
+from hires_nst.errors import ConfigError, suggestion
 
 Command = Callable[..., None]
 Decorator = Callable[[Command], Command]
@@ -28,6 +30,8 @@ class ConfigOption:
         type: of an option that is not one key.
         metavar: instead of the field's choices.
         value: of a flag that sets the key to one of its choices.
+        unit, advice: of an option that is one key, see `checked`.
+        parser: of an option that is not one key.
     """
 
     name: str
@@ -38,6 +42,9 @@ class ConfigOption:
     type: Any = None
     flags: tuple[str, ...] = ()
     value: str | None = None
+    unit: str = ""
+    advice: Callable[[str], str | None] = lambda text: None
+    parser: Callable[[str], Any] | None = None
 
     @property
     def all_flags(self) -> tuple[str, ...]:
@@ -46,24 +53,82 @@ class ConfigOption:
 
     def parameter(self) -> inspect.Parameter:
         """The option as a parameter of a Typer command."""
-        kind, metavar, parser, text = self.type, self.metavar, None, self.help
+        kind, metavar, parser, text = self.type, self.metavar, self.parser, self.help
         if self.key is not None:
             field = field_at(self.key)
-            kind, parser, choices = _command_line_type(field.annotation)
+            kind, choices = _command_line_type(field.annotation)
             metavar, text = metavar or choices, text or field.description
             if self.value is not None:
                 kind, metavar = bool, None
             if get_origin(kind) is list:
                 text = f"{text} Repeatable."
+            elif kind is not bool:
+                parser = checked(self.key, self.all_flags[0], unit=self.unit, advice=self.advice)
         option = typer.Option(*self.all_flags, metavar=metavar, parser=parser, help=text, rich_help_panel=self.panel,
                               readable=False)  # fmt: skip
         annotation = Annotated[kind | None, option]  # type: ignore[valid-type]
         return inspect.Parameter(self.name, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=annotation)
 
 
-def number_or_word(text: str) -> int | str:
-    """The value of an option that is a whole number or a word such as auto."""
-    return int(text) if text.isdecimal() else text
+Parser = Callable[[str], Any]
+
+
+def checked(
+    key: str, option: str, *, unit: str = "", advice: Callable[[str], str | None] = lambda text: None
+) -> Parser:
+    """A parser for an option of a dotted key; it raises ConfigError where the schema does not allow the value.
+
+    Args:
+        unit: that may follow a number.
+        advice: what to do about a text that is no value, if the function knows; with `{option}` for the option's name.
+    """
+    is_decimal = float in _alternatives(field_at(key).annotation)
+
+    def parse(text: str) -> Any:
+        value = number_or_word(text, unit=unit)
+        value = float(value) if is_decimal and isinstance(value, int) else value
+        try:
+            check_option(key, value, option=option, text=text)
+        except ConfigError as error:
+            if (way_out := advice(text) or _with_a_point(text)) is None:
+                raise
+            message = str(error).partition("; for example")[0]
+            raise ConfigError(f"{message}; {way_out.format(option=option)}") from None
+        return value
+
+    return parse
+
+
+_WHOLE = re.compile(r"[+-]?[0-9]{1,30}")
+_DECIMAL = re.compile(r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)(e[+-]?[0-9]{1,9})?", re.IGNORECASE)
+
+
+def number_or_word(text: str, *, unit: str = "") -> float | str:
+    """The number that a text is, with the unit or without; other texts are returned as they are."""
+    number = text.strip()
+    if unit and number.lower().endswith(unit.lower()):
+        number = number[: -len(unit)].strip()
+    if _WHOLE.fullmatch(number):
+        return int(number)
+    return float(number) if _DECIMAL.fullmatch(number) else text
+
+
+def _with_a_point(text: str) -> str | None:
+    """The advice for a number with a decimal comma."""
+    return f"write {{option}} {text.strip().replace(',', '.')}" if re.fullmatch("[0-9]*,[0-9]+", text.strip()) else None
+
+
+def choice(option: str, choices: Sequence[str]) -> Parser:
+    """A parser for an option of a few words; it raises ConfigError for others."""
+
+    def parse(text: str) -> str:
+        if text not in choices:
+            *first, last = choices
+            hint = suggestion(text, choices) or f"; for example {option} {last}"
+            raise ConfigError(f"{option} should be {', '.join(first)} or {last}, not {text!r}{hint}")
+        return text
+
+    return parse
 
 
 def parameters_of(command: Command, *, without: str = "") -> list[inspect.Parameter]:
@@ -92,18 +157,15 @@ def with_parameters(run: Command, parameters: Sequence[inspect.Parameter], *, li
     return result
 
 
-def _command_line_type(annotation: Any) -> tuple[Any, Callable[[str], Any] | None, str | None]:
-    """An option's type for a field, its parser if it needs one, and its choices such as `cover|contain`.
-
-    The schema checks the value.
-    """
+def _command_line_type(annotation: Any) -> tuple[Any, str | None]:
+    """An option's type for a field, and its choices such as `cover|contain`."""
     alternatives = list(_alternatives(annotation))
     words = [item for item in alternatives if isinstance(item, (str, int))]
     kinds = [item for item in alternatives if item not in words]
     if not words:
-        return kinds[0], None, None
+        return kinds[0], None
     choices = "|".join(map(str, words))
-    return (str, number_or_word, f"N|{choices}") if kinds else (type(words[0]), None, choices)
+    return (str, f"N|{choices}") if kinds else (type(words[0]), choices)
 
 
 def _alternatives(annotation: Any) -> Iterator[Any]:

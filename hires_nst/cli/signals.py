@@ -10,18 +10,30 @@ from typing import Annotated
 
 import typer
 
-from hires_nst.errors import Interrupted
-from hires_nst.stopping import Stop, deadline
+from hires_nst.cli.schema_options import number_or_word
+from hires_nst.errors import ConfigError, Interrupted
+from hires_nst.stopping import HOURS_OF_A_YEAR, Stop, deadline
 
 SIGNALS = {signal.SIGINT: ("Ctrl-C", 130), signal.SIGTERM: ("SIGTERM", 143)}
 """The name and the exit code of each signal."""
+
+
+def _hours(text: str) -> float:
+    """The value of `--max-hours`."""
+    hours = number_or_word(text, unit="h")
+    if isinstance(hours, str) or not 0 < hours < HOURS_OF_A_YEAR:
+        raise ConfigError(f"--max-hours should be a number above 0 and below a year, not {text!r}; for example 8")
+    return float(hours)
+
 
 Until = Annotated[
     str | None, typer.Option("--until", metavar="HH:MM", help="Stop before this time of day; resume later.")
 ]
 MaxHours = Annotated[
     float | None,
-    typer.Option("--max-hours", metavar="X", help="Stop before this many hours have passed; resume later."),
+    typer.Option(
+        "--max-hours", metavar="X", parser=_hours, help="Stop before this many hours have passed; resume later."
+    ),
 ]
 
 

@@ -10,6 +10,7 @@ import hires_nst
 from hires_nst.cli.options import ConfigOptions, Json, Quiet, path_argument, path_option, takes_config_options
 from hires_nst.cli.progress import showing
 from hires_nst.cli.roles import Roles, StyleOption, StyleWords
+from hires_nst.cli.schema_options import choice
 from hires_nst.cli.signals import MaxHours, Until, ending_at_once, stopping
 from hires_nst.config import Config
 from hires_nst.imageio.formats import FORMATS, SUFFIXES
@@ -53,6 +54,8 @@ def stylize(
         Resume,
         typer.Option(
             "--resume",
+            metavar="auto|never|require",
+            parser=lambda text: Resume(choice("--resume", [one.value for one in Resume])(text)),
             help="auto resumes an interrupted run; never starts over; require fails if there is nothing to resume.",
         ),
     ] = Resume.auto,

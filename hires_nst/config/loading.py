@@ -9,7 +9,7 @@ from typing import Any, get_args
 
 from pydantic import ValidationError
 
-from hires_nst.config.messages import sentence
+from hires_nst.config.messages import check_value, sentence
 from hires_nst.config.schema import Config
 from hires_nst.config.sections import LAYERS, SIZES, BatchJob, Loss, section_in
 from hires_nst.config.settings import nest
@@ -63,6 +63,11 @@ def gather(
     return data
 
 
+def check_option(key: str, value: Any, *, option: str, text: str | None = None) -> None:
+    """Raise ConfigError, which names the option, unless a dotted key takes a value, typed as `text`."""
+    check_value(key, value, option=option, text=text, schema=Config)
+
+
 def parse_config(data: Mapping[str, Any]) -> Config:
     """Check a nested mapping against the schema.
 
@@ -89,7 +94,9 @@ def assign(data: Mapping[str, Any], assignment: str) -> dict[str, Any]:
     try:
         override = nest({key: parse_yaml(text)})
     except ConfigError:
-        raise ConfigError(f"--set {key}: {text!r} is not a value in YAML") from None
+        raise ConfigError(
+            f"--set {key}: {text!r} is not a value in YAML; put text in quotes, as in --set '{key}=\"...\"'"
+        ) from None
     section, *rest = key.split(".")
     if section == "loss" and len(rest) == 2 and rest[0] in LAYERS:
         loss = data.get("loss")

@@ -45,7 +45,7 @@ def section_in(annotation: Any) -> type[BaseModel] | None:
 class StyleImage(Section):
     """A painting."""
 
-    image: Path = Field(description="The painting's file.")
+    image: Path = Field(description="The painting's file.", examples=["painting.jpg"])
     weight: Positive = Field(1.0, description="Weight of this painting relative to the others.")
     scale: Positive = Field(
         1.0,
@@ -80,13 +80,13 @@ class Output(Section):
     """Size and file of the result. Give at most one size; without any, the photograph's own size is used."""
 
     long_edge: Annotated[Whole, Field(ge=1, le=500_000)] | None = Field(
-        None, description="Pixels of the result's longer side."
+        None, description="Pixels of the result's longer side.", examples=[2048]
     )
     megapixels: Annotated[Number, Field(gt=0, le=250_000)] | None = Field(
-        None, description="Size of the result in megapixels."
+        None, description="Size of the result in megapixels.", examples=[12]
     )
     scale: Annotated[Number, Field(gt=0, le=1000)] | None = Field(
-        None, description="Size of the result relative to the photograph; 2 doubles both sides."
+        None, description="Size of the result relative to the photograph; 2 doubles both sides.", examples=[2]
     )
     print: Print | None = Field(None, description="Size of the result as a print on paper.")
     bit_depth: Literal[8, 16] = Field(8, description="Bits per channel; 16 for PNG and TIFF only.")
@@ -97,7 +97,7 @@ class Output(Section):
         "deflate", description="Compression of a TIFF: deflate, lzw or none."
     )
     dpi: Annotated[Number, Field(ge=1, le=100_000)] | None = Field(
-        None, description="Pixels per inch noted in the file; those of the print when not given."
+        None, description="Pixels per inch noted in the file; those of the print when not given.", examples=[300]
     )
     metadata: Literal["keep", "strip"] = Field(
         "keep",
@@ -144,7 +144,9 @@ class Model(Section):
     padding: Literal["replicate", "zeros", "reflect"] = Field(
         "replicate", description="Padding at the picture's edge: replicate, zeros or reflect."
     )
-    weights: Path | None = Field(None, description="File of weights to use instead of the network's own.")
+    weights: Path | None = Field(
+        None, description="File of weights to use instead of the network's own.", examples=["vgg19.safetensors"]
+    )
 
     @field_validator("name")
     @classmethod
@@ -204,14 +206,14 @@ class Init(Section):
     @model_validator(mode="after")
     def _file_given(self) -> Init:
         if (self.kind == "file") != (self.file is not None):
-            raise ValueError("kind: file and file: PATH belong together")
+            raise ValueError("kind: file and file: PATH belong together, as in init: {kind: file, file: start.png}")
         return self
 
 
 class LevelOverride(Section):
     """Other rounds or steps for one level."""
 
-    level: Annotated[Whole, Field(ge=0)] = Field(description="Number of the level; 0 is the coarsest.")
+    level: Annotated[Whole, Field(ge=0)] = Field(description="Number of the level; 0 is the coarsest.", examples=[1])
     rounds: Annotated[Whole, Field(ge=0, le=1000)] | None = Field(
         None, description="Rounds of this level; unchanged when not given."
     )
@@ -248,7 +250,9 @@ class Tiles(Section):
     """How a level is cut into tiles."""
 
     size: Literal["auto"] | Annotated[Whole, Field(ge=16, le=100_000)] = Field(
-        "auto", description="Side of a tile in pixels, without overlap; auto is what fits into memory."
+        "auto",
+        description="Side of a tile in pixels, without overlap; auto is what fits into memory.",
+        examples=[512],
     )
     overlap: Literal["auto"] | Annotated[Whole, Field(ge=0, le=4096)] = Field(
         "auto", description="Pixels by which a tile extends into its neighbours on each side; auto suits the layers."
@@ -266,7 +270,7 @@ class Optimizer(Section):
     name: OptimizerName = Field("lbfgs", description="Optimizer of the tiles: lbfgs or adam.")
     history: Annotated[Whole, Field(ge=1, le=200)] = Field(20, description="Correction pairs that L-BFGS stores.")
     learning_rate: Positive | None = Field(
-        None, description="Learning rate; 1.0 for lbfgs and 0.02 for adam when not given."
+        None, description="Learning rate; 1.0 for lbfgs and 0.02 for adam when not given.", examples=[0.5]
     )
     pixels: PixelVariables = Field(
         "plain",
@@ -283,7 +287,7 @@ class Optimizer(Section):
 class Runtime(Section):
     """Device, precision, memory and random seed."""
 
-    device: str = Field("auto", description="Device: auto, cpu, cuda or cuda:N.")
+    device: str = Field("auto", description="Device: auto, cpu, cuda or cuda:N.", examples=["cuda:0"])
     precision: Literal["auto", "float32", "bfloat16"] = Field(
         "auto",
         description="Precision of the convolutions: float32 or bfloat16; auto is bfloat16 on CUDA, else float32.",
@@ -329,7 +333,7 @@ class Images(Section):
 class BatchJob(Section):
     """A job of a batch, with settings of its own."""
 
-    content: Path = Field(description="The photograph's file.")
+    content: Path = Field(description="The photograph's file.", examples=["photo.jpg"])
     style: Path | None = Field(None, description="The painting's file; those under styles: when not given.")
     output: str | None = Field(None, description="Name of the picture; batch.template when not given.")
     set: dict[str, Any] = Field(

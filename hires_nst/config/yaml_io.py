@@ -28,7 +28,9 @@ def parse_yaml(text: str) -> Any:
     try:
         return YAML(typ="safe", pure=True).load(text)
     except RecursionError:
-        raise ConfigError("not valid YAML: it is nested too deeply") from None
+        raise ConfigError(
+            "not valid YAML: it is nested too deeply; `hires-nst config init` writes a valid file"
+        ) from None
     except (YAMLError, ValueError) as error:  # a ValueError comes of dates that do not exist
         mark = getattr(error, "problem_mark", None)
         where = f" in line {mark.line + 1}" if mark else ""
@@ -48,7 +50,7 @@ def read_yaml(path: Path) -> dict[str, Any]:
         text = path.read_text(encoding="utf-8")
     except OSError as error:
         check_exists(path)
-        raise InputError(f"cannot read the configuration {path}: {error.strerror}") from None
+        raise InputError(f"cannot read the configuration {path}: {error.strerror}; check its permissions") from None
     except UnicodeDecodeError:
         raise ConfigError(f"{path} is not a text file; a configuration is written in YAML") from None
     try:
@@ -58,7 +60,10 @@ def read_yaml(path: Path) -> dict[str, Any]:
     if data is None:
         return {}
     if not isinstance(data, dict):
-        raise ConfigError(f"{path} must contain a mapping of keys to values, not a {type(data).__name__}")
+        raise ConfigError(
+            f"{path} must contain a mapping of keys to values, such as levels: {{rounds: 16}}, not a "
+            f"{type(data).__name__}"
+        )
     return {key: value for key, value in data.items() if value is not None}
 
 

@@ -12,6 +12,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from hires_nst.batch.ledger_reading import read_changes, read_selected_since, reading
+from hires_nst.batch.paths import working_folder
 from hires_nst.report.render import PAGE, OnProgress, is_complete, write_report
 from hires_nst.report.sources import gather
 from hires_nst.stopping import Stop
@@ -33,7 +34,7 @@ def write(folder: Path | str, *, stop: Stop | None = None, on_progress: OnProgre
         InputError: it is not such a folder, or cannot be read. OutputError: the page cannot be written, or there is a
             report.html of another program. ResourceError: the disk is full.
     """
-    folder = Path(folder)
+    folder = working_folder(Path(folder))
     return write_report(gather(folder), folder, on_progress=on_progress, due=(stop or Stop()).due)
 
 

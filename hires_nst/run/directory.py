@@ -129,11 +129,16 @@ def is_run(path: Path) -> bool:
 
 def check_run(path: Path) -> None:
     """Raise InputError where there is no such folder, and DamagedFile for a folder without run.json."""
-    check_exists(path, otherwise="a run directory is removed when its run finishes")
+    check_exists(path, otherwise="a run directory is removed when its run finishes, so look for the picture")
     if not path.is_dir():
-        raise InputError(f"{path} is a file; give a run directory or the output folder of a batch")
+        raise InputError(
+            f"{path} is a file; give a run directory or the output folder of a batch (without {path.name}.run beside "
+            "it, a picture is finished)"
+        )
     if not (path / RECORD).exists():
-        raise DamagedFile(f"{path} is neither a run directory (no {RECORD}) nor the output folder of a batch")
+        inside = sorted(entry for entry in path.glob("*.run") if (entry / RECORD).exists())
+        hint = f"did you mean {inside[0]}?" if inside else "give the folder OUT.run, or the folder after batch -o"
+        raise DamagedFile(f"{path} is neither a run directory (no {RECORD}) nor the output folder of a batch; {hint}")
 
 
 def run_directory(output: Path, config: Config, *, run_dir: Path | str | None = None) -> Path:

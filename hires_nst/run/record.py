@@ -127,7 +127,9 @@ def read_record(folder: Path) -> RunRecord:
         _check_version(folder, _first_format(path))
         raise DamagedFile(f"{path} is damaged, so the run cannot be resumed; {RESTART}") from None
     if data.get("program") != PROGRAM:
-        raise ConfigError(f"{folder} is the run directory of another program, {data.get('program')!r}")
+        raise ConfigError(
+            f"{folder} is the run directory of another program, {data.get('program')!r}; give another --run-dir"
+        )
     _check_version(folder, data)
     data.pop("checksum")
     try:

@@ -76,6 +76,6 @@ def test_an_imported_file_is_hashed_once(tmp_path: Path, monkeypatch: pytest.Mon
         return BACKBONES["vgg16"].weights.sha256
 
     monkeypatch.setattr(weights, "sha256_of", sha256_of)
-    with pytest.raises(WeightsError, match="was not loaded"):
+    with pytest.raises(WeightsError, match="is not a file of weights"):
         models.import_file(tmp_path / "w.pth")
     assert read == [tmp_path / "w.pth"]

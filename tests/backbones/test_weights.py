@@ -12,13 +12,14 @@ from typing import ClassVar
 
 import pytest
 import torch
+from PIL import Image
 from safetensors.torch import save_file
 from torch import Tensor
 
 from hires_nst.backbones import download, weights
 from hires_nst.backbones.registry import BACKBONES, Backbone, Weights
 from hires_nst.errors import ResourceError, WeightsError
-from hires_nst.events import DownloadProgress, Event
+from hires_nst.events import DownloadProgress, Event, Notice
 
 TINY_BLOCKS = ((2, 3), (4,))
 
@@ -158,14 +159,16 @@ def changed(**changes: Tensor | None) -> dict[str, Tensor]:
 @pytest.mark.parametrize(
     ("content", "sentence"),
     [
-        (changed(conv2_1__bias=None), "lacks conv2_1.bias"),
+        (changed(conv2_1__bias=None), "lacks conv2_1.bias; give one of tiny, or leave model.weights out"),
+        (changed(conv2_1__weight=torch.zeros(4, 3, 3, 3)), "conv2_1.weight are all the same; get it again"),
+        (changed(conv1_1__weight=torch.full((2, 3, 3, 3), 0.5)), "conv1_1.weight are all the same; get it again"),
         (changed(conv1_2__weight=torch.zeros(3, 2, 1, 1)), "conv1_2.weight is float32 of shape"),
         (changed(conv1_1__bias=torch.zeros(2, dtype=torch.int64)), "conv1_1.bias is int64"),
         (changed(conv1_1__bias=torch.tensor([0.0, float("nan")])), "NaN or infinite"),
         (changed(conv2_2__bias=torch.zeros(4)), "has no conv2_2.bias"),
         ({"features.0.weight": torch.zeros(2, 3, 3, 3)}, "lacks conv1_1.bias"),
         ({}, "lacks conv1_1.weight"),
-        ([torch.zeros(2)], "holds a list"),
+        ([torch.zeros(2)], "holds a list instead of weights; save the network's state dictionary"),
         ({"conv1_1.weight": 3}, "lacks conv1_1.weight"),
     ],
 )
@@ -182,6 +185,33 @@ def test_damaged_files_are_refused(tmp_path: Path, name: str, content: bytes) ->
     with pytest.raises(WeightsError) as caught:
         weights.load_weights(tiny_backbone(b""), file=tmp_path / name)
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("kind", ["PNG", "JPEG", "TIFF", "WEBP"])
+@pytest.mark.parametrize("name", ["photo", "w.pth", "w.safetensors"])
+def test_a_picture_is_no_file_of_weights(tmp_path: Path, kind: str, name: str) -> None:
+    Image.new("RGB", (8, 8)).save(tmp_path / name, kind)
+    with pytest.raises(WeightsError, match=r"is not a file of weights; give a \.safetensors or \.pth file"):
+        weights.load_weights(tiny_backbone(b""), file=tmp_path / name)
+
+
+def test_weights_of_another_network_are_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    other = dataclasses.replace(tiny_backbone(b""), name="other", blocks=((3, 3), (4,)))
+    monkeypatch.setattr(weights, "BACKBONES", {"other": other})
+    save_file(state(other.blocks), tmp_path / "w.safetensors")
+    with pytest.raises(WeightsError, match="holds the weights of other, not of tiny; add --model other, or leave"):
+        weights.load_weights(tiny_backbone(b""), file=tmp_path / "w.safetensors")
+
+
+def test_weights_that_are_not_the_published_ones_are_told(tmp_path: Path) -> None:
+    (tmp_path / "own.pth").write_bytes(published())
+    (tmp_path / "foreign.pth").write_bytes(published(legacy=True))
+    said: list[Event] = []
+    weights.load_weights(tiny_backbone(published()), file=tmp_path / "own.pth", on_event=said.append)
+    assert not said
+    weights.load_weights(tiny_backbone(published()), file=tmp_path / "foreign.pth", on_event=said.append)
+    ((notice),) = said
+    assert isinstance(notice, Notice) and "foreign.pth is not the published file of tiny" in notice.message
 
 
 def test_missing_files_are_refused(tmp_path: Path) -> None:

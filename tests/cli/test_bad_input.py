@@ -161,16 +161,16 @@ def test_a_picture_that_is_fully_transparent(inputs: Path, results: Path) -> Non
     [
         (["--size", "15"], "a result of 15 x 11 px is too small: vgg19-slim needs 16 px on each side"),
         (["--set", "tiles.sise=64"], "unknown key 'sise' in tiles; did you mean 'size'?"),
-        (["--set", "levels.factor=1"], "levels.factor should be greater than 1"),
-        (["--set", "loss.content_weight=-1"], "loss.content_weight should be greater than or equal to 0"),
+        (["--set", "levels.factor=1"], "levels.factor should be a number above 1"),
+        (["--set", "loss.content_weight=-1"], "loss.content_weight should be a number of at least 0"),
         (["--set", "loss.content_layers={conv5_3: 1}"], "vgg19-slim has no layer 'conv5_3'"),
         (["--model", "vgg18"], "there is no network 'vgg18'; did you mean 'vgg1"),
         (["--device", "gpu"], "there is no device 'gpu'; write auto, cpu, cuda"),
         (["--device", "mps"], "there is no device 'mps'; write auto, cpu, cuda"),
-        (["--tile-size", "3"], "tiles.size should be"),
+        (["--tile-size", "3"], "--tile-size should be auto or a whole number from 16"),
         (["--init", "contnet"], "did you mean 'content'?"),
-        (["--print", "A99"], "'A99' is not a paper size"),
-        (["--megapixels", "1", "--scale", "2"], "each set the size"),
+        (["--print", "A11"], "--print: 'A11' is not a paper size"),
+        (["--megapixels", "1", "--scale", "2"], "--megapixels and --scale each set the size; give one of them"),
     ],
 )
 def test_settings_that_are_not_possible(arguments: list[str], sentence: str, inputs: Path, results: Path) -> None:
@@ -187,7 +187,7 @@ def test_settings_that_are_not_possible(arguments: list[str], sentence: str, inp
     ("text", "code", "sentence"),
     [
         ("levles: {rounds: 2}", 2, "unknown key 'levles'; did you mean 'levels'?"),
-        ("levels: {rounds: 0}", 2, "levels.rounds should be greater than or equal to 1, not 0"),
+        ("levels: {rounds: 0}", 2, "levels.rounds should be a whole number from 1 to 1000, not 0"),
         ("levels: [1", 2, "is not valid YAML"),
         ("- 1", 2, "must contain a mapping"),
         ("styles: [{image: none.jpg}]", 3, "none.jpg does not exist"),

@@ -247,13 +247,13 @@ jobs:
 @pytest.mark.parametrize(
     ("arguments", "sentence"),
     [
-        (["--executor", "slurm"], "there is no executor 'slurm'"),
+        (["--executor", "slurm"], "--executor should be local or ray, not 'slurm'"),
         (["--address", "auto"], "--address requires --executor ray"),
         (["--ship"], "--ship requires --executor ray"),
-        (["--until", "25:00"], "'25:00' is not a time of day"),
-        (["--max-hours", "0"], "--max-hours must be above 0"),
-        (["--match", "cross"], "batch.match should be 'product', 'zip' or 'stem'"),
-        (["--workers", "many"], "batch.workers should be"),
+        (["--until", "25:00"], "--until should be a time of day, not '25:00'"),
+        (["--max-hours", "0"], "--max-hours should be a number above 0"),
+        (["--match", "cross"], "--match should be product, zip or stem"),
+        (["--workers", "many"], "--workers should be"),
         (["--template", "{contents}.png"], "did you mean 'content'?"),
         (["--style-weights", "1"], "in a batch each is a separate style"),
         (["--set", "batch.retrys=2"], "did you mean 'retries'?"),
@@ -635,7 +635,7 @@ def test_plain_lines() -> None:
     assert "\n".join(said).splitlines() == [
         "5 photographs x 1 painting, 5 pictures: 3 to paint (3.5 megapixels), 1 done earlier, 1 skipped earlier; "
         "left out: 2 hidden files",
-        "x.png: the settings changed since; leave it as it is",
+        "x.png: the settings changed since; leave it as it is (--changed redo paints it again)",
         "skipped: y.png was there before",
         "attempt failed, retrying in 10 s: b.png: b.jpg is empty",
         "failed: b.png: b.jpg is empty",

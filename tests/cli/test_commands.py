@@ -248,7 +248,7 @@ def test_version() -> None:
 
 @pytest.mark.parametrize(
     "arguments",
-    [["nonsense"], ["stylize"], ["batch", "a", "b"], ["config", "show", "--size", "big"], ["plan", "--x"]],
+    [["nonsense"], ["stylize"], ["batch", "a", "b"], ["plan", "--x"]],
 )
 def test_usage_errors(arguments: list[str]) -> None:
     result = run(*arguments)
@@ -261,7 +261,6 @@ def test_usage_errors(arguments: list[str]) -> None:
     [
         (["batch", "a", "b", "--json"], "Missing option '--output'"),
         (["stylize", "--json", "a", "b", "-o", "c.png", "--sise", "3"], "No such option: --sise"),
-        (["plan", "a", "b", "--json", "--size", "big"], "'--size'"),
         (["nonsense", "--json"], "No such command 'nonsense'"),
         (["--json"], "No such option: --json"),
     ],
@@ -330,9 +329,9 @@ def test_overwrite(engine: Engine, pictures: tuple[Path, Path, Path]) -> None:
         (["{photo}", "{dir}"], 3, "is a folder; name the pictures in it"),
         (["{photo}"], 2, "no painting given: name one"),
         (["{photo}", "{painting}", "--set", "levels.rouns=3"], 2, "did you mean 'rounds'?"),
-        (["{photo}", "{painting}", "--size", "0"], 2, "output.long_edge should be greater than or equal to 1"),
+        (["{photo}", "{painting}", "--size", "0"], 2, "--size should be a whole number from 1 to 500000, not '0'"),
         (["{photo}", "{painting}", "--set", "loss.style_layers={{conv9_1: 1}}"], 2, "has no layer 'conv9_1'"),
-        (["{photo}", "{painting}", "--preset", "nice"], 2, "there is no preset 'nice'"),
+        (["{photo}", "{painting}", "--preset", "nice"], 2, "--preset should be default, draft, print or gatys"),
         (["{photo}", "{painting}", "--config", "{dir}/none.yaml"], 3, "none.yaml does not exist"),
         (["{photo}", "{painting}", "-o", "{dir}/out.gif"], 2, "out.gif does not end in one of"),
         (["{photo}", "{painting}", "-o", "{dir}/no/out.png"], 2, "does not exist"),

@@ -80,16 +80,16 @@ def test_options_that_are_one_key(option: str, value: object, section: str, key:
 @pytest.mark.parametrize(
     ("options", "sentence"),
     [
-        (made(size=9, scale=1.0), "long_edge and scale each set the size"),
-        (made(size=0), "output.long_edge should be greater than or equal to 1, not 0"),
+        (made(size=9, scale=1.0), "--size and --scale each set the size; give one of them"),
+        (made(size=0), "output.long_edge should be a whole number from 1 to 500000, not 0"),
         (made(bit_depth=12), "output.bit_depth should be 8 or 16, not 12"),
-        (made(tile_size="big"), "tiles.size should be 'auto' or a whole number, not 'big'"),
-        (made(coupling="loose"), "tiles.coupling should be 'balanced', 'independent' or 'exact'"),
+        (made(tile_size="big"), "tiles.size should be auto or a whole number from 16 to 100000, not 'big'"),
+        (made(coupling="loose"), "tiles.coupling should be balanced, independent or exact"),
         (made(fit="cover"), "--fit is for prints"),
         (made(bleed=3.0, size=100), "--bleed is for prints"),
         (made(print="A33"), "'A33' is not a paper size"),
         (made(init="nois"), "neither an image file nor a kind of initial image; did you mean 'noise'?"),
-        (made(style_weights="1,b"), "--style-weights needs numbers separated by commas"),
+        (made(style_weights="1,b"), "--style-weights needs numbers above 0 separated by commas"),
         (made(style_weights="1,2"), "has 2 weights for 0 paintings"),
         (made(preset="gaty"), "there is no preset 'gaty'; did you mean 'gatys'?"),
         (made(assignments=["levels.rouns=3"]), "unknown key 'rouns' in levels; did you mean 'rounds'?"),
@@ -201,4 +201,4 @@ def test_an_option_without_its_key_fails_at_once() -> None:
 
 
 def test_numbers_and_words() -> None:
-    assert [number_or_word(text) for text in ("12", "auto", "-3", "1.5", "²")] == [12, "auto", "-3", "1.5", "²"]
+    assert [number_or_word(text) for text in ("12", "auto", "-3", "1.5", "²")] == [12, "auto", -3, 1.5, "²"]

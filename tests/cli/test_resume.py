@@ -72,7 +72,7 @@ def test_a_run_that_was_stopped_tells_where_it_stands_and_goes_on(inputs: Path, 
     assert "resuming at level 2, round 1" in result.stderr
     for name in ("status", "resume"):
         result = run(name, folder)
-        assert (result.exit_code, "removed when its run finishes" in result.stderr) == (2, True)
+        assert (result.exit_code, "removed when its run finishes" in result.stderr) == (3, True)
 
 
 def test_the_status_of_a_run_under_way(inputs: Path, out: Path) -> None:
@@ -112,8 +112,8 @@ def test_a_deadline_on_the_command_line(inputs: Path, out: Path) -> None:
     until = f"{datetime.now() + timedelta(hours=12):%H:%M}"
     result = run(*command(inputs, out), "--max-hours", "5", "--until", until)
     assert result.exit_code == 0, result.output
-    assert "--max-hours must be above 0" in run("resume", out, "--max-hours", "0").stderr
-    assert "is not a time of day" in run(*command(inputs, out), "--overwrite", "--until", "noon").stderr
+    assert "--max-hours should be a number above 0" in run("resume", out, "--max-hours", "0").stderr
+    assert "--until should be a time of day" in run(*command(inputs, out), "--overwrite", "--until", "noon").stderr
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows has no signals for a process itself")
@@ -198,15 +198,31 @@ def test_what_is_no_run_directory(tmp_path: Path) -> None:
     (tmp_path / "empty").mkdir()
     (tmp_path / "photo.jpg").write_text("a picture")
     for path, code, sentence in (
-        ("none", 3, "{} does not exist; a run directory is removed when its run finishes"),
+        ("none", 3, "{} does not exist; a run directory is removed when its run finishes, so look"),
         ("photo.jpg", 3, "{} is a file; give a run directory or the output folder of a batch"),
-        ("empty", 3, "{} is neither a run directory (no run.json) nor the output folder of a batch"),
+        ("empty", 3, "{} is neither a run directory (no run.json) nor the output folder of a batch; give"),
     ):
         for name in ("status", "resume"):
             result = run(name, tmp_path / path)
-            assert result.stderr == f"error: {sentence.format(tmp_path / path)}\n"
+            assert result.stderr.startswith(f"error: {sentence.format(tmp_path / path)}")
+            assert result.stderr.count("\n") == 1
             assert result.exit_code == code
     assert not list((tmp_path / "empty").iterdir())
+
+
+def test_the_picture_stands_for_its_run_directory(inputs: Path, out: Path) -> None:
+    interrupted(inputs, out, events.TileFinished, 4)
+    folder = out.with_name("out.png.run")
+    for place in (folder, out, folder / "run.json"):
+        assert f"resume    hires-nst resume {folder}" in run("status", place).stdout
+    assert str(folder / "report.html") in run("report", out).stdout
+    neither = run("status", out.parent)
+    assert (neither.exit_code, f"; did you mean {folder}?" in neither.stderr) == (3, True)
+    assert run("resume", out).exit_code == 0
+    assert out.read_bytes().startswith(b"\x89PNG")
+    for name in ("status", "resume"):
+        done = run(name, out)
+        assert (done.exit_code, "without out.png.run beside it, a picture is finished" in done.stderr) == (3, True)
 
 
 def test_a_file_in_the_place_of_the_picture_is_replaced_when_requested(inputs: Path, out: Path) -> None:

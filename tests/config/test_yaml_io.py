@@ -34,7 +34,7 @@ def test_files_that_are_not_a_configuration(tmp_path: Path, text: str, sentence:
 
 
 def test_files_that_cannot_be_read(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match="No such file"):
+    with pytest.raises(InputError, match="does not exist"):
         load_config(tmp_path / "none.yaml")
     (tmp_path / "picture.yaml").write_bytes(b"\x89PNG\xff\xfe")
     with pytest.raises(ConfigError, match="is not a text file"):

@@ -1,0 +1,60 @@
+"""The words of other programs of this kind, and of everyday language, for what is set here."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from types import MappingProxyType
+
+_WORDS = {
+    "output.long_edge": "size image_size img_size end_scale max_size max_scale output_size resolution",
+    "output.print.paper": "print paper",
+    "output.print.bleed_mm": "bleed",
+    "output.scale": "upscale",
+    "output.quality": "jpeg_quality",
+    "styles.image": "style style_image style_images style_img style_path style_dir painting paintings",
+    "styles.scale": "style_scale style_scale_fac style_size",
+    "styles.weight": "style_weights style_blend_weights style_interpolation_weights",
+    "loss.content_weight": "content_loss_weight alpha",
+    "loss.style_weight": "style_weight style_loss_weight beta",
+    "loss.tv_weight": "tv_weight total_variation_weight",
+    "loss.content_layers": "content_layers content_layer",
+    "loss.style_layers": "style_layers style_layer",
+    "levels.coarse_steps": "iterations num_iterations initial_iterations max_iter max_iterations n_iter num_iter iter "
+    "num_steps epochs",
+    "levels.min_size": "min_scale start_scale",
+    "init.kind": "init_image init_img init_method initialization",
+    "optimizer.name": "optimiser",
+    "optimizer.history": "lbfgs_num_correction",
+    "optimizer.learning_rate": "learning_rate lr step_size",
+    "model.name": "model_file model_type network backbone proto_file",
+    "model.weights": "weights model_path vgg_path checkpoint_path",
+    "tiles.size": "tile tilesize",
+    "tiles.overlap": "tile_overlap",
+    "runtime.device": "gpu gpus gpu_id use_gpu no_gpu cuda no_cuda cpu devices backend",
+    "runtime.seed": "random_seed",
+    "runtime.precision": "fp16 half amp",
+    "checkpoint.every": "save_iter save_every save_interval",
+}
+KEYS: Mapping[str, str] = MappingProxyType({word: key for key, words in _WORDS.items() for word in words.split()})
+"""The key, such as `output.long_edge`, for each word, in lower case with underscores."""
+
+_PHOTOGRAPH = "the photograph and then the paintings are given as they are: hires-nst stylize photo.jpg painting.jpg"
+_COLOURS = "the painting's colours are always taken; --content-weight 0.4 keeps more of the photograph"
+_PROGRESS = "progress is shown all the time; add --json for every step"
+_NORMAL = "losses are normalised here; leave it out"
+_TILES = "a picture is painted in tiles, on one device; leave it out"
+OTHERWISE: Mapping[str, str] = MappingProxyType(
+    {
+        **dict.fromkeys(("content", "content_image", "content_img", "content_path", "input", "in_path"), _PHOTOGRAPH),
+        **dict.fromkeys(("original_colors", "original_colours", "preserve_color", "preserve_colors"), _COLOURS),
+        **dict.fromkeys(("color_control", "colorize", "no_colorize"), _COLOURS),
+        **dict.fromkeys(("print_iter", "print_interval", "log_interval", "verbose"), _PROGRESS),
+        **dict.fromkeys(("normalize_gradients", "normalize_weights", "gradient_normalization"), _NORMAL),
+        **dict.fromkeys(("multidevice_strategy", "multigpu_strategy", "cudnn_autotune", "disable_check"), _TILES),
+        **dict.fromkeys(
+            ("output_image", "output_img", "output_path", "out_path", "output_dir", "out"),
+            "the result is --output, or -o: -o result.png",
+        ),
+    }
+)
+"""What to do instead of the words for which there is no key."""
