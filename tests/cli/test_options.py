@@ -164,10 +164,10 @@ def test_an_option_says_what_the_configuration_says(command: str) -> None:
     for option in OPTIONS_OF[command]:
         parameter = parameters[option.name]
         assert parameter.default is None
-        assert option.key is None or option.help is None
-        if option.key is None:
+        if option.help is not None:
             assert parameter.help == option.help
         else:
+            assert option.key is not None
             repeatable = " Repeatable." if parameter.multiple else ""
             assert parameter.help == f"{field_at(option.key).description}{repeatable}"
 
