@@ -107,7 +107,6 @@ class Output(Section):
     keep_location: bool = Field(
         False, description="Keep the place where the photograph was taken; without effect with metadata: strip."
     )
-
     background: str | None = Field(
         None,
         description="Colour behind transparent parts of the photograph, such as white or #ff8800; when not given, they "
@@ -117,9 +116,9 @@ class Output(Section):
     @field_validator("background")
     @classmethod
     def _known_colour(cls, value: str | None) -> str | None:
-        from hires_nst.imageio.transparency import parse_colour  # not on every start
-
         if value is not None:
+            from hires_nst.imageio.transparency import parse_colour  # not on every start
+
             try:
                 parse_colour(value)
             except ValueError:
