@@ -106,7 +106,8 @@ def test_what_becomes_of_the_photograph(output: dict[str, Any], size: tuple[int,
 
 
 def test_plan_stylize_and_the_plan_of_a_batch_tell_large_losses(tmp_path: Path) -> None:
-    photo, painting = picture(tmp_path / "photo.png", 320, 20), picture(tmp_path / "painting.png", 48, 48)
+    (tmp_path / "in").mkdir()
+    photo, painting = picture(tmp_path / "in" / "photo.png", 320, 20), picture(tmp_path / "in" / "painting.png", 48, 48)
     config = Config.model_validate(
         {
             "styles": [{"image": str(painting)}],
@@ -121,8 +122,8 @@ def test_plan_stylize_and_the_plan_of_a_batch_tell_large_losses(tmp_path: Path) 
     assert sentence.startswith("of the photograph, 91 % is cropped, and the rest is enlarged ")
     assert events.Notice(sentence) in said
     assert (round(plan.cropped, 2), plan.enlarged > 3) == (0.91, True)
-    whole = batch_plan(tmp_path, config=config, measure=False)
-    assert (whole.pictures, whole.cropped, whole.enlarged) == (3, 1, 1)  # with out.png
+    whole = batch_plan(tmp_path / "in", config=config, measure=False)
+    assert (whole.cropped, whole.enlarged) == (1, 1)
 
 
 def test_a_painting_that_is_too_small_is_told_by_plan_and_stylize_alike(tmp_path: Path) -> None:
