@@ -2,9 +2,10 @@
 
 python tools/fuzz.py --count 50000 [--seed 0] [--folder DIR]
 
-Each case is a sound file with a few bytes or words changed, cut, doubled or moved. Pictures are measured and read;
-configurations are loaded and written back. What raises anything but an error of the program, takes longer than the
-limit, or ends the process is a finding: it is kept in the folder, and the exit code is 1.
+Each case is a sound file with a few bytes or words changed, cut, doubled or moved. Pictures are measured and read, and
+their metadata is carried over into results; configurations are loaded and written back. What raises anything but an
+error of the program, takes longer than the limit, or ends the process is a finding: it is kept in the folder, and the
+exit code is 1.
 """
 
 from __future__ import annotations
@@ -34,12 +35,19 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from hires_nst.config import Config, commented_yaml
 from hires_nst.config.loading import validate
 from hires_nst.errors import HiresNstError
+from hires_nst.imageio.embedded import read_metadata
+from hires_nst.imageio.metadata import metadata_of_result
 from hires_nst.imageio.reading import picture_size, read_picture
+from hires_nst.imageio.writing import Encoding, write_picture
+from hires_nst.imageio.xmp import Origin
 
 SECONDS = 20
 """What a case may take."""
 MEMORY = 6_000_000_000
 """Bytes of address space that a case may take."""
+ORIGIN = Origin("0", ("painting.jpg",), "{}")
+RESULTS = {".png": "PNG", ".jpg": "JPEG", ".tif": "TIFF", ".webp": "WebP"}
+ENCODING = Encoding(dpi=300, bit_depth=8, quality=90, compression="deflate")
 TOKENS = (
     b"null",
     b"-1",
@@ -142,6 +150,19 @@ def try_picture(path: Path) -> str:
     return "read"
 
 
+def try_metadata(path: Path) -> None:
+    """Carry the metadata of a picture over into a result of each format; none of it may stop that."""
+    found = read_metadata(path)
+    for suffix, kind in RESULTS.items():
+        metadata, _ = metadata_of_result(found, origin=ORIGIN, keep_location=True, kind=kind)
+        result = path.with_name(f"result-{path.stem}{suffix}")
+        write_picture(result, np.zeros((2, 3, 3), np.float32), encoding=ENCODING, metadata=metadata, overwrite=True)
+        with Image.open(result) as image:
+            image.load()
+            assert image.getexif().get(0x0112, 1) == 1, "the orientation is kept"
+        result.unlink()
+
+
 def try_config(path: Path) -> str:
     """Load a configuration, and write it back."""
     config = validate(path)
@@ -159,6 +180,8 @@ def run_case(number: int, seed: int, *, seeds: list[tuple[str, bytes]], folder: 
     path = folder / f"case-{number}{Path(name).suffix}"
     path.write_bytes(mutated(data, rng, is_text=is_config))
     try:
+        if not is_config:
+            try_metadata(path)
         result = (try_config if is_config else try_picture)(path)
     except HiresNstError as error:
         assert "\n" not in str(error), f"an error of several lines: {error}"
