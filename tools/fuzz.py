@@ -35,11 +35,11 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from hires_nst.config import Config, commented_yaml
 from hires_nst.config.loading import validate
 from hires_nst.errors import HiresNstError
-from hires_nst.imageio.embedded import read_metadata
-from hires_nst.imageio.metadata import metadata_of_result
+from hires_nst.imageio.metadata.embedded import read_metadata
+from hires_nst.imageio.metadata.record import metadata_of_result
+from hires_nst.imageio.metadata.xmp import Origin
 from hires_nst.imageio.reading import picture_size, read_picture
 from hires_nst.imageio.writing import Encoding, write_picture
-from hires_nst.imageio.xmp import Origin
 
 SECONDS = 20
 """What a case may take."""

@@ -13,11 +13,11 @@ from PIL import Image
 
 from hires_nst.errors import InputError
 from hires_nst.imageio.colour import IMPOSSIBLE, LAB, ColourSpace, Notes, from_chromaticities, from_exif
+from hires_nst.imageio.decoders.pillow import image_samples, split_alpha
+from hires_nst.imageio.decoders.tiff_colour import lab_samples
 from hires_nst.imageio.exif import exif_of, orientation_of
 from hires_nst.imageio.picture import Floats, Picture, Raster
-from hires_nst.imageio.pillow import image_samples, split_alpha
 from hires_nst.imageio.reading import DECODE_ERRORS, check_size, read_picture
-from hires_nst.imageio.tiff_colour import lab_samples
 from hires_nst.imageio.transparency import visible
 
 ImageInput: TypeAlias = Union[str, os.PathLike[str], Image.Image, NDArray[Any]]  # noqa: UP007 - made at run time

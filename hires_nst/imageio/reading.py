@@ -17,18 +17,18 @@ from PIL import Image
 
 from hires_nst.errors import InputError, ResourceError, is_folder
 from hires_nst.files import check_exists
+from hires_nst.imageio.decoders.heif import open_avif, open_heif
+from hires_nst.imageio.decoders.jpeg2000 import open_jpeg2000
+from hires_nst.imageio.decoders.jpegxl import open_jpegxl
+from hires_nst.imageio.decoders.pillow import open_pillow
+from hires_nst.imageio.decoders.png import open_png
+from hires_nst.imageio.decoders.pnm import open_pnm
+from hires_nst.imageio.decoders.raw import open_raw
+from hires_nst.imageio.decoders.tiff import open_tiff
 from hires_nst.imageio.failures import failure
 from hires_nst.imageio.formats import FORMATS
-from hires_nst.imageio.heif import open_avif, open_heif
-from hires_nst.imageio.jpeg2000 import open_jpeg2000
-from hires_nst.imageio.jpegxl import open_jpegxl
 from hires_nst.imageio.picture import Picture, Raster, is_on_its_side
-from hires_nst.imageio.pillow import open_pillow
-from hires_nst.imageio.png import open_png
-from hires_nst.imageio.pnm import open_pnm
-from hires_nst.imageio.raw import open_raw
 from hires_nst.imageio.recognition import recognise_file
-from hires_nst.imageio.tiff import open_tiff
 from hires_nst.imageio.transparency import visible
 
 

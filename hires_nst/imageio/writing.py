@@ -19,12 +19,12 @@ from PIL import Image
 from hires_nst.errors import OutputError
 from hires_nst.files import atomic_write, behind_links, check_free, plain_os_errors, url_of
 from hires_nst.imageio.colour import srgb_profile
-from hires_nst.imageio.embedded import PNG_IPTC, PNG_XMP, raw_profile
-from hires_nst.imageio.exif_tags import ExifTags, resolution
 from hires_nst.imageio.formats import SUFFIXES, WITHOUT_ALPHA, written_format
-from hires_nst.imageio.ifd import BYTE, LONG, LONG8, SHORT, UNDEFINED
-from hires_nst.imageio.iptc import as_resource
-from hires_nst.imageio.metadata import EXIF_IN_JPEG, IPTC_IN_JPEG, XMP_IN_JPEG, Metadata
+from hires_nst.imageio.metadata.embedded import PNG_IPTC, PNG_XMP, raw_profile
+from hires_nst.imageio.metadata.exif_tags import ExifTags, resolution
+from hires_nst.imageio.metadata.ifd import BYTE, LONG, LONG8, SHORT, UNDEFINED
+from hires_nst.imageio.metadata.iptc import as_resource
+from hires_nst.imageio.metadata.record import EXIF_IN_JPEG, IPTC_IN_JPEG, XMP_IN_JPEG, Metadata
 from hires_nst.imageio.picture import Floats
 from hires_nst.imageio.transparency import WHITE, Colour, flattened
 

@@ -77,9 +77,9 @@ def _write(image: ImageInput, path: Path, *, keep_metadata: bool, limit: float, 
     import tifffile
     from PIL import Image
 
-    from hires_nst.imageio.embedded import metadata_of
     from hires_nst.imageio.images import to_picture
-    from hires_nst.imageio.metadata import metadata_of_result
+    from hires_nst.imageio.metadata.embedded import metadata_of
+    from hires_nst.imageio.metadata.record import metadata_of_result
     from hires_nst.imageio.transparency import hidden
     from hires_nst.imageio.writing import Encoding, write_picture
 

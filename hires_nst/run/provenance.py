@@ -18,7 +18,7 @@ from hires_nst.run.prepare import RunOptions
 from hires_nst.version import VERSION
 
 if TYPE_CHECKING:
-    from hires_nst.imageio.metadata import Metadata
+    from hires_nst.imageio.metadata.record import Metadata
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -66,9 +66,9 @@ def show(picture: Path | str, *, config: Path | str | None = None, overwrite: bo
         ConfigError: `config` is given, and this version does not understand the settings.
         OutputError: `config` cannot be written.
     """
-    from hires_nst.imageio.embedded import read_metadata
+    from hires_nst.imageio.metadata.embedded import read_metadata
+    from hires_nst.imageio.metadata.xmp import read_xmp
     from hires_nst.imageio.reading import picture_size
-    from hires_nst.imageio.xmp import read_xmp
 
     path = Path(picture)
     width, height = picture_size(path, max_megapixels=math.inf)
@@ -92,9 +92,9 @@ def picture_metadata(options: RunOptions, emit: OnEvent) -> Metadata | None:
 
     A notice says what is kept and left out.
     """
-    from hires_nst.imageio.embedded import read_metadata
-    from hires_nst.imageio.metadata import metadata_of_result
-    from hires_nst.imageio.xmp import Origin
+    from hires_nst.imageio.metadata.embedded import read_metadata
+    from hires_nst.imageio.metadata.record import metadata_of_result
+    from hires_nst.imageio.metadata.xmp import Origin
 
     config = options.config
     if config.output.metadata == "strip" or options.is_returned:

@@ -22,7 +22,7 @@ from hires_nst.errors import Interrupted, OutputError, ResourceError, out_of_mem
 from hires_nst.events import Event, OnEvent
 from hires_nst.imageio import writing
 from hires_nst.imageio.formats import WITHOUT_ALPHA, written_format
-from hires_nst.imageio.metadata import Metadata
+from hires_nst.imageio.metadata.record import Metadata
 from hires_nst.imageio.transparency import parse_colour
 from hires_nst.run.cache import Cache
 from hires_nst.run.canvases import read_content, read_styles

@@ -20,10 +20,9 @@ from hires_nst.imageio.colour import srgb_profile
 from hires_nst.imageio.images import to_picture
 from hires_nst.imageio.picture import Picture
 from hires_nst.imageio.reading import picture_size, read_picture
-
-from . import tiffs
-from .pngs import chunk, png
-from .tiffs import exif_bytes, page, rational, short, tiff
+from tests.imageio import tiffs
+from tests.imageio.pngs import chunk, png
+from tests.imageio.tiffs import exif_bytes, page, rational, short, tiff
 
 Curve = Callable[[np.ndarray], np.ndarray]
 

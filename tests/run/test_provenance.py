@@ -16,14 +16,14 @@ from hires_nst import Config, events, show
 from hires_nst.cli import app
 from hires_nst.config import FREE_SETTINGS, flatten, load_config
 from hires_nst.errors import ConfigError, InputError, Interrupted, OutputError
-from hires_nst.imageio.embedded import read_metadata
-from hires_nst.imageio.metadata import Metadata
+from hires_nst.imageio.metadata.embedded import read_metadata
+from hires_nst.imageio.metadata.record import Metadata
+from hires_nst.imageio.metadata.xmp import Origin, Xmp
 from hires_nst.imageio.writing import Encoding, write_picture
-from hires_nst.imageio.xmp import Origin, Xmp
 from hires_nst.run.provenance import portable_settings
 from tests.conftest import random_canvas
-from tests.imageio.metadata_samples import AUTHOR, COPYRIGHT, DATE, DESCRIPTION, PLACES, photograph
-from tests.imageio.test_metadata import all_bytes
+from tests.imageio.metadata.samples import AUTHOR, COPYRIGHT, DATE, DESCRIPTION, PLACES, photograph
+from tests.imageio.metadata.test_metadata import all_bytes
 from tests.run.test_pipeline import save
 from tests.test_public import interrupting
 

@@ -11,9 +11,9 @@ from typing import BinaryIO
 
 import numpy as np
 
+from hires_nst.imageio.decoders.pillow import image_samples, open_image, split_alpha
 from hires_nst.imageio.failures import SIGNED, CutShort, Unsupported
 from hires_nst.imageio.picture import Raster
-from hires_nst.imageio.pillow import image_samples, open_image, split_alpha
 
 _CODESTREAM = b"\xff\x4f\xff\x51"
 _CMYK, _YCC = 12, 18

@@ -12,9 +12,9 @@ import numpy as np
 from PIL import Image
 
 from hires_nst.imageio.colour import ColourSpace, from_code_points
+from hires_nst.imageio.decoders.pillow import image_samples, open_image, split_alpha
 from hires_nst.imageio.exif import orientation_of, parse_exif
 from hires_nst.imageio.picture import Raster
-from hires_nst.imageio.pillow import image_samples, open_image, split_alpha
 
 _LIKE_SRGB = frozenset({1, 6, 14, 15})
 """Transfer functions of video. Encoders write them for pictures in sRGB, and browsers show them so."""

@@ -25,9 +25,9 @@ from hires_nst.imageio.colour import (
     from_code_points,
     from_exif,
 )
+from hires_nst.imageio.decoders.pillow import image_samples, open_image, split_alpha
 from hires_nst.imageio.exif import orientation_of, parse_exif
 from hires_nst.imageio.picture import Raster
-from hires_nst.imageio.pillow import image_samples, open_image, split_alpha
 
 SIGNATURE = b"\x89PNG\r\n\x1a\n"
 MAX_INFLATED = 32 << 20

@@ -14,11 +14,11 @@ import numpy as np
 from PIL import Image
 from PIL.BmpImagePlugin import BmpImageFile
 
-from hires_nst.imageio.bmp_colour import bmp_colours
 from hires_nst.imageio.colour import DAMAGED_PROFILE, ColourSpace, Notes, from_exif
+from hires_nst.imageio.decoders.bmp_colour import bmp_colours
+from hires_nst.imageio.decoders.salvage import without_damaged_metadata
 from hires_nst.imageio.exif import orientation_of, parse_exif
 from hires_nst.imageio.picture import Floats, Raster
-from hires_nst.imageio.salvage import without_damaged_metadata
 
 _PILLOW_LIMIT = threading.Lock()
 _SALVAGED = "salvaged"

@@ -8,7 +8,18 @@ from fractions import Fraction
 from io import BytesIO
 from typing import BinaryIO
 
-from hires_nst.imageio.ifd import ASCII, LONG, LONG8, RATIONAL, SHORT, UNDEFINED, Directory, TagReader, number, packed
+from hires_nst.imageio.metadata.ifd import (
+    ASCII,
+    LONG,
+    LONG8,
+    RATIONAL,
+    SHORT,
+    UNDEFINED,
+    Directory,
+    TagReader,
+    number,
+    packed,
+)
 
 DESCRIPTION, ARTIST, COPYRIGHT, SOFTWARE, ORIENTATION = 0x010E, 0x013B, 0x8298, 0x0131, 0x0112
 RESOLUTION = (0x011A, 0x011B, 0x0128)

@@ -16,11 +16,10 @@ from hypothesis import strategies as st
 
 from hires_nst.errors import InputError
 from hires_nst.imageio.colour import DAMAGED_PROFILE, srgb_profile
+from hires_nst.imageio.decoders.png import MAX_INFLATED, texts
 from hires_nst.imageio.picture import Picture
-from hires_nst.imageio.png import MAX_INFLATED, texts
 from hires_nst.imageio.reading import picture_size, read_picture
-
-from .pngs import chunk, picture_chunks, png
+from tests.imageio.pngs import chunk, picture_chunks, png
 
 RNG = np.random.default_rng(0)
 SAMPLES: dict[str, np.ndarray] = {

@@ -16,14 +16,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image, PngImagePlugin
 
-from hires_nst.imageio import iptc
-from hires_nst.imageio.embedded import metadata_of, read_metadata
-from hires_nst.imageio.exif_tags import ExifTags, read_exif
-from hires_nst.imageio.metadata import JPEG_SEGMENT, Metadata, metadata_of_result
+from hires_nst.imageio.metadata import iptc
+from hires_nst.imageio.metadata.embedded import metadata_of, read_metadata
+from hires_nst.imageio.metadata.exif_tags import ExifTags, read_exif
+from hires_nst.imageio.metadata.record import JPEG_SEGMENT, Metadata, metadata_of_result
+from hires_nst.imageio.metadata.xmp import Origin, Xmp, read_xmp
 from hires_nst.imageio.writing import Encoding, write_picture
-from hires_nst.imageio.xmp import Origin, Xmp, read_xmp
-from tests.imageio import metadata_samples as samples
-from tests.imageio.metadata_samples import AUTHOR, COPYRIGHT, DATE, DESCRIPTION, PLACES, exif_block, photograph
+from tests.imageio.metadata import samples
+from tests.imageio.metadata.samples import AUTHOR, COPYRIGHT, DATE, DESCRIPTION, PLACES, exif_block, photograph
 
 KINDS = {"a.png": "PNG", "a.jpg": "JPEG", "a.tif": "TIFF", "a.webp": "WebP"}
 ORIGIN = Origin("1.2.3", ("starry & night.jpg", "b.png"), '{"a": "<1>"}')

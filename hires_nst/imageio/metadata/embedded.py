@@ -13,11 +13,12 @@ from typing import Any, BinaryIO
 
 from PIL import Image
 
-from hires_nst.imageio import iptc, png
-from hires_nst.imageio.exif_tags import ExifTags, exif_in, read_exif
-from hires_nst.imageio.ifd import MAX_VALUE, TagReader
-from hires_nst.imageio.metadata import Metadata
-from hires_nst.imageio.pillow import open_image
+from hires_nst.imageio.decoders import png
+from hires_nst.imageio.decoders.pillow import open_image
+from hires_nst.imageio.metadata import iptc
+from hires_nst.imageio.metadata.exif_tags import ExifTags, exif_in, read_exif
+from hires_nst.imageio.metadata.ifd import MAX_VALUE, TagReader
+from hires_nst.imageio.metadata.record import Metadata
 from hires_nst.imageio.recognition import is_tiff, recognise_file
 
 _PROFILE = "Raw profile type "

@@ -10,12 +10,12 @@ from typing import BinaryIO
 import numpy as np
 import tifffile
 
+from hires_nst.imageio.decoders.floats import unit_samples
+from hires_nst.imageio.decoders.pages import choose_page
+from hires_nst.imageio.decoders.tiff_colour import LAB_KINDS, decoded_luma, lab_samples, marked_space, value_of
 from hires_nst.imageio.exif import ORIENTATION_TAG, valid_orientation
 from hires_nst.imageio.failures import SIGNED, CutShort, Unsupported
-from hires_nst.imageio.floats import unit_samples
-from hires_nst.imageio.pages import choose_page
 from hires_nst.imageio.picture import Floats, Raster
-from hires_nst.imageio.tiff_colour import LAB_KINDS, decoded_luma, lab_samples, marked_space, value_of
 
 MAX_SAMPLES = 16
 """Colours and extra channels of a pixel: without this a limit of megapixels would not limit the memory."""

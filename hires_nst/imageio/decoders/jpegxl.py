@@ -10,9 +10,9 @@ from typing import BinaryIO
 import numpy as np
 
 from hires_nst.imageio.colour import ColourSpace, from_chromaticities, from_code_points
+from hires_nst.imageio.decoders.pillow import split_alpha
 from hires_nst.imageio.failures import CutShort, Unsupported
 from hires_nst.imageio.picture import Floats, Raster
-from hires_nst.imageio.pillow import split_alpha
 
 _RATIOS = ((1, 1), (12, 10), (4, 3), (3, 2), (16, 9), (5, 4), (2, 1))
 _SIDES = ((9, 1), (13, 1), (18, 1), (30, 1))

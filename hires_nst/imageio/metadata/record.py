@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
-from hires_nst.imageio import exif_tags, iptc, xmp
-from hires_nst.imageio.exif_tags import ExifTags
-from hires_nst.imageio.xmp import Origin, Xmp
+from hires_nst.imageio.metadata import exif_tags, iptc, xmp
+from hires_nst.imageio.metadata.exif_tags import ExifTags
+from hires_nst.imageio.metadata.xmp import Origin, Xmp
 
 JPEG_SEGMENT = 65_533
 """The most bytes of metadata in a segment of a JPEG."""

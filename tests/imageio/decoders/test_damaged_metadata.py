@@ -17,8 +17,7 @@ from hires_nst.errors import InputError
 from hires_nst.imageio.colour import DAMAGED_PROFILE, srgb_profile
 from hires_nst.imageio.picture import Picture
 from hires_nst.imageio.reading import picture_size, read_picture
-
-from .tiffs import exif_bytes, page, short, tiff
+from tests.imageio.tiffs import exif_bytes, page, short, tiff
 
 RGB = np.random.default_rng(0).integers(0, 256, (16, 24, 3)).astype(np.uint8)
 SALVAGED = "damaged metadata of the file were ignored"

@@ -11,8 +11,8 @@ import numpy as np
 import tifffile
 from PIL import Image, PngImagePlugin
 
-from hires_nst.imageio import iptc
-from hires_nst.imageio.embedded import raw_profile
+from hires_nst.imageio.metadata import iptc
+from hires_nst.imageio.metadata.embedded import raw_profile
 
 AUTHOR, COPYRIGHT, DESCRIPTION, DATE = "Jürgen Å", "© 2024 J", "Boats", "2024-05-01T10:00:00+02:00"
 PLACES = ("Gdansk", "Motlawa", "54,21N", "1999:12:31")

@@ -1,0 +1,1 @@
+"""Decoders of the formats: header and pixels of an open file, as a `Raster`."""

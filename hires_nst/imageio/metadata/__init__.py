@@ -1,0 +1,1 @@
+"""Metadata: what is read from photographs, kept, and written into results."""
