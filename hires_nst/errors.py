@@ -11,21 +11,29 @@ from pathlib import Path
 
 
 class HiresNstError(Exception):
-    """Base class of the errors of this package."""
+    """Base class of the errors of this package.
+
+    Attributes:
+        exit_code: of the command that it ends.
+        may_pass: whether the same may succeed later, such as when memory is free again; a batch retries it.
+    """
 
     exit_code: int = 1
+    may_pass: bool = True
 
 
 class ConfigError(HiresNstError):
     """The configuration or the command line is not valid."""
 
     exit_code = 2
+    may_pass = False
 
 
 class InputError(HiresNstError):
     """An input file cannot be read."""
 
     exit_code = 3
+    may_pass = False
 
 
 class OutputError(HiresNstError):
@@ -52,10 +60,13 @@ class WeightsError(HiresNstError):
     """A network's weights are missing, damaged or of another network."""
 
     exit_code = 5
+    may_pass = False
 
 
 class DamagedFile(InputError):
     """A file of a run directory was changed or damaged."""
+
+    may_pass = True
 
 
 class RunBusy(HiresNstError):

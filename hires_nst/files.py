@@ -225,6 +225,11 @@ def is_disk_full(error: OSError) -> bool:
     return error.errno in (errno.ENOSPC, errno.EDQUOT)
 
 
+def may_pass(error: OSError) -> bool:
+    """Whether the system may do later what it refused now: a network or a disk that is not there for a while."""
+    return error.errno in (errno.EIO, errno.ESTALE, errno.ETIMEDOUT, errno.EAGAIN, errno.EMFILE, errno.ENFILE)
+
+
 def write_checked(path: Path, head: bytes, *, pieces: Iterable[memoryview] = ()) -> str:
     """Write `head` and `pieces` in place of what is at `path`, and return the checksum.
 

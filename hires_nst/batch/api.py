@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 from hires_nst import events
 from hires_nst.batch.devices import cores, worker_devices
-from hires_nst.batch.job import Jobs
+from hires_nst.batch.job import Jobs, unreadable
 from hires_nst.batch.ledger_reading import reading
 from hires_nst.batch.options import BatchOptions, read_batch
 from hires_nst.batch.selection import ConfigFor, expand
@@ -40,7 +40,8 @@ class BatchPlan:
     """What a batch will do and need.
 
     Attributes:
-        pictures: how many it will paint; `unreadable` of them cannot be read, and will fail.
+        pictures: how many it will paint.
+        unreadable: the photographs that cannot be read, whose jobs will fail, and why.
         left_out: files by the reason why they are not jobs.
         cropped, enlarged: how many of which much is lost, as for a single picture.
         megapixels: of all pictures together.
@@ -51,7 +52,7 @@ class BatchPlan:
     """
 
     pictures: int
-    unreadable: int
+    unreadable: Mapping[str, str]
     left_out: Mapping[str, int]
     cropped: int
     enlarged: int
@@ -141,7 +142,11 @@ def plan(
             seconds = alone * sum(job.work for job in found.jobs) / largest.work / workers
     return BatchPlan(
         pictures=len(found.jobs),
-        unreadable=sum(job.size is None for job in found.jobs),
+        unreadable={
+            str(job.content): reason
+            for job in found.jobs
+            if job.size is None and (reason := unreadable(job.content, job.config))
+        },
         left_out=found.left_out,
         cropped=sum(size.cropped > MUCH_CROPPED for size in sizes),
         enlarged=sum(size.enlarged > MUCH_ENLARGED for size in sizes),

@@ -12,7 +12,8 @@ from hires_nst.batch.ledger_schema import Outcome
 from hires_nst.batch.tasks import BusyResult, DiskFullResult, Engine, Failure, Stopped, Task, TaskResult
 from hires_nst.errors import LESS_MEMORY, DiskFull, HiresNstError, Interrupted, ResourceError, RunBusy, out_of_memory
 from hires_nst.events import Event, OnEvent
-from hires_nst.files import FileDigests, FileFingerprint, is_disk_full
+from hires_nst.files import FileDigests, FileFingerprint, is_disk_full, may_pass
+from hires_nst.quantities import printable
 from hires_nst.run.log import EventLog
 from hires_nst.run.progress import RunState, read_state
 from hires_nst.stopping import Stop
@@ -36,7 +37,7 @@ def run_task(task: Task, engine: Engine, *, stop: Stop, on_event: OnEvent) -> Ta
                     write(_line(event))
                 on_event(event)
 
-            write(f"attempt {task.attempt}: {task.content}")
+            write(printable(f"attempt {task.attempt}: {task.content}"))
             result, text = _attempt(task, engine, stop=stop, on_event=emit)
             with suppress(OSError) if isinstance(result, Outcome) else nullcontext():  # the picture exists
                 write(text)
@@ -66,7 +67,7 @@ def _attempt(task: Task, engine: Engine, *, stop: Stop, on_event: OnEvent) -> tu
         if isinstance(result, DiskFullResult):
             return result, f"stopped: no space left on the disk of {result.path}"
         if isinstance(error, HiresNstError):
-            return result, f"failed: {error}"
+            return result, printable(f"failed: {error}")
         return result, "".join(traceback.format_exception(error)).rstrip()
     seconds = time.time() - began
     if run.resumed or run.run is None:  # without a start, an earlier attempt had written the picture
@@ -88,7 +89,17 @@ def result_of(error: Exception, folder: Path) -> Failure | DiskFullResult:
         if isinstance(link, DiskFull):
             return DiskFullResult(link.path)
         link = link.__cause__ or link.__context__
-    return Failure(_reason(error))
+    return Failure(_reason(error), may_pass=_may_pass(error))
+
+
+def _may_pass(error: BaseException) -> bool:
+    """Whether another attempt may succeed; an input that the system could not read just now may be read later."""
+    link: BaseException | None = error
+    while link is not None:
+        if isinstance(link, OSError) and may_pass(link):
+            return True
+        link = link.__cause__ or link.__context__
+    return error.may_pass if isinstance(error, HiresNstError) else True
 
 
 def throttled(on_event: OnEvent) -> OnEvent:
@@ -127,4 +138,4 @@ def _fingerprints(task: Task, digests: FileDigests) -> tuple[FileFingerprint, ..
 def _line(event: Event) -> str:
     """An event in the human-readable log: its name and its values."""
     values = {key: f"{value:.4g}" if isinstance(value, float) else value for key, value in event.as_dict().items()}
-    return f"{values.pop('event')}: {', '.join(f'{key} {value}' for key, value in values.items())}"
+    return printable(f"{values.pop('event')}: {', '.join(f'{key} {value}' for key, value in values.items())}")

@@ -139,10 +139,23 @@ def result_size(content: Path, config: Config) -> tuple[int, int] | None:
 
 def planned_size(content: Path, config: Config) -> OutputSize | None:
     """The size that the picture will have, from the photograph's header; None where that cannot be read."""
-    from hires_nst.imageio.reading import picture_size
-
     try:
-        size = picture_size(content, max_megapixels=config.images.max_megapixels)
-        return output_size_of(size, config, content=content)
+        return _size(content, config)
     except HiresNstError:
         return None
+
+
+def unreadable(content: Path, config: Config) -> str | None:
+    """Why `planned_size` is not known, in one sentence."""
+    try:
+        _size(content, config)
+    except HiresNstError as error:
+        return str(error)
+    return None
+
+
+def _size(content: Path, config: Config) -> OutputSize:
+    from hires_nst.imageio.reading import picture_size
+
+    size = picture_size(content, max_megapixels=config.images.max_megapixels)
+    return output_size_of(size, config, content=content)

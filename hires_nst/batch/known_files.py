@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import os
 from collections import defaultdict
-from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterable, Mapping, Set
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -33,9 +33,9 @@ def place_of(path: Path) -> Path:
 def identify(paths: Iterable[Path], files: dict[int, KnownFile], *, digests: FileDigests) -> dict[Path, int]:
     """The numbers in `files` of the files at these paths; `files` is brought up to date.
 
-    A file is first recognised by its path and content; then by its content alone, among the known files that are not
-    at their path any more or not selected; then by its path alone: it has changed. Only files of the size of a missing
-    one are read. No two paths get the same number.
+    A file is first recognised by its path and content; then by its content alone, if the file that had it is gone, or
+    is of the same name in another folder and not selected; then by its path alone: it has changed. Only files of the
+    size of a missing one are read. No two paths get the same number.
     """
     by_path = {file.path: number for number, file in files.items() if file.path is not None}
     paths = list(dict.fromkeys(paths))
@@ -47,7 +47,7 @@ def identify(paths: Iterable[Path], files: dict[int, KnownFile], *, digests: Fil
     if unsure := [path for path in paths if path not in found]:
         here = set(found.values())
         missing = {number: file for number, file in files.items() if number not in here}
-        found |= _by_content(unsure, missing, digests=digests)
+        found |= _by_content(dict.fromkeys(unsure).keys(), missing, digests=digests)
     for path, number in found.items():  # the content is the same
         state = _state(path)
         files[number] = KnownFile(path, replace(files[number].mark, modified=state.modified if state else 0))
@@ -65,12 +65,15 @@ def identify(paths: Iterable[Path], files: dict[int, KnownFile], *, digests: Fil
     return found
 
 
-def _by_content(paths: Sequence[Path], missing: Mapping[int, KnownFile], *, digests: FileDigests) -> dict[Path, int]:
+def _by_content(paths: Set[Path], missing: Mapping[int, KnownFile], *, digests: FileDigests) -> dict[Path, int]:
     """Which of the missing files are now at these paths, each at one of them; the surest signs count first."""
     sizes = {file.mark.size for file in missing.values() if file.mark.sha256}
     states = {path: state for path in paths if (state := _state(path)) is not None}
-    moved = {number: file for number, file in missing.items() if file.path is None or not os.path.lexists(file.path)}
-    unpainted = {number: file for number, file in moved.items() if not file.mark.sha256}
+    gone = {
+        number: file
+        for number, file in missing.items()
+        if file.path is None or file.path in paths or not os.path.lexists(file.path)
+    }
     found: dict[Path, int] = {}
 
     def match(known: Mapping[int, KnownFile], sign: Callable[[Path, FileFingerprint], Hashable]) -> None:
@@ -83,14 +86,17 @@ def _by_content(paths: Sequence[Path], missing: Mapping[int, KnownFile], *, dige
             if free.get(key := sign(path, states[path])):
                 found[path] = free[key].pop(0)
 
-    match(moved, lambda path, mark: (path.name, mark.size, mark.modified))
+    match(gone, lambda path, mark: (path.name, mark.size, mark.modified))
     for path, state in states.items():
         if path not in found and state.size in sizes and (sha256 := _sha256(path, digests)):
             states[path] = replace(state, sha256=sha256)
     painted = {number: file for number, file in missing.items() if file.mark.sha256}
     match(painted, lambda path, mark: (path.name, mark.sha256))
-    match(painted, lambda path, mark: mark.sha256)
-    match(unpainted, lambda path, mark: (mark.size, mark.modified))
+    match({number: file for number, file in gone.items() if number in painted}, lambda path, mark: mark.sha256)
+    match(
+        {number: file for number, file in gone.items() if number not in painted},
+        lambda path, mark: (mark.size, mark.modified),
+    )
     return found
 
 

@@ -258,7 +258,7 @@ class _BatchRun:
             elif isinstance(result, DiskFullResult):
                 self.stop_for_full_disk(id, result.path)
             elif isinstance(result, Failure) and not (result.signalled and self.stop.reason is not None):
-                self.fail(task, result.reason, worker=worker)
+                self.fail(task, result.reason, worker=worker, may_pass=result.may_pass)
             elif isinstance(result, BusyResult):  # with the last owner, which still works on it
                 wait = self.ledger.lease_seconds / 4
                 self.ledger.release(id, result.reason, wait=wait)
@@ -308,9 +308,10 @@ class _BatchRun:
             self.counted = time.monotonic()
         return self.left
 
-    def fail(self, job: Job, reason: str, *, worker: int) -> None:
+    def fail(self, job: Job, reason: str, *, worker: int, may_pass: bool = True) -> None:
+        """Enter a failed attempt; an error that does not pass is not retried."""
         batch = self.options.batch
-        state = self.ledger.fail(job.id, reason, retries=batch.retries, wait=batch.retry_wait)
+        state = self.ledger.fail(job.id, reason, retries=batch.retries if may_pass else 0, wait=batch.retry_wait)
         if state is None:
             return
         self.counted = -math.inf

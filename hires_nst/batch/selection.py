@@ -197,6 +197,8 @@ class _Search:
                     self.left_out[reason] += 1
                 elif self.batch.recursive:
                     folders.append(path.name)
+                else:
+                    self.left_out["folders inside (--recursive includes them)"] += 1
         return found
 
     def _reason_against(self, folder: Path) -> str | None:

@@ -64,11 +64,16 @@ MakeEngine = Callable[[], Engine]
 
 @dataclass(frozen=True)
 class Failure:
-    """Why an attempt failed, in one sentence; `signalled` when its worker died of a termination signal, which Ctrl-C
-    sends to every process of a terminal."""
+    """Why an attempt failed, in one sentence.
+
+    Attributes:
+        signalled: its worker died of a termination signal, which Ctrl-C sends to every process of a terminal.
+        may_pass: another attempt may succeed.
+    """
 
     reason: str
     signalled: bool = False
+    may_pass: bool = True
 
 
 @dataclass(frozen=True)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path, PurePosixPath
@@ -12,11 +12,22 @@ from rich.console import Console
 from rich.progress import TaskID
 
 from hires_nst import events
-from hires_nst.batch.progress import BatchState
-from hires_nst.cli.progress import Bars, Clock, counted, live_console, print_error, print_json, times
+from hires_nst.batch.progress import BatchState, RunningJob
+from hires_nst.cli.progress import (
+    Bars,
+    Clock,
+    PlainLines,
+    counted,
+    live_console,
+    note,
+    print_error,
+    print_json,
+    so_far,
+    ticking,
+    times,
+)
 from hires_nst.events import Event, OnEvent
-from hires_nst.quantities import counts, duration
-from hires_nst.run.progress import RunState
+from hires_nst.quantities import counts, duration, printable
 
 ACTIONS = {
     "redo": "paint it again",
@@ -33,7 +44,7 @@ class BatchDisplay:
         self.bars = Bars(console)
         self._clock = clock
         self._bar = self.bars.add_task("looking for the pictures", total=None, details=self._details, order=-1)
-        self._workers: dict[int, tuple[TaskID, RunState]] = {}
+        self._workers: dict[int, TaskID] = {}
 
     def update(self, event: Event) -> None:
         """Take an event into account."""
@@ -41,14 +52,14 @@ class BatchDisplay:
         match event:
             case events.JobStarted():
                 self._remove(event.worker)
-                run, name = RunState(), PurePosixPath(event.output).name
-                details = partial(self._job_details, run, self._clock())
-                bar = self.bars.add_task(f"{event.worker + 1}  {name}", total=None, details=details, order=event.worker)
-                self._workers[event.worker] = bar, run
+                job, name = self.state.running[event.worker], printable(PurePosixPath(event.output).name)
+                details = partial(self._job_details, job)
+                self._workers[event.worker] = self.bars.add_task(
+                    f"{event.worker + 1}  {name}", total=None, details=details, order=event.worker
+                )
             case events.JobProgress() if event.worker in self._workers:
-                bar, run = self._workers[event.worker]
-                run.update(event.run_event, self._clock())
-                self.bars.update(bar, completed=run.done, total=run.total or None)
+                run = self.state.running[event.worker].run
+                self.bars.update(self._workers[event.worker], completed=run.done, total=run.total or None)
             case events.JobDone() | events.JobFailed():
                 self._remove(event.worker)
         if started := self.state.started:
@@ -58,7 +69,7 @@ class BatchDisplay:
 
     def _remove(self, worker: int) -> None:
         if worker in self._workers:
-            self.bars.remove_task(self._workers.pop(worker)[0])
+            self.bars.remove_task(self._workers.pop(worker))
 
     def _details(self) -> str:
         state = self.state
@@ -66,51 +77,74 @@ class BatchDisplay:
         rate = "" if state.megapixels_per_hour is None else f", {state.megapixels_per_hour:.3g} MP/h"
         return times(state.elapsed, state.left) + failed + rate
 
-    def _job_details(self, run: RunState, started: float) -> str:
-        share = f"{100 * run.share:.0f} %" if run.total else "starting"
-        return f"{share}, {times(self._clock() - started, run.seconds_left(self._clock()))}"
+    def _job_details(self, job: RunningJob) -> str:
+        share = f"{100 * job.run.share:.0f} %" if job.run.total else "starting"
+        return f"{share}, {times(self._clock() - job.started, job.run.seconds_left(self._clock()))}"
 
 
-class BatchLines:
+class BatchLines(PlainLines):
     """Plain lines: one when a job ends, and one for each other event that the user should know about.
 
     With the `state` of a live display, which shows finished jobs itself, there are no lines for these.
     """
 
     def __init__(
-        self, write: Callable[[str], None], folder: Path, *, state: BatchState | None = None, errors_only: bool = False
+        self,
+        write: Callable[[str], None],
+        folder: Path,
+        *,
+        state: BatchState | None = None,
+        errors_only: bool = False,
+        clock: Clock = time.monotonic,
     ) -> None:
-        self.write, self.folder, self.errors_only = write, folder, errors_only
-        self.state = state or BatchState()
+        super().__init__(write, clock)
+        self.folder, self.errors_only = folder, errors_only
+        self.state = state or BatchState(clock)
         self.live = state is not None
 
-    def update(self, event: Event) -> None:
-        """Write the line of an event, if it has one."""
+    def lines(self, event: Event) -> Iterable[str]:
+        """The lines of an event."""
         if not self.live:
             self.state.update(event)
         if self.errors_only and not is_error(event):
-            return
-        if text := self._text(event):
-            self.write(text)
-
-    def _text(self, event: Event) -> str | None:
+            return ()
         match event:
             case events.BatchStarted():
-                return start_line(event)
+                return [start_line(event)]
             case events.JobChanged():
-                return f"{event.output}: {event.change}; {ACTIONS[event.action]}"
+                return [f"{event.output}: {event.change}; {ACTIONS[event.action]}"]
             case events.JobSkipped():
-                return f"skipped: {event.reason}"
-            case events.JobDone() if not self.live:
+                return [f"skipped: {event.reason}"]
+            case events.JobDone():
+                notes = [f"note: {text}" for text in self.state.ended.run.notes] if self.state.ended else []
+                if self.live:
+                    return [f"{event.output}: {'; '.join(notes)}"] if notes else ()
                 jobs = self.state.started.jobs if self.state.started else 0
                 size = f"{event.width} x {event.height} px in {times(event.seconds, self.state.left)}"
-                return f"{self.state.finished + self.state.failed} of {jobs}: {event.output}, {size}"
+                over = self.state.finished + self.state.failed
+                return ["; ".join([f"{over} of {jobs}: {event.output}, {size}", *notes])]
             case events.JobFailed():
                 how = "failed" if event.final else f"attempt failed, retrying in {duration(event.retry_seconds)}"
-                return f"{how}: {event.output}: {event.reason}"
+                return [f"{how}: {event.output}: {event.reason}"]
             case events.BatchFinished():
-                return "\n".join(end_lines(event, self.folder))
-        return None
+                return end_lines(event, self.folder)
+        line = note(event)
+        return () if line is None else [line]
+
+    def progress(self) -> str | None:
+        """The state of the batch and of the jobs under way; None where a live display or nobody shows it."""
+        if self.live or self.errors_only:
+            return None
+        state = self.state
+        if state.started is None:
+            return f"looking for the pictures, {duration(state.elapsed)}"
+        failed = f", {state.failed} failed" if state.failed else ""
+        of_all = f"{state.finished + state.failed} of {state.started.jobs} pictures{failed}"
+        parts = [f"{of_all}, {so_far(state.share, state.megapixels_per_hour)}, {times(state.elapsed, state.left)}"]
+        for _, job in sorted(state.running.items()):
+            spent = times(self.clock() - job.started, job.run.seconds_left(self.clock()))
+            parts.append(f"{job.output} {so_far(job.run.share)}, {spent}")
+        return "; ".join(parts)
 
 
 def is_error(event: Event) -> bool:
@@ -158,10 +192,14 @@ def following(folder: Path, *, quiet: bool, as_json: bool, console: Console | No
     if as_json:
         yield print_json
     elif quiet or (terminal := live_console(console)) is None:
-        yield BatchLines(print_error, folder, errors_only=quiet).update
+        with ticking(BatchLines(print_error, folder, errors_only=quiet)) as update_lines:
+            yield update_lines
     else:
         display = BatchDisplay(terminal)
-        write = partial(display.bars.console.print, markup=False, highlight=False, soft_wrap=True)
+
+        def write(line: str) -> None:
+            display.bars.console.print(printable(line), markup=False, highlight=False, soft_wrap=True)
+
         lines = BatchLines(write, folder, state=display.state)
 
         def update(event: Event) -> None:

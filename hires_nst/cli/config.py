@@ -7,6 +7,7 @@ import typer
 
 from hires_nst import config
 from hires_nst.cli.options import ConfigOptions, path_argument, takes_config_options
+from hires_nst.cli.progress import print_line
 from hires_nst.cli.schema_options import choice
 
 app = typer.Typer(no_args_is_help=True, help="Write, show and check configurations.")
@@ -27,7 +28,7 @@ def init(
 ) -> None:
     """Write a YAML file of all settings, with a comment for each, and a JSON schema for editors beside it."""
     config.init(file, preset=preset, overwrite=force)
-    typer.echo(f"wrote {file}; use it with --config {file}")
+    print_line(f"wrote {file}; use it with --config {file}")
 
 
 @app.command("show")
@@ -41,7 +42,7 @@ def show(options: ConfigOptions) -> None:
 def validate(file: Annotated[Path, path_argument(metavar="FILE", help="YAML file to check.")]) -> None:
     """Check every key and value of a configuration file, including the settings of its jobs."""
     config.validate(file)
-    typer.echo(f"{file} is valid")
+    print_line(f"{file} is valid")
 
 
 @app.command("schema")

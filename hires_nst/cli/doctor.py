@@ -3,15 +3,16 @@
 import typer
 
 import hires_nst
+from hires_nst.cli.progress import print_line
 
 
 def doctor() -> None:
     """Show versions, devices, memory, weights and disk space, and problems that would stop a run."""
     diagnosis = hires_nst.doctor()
     for finding in diagnosis.findings:
-        typer.echo(f"{finding.subject:10}{finding.text}")
+        print_line(f"{finding.subject:10}{finding.text}")
     for problem in diagnosis.problems:
-        typer.echo(f"problem   {problem}")
+        print_line(f"problem   {problem}")
     if diagnosis.problems:
         raise typer.Exit(1)
     typer.echo("no problems found")

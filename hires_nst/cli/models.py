@@ -10,7 +10,7 @@ from rich.table import Table
 import hires_nst
 from hires_nst.backbones.registry import BACKBONES, find_backbone
 from hires_nst.cli.options import Quiet, path_argument
-from hires_nst.cli.progress import showing
+from hires_nst.cli.progress import print_line, showing
 from hires_nst.cli.schema_options import choice
 from hires_nst.errors import WeightsError
 from hires_nst.events import Event
@@ -55,7 +55,7 @@ def fetch(
 
         model = hires_nst.models.fetch(name, on_event=downloading)
     if not quiet:
-        typer.echo(f"{name} {outcome}: {model.file}")
+        print_line(f"{name} {outcome}: {model.file}")
 
 
 @app.command("import")
@@ -72,7 +72,7 @@ def import_model(
 ) -> None:
     """Copy a downloaded weight file into torch's cache, after checking that it is the published one."""
     model = hires_nst.models.import_file(file, name=name)
-    typer.echo(f"{model.name} has been imported: {model.file}")
+    print_line(f"{model.name} has been imported: {model.file}")
 
 
 @app.command("verify")
@@ -84,6 +84,6 @@ def verify(
     """Compare weight files with their published SHA-256. Missing files are listed; a damaged one is an error."""
     checks = hires_nst.models.verify(name)
     for check in checks:
-        typer.echo(f"{check.state:8}{check.message}")
+        print_line(f"{check.state:8}{check.message}")
     if damaged := [check.name for check in checks if check.state == "damaged"]:
         raise WeightsError(f"the weights of {' and '.join(damaged)} are damaged; see above")

@@ -21,13 +21,13 @@ from hires_nst.cli.options import (
     takes_config_options,
     takes_options_of,
 )
-from hires_nst.cli.progress import showing
+from hires_nst.cli.progress import counted, print_line, showing
 from hires_nst.cli.roles import Roles, StyleOption, StyleWords
 from hires_nst.cli.stylize import physical_size, stylize, target_of
 from hires_nst.config import Config
 from hires_nst.errors import ConfigError
 from hires_nst.events import json_line
-from hires_nst.quantities import amount, counts, duration
+from hires_nst.quantities import amount, counts, duration, printable
 from hires_nst.run.output_size import MUCH_CROPPED, MUCH_ENLARGED
 
 if TYPE_CHECKING:
@@ -73,8 +73,10 @@ def plan(
             batch_plan = hires_nst.batch.plan(
                 roles.contents or None, output, **selection, measure=measure, on_event=on_event
             )
-        for line in [json_line(asdict(batch_plan))] if json else batch_plan_lines(batch_plan):
-            typer.echo(line)
+        if json:
+            typer.echo(json_line(asdict(batch_plan)))
+        for line in batch_plan_lines(batch_plan) if not json else ():
+            print_line(line)
         return
     refuse(
         {**others, **{flag: {"batch"} for flag in options.of_batch}},
@@ -115,7 +117,7 @@ def print_plan(plan: Plan, config: Config, *, output: Path) -> None:
     console = Console()
     console.print(table)
     for line in plan_lines(plan, config, output=output):
-        console.print(line, markup=False, highlight=False, soft_wrap=True)
+        console.print(printable(line), markup=False, highlight=False, soft_wrap=True)
 
 
 def plan_lines(plan: Plan, config: Config, *, output: Path) -> Iterator[str]:
@@ -138,8 +140,10 @@ def plan_lines(plan: Plan, config: Config, *, output: Path) -> Iterator[str]:
 
 def batch_plan_lines(plan: BatchPlan) -> Iterator[str]:
     """The plan of a batch in words."""
-    unreadable = f"; {plan.unreadable} of them cannot be read and will fail" if plan.unreadable else ""
+    unreadable = f"; {counted(len(plan.unreadable), 'photograph')} cannot be read" if plan.unreadable else ""
     yield f"pictures  {plan.pictures}, {plan.megapixels:.3g} megapixels{unreadable}"
+    for reason in plan.unreadable.values():
+        yield f"fails     {reason}"
     if plan.cropped:
         yield f"cropped   {plan.cropped} by more than {MUCH_CROPPED:.0%}; --fit contain keeps all of each photograph"
     if plan.enlarged:

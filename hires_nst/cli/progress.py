@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import typer
@@ -16,10 +17,15 @@ from rich.text import Text
 
 from hires_nst import events
 from hires_nst.events import Event, OnEvent, json_line
-from hires_nst.quantities import duration
+from hires_nst.quantities import duration, printable
 from hires_nst.run.progress import RunState
 
 Clock = Callable[[], float]
+
+LINE_SECONDS = 60.0
+"""The most between two lines of a log while work is under way."""
+
+TICK_SECONDS = 1.0
 
 MOST_NAMED = 6
 """Pictures that a line names; of more, the first and the last one."""
@@ -75,7 +81,7 @@ class RunDisplay:
             self.bars.update(self._bar, description=text, completed=state.download.done, total=total)
         line = f"{understood(event)}; writing {event.output}" if isinstance(event, events.RunStarted) else note(event)
         if line is not None:
-            self.bars.console.print(line, markup=False, highlight=False)
+            self.bars.console.print(printable(line), markup=False, highlight=False)
 
     def _details(self) -> str:
         if self.state.download is not None:
@@ -98,46 +104,115 @@ def place(state: RunState) -> str:
 
 def times(elapsed: float, left: float | None) -> str:
     """The time since the start and the time left, as text."""
-    return duration(elapsed) + ("" if left is None else f", about {duration(left)} left")
+    return duration(elapsed) + (f", about {duration(left)} left" if left else "")
 
 
-class Lines:
-    """Plain lines: one when a level starts, one for each round, and notes."""
+def so_far(share: float, megapixels_per_hour: float | None = None) -> str:
+    """A share of the work and the rate, as text."""
+    return f"{100 * share:.0f} %" + ("" if megapixels_per_hour is None else f", {megapixels_per_hour:.3g} MP/h")
 
-    def __init__(self, write: Callable[[str], None]) -> None:
-        self.write = write
-        self.state = RunState()
-        self._tenth = -1
+
+class PlainLines:
+    """Lines about events for a log, and about the progress where none came for a minute."""
+
+    def __init__(self, write: Callable[[str], None], clock: Clock = time.monotonic) -> None:
+        self.clock = clock
+        self._write, self._lock, self._last = write, threading.Lock(), clock()
+
+    def lines(self, event: Event) -> Iterable[str]:
+        """Take an event into account; its lines."""
+        raise NotImplementedError
+
+    def progress(self) -> str | None:
+        """A line about the progress so far; None where nobody wants one."""
+        raise NotImplementedError
 
     def update(self, event: Event) -> None:
-        """Write the line of an event, if it has one."""
-        self.state.update(event, time.monotonic())
-        if text := self._text(event):
-            self.write(text)
+        """Take an event into account, and write what is to be written."""
+        with self._lock:
+            for line in self.lines(event):
+                self.write(line)
+        self.tick()
 
-    def _text(self, event: Event) -> str | None:
+    def tick(self) -> None:
+        """Write a line about the progress if it is time; may be called from another thread."""
+        with self._lock:
+            if self.clock() - self._last >= LINE_SECONDS and (line := self.progress()) is not None:
+                self.write(line)
+
+    def write(self, line: str) -> None:
+        """Write a line."""
+        self._write(line)
+        self._last = self.clock()
+
+
+@contextmanager
+def ticking(lines: PlainLines) -> Iterator[OnEvent]:
+    """The callback of lines whose progress is written while the block runs, also when no event comes for long."""
+    ended = threading.Event()
+
+    def tick() -> None:
+        with suppress(OSError):  # whoever reads the log has gone, as the next event finds out too
+            while not ended.wait(TICK_SECONDS):
+                lines.tick()
+
+    thread = threading.Thread(target=tick, daemon=True)
+    thread.start()
+    try:
+        yield lines.update
+    finally:
+        ended.set()
+        thread.join(TICK_SECONDS)
+
+
+class Lines(PlainLines):
+    """Plain lines of a run: one when a level starts, one for each round, and notes."""
+
+    def __init__(self, write: Callable[[str], None], clock: Clock = time.monotonic) -> None:
+        super().__init__(write, clock)
+        self.state = RunState()
+        self._began = clock()
+        self._tenth = -1
+
+    def lines(self, event: Event) -> Iterable[str]:
+        """The lines of an event."""
+        self.state.update(event, self.clock())
         match event:
             case events.RunStarted():
                 size, levels = f"{event.width} x {event.height} px", counted(len(event.levels), "level")
-                return f"{understood(event)}\n{event.output}: {size} in {levels}, {event.model} on {event.device}"
+                return understood(event), f"{event.output}: {size} in {levels}, {event.model} on {event.device}"
             case events.LevelStarted():
                 size, tiles = f"{event.width} x {event.height} px", counted(event.tiles, "tile")
                 work = f"{event.rounds} x {event.steps} evaluations, {tiles}"
-                return f"level {event.index + 1}/{event.count}: {size}, {work}"
+                return [f"level {event.index + 1}/{event.count}: {size}, {work}"]
             case events.RunResumed():
                 if self.state.run is not None and event.level >= len(self.state.run.levels):
-                    return "resuming with writing the result"
-                return f"resuming at level {event.level + 1}, round {event.round + 1}"
+                    return ["resuming with writing the result"]
+                return [f"resuming at level {event.level + 1}, round {event.round + 1}"]
             case events.RoundFinished():
                 value = self.state.history.style_loss(event.level, event.round)
                 losses = "" if value is None else f"style loss {value:.4g} at its start, "
                 losses += f"loss {event.loss:.4g}"
-                return f"  round {event.round + 1}/{event.rounds}: {losses}, {duration(event.seconds)}"
+                line = f"  round {event.round + 1}/{event.rounds}: {losses}, {duration(event.seconds)}"
+                return [f"{line}; {self._so_far()}"]
             case events.DownloadProgress():
                 tenth, self._tenth = self._tenth, 10 * event.done // event.total if event.total else 0
                 of_all = f" of {event.total / 1e6:.0f}" if event.total else ""
-                return None if tenth == self._tenth else f"downloading {event.file}: {event.done / 1e6:.0f}{of_all} MB"
-        return note(event)
+                megabytes = f"{event.done / 1e6:.0f}{of_all} MB"
+                return [] if tenth == self._tenth else [f"downloading {event.file}: {megabytes}"]
+        text = note(event)
+        return () if text is None else [text]
+
+    def progress(self) -> str:
+        """Share, rate and times, and where in the levels the run is."""
+        if self.state.level is None:
+            return f"loading the images and the network, {duration(self.clock() - self._began)}"
+        return f"  {self._so_far()}; {place(self.state)}"
+
+    def _so_far(self) -> str:
+        state, now = self.state, self.clock()
+        spent = times(now - self._began, state.seconds_left(now))
+        return f"{so_far(state.share, state.megapixels_per_hour(now))}, {spent}"
 
 
 def understood(event: events.RunStarted) -> str:
@@ -178,9 +253,14 @@ def print_json(event: Event) -> None:
     typer.echo(json_line(event.as_dict()))
 
 
+def print_line(text: str) -> None:
+    """Print a line on stdout."""
+    typer.echo(printable(text))
+
+
 def print_error(text: str) -> None:
     """Print a line on stderr."""
-    typer.echo(text, err=True)
+    typer.echo(printable(text), err=True)
 
 
 def live_console(console: Console | None) -> Console | None:
@@ -195,7 +275,8 @@ def showing(*, quiet: bool, as_json: bool, console: Console | None = None) -> It
     if as_json or quiet:
         yield print_json if as_json else events.ignore
     elif (terminal := live_console(console)) is None:
-        yield Lines(print_error).update
+        with ticking(Lines(print_error)) as update:
+            yield update
     else:
         display = RunDisplay(terminal)
         with display.bars:

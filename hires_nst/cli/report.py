@@ -2,13 +2,12 @@
 
 from pathlib import Path
 
-import typer
 from rich.console import Console
 from rich.progress import Progress
 
 import hires_nst
 from hires_nst.cli.options import Folder, Quiet
-from hires_nst.cli.progress import print_error, print_json
+from hires_nst.cli.progress import print_error, print_json, print_line
 from hires_nst.events import Notice
 from hires_nst.stopping import Stop
 
@@ -20,7 +19,7 @@ def report(folder: Folder, quiet: Quiet = False) -> None:
     """
     page = _write(folder, Stop(), quiet=quiet)
     if not quiet:
-        typer.echo(str(page))
+        print_line(str(page))
 
 
 def report_of_batch(folder: Path, stop: Stop, *, quiet: bool, as_json: bool) -> None:
@@ -47,7 +46,7 @@ def report_of_batch(folder: Path, stop: Stop, *, quiet: bool, as_json: bool) -> 
         rest = f"complete it with `{command('report', folder)}`"
         print_note(f"the report does not show all pictures yet ({stop.reason}); {rest}")
     if not quiet and not as_json:
-        typer.echo(str(page))
+        print_line(str(page))
 
 
 def _write(folder: Path, stop: Stop, *, quiet: bool) -> Path:

@@ -10,6 +10,7 @@ import typer
 
 import hires_nst
 from hires_nst.cli.options import Folder, Json
+from hires_nst.cli.progress import print_line
 from hires_nst.events import json_line
 from hires_nst.quantities import amount, duration
 
@@ -24,11 +25,10 @@ def status(folder: Folder, json: Json = False) -> None:
 
     status = hires_nst.status(folder)
     if json:
-        lines = iter([json_line(asdict(status))])
-    else:
-        lines = batch_status_lines(status) if isinstance(status, BatchStatus) else status_lines(status)
-    for line in lines:
-        typer.echo(line)
+        typer.echo(json_line(asdict(status)))
+        return
+    for line in batch_status_lines(status) if isinstance(status, BatchStatus) else status_lines(status):
+        print_line(line)
 
 
 def status_lines(status: RunStatus) -> Iterator[str]:

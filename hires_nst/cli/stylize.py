@@ -8,7 +8,7 @@ import typer
 
 import hires_nst
 from hires_nst.cli.options import ConfigOptions, Json, Quiet, path_argument, path_option, takes_config_options
-from hires_nst.cli.progress import showing
+from hires_nst.cli.progress import print_line, showing
 from hires_nst.cli.roles import Roles, StyleOption, StyleWords
 from hires_nst.cli.schema_options import choice
 from hires_nst.cli.signals import MaxHours, Until, ending_at_once, stopping
@@ -103,7 +103,7 @@ def target_of(output: str | None, content: Path, *, config: Config) -> tuple[Pat
 def print_result(result: "Result", *, paper: str = "") -> None:
     """Print the file of a result, its size, the size on paper, and the time."""
     size = f"{result.width} x {result.height} px{paper and f' ({paper})'}"
-    typer.echo(f"{result.output}: {size} in {duration(result.seconds)}")
+    print_line(f"{result.output}: {size} in {duration(result.seconds)}")
 
 
 def physical_size(width: int, height: int, *, config: Config) -> str:

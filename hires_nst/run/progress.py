@@ -9,6 +9,7 @@ from pathlib import Path
 
 from hires_nst import events
 from hires_nst.events import Event
+from hires_nst.quantities import megapixels_per_hour
 from hires_nst.run.history import History
 from hires_nst.run.log import read_log
 
@@ -150,6 +151,13 @@ class RunState:
             return None
         seconds, done = now - self._working_since, self.done - self._work_before
         return done / seconds if seconds > 0 and done > 0 else None
+
+    def megapixels_per_hour(self, now: float) -> float | None:
+        """The rate at which the picture comes into being in this process; None before there is any work."""
+        rate = self.rate(now)
+        if rate is None or self.run is None:
+            return None
+        return megapixels_per_hour(self.run.width * self.run.height * rate, self.total)
 
     def seconds_left(self, now: float) -> float | None:
         """Estimated seconds left at the rate so far; None while too little work is done."""

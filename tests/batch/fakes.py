@@ -22,7 +22,7 @@ from hires_nst.batch.runner import Summary, run_batch
 from hires_nst.batch.tasks import MakeEngine, MakeExecutor, Painted, Task
 from hires_nst.batch.workers import WorkerPool
 from hires_nst.config import Batch, Runtime, load_config
-from hires_nst.errors import InputError, Interrupted, ResourceError, RunBusy
+from hires_nst.errors import InputError, Interrupted, ResourceError, RunBusy, out_of_memory
 from hires_nst.events import BatchStarted, Event, OnEvent
 from hires_nst.files import FileDigests, plain_os_errors, sha256_of
 from hires_nst.stopping import Stop
@@ -31,8 +31,8 @@ from hires_nst.stopping import Stop
 class FakeEngine:
     """Does what the photograph, a text here, says.
 
-    `ok`, `bad`, `once` (bad at first), `busy` (at first), `long` (an hour, as far as deadlines go), `full` (the disk),
-    `crash`, `hang`, `wait`.
+    `ok`, `bad`, `short` (of memory), `once` (short at first), `busy` (at first), `long` (an hour, as far as deadlines
+    go), `full` (the disk), `crash`, `hang`, `wait`.
     """
 
     def __init__(self, seconds: float = 0.0) -> None:
@@ -53,7 +53,9 @@ class FakeEngine:
                 device="d",
             )
         )
-        if "bad" in text or ("once" in text and task.attempt == 1):
+        if "short" in text or ("once" in text and task.attempt == 1):
+            raise out_of_memory()
+        if "bad" in text:
             raise InputError(f"{task.content.name} is no good; give a better one")
         if "busy" in text and task.attempt == 1:
             raise RunBusy("the run directory is in use by another process; wait for it to end, or stop it first")

@@ -253,6 +253,13 @@ def test_a_folder_that_is_moved_or_copied_as_a_whole(how: Callable[[Path, Path],
     assert second.names(recursive=True) == names
 
 
+def test_a_copy_of_another_name_is_another_photograph(studio: Studio) -> None:
+    studio.add("a.jpg", text="twins")
+    studio.run(include=("a*",))
+    studio.add("b.jpg", text="twins")
+    assert len(studio.run(include=("b*",))[0]) == 1
+
+
 def test_a_folder_of_links_is_the_same_folder(studio: Studio) -> None:
     studio.add("a.jpg")
     studio.run()
@@ -268,10 +275,13 @@ def test_a_folder_of_links_is_the_same_folder(studio: Studio) -> None:
 def test_a_painting_is_known_by_its_content_too(studio: Studio) -> None:
     studio.add("a.jpg")
     studio.run()
-    moved = put(studio.folder / "art" / "starry.jpg", "style")
+    moved = studio.folder / "starry.jpg"
+    studio.style.rename(moved)
     other = put(studio.folder / "other" / "style.jpg", "other")
     jobs = jobs_of(studio.photos, studio.out, moved)
     assert not studio.run(jobs)[0]
+    copy = put(studio.folder / "copy" / "starry.jpg", "style")
+    assert not studio.run(jobs_of(studio.photos, studio.out, copy))[0]
     jobs = jobs_of(studio.photos, studio.out, moved, other)
     assert [job.output for job in jobs.jobs] == ["a-style.png", "a-style_jpg.png"]
     assert studio.run(jobs)[0] == ["photograph a.jpg as other"]

@@ -75,7 +75,7 @@ def test_two_thousand_jobs(tmp_path: Path) -> None:
     for number in range(2000):
         row, name = table[f"p{number}-style.png"], text(number)
         assert row.state == ("failed" if name in ("bad", "crash") else "done")
-        assert row.attempts == (1 if name == "ok" else 2)
+        assert row.attempts == (1 if name in ("ok", "bad") else 2)
     assert "p7.jpg is no good" in (table["p7-style.png"].error or "")
     assert "killed by SIGKILL" in (table["p77-style.png"].error or "")
     assert len(list(out.glob("*.png"))) == 1997
@@ -378,11 +378,21 @@ def test_a_picture_that_came_meanwhile_is_left_alone(tmp_path: Path) -> None:
 
 
 def test_retries_wait(tmp_path: Path) -> None:
-    photos, out = make_inputs(tmp_path, 1, text=lambda _: "bad"), tmp_path / "out"
+    photos, out = make_inputs(tmp_path, 1, text=lambda _: "short"), tmp_path / "out"
     began = time.monotonic()
     assert run(photos, out, retries=2, retry_wait=0.3).exit_code == 1
     assert time.monotonic() - began > 0.6
     assert rows(out)["p0-style.png"].attempts == 3
+
+
+def test_what_can_never_be_read_is_not_retried(tmp_path: Path) -> None:
+    photos, out, seen = make_inputs(tmp_path, 2, text=["bad", "once"].__getitem__), tmp_path / "out", Seen()
+    run(photos, out, retries=3, on_event=seen.append)
+    assert {name: row.attempts for name, row in rows(out).items()} == {"p0-style.png": 1, "p1-style.png": 2}
+    assert [(event.output, event.final) for event in seen.of(JobFailed)] == [
+        ("p0-style.png", True),
+        ("p1-style.png", False),
+    ]
 
 
 def test_the_others_go_first_while_a_job_waits_for_its_retry(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -176,7 +176,8 @@ def test_a_folder(tmp_path: Path, style: Path) -> None:
     (photos / "gone.png").symlink_to("nowhere.png")
     flat = jobs_of(photos, tmp_path / "out", style)
     assert outputs(flat) == [f"{n}-style.png" for n in ("b", "c", "gone", "img9", "img10", "x")]
-    assert flat.left_out == {"hidden files": 2, "files that are not pictures": 1, "output folders": 1}
+    inside = {"folders inside (--recursive includes them)": 1}
+    assert flat.left_out == {"hidden files": 2, "files that are not pictures": 1, "output folders": 1, **inside}
     deep = jobs_of(photos, tmp_path / "out", style, recursive=True)
     assert outputs(deep)[-3:] == ["sub/d-style.png", "sub/deep/img1-style.png", "x-style.png"]
     assert deep.left_out == {"hidden files": 3, "files that are not pictures": 1, "output folders": 1}
@@ -239,7 +240,8 @@ def test_folders_that_may_not_be_read_are_left_out(
     monkeypatch.setattr(os, "scandir", scandir)
     found = jobs_of(photos, tmp_path / "out", style, recursive=recursive)
     assert outputs(found) == ["a-style.png", "sub/d-style.png"][: 1 + recursive]
-    assert found.left_out == {"folders that cannot be read": 1 + recursive}
+    inside = {} if recursive else {"folders inside (--recursive includes them)": 2}
+    assert found.left_out == {"folders that cannot be read": 1 + recursive, **inside}
     with pytest.raises(InputError, match="closed cannot be read"):
         jobs_of(photos / "closed", tmp_path / "out", style)
 

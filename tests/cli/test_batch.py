@@ -138,7 +138,7 @@ def test_a_night_with_good_and_bad_files(tmp_path: Path) -> None:
     table = rows(out)
     for name, reason in bad.items():
         row = table[f"{name}-starry.png"]
-        assert (row.state, row.attempts) == ("failed", 2)
+        assert (row.state, row.attempts) == ("failed", 1)
         assert reason in (row.error or ""), row.error
         assert any(line.startswith(f"failed: {name}-starry.png") for line in result.stderr.splitlines())
     assert result.stdout == f"{out / 'report.html'}\n"
@@ -152,7 +152,7 @@ def test_a_night_with_good_and_bad_files(tmp_path: Path) -> None:
     assert run(*command).exit_code == 1
     assert time.process_time() - began < 3
     assert {path: path.stat().st_mtime_ns for path in out.glob("*.png")} == before
-    assert {row.attempts for row in rows(out).values()} == {1, 2}
+    assert {row.attempts for row in rows(out).values()} == {1}
 
     # The report lists the failures; its command makes the picture of a file that was mended.
     page = (out / "report.html").read_text()
@@ -557,12 +557,14 @@ def test_the_plan_of_a_batch(inputs: tuple[Path, Path], tmp_path: Path) -> None:
     options = SMALL[: SMALL.index("--retry-wait")]
     result = run("plan", photos, art, *options)
     assert result.exit_code == 0, result.output
-    assert "pictures  3, 0.00154 megapixels; 1 of them cannot be read and will fail" in result.stdout
+    assert "pictures  3, 0.00154 megapixels; 1 photograph cannot be read" in result.stdout
+    assert f"fails     {photos / 'empty.jpg'} is empty" in result.stdout
     assert "left out  1 file that is not a picture" in result.stdout
     assert "time      about" in result.stdout
     plan = json.loads(run("plan", photos, art, *options, "--no-measure", "--json").stdout)
     assert (plan["pictures"], plan["workers"], plan["output_bytes"]) == (3, 1, 2 * 32 * 24 * 4)
     assert plan["run_bytes"] > 0
+    assert list(plan["unreadable"]) == [str(photos / "empty.jpg")]
     assert plan["seconds"] is None
     for given, pictures in (("--exclude", "empty*"), 2), (("--include", "empty*"), 1):
         result = run("plan", photos, art, *SMALL, "--no-measure", "--json", "-r", *given)
@@ -643,6 +645,52 @@ def test_plain_lines() -> None:
         "prints: 2 done, 1 failed, 1 skipped, 1 waiting in 1 min 40 s, 72 megapixels per hour",
         "stopped: the deadline 07:00; run the same command again to resume",
     ]
+
+
+def test_the_notes_of_a_job_stand_in_its_line() -> None:
+    notes = [JobProgress("a", 0, events.Notice(text)) for text in ("clipped", "the first page", "clipped")]
+    for state, line in (
+        (
+            None,
+            "4 of 5: sub/a.png, 2000 x 1000 px in 1 min 30 s, about 3 min 20 s left; "
+            "note: clipped; note: the first page",
+        ),
+        (BatchState(), "sub/a.png: note: clipped; note: the first page"),
+    ):
+        said: list[str] = []
+        lines = BatchLines(said.append, Path("prints"), state=state)
+        for event in (*STORY[:-1], *notes, STORY[-1]):
+            if state is not None:
+                state.update(event)
+            lines.update(event)
+        assert said[-1] == line
+
+
+def test_a_batch_says_how_far_it_is_every_minute() -> None:
+    now = 0.0
+    said: list[str] = []
+    lines = BatchLines(said.append, Path("prints"), clock=lambda: now)
+    for event in STORY[:8]:
+        lines.update(event)
+    said.clear()
+    for moment in (30.0, 60.0, 90.0, 120.0):
+        now = moment
+        lines.tick()
+    assert len(said) == 2
+    assert said[0] == (
+        "2 of 5 pictures, 50 %, 0.006 MP/h, 1 min 0 s; sub/a.png 50 %, 1 min 0 s, about 1 min 0 s left; "
+        "b.png 0 %, 1 min 0 s"
+    )
+    for event in STORY[8:]:
+        lines.update(event)
+    now = 200.0
+    lines.update(JobProgress("c", 0, events.TilesShrunk(0, 0, 64)))
+    assert said[-1] == "4 of 5 pictures, 1 failed, 80 %, 36 MP/h, 3 min 20 s, about 2 min 0 s left"
+    quiet = BatchLines(said.append, Path("prints"), errors_only=True, clock=lambda: now)
+    now = 1000.0
+    said.clear()
+    quiet.tick()
+    assert not said
 
 
 def shown(display: BatchDisplay) -> str:
