@@ -97,7 +97,7 @@ def test_two_thousand_jobs(tmp_path: Path) -> None:
 
 
 def test_what_is_reported(tmp_path: Path) -> None:
-    photos, out, seen = make_inputs(tmp_path, 2, text=["ok", "bad"].__getitem__), tmp_path / "out", Seen()
+    photos, out, seen = make_inputs(tmp_path, 2, text=["ok", "short"].__getitem__), tmp_path / "out", Seen()
     run(photos, out, on_event=seen.append)
     kinds = [type(event) for event in seen]
     assert kinds[0] is BatchStarted
@@ -115,7 +115,7 @@ def test_what_is_reported(tmp_path: Path) -> None:
     assert all(abs(line["time"] - time.time()) < 60 for line in lines)
     log = (folders["p1-style.png"] / "log.txt").read_text()
     assert log.count("attempt") == 2
-    assert log.count("p1.jpg is no good; give a better one") == 2
+    assert log.count("failed: out of memory; ") == 2
     assert "Traceback" not in log
 
 

@@ -358,7 +358,7 @@ def test_the_report_of_a_batch(chromium: Browser, tmp_path: Path) -> None:
     for words in (
         "1 picture failed",
         "gone wrong-starry",
-        "is not a picture in PNG",
+        "is not a picture but a text",
         "hires-nst resume",
         "--retry-failed",
     ):
