@@ -26,7 +26,7 @@ from hires_nst.cli.roles import Roles, StyleOption, StyleWords
 from hires_nst.cli.stylize import physical_size, stylize, target_of
 from hires_nst.config import Config
 from hires_nst.errors import ConfigError
-from hires_nst.events import json_line
+from hires_nst.events import Notice, json_line
 from hires_nst.quantities import amount, counts, duration, printable
 from hires_nst.run.output_size import MUCH_CROPPED, MUCH_ENLARGED
 
@@ -88,8 +88,9 @@ def plan(
     _, file = target_of(output, content, config=config)
     with showing(quiet=quiet or json, as_json=False) as on_event:
         plan = hires_nst.plan(
-            content, output=output, config=config, overwrite=overwrite, measure=measure, on_event=on_event
-        )
+            content, output=output, config=config, overwrite=overwrite, measure=measure,
+            on_event=lambda event: None if isinstance(event, Notice) else on_event(event),  # notes are in the plan
+        )  # fmt: skip
     if json:
         levels = [{**vars(level), "evaluations": level.evaluations} for level in plan.levels]
         typer.echo(json_line({**vars(plan), "levels": levels, "output": str(file)}))

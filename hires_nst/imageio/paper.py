@@ -137,5 +137,5 @@ def central_crop(size: tuple[int, int], like: tuple[int, int]) -> tuple[float, f
     """The largest centred part of `size` with the proportions of `like`, both (width, height): left, top, its size."""
     width, height = size
     part = min(width / like[0], height / like[1])
-    across, down = like[0] * part, like[1] * part
+    across, down = min(like[0] * part, width), min(like[1] * part, height)  # rounding may make it a little larger
     return (width - across) / 2, (height - down) / 2, across, down

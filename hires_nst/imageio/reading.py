@@ -8,6 +8,7 @@ import warnings
 import zlib
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
 from typing import BinaryIO, Protocol
@@ -42,6 +43,10 @@ class Decoder(Protocol):
     @property
     def orientation(self) -> int:
         """The EXIF orientation, 1 to 8."""
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What the header tells about what is left out or assumed."""
 
     def decode(self) -> Raster:
         """Read the pixels; raises DECODE_ERRORS."""
@@ -86,11 +91,30 @@ def read_picture(path: Path, *, max_megapixels: float) -> Picture:
         return visible(decoder.decode().picture(), str(path))
 
 
-def picture_size(path: Path, *, max_megapixels: float) -> tuple[int, int]:
-    """The (width, height) of the upright picture at `path`, from the header alone; same errors as `read_picture`."""
+@dataclass(frozen=True)
+class PictureHeader:
+    """What the header of a picture file tells.
+
+    Attributes:
+        size: width and height of the upright picture.
+        notes: those of `Picture.notes` that need no pixels.
+    """
+
+    size: tuple[int, int]
+    notes: tuple[str, ...]
+
+
+def read_header(path: Path, *, max_megapixels: float) -> PictureHeader:
+    """What the header alone tells of the picture at `path`; same errors as `read_picture`."""
     with _decoder_of(path, max_megapixels) as decoder:
         width, height = decoder.size
-        return (height, width) if is_on_its_side(decoder.orientation) else (width, height)
+        size = (height, width) if is_on_its_side(decoder.orientation) else (width, height)
+        return PictureHeader(size, decoder.notes)
+
+
+def picture_size(path: Path, *, max_megapixels: float) -> tuple[int, int]:
+    """The (width, height) of the upright picture at `path`, see `read_header`."""
+    return read_header(path, max_megapixels=max_megapixels).size
 
 
 def check_size(name: str, size: tuple[int, int], *, max_megapixels: float) -> None:

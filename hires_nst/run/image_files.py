@@ -77,6 +77,7 @@ def _write(image: ImageInput, path: Path, *, keep_metadata: bool, limit: float, 
     import tifffile
     from PIL import Image
 
+    from hires_nst.imageio.colour import srgb_profile
     from hires_nst.imageio.images import to_picture
     from hires_nst.imageio.metadata.embedded import metadata_of
     from hires_nst.imageio.metadata.record import metadata_of_result
@@ -104,5 +105,8 @@ def _write(image: ImageInput, path: Path, *, keep_metadata: bool, limit: float, 
             return path
     path = path.with_suffix(".tif")
     extra = None if picture.alpha is None else ["unassalpha"]
-    tifffile.imwrite(path, samples, photometric="rgb", extrasamples=extra, metadata=None, software=False)
+    profile = srgb_profile()  # reading would say that it assumed sRGB
+    tifffile.imwrite(
+        path, samples, photometric="rgb", extrasamples=extra, iccprofile=profile, metadata=None, software=False
+    )
     return path

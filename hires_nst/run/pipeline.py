@@ -16,7 +16,8 @@ from hires_nst.files import FileDigests, make_folder
 from hires_nst.run.directory import RESULT, RunDirectory, opened, run_directory
 from hires_nst.run.image_files import ImageFiles, image_files
 from hires_nst.run.output_file import names_folder, output_file
-from hires_nst.run.prepare import Resume, RunOptions, check_images, check_output, sizes_of
+from hires_nst.run.prepare import Resume, RunOptions, check_images, check_output, header_notes, sizes_of
+from hires_nst.run.provenance import picture_metadata
 from hires_nst.run.record import RunRecord, locate, read_record, stored_config
 from hires_nst.stopping import Stop
 
@@ -189,10 +190,12 @@ def plan(
             inputs, makes_folder = (images.content, *config.pictures), names_folder(output)
             writing.check_output(target, overwrite=overwrite, inputs=inputs, makes_folder=makes_folder)
         size, own_sizes = sizes_of(images.content, target, config=config)
+        notes: list[events.Event] = list(header_notes((images.content, *config.pictures), config=config))
+        picture_metadata(images.content, target or Path(RESULT), config=config, emit=notes.append)
 
         from hires_nst.run.plan import make_plan
 
-        return make_plan(config, size, own_sizes=own_sizes, measure=measure, on_event=on_event)
+        return make_plan(config, size, own_sizes=own_sizes, reading=notes, measure=measure, on_event=on_event)
 
 
 def _stored_record(directory: RunDirectory, options: RunOptions, *, resume: Resume) -> RunRecord | None:

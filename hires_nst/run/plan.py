@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -63,15 +63,28 @@ class Plan:
 
 
 def make_plan(
-    config: Config, size: OutputSize, *, own_sizes: Sequence[tuple[int, int]], measure: bool, on_event: OnEvent
+    config: Config,
+    size: OutputSize,
+    *,
+    own_sizes: Sequence[tuple[int, int]],
+    reading: Iterable[events.Event],
+    measure: bool,
+    on_event: OnEvent,
 ) -> Plan:
-    """The plan of a run, see `pipeline.plan`; `own_sizes` are the heights and widths of the style images."""
+    """The plan of a run, see `pipeline.plan`.
+
+    Args:
+        own_sizes: the heights and widths of the style images.
+        reading: what is to be said of the pictures.
+    """
     notes: list[str] = []
 
     def note(event: events.Event) -> None:
         notes.extend([event.message] if isinstance(event, events.Notice) else [])
         on_event(event)
 
+    for notice in reading:
+        note(notice)
     context = open_context(config, size, emit=note)
     if text := size.loss(config):
         note(events.Notice(text))

@@ -5,12 +5,14 @@ Neither torch nor NumPy is loaded before they are needed.
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
 from hires_nst.config import Config
 from hires_nst.errors import ConfigError, OutputError, is_folder
+from hires_nst.events import Notice
 from hires_nst.files import check_exists
 from hires_nst.run import directory
 from hires_nst.run.output_size import OutputSize, output_size_of
@@ -90,3 +92,12 @@ def sizes_of(content: Path, output: Path | None, *, config: Config) -> tuple[Out
         check_side(f"the style {style.image}", (width, height), config=config)
         styles.append((height, width))
     return size, styles
+
+
+def header_notes(pictures: Iterable[Path], *, config: Config) -> Iterator[Notice]:
+    """What is left out or assumed of pictures as far as their headers tell; raises InputError if one cannot be read."""
+    from hires_nst.imageio import reading
+
+    for path in dict.fromkeys(pictures):
+        for text in reading.read_header(path, max_megapixels=config.images.max_megapixels).notes:
+            yield Notice(f"{path}: {text}")

@@ -14,7 +14,6 @@ from hires_nst.errors import ConfigError, InputError
 from hires_nst.events import Notice, OnEvent
 from hires_nst.files import atomic_write, check_free
 from hires_nst.imageio.formats import written_format
-from hires_nst.run.prepare import RunOptions
 from hires_nst.version import VERSION
 
 if TYPE_CHECKING:
@@ -87,7 +86,7 @@ def show(picture: Path | str, *, config: Path | str | None = None, overwrite: bo
     )  # fmt: skip
 
 
-def picture_metadata(options: RunOptions, emit: OnEvent) -> Metadata | None:
+def picture_metadata(content: Path, output: Path, *, config: Config, emit: OnEvent) -> Metadata | None:
     """What is written into the result: the photograph's metadata as the settings say, and how it was made.
 
     A notice says what is kept and left out.
@@ -96,13 +95,12 @@ def picture_metadata(options: RunOptions, emit: OnEvent) -> Metadata | None:
     from hires_nst.imageio.metadata.record import metadata_of_result
     from hires_nst.imageio.metadata.xmp import Origin
 
-    config = options.config
-    if config.output.metadata == "strip" or options.is_returned:
+    if config.output.metadata == "strip":
         return None
     names = tuple(style.image.name for style in config.styles)
     metadata, notice = metadata_of_result(
-        read_metadata(options.content), origin=Origin(VERSION, names, json.dumps(portable_settings(config))),
-        keep_location=config.output.keep_location, kind=str(written_format(options.output)),
+        read_metadata(content), origin=Origin(VERSION, names, json.dumps(portable_settings(config))),
+        keep_location=config.output.keep_location, kind=str(written_format(output)),
     )  # fmt: skip
     if notice:
         emit(Notice(notice))

@@ -152,7 +152,7 @@ class SingleRun:
         context = open_context(self.options.config, size, emit=self.emit, check_stop=self.check_stop, cache=self.cache)
         content = read_content(self.options.content, size, context=context)
         self._tell_background(content)
-        styles, metadata = read_styles(context), picture_metadata(self.options, self.emit)
+        styles, metadata = read_styles(context), self._metadata()
         if self.record is None:
             plans = level_plans(context, size)
             if text := size.loss(self.options.config):
@@ -175,6 +175,13 @@ class SingleRun:
                 checkpoints.step_seconds = (estimate or 0.0) / 1e6
             canvas = paint(context, plans, content=content, styles=styles, checkpoints=checkpoints)
         return self._write(record, canvas, weights=content.weights, metadata=metadata, dpi=size.dpi)
+
+    def _metadata(self) -> Metadata | None:
+        """The metadata of the result, see `picture_metadata`; that of a picture that is returned is None."""
+        options = self.options
+        if options.is_returned:
+            return None
+        return picture_metadata(options.content, options.output, config=options.config, emit=self.emit)
 
     def _tell_background(self, content: WeightedImage) -> None:
         """Say what becomes of the transparency of a photograph that has some, if it is not kept."""

@@ -532,6 +532,14 @@ def test_floating_point(tmp_path: Path, name: str) -> None:
     assert ("converted" in "".join(picture.notes)) == bool(profile)
 
 
+@pytest.mark.parametrize(("peak", "factor"), [(255, 1), (65535, 257)])
+def test_narrow_samples_in_wide_integers_are_not_blackened(tmp_path: Path, peak: int, factor: int) -> None:
+    tifffile.imwrite(tmp_path / "a.tif", COLOURS.astype(np.uint32) * factor, photometric="rgb")
+    picture = read_picture(tmp_path / "a.tif", max_megapixels=1)
+    np.testing.assert_allclose(picture.pixels, COLOURS / 255, atol=1e-6)
+    assert picture.notes == (f"32-bit samples up to {peak} were divided by {peak}",)
+
+
 def test_floating_point_alpha_follows_the_colours(tmp_path: Path) -> None:
     samples = np.dstack([UNIT * 255, np.full((2, 3), 51.0)]).astype(np.float32)
     tifffile.imwrite(tmp_path / "a.tif", samples, photometric="rgb", extrasamples=["unassalpha"])
@@ -555,7 +563,14 @@ def test_floating_point_without_numbers(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("samples", "profile"),
-    [(UNIT * 1e6, None), (UNIT - 1.5, None), (UNIT * 40 + 2.5, LINEAR), (np.full_like(UNIT, np.inf), LINEAR)],
+    [
+        (UNIT * 2 + 1, None),
+        (UNIT * 400 + 2.5, None),
+        (UNIT * 1e6, None),
+        (UNIT - 1.5, None),
+        (UNIT * 40 + 2.5, LINEAR),
+        (np.full_like(UNIT, np.inf), LINEAR),
+    ],
 )
 def test_floating_point_is_never_whitened(tmp_path: Path, samples: np.ndarray, profile: bytes | None) -> None:
     tifffile.imwrite(tmp_path / "a.tif", samples.astype("f4"), photometric="rgb", iccprofile=profile)

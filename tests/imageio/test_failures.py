@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import imagecodecs
 import numpy as np
 import pytest
 import tifffile
@@ -73,9 +74,11 @@ def refused(folder: Path, content: bytes, *sentences: str) -> None:
         (b"8BPS\0\1" + bytes(90), "is a Photoshop picture; save it as TIFF, PNG or JPEG"),
         (tiff(RGB.astype(np.int16)), "has signed samples"),
         (tiff(RGB.astype(np.int8)), "unsigned samples of 8 or 16 bits"),
+        (tiff(RGB.astype(np.uint64)), "has samples of 64 bits; convert it to 8 or 16 bits"),
         (tiff(RGB[..., 0].astype(np.complex64), photometric="minisblack"), "has complex samples"),
         (tiff(np.zeros((4, 16, 16), np.uint8), photometric="minisblack", volumetric=True), "is a volume of 4 slices"),
         (tiff(np.zeros((8, 8, 20), np.uint8), planarconfig="contig"), "is a TIFF of 20 channels, more than 16"),
+        (bytes(imagecodecs.jpeg2k_encode(RGB.astype(np.int16), level=0)), "has signed samples"),
         (saved("PNG")[:-300], "ends early: part of the PNG file is missing"),
         (damaged(saved("PNG")), "is a damaged PNG file: a checksum is wrong"),
         (damaged(tiff(RGB, compression="zlib"), at=0.9), "is a damaged TIFF file"),
@@ -89,6 +92,24 @@ def refused(folder: Path, content: bytes, *sentences: str) -> None:
 )
 def test_what_is_wrong_is_said(tmp_path: Path, content: bytes, sentence: str) -> None:
     refused(tmp_path, content, sentence)
+
+
+@pytest.mark.parametrize(
+    ("content", "sentence"),
+    [
+        (tiff(RGB.astype(np.int16)), "has signed samples"),
+        (tiff(RGB.astype(np.uint64)), "has samples of 64 bits"),
+        (tiff(RGB[..., 0].astype(np.complex64), photometric="minisblack"), "has complex samples"),
+        (tiff(np.zeros((4, 16, 16), np.uint8), photometric="minisblack", volumetric=True), "is a volume of 4 slices"),
+        (tiff(np.zeros((8, 8, 20), np.uint8), planarconfig="contig"), "is a TIFF of 20 channels"),
+        (tiff(RGB, photometric="itulab"), "has colours of a kind that is not read"),
+        (bytes(imagecodecs.jpeg2k_encode(RGB.astype(np.int16), level=0)), "has signed samples"),
+    ],
+)
+def test_what_the_header_shows_is_refused_by_the_header(tmp_path: Path, content: bytes, sentence: str) -> None:
+    (tmp_path / "a").write_bytes(content)
+    with pytest.raises(InputError, match=sentence):
+        picture_size(tmp_path / "a", max_megapixels=1)
 
 
 def test_what_a_format_needs_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

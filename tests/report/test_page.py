@@ -8,6 +8,7 @@ import shlex
 import time
 from dataclasses import replace
 from html.parser import HTMLParser
+from itertools import product
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
@@ -21,6 +22,7 @@ from hires_nst import report as report_package
 from hires_nst.cli.status import status_lines
 from hires_nst.errors import InputError, OutputError
 from hires_nst.imageio.paper import central_crop
+from hires_nst.imageio.resize import resize_pixels
 from hires_nst.report import pictures
 from hires_nst.report.model import Report, ReportedJob
 from hires_nst.report.pictures import FOLDER, address, make_pictures
@@ -173,6 +175,14 @@ def test_before_shows_the_same_part_as_after(tmp_path: Path) -> None:
 )
 def test_central_crop(size: tuple[int, int], like: tuple[int, int], expected: tuple[float, ...]) -> None:
     assert central_crop(size, like) == expected
+
+
+def test_central_crop_stays_within_the_picture() -> None:
+    for width, height in product(range(1, 60), repeat=2):
+        for like in ((79, 59), (59, 79), (3, 7), (48, 64)):
+            left, top, across, down = central_crop((width, height), like)
+            assert min(left, top) >= 0 and left + across <= width and top + down <= height
+            resize_pixels(np.zeros((height, width), np.float32), (2, 2), box=(left, top, across, down))
 
 
 def test_previews_are_not_larger_than_they_need_to_be(tmp_path: Path) -> None:

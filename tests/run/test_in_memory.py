@@ -123,6 +123,14 @@ def test_a_run_that_cannot_begin_leaves_nothing(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
+def test_no_note_is_about_the_files_of_images_in_memory() -> None:
+    seen: list[events.Event] = []
+    for image in (Image.fromarray(CONTENT).convert("CMYK"), CONTENT / 255):
+        hires_nst.stylize(image, styles=STYLE, config=config(), on_event=seen.append)
+    (notice,) = (event.message for event in seen if isinstance(event, events.Notice))
+    assert notice.startswith("the photograph: the CMYK picture has no colour profile")
+
+
 def test_a_plan_of_images_in_memory(files: tuple[Path, Path]) -> None:
     plans = [
         hires_nst.plan(content, styles=styles, config=config(), measure=False)

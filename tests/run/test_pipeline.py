@@ -179,6 +179,23 @@ def test_plan_refuses_what_stylize_refuses(photo: Path, folder: Path) -> None:
         hires_nst.plan(photo, config=config())
 
 
+def test_plan_tells_what_stylize_tells_of_pictures(painting: Path, tmp_path: Path) -> None:
+    frames, place = [Image.new("RGB", (40, 32), colour) for colour in ("red", "blue")], Image.Exif()
+    place[0x013B] = "A. Author"
+    place.get_ifd(0x8825)[1] = "N"
+    frames[0].save(tmp_path / "photo.webp", save_all=True, append_images=frames[1:], exif=place)
+    frames[0].save(tmp_path / "init.gif", save_all=True, append_images=frames[1:])
+    settings = config(init={"kind": "file", "file": str(tmp_path / "init.gif")})
+    seen = paint(tmp_path / "photo.webp", tmp_path / "out.png", painting, settings=settings)
+    told = {event.message for event in of(seen, events.Notice)}
+    plan = hires_nst.plan(tmp_path / "photo.webp", styles=painting, config=settings, measure=False)
+    assert told == set(plan.notes)
+    assert {
+        f"{tmp_path / name}: the file holds 2 frames; the first one was used" for name in ("photo.webp", "init.gif")
+    } < told
+    assert any("author is kept; the place where it was taken is left out" in text for text in told)
+
+
 def test_plan_measures_a_loss_without_any_layer(photo: Path) -> None:
     smooth = config(loss={"style_layers": {}, "content_layers": {}, "tv_weight": 1.0})
     assert hires_nst.plan(photo, config=smooth).seconds is not None

@@ -15,7 +15,8 @@ def unit_samples(samples: Floats, *, colours: int, marked: bool) -> tuple[Floats
 
     1. What is not a number becomes 0.
     2. Samples above 1.5 are taken as 0..255 (or 0..65535 if one is above 255) and divided if all of them are whole
-       numbers, or if most of them are above 1 and no colour space is `marked`.
+       numbers; or if most of them are above 1, no colour space is `marked`, and the brightest would not be below a
+       tenth.
     3. What then lies outside 0..1, such as highlights in linear light, is clipped. If that is more than half, the
        picture is refused: it would become white or black.
 
@@ -39,7 +40,7 @@ def unit_samples(samples: Floats, *, colours: int, marked: bool) -> tuple[Floats
     scale = 255 if high <= 255 else 65535
     if _BEYOND_1 < high <= 65535 and low >= 0:
         whole = bool((finite == np.rint(finite)).all())
-        if whole or (not marked and np.count_nonzero(finite > 1) > finite.size / 2):
+        if whole or (not marked and high > scale / 10 and np.count_nonzero(finite > 1) > finite.size / 2):
             for channels in (seen, samples[..., colours:]):
                 if channels.size and channels[np.isfinite(channels)].max(initial=0) > 1:
                     channels /= scale

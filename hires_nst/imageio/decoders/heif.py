@@ -61,6 +61,12 @@ class HeifDecoder:
         width, height = self.heif.size
         return width, height
 
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What the header tells about what is left out or assumed."""
+        count = len(self.heif)
+        return (f"the file holds {count} pictures; the main one was used",) if count > 1 else ()
+
     def decode(self) -> Raster:
         """Read the pixels; raises whatever pillow-heif does over a damaged file."""
         image = self.heif[self.heif.primary_index]
@@ -70,13 +76,12 @@ class HeifDecoder:
         samples, alpha = split_alpha(np.asarray(np.divide(data, peak, dtype=np.float32)))
         if alpha is not None and image.premultiplied_alpha:
             samples = np.minimum(samples / np.maximum(alpha, 1e-6)[..., None], 1)
-        count = len(self.heif)
         return Raster(
             samples=samples,
             alpha=alpha,
             profile=image.info.get("icc_profile"),
             space=self.space,
-            notes=(f"the file holds {count} pictures; the main one was used",) if count > 1 else (),
+            notes=self.notes,
         )
 
 
@@ -98,9 +103,15 @@ class AvifDecoder:
         """That of the rotation boxes: Pillow writes it into the Exif data, whatever they said."""
         return orientation_of(parse_exif(self.image.info.get("exif")))
 
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What the header tells about what is left out or assumed."""
+        frames = getattr(self.image, "n_frames", 1)
+        return (f"the file holds {frames} frames; the first one was used",) if frames > 1 else ()
+
     def decode(self) -> Raster:
         """Read the pixels; raises whatever Pillow and imagecodecs do over a damaged file."""
-        depth, frames = _av1_depth(self.data[:_META_BYTES]), getattr(self.image, "n_frames", 1)
+        depth = _av1_depth(self.data[:_META_BYTES])
         if depth == 8:
             samples, alpha = image_samples(self.image)
         else:
@@ -114,7 +125,7 @@ class AvifDecoder:
             profile=self.image.info.get("icc_profile"),
             space=self.space,
             orientation=self.orientation,
-            notes=(f"the file holds {frames} frames; the first one was used",) if frames > 1 else (),
+            notes=self.notes,
         )
 
 

@@ -34,7 +34,7 @@ class _Boxes:
 
 @contextmanager
 def open_jpeg2000(file: BinaryIO) -> Iterator[Jpeg2000Decoder]:
-    """The header of a JPEG 2000 file, or of a bare codestream."""
+    """The header of a JPEG 2000 file, or of a bare codestream. Raises Unsupported for channels that are not read."""
     file.seek(0)
     data = file.read()
     boxes = _Boxes()
@@ -43,17 +43,20 @@ def open_jpeg2000(file: BinaryIO) -> Iterator[Jpeg2000Decoder]:
     start = data.find(_CODESTREAM)
     if start < 0 or len(data) < start + 42:
         raise CutShort("no picture in it")
-    yield Jpeg2000Decoder(data=data, boxes=boxes, header=data[start + 4 :])
+    header = data[start + 4 :]
+    yield Jpeg2000Decoder(data=data, boxes=boxes, header=header, depth=_checked_depth(header, boxes))
 
 
 @dataclass(frozen=True, kw_only=True)
 class Jpeg2000Decoder:
-    """A JPEG 2000 file; `header` is its marker SIZ, from the length on."""
+    """A JPEG 2000 file; `header` is its marker SIZ, from the length on, `depth` the bits of a sample."""
 
     data: bytes
     boxes: _Boxes
     header: bytes
+    depth: int
     orientation: int = 1
+    notes: tuple[str, ...] = ()
 
     @property
     def size(self) -> tuple[int, int]:
@@ -62,23 +65,8 @@ class Jpeg2000Decoder:
         return right - left, bottom - top
 
     def decode(self) -> Raster:
-        """Read the pixels.
-
-        Raises:
-            Unsupported: its channels or colours are not read. What Pillow and imagecodecs do over a damaged file.
-        """
-        (count,) = struct.unpack(">H", self.header[36:38])
-        components = list(struct.iter_unpack(">BBB", self.header[38 : 38 + 3 * count]))
-        boxes, depth = self.boxes, max((kind & 0x7F) + 1 for kind, _, _ in components)
-        if any(kind & 0x80 for kind, _, _ in components):
-            raise Unsupported(SIGNED)
-        if boxes.space is not None and boxes.space not in _SPACES:
-            raise Unsupported(f"is a JPEG 2000 in colour space {boxes.space}; save it as PNG or TIFF in sRGB")
-        plain = len(set(components)) == 1 and not boxes.palette and boxes.space != _YCC
-        if count > 4 or depth > 16 or (depth > 8 and not plain):
-            raise Unsupported(
-                f"is a JPEG 2000 of {count} channels of {depth} bits of an unusual kind; save it as PNG or TIFF in RGB"
-            )
+        """Read the pixels; raises what Pillow and imagecodecs do over a damaged file."""
+        boxes, depth = self.boxes, self.depth
         if depth > 8:
             import imagecodecs
 
@@ -93,6 +81,23 @@ class Jpeg2000Decoder:
         if alpha is not None and _PREMULTIPLIED in boxes.meanings:
             samples = np.minimum(samples / np.maximum(alpha, 1e-6)[..., None], 1)
         return Raster(samples=samples, alpha=alpha, profile=boxes.profile)
+
+
+def _checked_depth(header: bytes, boxes: _Boxes) -> int:
+    """The bits of a sample; raises Unsupported if the channels or colours are not read."""
+    (count,) = struct.unpack(">H", header[36:38])
+    components = list(struct.iter_unpack(">BBB", header[38 : 38 + 3 * count]))
+    depth: int = max((kind & 0x7F) + 1 for kind, _, _ in components)
+    if any(kind & 0x80 for kind, _, _ in components):
+        raise Unsupported(SIGNED)
+    if boxes.space is not None and boxes.space not in _SPACES:
+        raise Unsupported(f"is a JPEG 2000 in colour space {boxes.space}; save it as PNG or TIFF in sRGB")
+    plain = len(set(components)) == 1 and not boxes.palette and boxes.space != _YCC
+    if count > 4 or depth > 16 or (depth > 8 and not plain):
+        raise Unsupported(
+            f"is a JPEG 2000 of {count} channels of {depth} bits of an unusual kind; save it as PNG or TIFF in RGB"
+        )
+    return depth
 
 
 def _read_boxes(data: bytes, boxes: _Boxes) -> None:

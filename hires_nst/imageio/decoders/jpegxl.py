@@ -65,6 +65,15 @@ class JpegXlDecoder:
         """Width and height; the decoder applies the orientation."""
         return self.header.size
 
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What the header tells about what is left out or assumed."""
+        notes: tuple[str, ...] = ()
+        notes += ("the file holds several frames; the first one was used",) if self.header.animated else ()
+        if self.header.embedded:
+            notes += ("the colour profile inside a JPEG XL cannot be read; its colours were taken as sRGB",)
+        return notes
+
     def decode(self) -> Raster:
         """Read the pixels; raises whatever imagecodecs does over a damaged file."""
         import imagecodecs
@@ -77,11 +86,7 @@ class JpegXlDecoder:
         colours, alpha = split_alpha(np.clip(np.nan_to_num(colours, copy=False), 0, 1))
         if alpha is not None and header.premultiplied:
             colours = np.minimum(colours / np.maximum(alpha, 1e-6)[..., None], 1)
-        notes: tuple[str, ...] = ()
-        notes += ("the file holds several frames; the first one was used",) if header.animated else ()
-        if header.embedded:
-            notes += ("the colour profile inside a JPEG XL cannot be read; its colours were taken as sRGB",)
-        return Raster(samples=colours, alpha=alpha, space=header.space, notes=notes)
+        return Raster(samples=colours, alpha=alpha, space=header.space, notes=self.notes)
 
 
 def _codestream(data: bytes) -> bytes:

@@ -6,6 +6,7 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cached_property
 from io import BytesIO
 from pathlib import Path
 from typing import BinaryIO
@@ -69,23 +70,28 @@ class PillowDecoder:
         return orientation_of(self._exif)
 
     @property
+    def notes(self) -> tuple[str, ...]:
+        """What the header tells about what is left out or assumed."""
+        notes: tuple[str, ...] = ()
+        frames = getattr(self.image, "n_frames", 1)
+        if frames > 1 and self.image.format != "MPO":  # the further pictures of an MPO file are previews and depth maps
+            notes = (f"the file holds {frames} frames; the first one was used",)
+        if _SALVAGED in self.image.info:
+            notes += ("damaged metadata of the file were ignored",)
+        return notes + self._colours[2]
+
+    @property
     def _exif(self) -> Image.Exif:
         return parse_exif(self.image.info.get("exif"))
 
     def decode(self) -> Raster:
         """Read the pixels; raises whatever Pillow and imagecodecs do over a damaged file."""
-        orientation, image = self.orientation, self.image
-        notes: tuple[str, ...] = ()
-        frames = getattr(image, "n_frames", 1)
-        if frames > 1 and image.format != "MPO":  # the further pictures of an MPO file are previews and depth maps
-            notes = (f"the file holds {frames} frames; the first one was used",)
-        profile, space, colour_notes = self._colours()
-        samples, alpha = image_samples(image)
-        if _SALVAGED in image.info:
-            notes += ("damaged metadata of the file were ignored",)
-        notes += colour_notes
+        orientation, notes = self.orientation, self.notes
+        profile, space, _ = self._colours
+        samples, alpha = image_samples(self.image)
         return Raster(samples=samples, alpha=alpha, profile=profile, space=space, orientation=orientation, notes=notes)
 
+    @cached_property
     def _colours(self) -> tuple[bytes | None, ColourSpace | None, Notes]:
         """The embedded profile, and the colour space named otherwise, with notes."""
         if isinstance(self.image, BmpImageFile) and self.image.fp:

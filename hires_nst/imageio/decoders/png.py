@@ -134,6 +134,11 @@ class PngDecoder:
         """The EXIF orientation, 1 when there is none or it is damaged."""
         return orientation_of(parse_exif(self._data(b"eXIf")))
 
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What the header tells about what is left out or assumed."""
+        return self._frame_notes() + self._damage_notes() + self.colours[2]
+
     def decode(self) -> Raster:
         """Read the pixels; raises whatever Pillow and imagecodecs do over a damaged file."""
         picture = self._picture()
@@ -145,14 +150,14 @@ class PngDecoder:
         else:
             with open_image(BytesIO(picture), ["PNG"]) as image:
                 samples, alpha = image_samples(image)
-        profile, space, notes = self.colours
+        profile, space, _ = self.colours
         return Raster(
             samples=samples,
             alpha=alpha,
             profile=profile,
             space=space,
             orientation=self.orientation,
-            notes=self._frame_notes() + self._damage_notes() + notes,
+            notes=self.notes,
         )
 
     def _data(self, kind: bytes) -> bytes | None:

@@ -39,6 +39,7 @@ class PnmDecoder:
     size: tuple[int, int]
     peak: int
     orientation: int = 1
+    notes: tuple[str, ...] = ()
 
     def decode(self) -> Raster:
         """Read the pixels. Raises CutShort, and ValueError if the file is damaged."""

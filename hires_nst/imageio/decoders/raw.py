@@ -42,6 +42,7 @@ class RawDecoder:
 
     raw: Any
     orientation: int = 1  # the developed picture is upright
+    notes: tuple[str, ...] = ("camera raw, developed with the camera's white balance",)
 
     @property
     def size(self) -> tuple[int, int]:
@@ -62,5 +63,4 @@ class RawDecoder:
             use_camera_wb=True, output_bps=16, output_color=rawpy.ColorSpace.sRGB, gamma=_SRGB_CURVE
         )
         samples = np.asarray(np.divide(pixels, 65535, dtype=np.float32))
-        notes = ("camera raw, developed with the camera's white balance",)
-        return Raster(samples=samples, alpha=None, notes=notes)
+        return Raster(samples=samples, alpha=None, notes=self.notes)

@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cached_property
 from typing import BinaryIO
 
 import numpy as np
 import tifffile
 
+from hires_nst.imageio.colour import ColourSpace
 from hires_nst.imageio.decoders.floats import unit_samples
 from hires_nst.imageio.decoders.pages import choose_page
 from hires_nst.imageio.decoders.tiff_colour import LAB_KINDS, decoded_luma, lab_samples, marked_space, value_of
@@ -28,10 +30,12 @@ _COLOUR_SAMPLES = {
 
 @contextmanager
 def open_tiff(file: BinaryIO) -> Iterator[TiffDecoder]:
-    """The header of a TIFF file."""
+    """The header of a TIFF file. Raises Unsupported for samples that are not read."""
     with tifffile.TiffFile(file) as tiff:
         page, notes = choose_page(tiff)
-        yield TiffDecoder(tiff, page, notes)
+        decoder = TiffDecoder(tiff, page, notes)
+        _check_kind(page, decoder.kind)
+        yield decoder
 
 
 @dataclass(frozen=True)
@@ -40,7 +44,12 @@ class TiffDecoder:
 
     tiff: tifffile.TiffFile
     page: tifffile.TiffPage
-    notes: tuple[str, ...] = ()
+    page_notes: tuple[str, ...]
+
+    @property
+    def kind(self) -> str:
+        """Its PhotometricInterpretation."""
+        return getattr(self.page.photometric, "name", str(self.page.photometric))
 
     @property
     def size(self) -> tuple[int, int]:
@@ -52,17 +61,24 @@ class TiffDecoder:
         """The EXIF orientation, 1 to 8."""
         return valid_orientation(value_of(self.page, ORIENTATION_TAG))
 
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What the header tells about what is left out or assumed."""
+        return self.page_notes + self._colours[2]
+
+    @cached_property
+    def _colours(self) -> tuple[bytes | None, ColourSpace | None, tuple[str, ...]]:
+        return marked_space(self.page, self.kind)
+
     def decode(self) -> Raster:
         """Read the pixels.
 
         Raises:
             ValueError: the file is damaged or of an unusual kind.
         """
-        page, size = self.page, self.tiff.filehandle.size
+        page, kind, size = self.page, self.kind, self.tiff.filehandle.size
         if any(start + count > size for start, count in zip(page.dataoffsets, page.databytecounts, strict=True)):
             raise CutShort("pixels behind its end")
-        kind = getattr(page.photometric, "name", str(page.photometric))
-        _check_kind(page, kind)
         colours = _COLOUR_SAMPLES[kind]
         raw_luma = kind == "YCBCR" and "JPEG" not in getattr(page.compression, "name", "")
         data = decoded_luma(page) if raw_luma else page.asarray()  # of a JPEG inside a TIFF already RGB
@@ -72,15 +88,17 @@ class TiffDecoder:
             data = data[..., None]
         if data.ndim != 3 or data.shape[2] < colours:
             raise ValueError("a TIFF that contradicts itself")
-        notes = self.notes
-        profile, space, colour_notes = marked_space(page, kind)
+        profile, space, colour_notes = self._colours
+        notes = self.page_notes
         if kind in LAB_KINDS:
             samples = lab_samples(kind, data)
         elif kind == "PALETTE":
             samples, colours = _palette_colours(page, data), 3
         elif data.dtype.kind in "ub":
+            peak, integer_notes = _peak(page, data)
+            notes += integer_notes
             samples = data.astype(np.float32)
-            samples /= float((1 << page.bitspersample) - 1)
+            samples /= float(peak)
         elif data.dtype.kind == "f":
             marked = bool(profile or space)
             samples, float_notes = _visible_unit_samples(page, data.astype(np.float32), colours=colours, marked=marked)
@@ -108,6 +126,8 @@ def _check_kind(page: tifffile.TiffPage, kind: str) -> None:
         raise Unsupported(f"is a volume of {page.imagedepth} slices; export one as a picture")
     if page.dtype is not None and page.dtype.kind == "i" and kind not in LAB_KINDS:
         raise Unsupported(SIGNED)
+    if page.dtype is not None and page.dtype.kind == "u" and page.dtype.itemsize > 4:
+        raise Unsupported("has samples of 64 bits; convert it to 8 or 16 bits")
     if page.dtype is not None and page.dtype.kind == "c":
         raise Unsupported("has complex samples, which are no colours; export what it shows as a picture")
     if kind not in _COLOUR_SAMPLES:
@@ -116,6 +136,18 @@ def _check_kind(page: tifffile.TiffPage, kind: str) -> None:
         raise Unsupported(f"is a TIFF of {page.samplesperpixel} channels, more than {MAX_SAMPLES}; {remedy}")
     if page.samplesperpixel < _COLOUR_SAMPLES[kind]:
         raise Unsupported(f"is a TIFF in {kind} with {page.samplesperpixel} channels only; {remedy}")
+
+
+def _peak(page: tifffile.TiffPage, data: np.ndarray) -> tuple[int, tuple[str, ...]]:
+    """The unsigned sample that is white, with a note where it is not the largest possible one.
+
+    Programs that compute with wide integers write 8 or 16 bits in 32, which would be black.
+    """
+    brightest = int(data.max())
+    if page.bitspersample < 32 or not 0 < brightest <= 65535:
+        return (1 << page.bitspersample) - 1, ()
+    peak = 255 if brightest <= 255 else 65535
+    return peak, (f"32-bit samples up to {brightest} were divided by {peak}",)
 
 
 def _palette_colours(page: tifffile.TiffPage, indices: np.ndarray) -> Floats:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import struct
 from dataclasses import dataclass, field, replace
 from fractions import Fraction
@@ -40,6 +41,10 @@ _PHOTO = frozenset({
     *range(0xA430, 0xA43A),  # owner, camera and lens; title, photographer and editors
 })  # fmt: skip
 _PLACE = frozenset(range(32))
+_LAYOUT = re.compile(
+    rb'\{"shape":|ImageJ=|SCANIMAGE|Aperio Image|(?:<\?xml.*?\?>)?\s*(?:<!--.*?-->)?\s*<OME', re.DOTALL
+)
+"""Descriptions that programs of microscopy write about the pages of one file, and read again before its own tags."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -149,4 +154,6 @@ def exif_in(file: BinaryIO) -> tuple[ExifTags, bool]:
         turned = comment[8:].decode("utf-16-be", "replace").encode("utf-16-le")
         photo = {**photo, _USER_COMMENT: (kind, comment[:8] + turned)}
     main = {tag: value for tag, value in main.items() if tag in _MAIN}
+    if _LAYOUT.match(main.get(DESCRIPTION, (0, b""))[1]):
+        del main[DESCRIPTION]
     return ExifTags(main=main, photo=photo, place=place), reader.is_damaged

@@ -18,6 +18,7 @@ from PIL import Image, PngImagePlugin
 
 from hires_nst.imageio.metadata import iptc
 from hires_nst.imageio.metadata.embedded import metadata_of, read_metadata
+from hires_nst.imageio.metadata.exif_tags import DESCRIPTION as DESCRIPTION_TAG
 from hires_nst.imageio.metadata.exif_tags import ExifTags, read_exif
 from hires_nst.imageio.metadata.record import JPEG_SEGMENT, Metadata, metadata_of_result
 from hires_nst.imageio.metadata.xmp import Origin, Xmp, read_xmp
@@ -191,6 +192,12 @@ def test_a_plain_picture_says_nothing(tmp_path: Path) -> None:
         assert not found
         metadata, notice = metadata_of_result(found, origin=None, keep_location=False, kind="JPEG")
         assert (metadata, notice) == (Metadata(), "")
+
+
+@pytest.mark.parametrize("options", [{}, {"imagej": True}, {"ome": True}, {"description": "Aperio Image Library v1\n"}])
+def test_a_description_of_the_pages_is_not_kept(tmp_path: Path, options: dict[str, Any]) -> None:
+    tifffile.imwrite(tmp_path / "a.tif", np.zeros((9, 8, 3), np.uint8), photometric="rgb", **options)
+    assert read_metadata(tmp_path / "a.tif").exif.text(DESCRIPTION_TAG) == ""
 
 
 def test_what_is_kept_is_kept_again() -> None:
