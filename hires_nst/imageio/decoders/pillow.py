@@ -89,6 +89,8 @@ class PillowDecoder:
         orientation, notes = self.orientation, self.notes
         profile, space, _ = self._colours
         samples, alpha = image_samples(self.image)
+        if self.image.format == "BMP" and alpha is not None and not alpha.any():
+            alpha = None  # as in browsers: many programs leave these bits empty
         return Raster(samples=samples, alpha=alpha, profile=profile, space=space, orientation=orientation, notes=notes)
 
     @cached_property

@@ -241,6 +241,21 @@ def test_code_points_are_applied_and_hdr_is_refused_from_the_start(tmp_path: Pat
             function(tmp_path / "a", max_megapixels=1)
 
 
+@pytest.mark.parametrize("header", [56, 108, 124])
+@pytest.mark.parametrize(("bits", "wanted"), [((0, 0), None), ((255, 255), None), ((0, 255), (0, 1))])
+def test_the_alpha_mask_of_a_bmp(
+    tmp_path: Path, header: int, bits: tuple[int, int], wanted: tuple[int, int] | None
+) -> None:
+    masks = struct.pack("<4I", 0xFF0000, 0xFF00, 0xFF, 0xFF000000)
+    head = struct.pack("<IiiHHIIiiII", header, 2, 1, 1, 32, 3, 8, 0, 0, 0, 0) + masks
+    head = (head + (b"BGRs" if header > 56 else b"")).ljust(header, b"\0")
+    pixels = b"".join(bytes([40, 90, 200, alpha]) for alpha in bits)
+    (tmp_path / "a").write_bytes(b"BM" + struct.pack("<IHHI", 22 + header, 0, 0, 14 + header) + head + pixels)
+    picture = read(tmp_path / "a")
+    np.testing.assert_allclose(picture.pixels[0, 1] * 255, [200, 90, 40], atol=1e-3)
+    assert (None if picture.alpha is None else tuple(picture.alpha[0])) == wanted
+
+
 @pytest.mark.parametrize("kind", ["GIF", "AVIF", "WEBP"])
 def test_of_an_animation_the_first_frame(tmp_path: Path, kind: str) -> None:
     frames = [Image.new("RGB", (32, 24), colour) for colour in ("red", "blue")]
