@@ -91,6 +91,7 @@ def test_plan(photo: Path, painting: Path, config: Config) -> None:
     plan = hires_nst.plan(photo, styles=[painting], config=config, measure=False)
     levels = [without(level, "evaluations") for level in printed["levels"]]
     assert levels == as_json([asdict(level) for level in plan.levels])
+    assert printed.pop("output").endswith("photo-painting.png")
     different = ("levels", "available_bytes")
     assert without(printed, *different) == without(as_json(asdict(plan)), *different)
 

@@ -188,9 +188,12 @@ LOOSE = StepFinished, CheckpointWritten
 """Events that are sent when there is time."""
 
 
+LOOSE_KEYS = ("seconds", "content", "styles", "output")
+
+
 def essence(event: Event) -> dict[str, Any]:
     """An event without times and places."""
-    return {key: value for key, value in event.as_dict().items() if key not in ("seconds", "content", "output")}
+    return {key: value for key, value in event.as_dict().items() if key not in LOOSE_KEYS}
 
 
 @needs_ray

@@ -83,7 +83,7 @@ def test_a_painting_that_changed_is_measured_again(pictures: list[Path], tmp_pat
     paint(pictures[0], tmp_path / "first.png", pictures[3], cache=cache)
     pictures[3].write_bytes(pictures[4].read_bytes())
     paint(pictures[0], tmp_path / "second.png", pictures[3], cache=cache)
-    paint(pictures[0], tmp_path / "alone.png", pictures[4])
+    paint(pictures[0], tmp_path / "alone.png", pictures[3])
     assert (tmp_path / "second.png").read_bytes() == (tmp_path / "alone.png").read_bytes()
 
 

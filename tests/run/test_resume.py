@@ -352,7 +352,7 @@ def test_the_first_step_keeps_the_deadline_too(
     monkeypatch.setattr("hires_nst.stopping.time", SimpleNamespace(time=lambda: clock[0]))
     for module in ("checkpoint", "round_store"):
         monkeypatch.setattr(f"hires_nst.run.{module}.time", SimpleNamespace(monotonic=lambda: clock[0]))
-    monkeypatch.setattr("hires_nst.run.single_run.seconds_per_megapixel", lambda job, side: 1e6 / (32 * 40))
+    monkeypatch.setattr("hires_nst.run.single_run.seconds_per_megapixel", lambda context, plan, side: 1e6 / (32 * 40))
     for run in (stylize, lambda *_, **options: resume(run_of(out), **options)):
         clock[0], count = 0.0, len(of(seen, events.StepFinished))
         with pytest.raises(Interrupted, match="stopped by the deadline"):
