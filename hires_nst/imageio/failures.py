@@ -40,6 +40,13 @@ _KINDS: tuple[tuple[re.Pattern[bytes], str, str], ...] = tuple(
         (rb"(?:[\t\n\r\f\x20-\x7e]|[\xc2-\xf4][\x80-\xbf]+)+\Z", "a text", "give a picture"),
     )
 )  # fmt: skip
+_SAVE_JPEG = "convert it to PNG, TIFF or an ordinary JPEG"
+_UNUSUAL_FRAMES = {
+    0xC3: "without loss",
+    0xF7: "without loss (JPEG-LS)",
+    **dict.fromkeys((0xC5, 0xC6, 0xC7), "in stages"),
+}
+"""Frames of a JPEG by their marker that are not decoded (ITU-T T.81, table B.1; T.87): lossless, hierarchical."""
 _SAVE = "convert it to PNG, JPEG or TIFF"
 _AGAIN = "copy or download it again, or save it again from the program that made it"
 _EARLY = re.compile(
@@ -57,6 +64,8 @@ def failure(path: Path, file: BinaryIO, *, error: Exception) -> str:
         return f"{path} {_foreign(file)}"
     if not format.readable:
         return unreadable(path, format)
+    if format.name == "JPEG" and (kind := _unusual_jpeg(file)):
+        return f"{path} is a JPEG {kind}, which is not read; {_SAVE_JPEG}"
     if isinstance(error, ImportError):
         return f"{path} needs a decoder that is missing here ({error}); update imagecodecs"
     if isinstance(error, CutShort) or _EARLY.search(str(error)) or _is_cut_short(file, format):
@@ -68,7 +77,8 @@ def failure(path: Path, file: BinaryIO, *, error: Exception) -> str:
 
 def unreadable(path: Path, format: PictureFormat) -> str:
     """The sentence about a picture whose format is not read here."""
-    return f"{path} is a {format.name} picture; {format.remedy.format('it')}"
+    article = "an" if format.name[0] in "AEIO" else "a"
+    return f"{path} is {article} {format.name} picture; {format.remedy.format('it')}"
 
 
 def _foreign(file: BinaryIO) -> str:
@@ -79,6 +89,21 @@ def _foreign(file: BinaryIO) -> str:
         if pattern.match(head):
             return f"is not a picture but {kind}; {remedy}"
     return f"is not a picture in a format that is known here, or its start is damaged; {_SAVE}"
+
+
+def _unusual_jpeg(file: BinaryIO) -> str:
+    """What is unusual about a JPEG file, by the header of its first frame; empty if nothing is."""
+    position = 2
+    while True:
+        file.seek(position)
+        marker = file.read(5)
+        if len(marker) < 5 or marker[0] != 0xFF or marker[1] == 0xDA:  # the samples begin
+            return ""
+        if marker[1] in _UNUSUAL_FRAMES:
+            return _UNUSUAL_FRAMES[marker[1]]
+        if 0xC0 <= marker[1] <= 0xCF and marker[1] not in (0xC4, 0xC8, 0xCC):
+            return "" if marker[4] == 8 else f"of {marker[4]} bits"
+        position += 2 + int.from_bytes(marker[2:4], "big")
 
 
 def _is_cut_short(file: BinaryIO, format: PictureFormat) -> bool:

@@ -82,7 +82,7 @@ FORMATS_BY_NAME: Mapping[str, PictureFormat] = MappingProxyType(
             PictureFormat(name="OpenEXR", suffixes=(".exr",)), PictureFormat(name="Radiance HDR", suffixes=(".hdr",)),
             PictureFormat(name="JPEG XR", suffixes=(".jxr", ".wdp", ".hdp")),
             PictureFormat(name="PAM", suffixes=(".pam",)), PictureFormat(name="PFM", suffixes=(".pfm",)),
-            PictureFormat(name="icon", suffixes=(".ico",)), PictureFormat(name="DICOM", suffixes=(".dcm",)),
+            PictureFormat(name="ICO", suffixes=(".ico",)), PictureFormat(name="DICOM", suffixes=(".dcm",)),
         )
     }
 )  # fmt: skip
@@ -116,7 +116,7 @@ _MAGIC: tuple[tuple[int, bytes, str], ...] = (
     (0, b"#?RADIANCE", "Radiance HDR"),
     (0, b"#?RGBE", "Radiance HDR"),
     (0, b"II\xbc\x01", "JPEG XR"),
-    (0, b"\0\0\1\0", "icon"),
+    (0, b"\0\0\1\0", "ICO"),
     (128, b"DICM", "DICOM"),
 )
 _PATTERNS: tuple[tuple[re.Pattern[bytes], str], ...] = (

@@ -36,6 +36,13 @@ def saved(kind: str) -> bytes:
     return file.getvalue()
 
 
+def deep_jpeg() -> bytes:
+    """A JPEG file whose frame has 12 bits a sample."""
+    content = saved("JPEG")
+    precision = content.index(b"\xff\xc0") + 4
+    return content[:precision] + b"\x0c" + content[precision + 1 :]
+
+
 FOREIGN = {
     b"%PDF-1.7\n": "a PDF document; export its page as PNG",
     b"<?xml version='1.0'?>\n<!-- x --><svg xmlns='x'>": "an SVG drawing; export it as PNG",
@@ -71,6 +78,10 @@ def refused(folder: Path, content: bytes, *sentences: str) -> None:
     [
         (b"", "is empty; give a picture: JPEG, PNG"),
         (b"\x93\x11\x80\x03" * 50, "is not a picture in a format that is known here, or its start is damaged"),
+        (b"\x76\x2f\x31\x01" + bytes(90), "is an OpenEXR picture; save it"),
+        (b"\0\0\1\0" + bytes(90), "is an ICO picture; save it"),
+        (deep_jpeg(), "is a JPEG of 12 bits, which is not read; convert it to PNG, TIFF or an ordinary JPEG"),
+        (bytes(imagecodecs.jpegls_encode(RGB)), "is a JPEG without loss (JPEG-LS), which is not read"),
         (b"8BPS\0\1" + bytes(90), "is a Photoshop picture; save it as TIFF, PNG or JPEG"),
         (tiff(RGB.astype(np.int16)), "has signed samples"),
         (tiff(RGB.astype(np.int8)), "unsigned samples of 8 or 16 bits"),
