@@ -101,6 +101,8 @@ def check_exists(path: Path, *, otherwise: str = "check the name and the folder"
         path.stat()
     except (FileNotFoundError, NotADirectoryError):
         if (url := url_of(path)) is not None:
+            if url.startswith("file:"):
+                raise InputError(f"{path} is a URL; give the path alone: /{url[7:].lstrip('/')}") from None
             raise InputError(f"{url} is a URL; download it first, and give the name of the file") from None
         if path.is_symlink():
             target = path.readlink()

@@ -64,6 +64,8 @@ def deadline(*, until: str | None = None, max_hours: float | None = None, now: d
         ends.append(end if end > now else end + timedelta(days=1))
     if max_hours is not None:
         if not 0 < max_hours < HOURS_OF_A_YEAR:
-            raise ConfigError(f"--max-hours should be above 0 and below a year, not {max_hours:g}; for example 8")
+            raise ConfigError(
+                f"--max-hours should be above 0 and below a year, not {max_hours:g}; for example --max-hours 8"
+            )
         ends.append(now + timedelta(hours=max_hours))
     return min(ends).timestamp() if ends else None

@@ -19,6 +19,7 @@ from hires_nst.files import (
     FileDigests,
     FileFingerprint,
     atomic_write,
+    check_exists,
     fingerprint,
     is_unchanged,
     make_folder,
@@ -234,3 +235,9 @@ def test_a_folder_is_made_behind_a_link(tmp_path: Path) -> None:
     (tmp_path / "circle").symlink_to("circle")
     with pytest.raises(OutputError, match="leads back to itself"):
         make_folder(tmp_path / "circle")
+
+
+def test_a_url_of_a_file_is_answered_with_its_path() -> None:
+    for url in ("file:///no/photo.jpg", "file://no/photo[.]jpg"):
+        with pytest.raises(InputError, match="alone: /no/photo[.]jpg"):
+            check_exists(Path(url))

@@ -18,6 +18,7 @@ from typing import Annotated, Any
 
 import typer
 
+from hires_nst.cli.progress import counted
 from hires_nst.cli.schema_options import (
     Command,
     ConfigOption,
@@ -229,7 +230,8 @@ class ConfigOptions:
             weights = _numbers(self.style_weights)
             if len(weights) != len(styles):
                 raise ConfigError(
-                    f"--style-weights has {len(weights)} weights for {len(styles)} paintings; give one for each"
+                    f"--style-weights has {counted(len(weights), 'weight')} for {counted(len(styles), 'painting')}; "
+                    "give one for each"
                 )
             styles = [{**style, "weight": weight} for style, weight in zip(styles, weights, strict=True)]
         return styles

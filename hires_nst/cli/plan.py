@@ -54,7 +54,7 @@ def plan(
     measure: Annotated[
         bool, typer.Option("--measure/--no-measure", help="Time one evaluation to estimate the total time.")
     ] = True,
-    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Print no progress and no notes.")] = False,
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Print no progress.")] = False,
     json: Json = False,
     options: ConfigOptions,
     others: Mapping[str, Set[str]],

@@ -82,19 +82,23 @@ def checked(
         unit: that may follow a number.
         advice: what to do about a text that is no value, if the function knows; with `{option}` for the option's name.
     """
-    is_decimal = float in _alternatives(field_at(key).annotation)
+    kinds = list(_alternatives(field_at(key).annotation))
+    is_number = any(kind in (int, float) or isinstance(kind, int) for kind in kinds)
+
+    def read(text: str) -> Any:
+        value = number_or_word(text, unit=unit) if is_number else text
+        value = float(value) if float in kinds and isinstance(value, int) else value
+        check_option(key, value, option=option, text=text)
+        return value
 
     def parse(text: str) -> Any:
-        value = number_or_word(text, unit=unit)
-        value = float(value) if is_decimal and isinstance(value, int) else value
         try:
-            check_option(key, value, option=option, text=text)
+            return read(text)
         except ConfigError as error:
-            if (way_out := advice(text) or _with_a_point(text)) is None:
+            if (way_out := advice(text) or with_a_point(text, read)) is None:
                 raise
             message = str(error).partition("; for example")[0]
             raise ConfigError(f"{message}; {way_out.format(option=option)}") from None
-        return value
 
     return parse
 
@@ -113,9 +117,16 @@ def number_or_word(text: str, *, unit: str = "") -> float | str:
     return float(number) if _DECIMAL.fullmatch(number) else text
 
 
-def _with_a_point(text: str) -> str | None:
-    """The advice for a number with a decimal comma."""
-    return f"write {{option}} {text.strip().replace(',', '.')}" if re.fullmatch("[0-9]*,[0-9]+", text.strip()) else None
+def with_a_point(text: str, read: Parser) -> str | None:
+    """The advice for a number with a decimal comma, if `read` takes it with a point."""
+    number = text.strip().replace(",", ".")
+    if not re.fullmatch("[0-9]*,[0-9]+", text.strip()):
+        return None
+    try:
+        value = read(number)
+    except ConfigError:
+        return None
+    return None if isinstance(value, str) else f"write {{option}} {number}"
 
 
 def choice(option: str, choices: Sequence[str]) -> Parser:

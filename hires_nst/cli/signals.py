@@ -10,7 +10,7 @@ from typing import Annotated
 
 import typer
 
-from hires_nst.cli.schema_options import number_or_word
+from hires_nst.cli.schema_options import number_or_word, with_a_point
 from hires_nst.errors import ConfigError, Interrupted
 from hires_nst.stopping import HOURS_OF_A_YEAR, Stop, deadline
 
@@ -22,7 +22,8 @@ def _hours(text: str) -> float:
     """The value of `--max-hours`."""
     hours = number_or_word(text, unit="h")
     if isinstance(hours, str) or not 0 < hours < HOURS_OF_A_YEAR:
-        raise ConfigError(f"--max-hours should be a number above 0 and below a year, not {text!r}; for example 8")
+        way_out = (with_a_point(text, _hours) or "for example {option} 8").format(option="--max-hours")
+        raise ConfigError(f"--max-hours should be a number above 0 and below a year, not {text!r}; {way_out}")
     return float(hours)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Collection, Iterator, Sequence
 from typing import Any
 
@@ -19,6 +20,8 @@ FLAGS = {
     "output.dpi": "--dpi",
 }
 """The option of each key that has one."""
+SAME = ("output.long_edge", "levels.coarse_steps", "levels.min_size")
+"""Keys whose values mean the same in other programs."""
 
 
 def refuse_other_words(words: Sequence[str], command: Any) -> None:
@@ -30,28 +33,41 @@ def refuse_other_words(words: Sequence[str], command: Any) -> None:
     """
     named = next((command.commands[word] for word in words if word in command.commands), None)
     own = {"-h", "--help", *_own(command), *_options(named or command.commands["stylize"])}
-    for word in words:
-        option = word.partition("=")[0]
+    for word, following in zip(words, [*words[1:], ""], strict=True):
+        option, _, value = word.partition("=")
         if word == "--":
             return
-        if option.startswith("-") and option not in own and (advice := advice_on(option, own)) is not None:
+        if (
+            option.startswith("-")
+            and option not in own
+            and (advice := advice_on(option, own, value=value or following)) is not None
+        ):
             raise ConfigError(f"there is no option {option}; {advice}")
 
 
-def advice_on(option: str, own: Collection[str]) -> str | None:
-    """What to write in place of an unknown option, where that is known; `own` are the options that there are."""
+def advice_on(option: str, own: Collection[str], *, value: str = "") -> str | None:
+    """What to write in place of an unknown option, where that is known.
+
+    Args:
+        own: the options that there are.
+        value: of the unknown option, if it has one.
+    """
     name = option.lstrip("-").replace("-", "_").lower()
     flag = f"--{name.replace('_', '-')}"
     if len(name) > 1 and flag in own:
         return f"write {flag}"
     if name in KEYS:
-        return f"write {written(KEYS[name])}"
+        return f"write {written(KEYS[name], value)}"
     return OTHERWISE.get(name)
 
 
-def written(key: str) -> str:
-    """A key as an option with an example of its value: `--size 2048`, or `--set levels.rounds=16`."""
-    value = example(field_at(key))
+def written(key: str, given: str = "") -> str:
+    """A key as an option with an example of its value: `--size 2048`, or `--set levels.rounds=16`.
+
+    The example is the value `given`, if it can be one and means the same in other programs, as sizes and numbers of
+    steps do; weights and rates do not.
+    """
+    value = given if key in SAME and re.fullmatch("[1-9][0-9]{1,4}", given) else example(field_at(key))
     return f"{FLAGS[key]} {value}" if key in FLAGS else f"--set {key}={value}"
 
 

@@ -44,8 +44,10 @@ def _problem(place: str, problem: Any, *, schema: type[BaseModel]) -> str:
     hint = f"; for example {text}" if text else ""
     if problem["type"] == "missing":
         return f"{place} is missing{hint}"
-    kind = _type_at(location, schema)
-    wanted = "a mapping whose keys are words" if problem["type"] == "invalid_key" else expected(kind)
+    if problem["type"] == "invalid_key":
+        inside = f" in {place.rpartition('.')[0]}" if "." in place else ""
+        return f"the key {quoted(value)}{inside} is no word; decimals are written with a point, such as 0.4"
+    wanted = expected(_type_at(location, schema))
     return f"{place or 'the configuration'} should be {wanted}, not {quoted(value)}{hint}"
 
 
@@ -82,7 +84,7 @@ def _unknown_key(problem: Any, *, schema: type[BaseModel]) -> str:
     hint, meant = suggestion(key, known), KEYS.get(key.replace("-", "_").lower())
     elsewhere = [f"{section}.{key}" for section in schema.model_fields if key in _known_keys((section,), schema)]
     if "." in key and in_yaml(key.split("."), schema):
-        elsewhere = [key]
+        return f"unknown key {key!r}; write {in_yaml(key.split('.'), schema)}"
     elif meant is not None and (not hint or parent in ("", meant.rpartition(".")[0])):
         elsewhere = [meant]
     elif parent and hint:

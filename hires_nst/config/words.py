@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from types import MappingProxyType
 
 _WORDS = {
-    "output.long_edge": "size image_size img_size end_scale max_size max_scale output_size resolution",
+    "output.long_edge": "size image_size img_size end_scale max_size max_scale output_size resolution width height",
     "output.print.paper": "print paper",
     "output.print.bleed_mm": "bleed",
     "output.scale": "upscale",
@@ -20,7 +20,7 @@ _WORDS = {
     "loss.content_layers": "content_layers content_layer",
     "loss.style_layers": "style_layers style_layer",
     "levels.coarse_steps": "iterations num_iterations initial_iterations max_iter max_iterations n_iter num_iter iter "
-    "num_steps epochs",
+    "num_steps steps epochs",
     "levels.min_size": "min_scale start_scale",
     "init.kind": "init_image init_img init_method initialization",
     "optimizer.name": "optimiser",
@@ -30,7 +30,7 @@ _WORDS = {
     "model.weights": "weights model_path vgg_path checkpoint_path",
     "tiles.size": "tile tilesize",
     "tiles.overlap": "tile_overlap",
-    "runtime.device": "gpu gpus gpu_id use_gpu no_gpu cuda no_cuda cpu devices backend",
+    "runtime.device": "gpu gpus gpu_id use_gpu cuda devices backend",
     "runtime.seed": "random_seed",
     "runtime.precision": "fp16 half amp",
     "checkpoint.every": "save_iter save_every save_interval",
@@ -42,12 +42,16 @@ _PHOTOGRAPH = "the photograph and then the paintings are given as they are: hire
 _COLOURS = "the painting's colours are always taken; --content-weight 0.4 keeps more of the photograph"
 _PROGRESS = "progress is shown all the time; add --json for every step"
 _NORMAL = "losses are normalised here; leave it out"
+_CPU = "write --device cpu"
+_FORCE = "an existing file is replaced with --overwrite"
 _TILES = "a picture is painted in tiles, on one device; leave it out"
 OTHERWISE: Mapping[str, str] = MappingProxyType(
     {
         **dict.fromkeys(("content", "content_image", "content_img", "content_path", "input", "in_path"), _PHOTOGRAPH),
         **dict.fromkeys(("original_colors", "original_colours", "preserve_color", "preserve_colors"), _COLOURS),
         **dict.fromkeys(("color_control", "colorize", "no_colorize"), _COLOURS),
+        **dict.fromkeys(("cpu", "no_gpu", "no_cuda"), _CPU),
+        **dict.fromkeys(("force", "yes"), _FORCE),
         **dict.fromkeys(("print_iter", "print_interval", "log_interval", "verbose"), _PROGRESS),
         **dict.fromkeys(("normalize_gradients", "normalize_weights", "gradient_normalization"), _NORMAL),
         **dict.fromkeys(("multidevice_strategy", "multigpu_strategy", "cudnn_autotune", "disable_check"), _TILES),

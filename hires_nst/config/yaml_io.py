@@ -6,6 +6,7 @@ from io import StringIO
 from pathlib import Path
 from typing import Any
 
+from hires_nst.config.messages import quoted
 from hires_nst.config.schema import Config
 from hires_nst.config.sections import Print, Section
 from hires_nst.errors import ConfigError, InputError
@@ -50,6 +51,8 @@ def read_yaml(path: Path) -> dict[str, Any]:
         text = path.read_text(encoding="utf-8")
     except OSError as error:
         check_exists(path)
+        if path.is_dir():
+            raise InputError(f"{path} is a folder; a configuration is a YAML file") from None
         raise InputError(f"cannot read the configuration {path}: {error.strerror}; check its permissions") from None
     except UnicodeDecodeError:
         raise ConfigError(f"{path} is not a text file; a configuration is written in YAML") from None
@@ -61,8 +64,7 @@ def read_yaml(path: Path) -> dict[str, Any]:
         return {}
     if not isinstance(data, dict):
         raise ConfigError(
-            f"{path} must contain a mapping of keys to values, such as levels: {{rounds: 16}}, not a "
-            f"{type(data).__name__}"
+            f"{path} must contain a mapping of keys to values, such as levels: {{rounds: 16}}, not {quoted(data)}"
         )
     return {key: value for key, value in data.items() if value is not None}
 

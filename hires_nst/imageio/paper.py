@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import difflib
 import re
 from dataclasses import dataclass
 from typing import Literal
 
-from hires_nst.errors import ConfigError, suggestion
+from hires_nst.errors import ConfigError
 
 MM_PER_INCH = 25.4
 MAX_SIDE_MM = 20_000.0
@@ -68,16 +69,20 @@ def parse_paper(text: str) -> Paper:
 
     Raises ConfigError for an unknown name, a size without a unit, and a side that is not above 0 and below 20 m.
     """
-    wanted = text.strip().lower()
+    wanted = re.sub("^(din|iso)[ _-]*", "", text.strip().lower())
     for name, (width, height) in _NAMED_MM.items():
         if re.sub("[ _-]", "", wanted) == re.sub("-", "", name.lower()):
             return Paper(name, width, height)
     if turned := re.fullmatch(r"(.+?)[ _-]*(landscape|portrait)", wanted):
-        raise ConfigError(f"{text!r} is not a paper size: paper is turned as the photograph, so write {turned[1]!r}")
-    match = _SIDES.fullmatch(wanted)
+        raise ConfigError(
+            f"{text!r} is not a paper size: paper is turned as the photograph, so write {turned[1].upper()!r}"
+        )
+    match = _SIDES.fullmatch(wanted.replace('"', "in"))
     if match is None:
-        hint = suggestion(wanted, map(str.lower, _NAMED_MM)) or f"; known are {PAPERS}"
-        raise ConfigError(f"{text!r} is not a paper size{hint}; write another size like 60x40cm or 24x36in")
+        names = {name.lower(): name for name in _NAMED_MM}
+        near = difflib.get_close_matches(wanted, names, n=1)
+        hint = f"did you mean {names[near[0]]!r}? Other" if near else f"known are {PAPERS}; other"
+        raise ConfigError(f"{text!r} is not a paper size; {hint} sizes are written like 60x40cm or 24x36in")
     first, unit_before, second, unit = match.groups()
     if "," in wanted:
         raise ConfigError(f"{text!r} has a comma; write it with a point: {wanted.replace(',', '.')!r}")

@@ -48,7 +48,7 @@ class OutputSize:
             )
         elif self.enlarged <= 0.95:
             size = f"is reduced to {100 * self.enlarged:.2g} %"
-        return f"{100 * self.cropped:.0f} % is cropped, and the rest {size}" if self.cropped >= 0.005 else f"all {size}"
+        return f"{100 * self.cropped:.0f} % is cropped, and the rest {size}" if self.cropped >= 0.005 else size
 
     def loss(self, config: Config) -> str | None:
         """A sentence about a photograph of which much is lost, with the way out; None where little is."""
@@ -59,7 +59,8 @@ class OutputSize:
             smaller = "a smaller --size" if paper is None else "a smaller paper or fewer --dpi"
             ways.append(f"{smaller}, or a photograph of more pixels, gives a sharper result")
         what = "" if paper is None else f" for {paper.paper} at {paper.dpi:g} dpi"
-        return f"of the photograph, {self.use}{what}; {'; '.join(ways)}" if ways else None
+        photograph = "of the photograph," if self.cropped >= 0.005 else "the photograph"
+        return f"{photograph} {self.use}{what}; {'; '.join(ways)}" if ways else None
 
 
 def output_size_of(size: tuple[int, int], config: Config, *, content: Path | str) -> OutputSize:

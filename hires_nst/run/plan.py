@@ -80,8 +80,10 @@ def make_plan(
     notes: list[str] = []
 
     def note(event: events.Event) -> None:
-        notes.extend([event.message] if isinstance(event, events.Notice) else [])
-        on_event(event)
+        if isinstance(event, events.Notice):
+            notes.append(event.message)
+        else:
+            on_event(event)
 
     for notice in reading:
         note(notice)

@@ -130,7 +130,7 @@ class PlanStandIn:
     available_bytes: int = 8_000_000_000
     run_bytes: int = 900_000_000
     output_bytes: int = 52_000_000
-    photograph: str = "all is enlarged 4 times"
+    photograph: str = "is enlarged 4 times"
     cropped: float = 0.0
     enlarged: float = 4.0
     seconds_per_megapixel: float | None = 1.25
@@ -415,7 +415,7 @@ def test_plan(engine: Engine, pictures: tuple[Path, Path, Path]) -> None:
         "626.0 MB on disk",
         "about 1 h 2 min (1.25 s per megapixel and evaluation)",
         "320 x 352",
-        "all is enlarged 4 times",
+        "is enlarged 4 times",
         "slow here",
     ):
         assert part in result.stdout

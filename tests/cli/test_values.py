@@ -135,6 +135,12 @@ def test_a_wrong_value_is_one_line_and_exit_code_2(
         ("--size 12,000", "write --size 12000"),
         ("--size 0", "--size should be a whole number from 1 to 500000, not '0'; for example --size 2048"),
         ("--content-weight 0,4", "should be a number of at least 0, not '0,4'; write --content-weight 0.4"),
+        ("--quality 1,5", "--quality should be a whole number from 1 to 100, not '1,5'; for example --quality 95"),
+        ("--init-noise 1,5", "--init-noise should be a number from 0 to 1, not '1,5'; for example --init-noise 0"),
+        ("--fit 1,5", "--fit should be cover or contain, not '1,5'; for example --fit cover"),
+        ("--background 1,5", "'1,5' is no colour; give one such as white or #ff8800\n"),
+        ("--device 0", "--device: there is no device '0'; write auto, cpu, cuda or cuda:N"),
+        ("--model 0", "--model: there is no network '0'; known are vgg19-slim"),
         ("--print 30x40", "--print: '30x40' has no unit; write 30x40cm or 30x40in"),
         ("--coupling loose", "--coupling should be balanced, independent or exact, not 'loose'"),
         ("--dpi 5 --print A4", "--dpi should be a number from 10 to 4800, not '5'; for example --dpi 300"),
@@ -168,6 +174,12 @@ def test_what_is_clear_is_accepted(
     code, out, _ = said("config", "show", *words, capsys=capsys)
     found = parse_yaml(out)[section][key]
     assert (code, found) == (0, value)
+
+
+def test_hours_with_a_decimal_comma(capsys: pytest.CaptureFixture[str]) -> None:
+    for given, way_out in (("1,5", "write --max-hours 1.5"), ("0,0", "for example --max-hours 8")):
+        code, _, line = said("stylize", "a.jpg", "b.jpg", "--max-hours", given, capsys=capsys)
+        assert code == 2 and line.endswith(f"not {given!r}; {way_out}\n")
 
 
 # Keys.
@@ -236,11 +248,12 @@ def test_every_option_of_the_table_exists() -> None:
     ("words", "advice"),
     [
         ("--original-colors", "--content-weight 0.4"), ("--original_colors", "--content-weight 0.4"),
-        ("-original_colors 1", "--content-weight 0.4"), ("--iterations 500", "--set levels.coarse_steps="),
+        ("-original_colors 1", "--content-weight 0.4"), ("--iterations 500", "--set levels.coarse_steps=500"),
         ("-num_iterations 1000", "--set levels.coarse_steps="), ("--initial-iterations=9", "levels.coarse_steps="),
         ("--max_iter 9", "levels.coarse_steps="), ("--gpu 0", "--device cuda:0"), ("-gpu -1", "--device cuda:0"),
         ("-style_image a.jpg", "write --style painting.jpg"), ("-content_image a.jpg", "photo.jpg"),
-        ("--image-size 512", "--size 2048"), ("-image_size 512", "--size 2048"), ("--end-scale 900", "--size 2048"),
+        ("--image-size 512", "--size 512"), ("-image_size 512", "--size 512"), ("--end-scale=900", "--size 900"),
+        ("--image-size big", "--size 2048"), ("--cpu", "write --device cpu"), ("--force", "with --overwrite"),
         ("--style-weight 3", "--set loss.style_weight="), ("-style_weight 3", "--set loss.style_weight="),
         ("-tv_weight 3", "--set loss.tv_weight="), ("-style_scale 2", "write --style-scale"),
         ("-init random", "write --init"), ("-pooling avg", "write --pooling"), ("-seed 3", "write --seed"),

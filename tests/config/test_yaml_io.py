@@ -21,6 +21,7 @@ from tests.config.generated import NESTED, TINY, write
     ("text", "sentence"),
     [
         ("- a\n", "must contain a mapping"),
+        ("hello", "not 'hello'"),
         ("a: [\n", "is not valid YAML in line 2"),
         ("\tx: 1", "not valid YAML"),
         ("x: 2026-13-45", "not valid YAML: month must be in"),
@@ -39,6 +40,11 @@ def test_files_that_cannot_be_read(tmp_path: Path) -> None:
     (tmp_path / "picture.yaml").write_bytes(b"\x89PNG\xff\xfe")
     with pytest.raises(ConfigError, match="is not a text file"):
         load_config(tmp_path / "picture.yaml")
+
+
+def test_a_folder_is_no_configuration(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="is a folder; a configuration is a YAML file"):
+        load_config(tmp_path)
 
 
 def test_yaml_runs_no_code(tmp_path: Path) -> None:

@@ -42,6 +42,7 @@ def test_papers_are_parsed(text: str, paper: Paper) -> None:
         ("super b", (330.2, 482.6)), ("ANSI C", (431.8, 558.8)), ("ansi-e", (863.6, 1117.6)), ("archd", (609.6, 914.4)),
         ("10x15cm", (100, 150)), ("13 x 18 cm", (130, 180)), ("4x6in", (101.6, 152.4)), ("8x10 inches", (203.2, 254)),
         ("0.5x1m", (500, 1000)), ("30cmx40cm", (300, 400)),
+        ('8x10"', (203.2, 254)), ("DIN A4", (210, 297)), ("iso-b4", (250, 353)),
     ],
 )  # fmt: skip
 def test_every_iso_us_and_photo_size(text: str, sides: tuple[float, float]) -> None:
@@ -61,13 +62,13 @@ def test_every_iso_size_has_half_the_area_of_the_last_one() -> None:
     ("text", "sentence"),
     [
         ("", "'' is not a paper size; known are A0 to A10"),
-        ("A11", "'A11' is not a paper size; did you mean 'a1'"),
+        ("A11", "'A11' is not a paper size; did you mean 'A1'? Other sizes"),
         ("letre", "did you mean 'letter'?"),
         ("60x40", "'60x40' has no unit; write 60x40cm or 60x40in"),
         ("29,7x42cm", "'29,7x42cm' has a comma; write it with a point: '29.7x42cm'"),
-        ("A3 landscape", "paper is turned as the photograph, so write 'a3'"),
-        ("60x40px", "write another size like 60x40cm or 24x36in"),
-        ("-60x40cm", "write another size like"),
+        ("A3 landscape", "paper is turned as the photograph, so write 'A3'"),
+        ("60x40px", "other sizes are written like 60x40cm or 24x36in"),
+        ("-60x40cm", "other sizes are written like"),
         ("0x40cm", "give two sides above 0 and below 20 m"),
         ("60cm x 40in", "needs one unit, at its end"),
         ("60cm x 40", "needs one unit, at its end"),
