@@ -238,6 +238,6 @@ def test_a_folder_is_made_behind_a_link(tmp_path: Path) -> None:
 
 
 def test_a_url_of_a_file_is_answered_with_its_path() -> None:
-    for url in ("file:///no/photo.jpg", "file://no/photo[.]jpg"):
-        with pytest.raises(InputError, match="alone: /no/photo[.]jpg"):
+    for url in ("file:///no/photo.jpg", "file://no/photo.jpg"):
+        with pytest.raises(InputError, match=r"alone: /no/photo[.]jpg"):
             check_exists(Path(url))

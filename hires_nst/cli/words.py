@@ -33,7 +33,7 @@ def refuse_other_words(words: Sequence[str], command: Any) -> None:
     """
     named = next((command.commands[word] for word in words if word in command.commands), None)
     own = {"-h", "--help", *_own(command), *_options(named or command.commands["stylize"])}
-    for word, following in zip(words, [*words[1:], ""], strict=True):
+    for word, following in zip(words, [*words[1:], ""], strict=False):
         option, _, value = word.partition("=")
         if word == "--":
             return
@@ -56,7 +56,7 @@ def advice_on(option: str, own: Collection[str], *, value: str = "") -> str | No
     flag = f"--{name.replace('_', '-')}"
     if len(name) > 1 and flag in own:
         return f"write {flag}"
-    if name in KEYS:
+    if name in KEYS and FLAGS.get(KEYS[name], "--set") in own:
         return f"write {written(KEYS[name], value)}"
     return OTHERWISE.get(name)
 

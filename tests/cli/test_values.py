@@ -273,6 +273,12 @@ def test_the_options_of_others_are_answered(words: str, advice: str, capsys: pyt
         assert bool(out) == bool(as_json)
 
 
+def test_only_options_of_the_command_are_proposed(capsys: pytest.CaptureFixture[str]) -> None:
+    for words in (("resume", "a.run", "--size", "9"), ("status", "a.run", "--iterations", "9"), ("doctor", "-gpu")):
+        code, _, text = said(*words, capsys=capsys)
+        assert code == 2 and "write" not in text
+
+
 def test_words_after_two_dashes_and_values_are_no_options(capsys: pytest.CaptureFixture[str]) -> None:
     _, _, line = said("stylize", "-o", "x.png", "--", "-gpu", "-style_image", capsys=capsys)
     assert "there is no option" not in line
