@@ -50,7 +50,8 @@ def report_of_batch(folder: Path, stop: Stop, *, quiet: bool, as_json: bool) -> 
 
 
 def _write(folder: Path, stop: Stop, *, quiet: bool) -> Path:
-    with Progress(console=Console(stderr=True), transient=True, disable=quiet) as bar:
+    console = Console(stderr=True)
+    with Progress(console=console, transient=True, disable=quiet or not console.is_terminal) as bar:
         task = bar.add_task("making the pictures of the report")
         return hires_nst.report.write(
             folder, stop=stop, on_progress=lambda done, total: bar.update(task, completed=done, total=total)

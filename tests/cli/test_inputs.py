@@ -166,3 +166,8 @@ def test_a_picture_without_a_suffix_is_planned(command: str, folder: Path) -> No
     bad.write_bytes((folder / "picture.png").read_bytes())
     words = [word.format(bad=bad, other=folder / "other.png") for word in command.split()]
     assert run(*words).exit_code == 0
+
+
+def test_a_report_without_a_terminal_writes_no_empty_line(tmp_path: Path) -> None:
+    result = run("report", tmp_path)
+    assert result.exit_code == 3 and result.stderr.startswith("error: ")
