@@ -169,6 +169,7 @@ def try_config(path: Path) -> str:
     again = path.with_name(f"again-{path.name}")
     again.write_text(commented_yaml(config), encoding="utf-8")
     assert validate(again) == config, "written back, the configuration differs"
+    again.unlink()
     return "loaded"
 
 
