@@ -194,7 +194,7 @@ class SingleRun:
             self.emit(
                 events.Notice(
                     f"the photograph has transparent parts and a {kind} cannot, so the result is flattened onto white; "
-                    "choose another colour with --background, or a .png or .tif file to keep the transparency"
+                    "choose another colour with --background, or a .png, .tif or .webp file to keep the transparency"
                 )
             )
 
