@@ -52,7 +52,7 @@ def expand(
     if not choices:
         hint = f" (left out: {counts(left_out)})" if left_out else ""
         places = ", ".join(map(str, contents or ()))
-        raise ConfigError(f"no photographs found in {places}{hint}; check the folder, or give --recursive")
+        raise ConfigError(f"no photographs found in {places}{hint}; check the folder")
     digests = FileDigests()
     jobs = name_jobs(choices, register_of(output), digests=digests).jobs
     sources = {os.path.realpath(path) for job in jobs for path in job.inputs}

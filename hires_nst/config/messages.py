@@ -83,6 +83,8 @@ def _unknown_key(problem: Any, *, schema: type[BaseModel]) -> str:
     known = _known_keys(problem["loc"][:-1], schema)
     hint, meant = suggestion(key, known), KEYS.get(key.replace("-", "_").lower())
     elsewhere = [f"{section}.{key}" for section in schema.model_fields if key in _known_keys((section,), schema)]
+    if key == "preset" and not parent:
+        return "unknown key 'preset'; a preset is given on the command line: --preset draft"
     if "." in key and in_yaml(key.split("."), schema):
         return f"unknown key {key!r}; write {in_yaml(key.split('.'), schema)}"
     elif meant is not None and (not hint or parent in ("", meant.rpartition(".")[0])):

@@ -19,6 +19,7 @@ from tests.config.generated import TINY
 @pytest.mark.parametrize(
     ("data", "sentence"),
     [
+        ({"preset": "draft"}, "unknown key 'preset'; a preset is given on the command line: --preset draft"),
         ({"levls": {}}, "unknown key 'levls'; did you mean 'levels'?"),
         ({"levels": {"rouns": 3}}, "unknown key 'rouns' in levels; did you mean 'rounds'?"),
         (
