@@ -66,7 +66,7 @@ class RunContext:
             free = max(0, free - area * BYTES_PER_PIXEL * CANVASES[self.config.optimizer.name])
         size = automatic_tile_size(
             free,
-            self.bytes_per_pixel,
+            self.bytes_per_pixel(),
             fraction=fraction,
             overlap=self.overlap,
             stride=self.config.stride,
@@ -74,15 +74,16 @@ class RunContext:
         )
         if level.index == 0:
             elements = area * self.backbone.blocks[0][-1]
-            if area * self.bytes_per_pixel < free * fraction and elements < LARGEST_TENSOR:
+            if area * self.bytes_per_pixel() < free * fraction and elements < LARGEST_TENSOR:
                 return max(level.height, level.width, self.config.stride)
         return size if self.config.tiles.size == "auto" else max(self.config.tiles.size, self.config.stride)
 
-    @property
-    def bytes_per_pixel(self) -> float:
-        """Memory per pixel of a tile's window while it is optimised."""
-        half = self.extract.autocast is not None
-        return tile_bytes_per_pixel(self.backbone, self.config.layers, optimizer=self.config.optimizer, half=half)
+    def bytes_per_pixel(self, steps: int | None = None) -> float:
+        """Memory per pixel of a tile's window while it is optimised, for so many steps or for any number of them."""
+        half, optimizer = self.extract.autocast is not None, self.config.optimizer
+        if steps is not None:  # L-BFGS stores a pair for each step, up to its history
+            optimizer = optimizer.model_copy(update={"history": min(optimizer.history, steps)})
+        return tile_bytes_per_pixel(self.backbone, self.config.layers, optimizer=optimizer, half=half)
 
     def grid(self, height: int, width: int, *, size: int, shifted: bool = False, overlap: int | None = None) -> Grid:
         """The tiles of an image."""

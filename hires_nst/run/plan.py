@@ -108,7 +108,7 @@ def make_plan(
         canvas_bytes=canvas_bytes(config, size.height, width=size.width, styles=own_sizes),
         canvas_place="disk" if context.on_disk else "memory",
         canvas_folder=str(temporary_folder()) if context.on_disk else None,
-        tile_bytes=int(largest.window_area * context.bytes_per_pixel),
+        tile_bytes=int(max(plan.window_area * context.bytes_per_pixel(plan.steps) for plan in plans)),
         available_bytes=free_memory(context.extract.device),
         run_bytes=planned_run_bytes(config, plans),
         output_bytes=picture_bytes(size.width * size.height, bit_depth=config.output.bit_depth),

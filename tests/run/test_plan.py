@@ -75,6 +75,19 @@ def test_an_evaluation_is_timed_on_a_tile_of_the_window_s_shape(
     assert 0.99 * min(side**2, width * height) <= rows * columns <= side**2
 
 
+def test_a_tile_of_few_steps_needs_less_memory_than_one_of_many(tmp_path: Path) -> None:
+    photo, painting = picture(tmp_path / "photo.png", 600, 300), picture(tmp_path / "painting.png", 64, 64)
+    needed = [
+        hires_nst.plan(
+            photo, styles=painting, measure=False,
+            config=Config.model_validate({"levels": {"coarse_steps": 2, "steps": steps, "min_size": 64}}),
+        ).tile_bytes
+        for steps in (2, 20, 100)
+    ]  # fmt: skip
+    assert needed[0] < 0.8 * needed[1]
+    assert needed[1] == needed[2]  # as many as the history has pairs
+
+
 # The photograph.
 
 
