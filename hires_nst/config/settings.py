@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
@@ -28,6 +29,7 @@ class NamedFile(NamedTuple):
     path: Path
 
 
+@lru_cache(maxsize=1024)  # a batch asks for the same keys with every job
 def role_of(key: str) -> FileRole | None:
     """What the file is for that a dotted key names; None for the key of another setting."""
     return next((role for role, pattern in _FILE_KEYS.items() if pattern.fullmatch(key)), None)
@@ -70,5 +72,6 @@ def picture_settings(data: Mapping[str, Any]) -> dict[str, Any]:
     return {key: value for key, value in flatten(data).items() if not (_is_free(key) or role_of(key))}
 
 
+@lru_cache(maxsize=1024)
 def _is_free(key: str) -> bool:
     return any(key == free or key.startswith(f"{free}.") for free in FREE_SETTINGS)
