@@ -16,7 +16,7 @@ from hires_nst.files import FileDigests, make_folder
 from hires_nst.run.directory import RESULT, RunDirectory, opened, run_directory
 from hires_nst.run.image_files import ImageFiles, image_files
 from hires_nst.run.output_file import names_folder, output_file
-from hires_nst.run.prepare import Resume, RunOptions, check_images, check_output, header_notes, sizes_of
+from hires_nst.run.prepare import Resume, RunOptions, check_images, check_output, sizes_of
 from hires_nst.run.provenance import picture_metadata
 from hires_nst.run.record import RunRecord, locate, read_record, stored_config
 from hires_nst.stopping import Stop
@@ -189,8 +189,8 @@ def plan(
         if target is not None:
             inputs, makes_folder = (images.content, *config.pictures), names_folder(output)
             writing.check_output(target, overwrite=overwrite, inputs=inputs, makes_folder=makes_folder)
-        size, own_sizes = sizes_of(images.content, target, config=config)
-        notes: list[events.Event] = list(header_notes((images.content, *config.pictures), config=config))
+        notes: list[events.Event] = []
+        size, own_sizes = sizes_of(images.content, target, config=config, emit=notes.append)
         picture_metadata(images.content, target or Path(RESULT), config=config, emit=notes.append)
 
         from hires_nst.run.plan import make_plan

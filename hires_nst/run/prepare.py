@@ -5,14 +5,13 @@ Neither torch nor NumPy is loaded before they are needed.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
 from hires_nst.config import Config
 from hires_nst.errors import ConfigError, OutputError, is_folder
-from hires_nst.events import Notice
+from hires_nst.events import Notice, OnEvent, ignore
 from hires_nst.files import check_exists
 from hires_nst.run import directory
 from hires_nst.run.output_size import OutputSize, output_size_of
@@ -73,31 +72,32 @@ def check_output(options: RunOptions, *, resume: Resume) -> None:
     writing.check_output(options.output, overwrite=overwrite, inputs=inputs, makes_folder=options.makes_folder)
 
 
-def sizes_of(content: Path, output: Path | None, *, config: Config) -> tuple[OutputSize, list[tuple[int, int]]]:
-    """The size of the result, and height and width of each style image.
+def sizes_of(
+    content: Path, output: Path | None, *, config: Config, emit: OnEvent = ignore
+) -> tuple[OutputSize, list[tuple[int, int]]]:
+    """The size of the result, and height and width of each style image; the header of each picture is read once.
+
+    Args:
+        emit: receives a notice about what is left out or assumed of a picture, as far as its header tells.
 
     Raises:
-        ConfigError, InputError: an image cannot be read, or is smaller than the deepest layer needs.
+        ConfigError, InputError: a picture cannot be read, or is smaller than the deepest layer needs.
         OutputError: the format of the output cannot hold the result.
     """
     from hires_nst.imageio import reading, writing
 
-    limit = config.images.max_megapixels
-    size = output_size_of(reading.picture_size(content, max_megapixels=limit), config, content=content)
+    sizes = {}
+    for path in dict.fromkeys((content, *config.pictures)):
+        header = reading.read_header(path, max_megapixels=config.images.max_megapixels)
+        sizes[path] = header.size
+        for text in header.notes:
+            emit(Notice(f"{path}: {text}"))
+    size = output_size_of(sizes[content], config, content=content)
     if output is not None:
         writing.check_format(output, (size.width, size.height), bit_depth=config.output.bit_depth)
     styles = []
     for style in config.styles:
-        width, height = reading.picture_size(style.image, max_megapixels=limit)
+        width, height = sizes[style.image]
         check_side(f"the style {style.image}", (width, height), config=config)
         styles.append((height, width))
     return size, styles
-
-
-def header_notes(pictures: Iterable[Path], *, config: Config) -> Iterator[Notice]:
-    """What is left out or assumed of pictures as far as their headers tell; raises InputError if one cannot be read."""
-    from hires_nst.imageio import reading
-
-    for path in dict.fromkeys(pictures):
-        for text in reading.read_header(path, max_megapixels=config.images.max_megapixels).notes:
-            yield Notice(f"{path}: {text}")
