@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 from hires_nst import events
 from hires_nst.batch.devices import cores, worker_devices
-from hires_nst.batch.job import Jobs, unreadable
+from hires_nst.batch.job import Jobs
 from hires_nst.batch.ledger_reading import reading
 from hires_nst.batch.options import BatchOptions, read_batch
 from hires_nst.batch.selection import ConfigFor, expand
@@ -142,11 +142,7 @@ def plan(
             seconds = alone * sum(job.work for job in found.jobs) / largest.work / workers
     return BatchPlan(
         pictures=len(found.jobs),
-        unreadable={
-            str(job.content): reason
-            for job in found.jobs
-            if job.size is None and (reason := unreadable(job.content, job.config))
-        },
+        unreadable={str(job.content): job.unreadable for job in found.jobs if job.unreadable is not None},
         left_out=found.left_out,
         cropped=sum(size.cropped > MUCH_CROPPED for size in sizes),
         enlarged=sum(size.enlarged > MUCH_ENLARGED for size in sizes),

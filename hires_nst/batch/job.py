@@ -59,15 +59,27 @@ class Job:
         """The same for the same output in every run."""
         return hashlib.sha256(self.output.encode("utf-8", "surrogateescape")).hexdigest()[:16]
 
-    @cached_property
+    @property
     def size(self) -> tuple[int, int] | None:
         """Width and height of the picture, from the photograph's header; None where that cannot be read."""
         return None if self.output_size is None else (self.output_size.width, self.output_size.height)
 
-    @cached_property
+    @property
     def output_size(self) -> OutputSize | None:
         """`size`, and what becomes of the photograph."""
-        return planned_size(self.content, self.config)
+        return self._planned if isinstance(self._planned, OutputSize) else None
+
+    @property
+    def unreadable(self) -> str | None:
+        """Why `size` is not known, in one sentence; None if it is."""
+        return self._planned if isinstance(self._planned, str) else None
+
+    @cached_property
+    def _planned(self) -> OutputSize | str:
+        try:
+            return planned_size(self.content, self.config)
+        except HiresNstError as error:
+            return str(error)
 
     @property
     def pixels(self) -> int:
@@ -133,28 +145,19 @@ def in_order(jobs: Iterable[Job], order: str, *, seed: int) -> list[Job]:
 
 def result_size(content: Path, config: Config) -> tuple[int, int] | None:
     """Width and height that the picture will have, from the photograph's header; None where that cannot be read."""
-    size = planned_size(content, config)
-    return None if size is None else (size.width, size.height)
-
-
-def planned_size(content: Path, config: Config) -> OutputSize | None:
-    """The size that the picture will have, from the photograph's header; None where that cannot be read."""
     try:
-        return _size(content, config)
+        size = planned_size(content, config)
     except HiresNstError:
         return None
+    return size.width, size.height
 
 
-def unreadable(content: Path, config: Config) -> str | None:
-    """Why `planned_size` is not known, in one sentence."""
-    try:
-        _size(content, config)
-    except HiresNstError as error:
-        return str(error)
-    return None
+def planned_size(content: Path, config: Config) -> OutputSize:
+    """The size that the picture will have, from the photograph's header.
 
-
-def _size(content: Path, config: Config) -> OutputSize:
+    Raises:
+        InputError: it cannot be read, or is too small. ConfigError: the picture would be too small.
+    """
     from hires_nst.imageio.reading import picture_size
 
     size = picture_size(content, max_megapixels=config.images.max_megapixels)
