@@ -29,6 +29,8 @@ def visible(picture: Picture, name: str) -> Picture:
         return picture
     if not picture.alpha.any():
         raise InputError(f"{name} is fully transparent, so there is nothing to see in it; give a visible picture")
+    if not hidden(picture.alpha).any():
+        return picture
     pixels = picture.pixels.copy()  # it may be the caller's array
     fill_hidden(pixels, picture.alpha)
     return Picture(pixels, picture.alpha, picture.notes)
