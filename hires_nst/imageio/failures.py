@@ -40,14 +40,14 @@ _KINDS: tuple[tuple[re.Pattern[bytes], str, str], ...] = tuple(
         (rb"(?:[\t\n\r\f\x20-\x7e]|[\xc2-\xf4][\x80-\xbf]+)+\Z", "a text", "give a picture"),
     )
 )  # fmt: skip
-_SAVE_JPEG = "convert it to PNG, TIFF or an ordinary JPEG"
 _UNUSUAL_FRAMES = {
     0xC3: "without loss",
     0xF7: "without loss (JPEG-LS)",
     **dict.fromkeys((0xC5, 0xC6, 0xC7), "in stages"),
 }
 """Frames of a JPEG by their marker that are not decoded (ITU-T T.81, table B.1; T.87): lossless, hierarchical."""
-_SAVE = "convert it to PNG, JPEG or TIFF"
+_CONVERT = "convert it to PNG, JPEG or TIFF"
+_CONVERT_JPEG = "convert it to PNG, TIFF or an ordinary JPEG"
 _AGAIN = "copy or download it again, or save it again from the program that made it"
 _EARLY = re.compile(
     r"truncat|cut short|ends? early|end of (?:file|data)|need_more_input|premature|eof|not enough", re.I
@@ -65,7 +65,7 @@ def failure(path: Path, file: BinaryIO, *, error: Exception) -> str:
     if not format.readable:
         return unreadable(path, format)
     if format.name == "JPEG" and (kind := _unusual_jpeg(file)):
-        return f"{path} is a JPEG {kind}, which is not read; {_SAVE_JPEG}"
+        return f"{path} is a JPEG {kind}, which is not read; {_CONVERT_JPEG}"
     if isinstance(error, ImportError):
         return f"{path} needs a decoder that is missing here ({error}); update imagecodecs"
     if isinstance(error, CutShort) or _EARLY.search(str(error)) or _is_cut_short(file, format):
@@ -88,7 +88,7 @@ def _foreign(file: BinaryIO) -> str:
     for pattern, kind, remedy in _KINDS:
         if pattern.match(head):
             return f"is not a picture but {kind}; {remedy}"
-    return f"is not a picture in a format that is known here, or its start is damaged; {_SAVE}"
+    return f"is not a picture in a format that is known here, or its start is damaged; {_CONVERT}"
 
 
 def _unusual_jpeg(file: BinaryIO) -> str:
