@@ -64,6 +64,11 @@ def flattened(pixels: Floats, alpha: Floats, *, background: Colour) -> Floats:
     return np.asarray(pixels * share + np.asarray(background, np.float32) * (1 - share), np.float32)
 
 
+def unpremultiplied(colours: Floats, alpha: Floats) -> Floats:
+    """Colours that are multiplied by alpha, (H, W, C), divided by it again; at most 1."""
+    return np.asarray(np.minimum(colours / np.maximum(alpha, 1e-6)[..., None], 1), np.float32)
+
+
 def parse_colour(text: str) -> Colour:
     """A colour by its name in CSS, such as white, or as #rrggbb; ValueError for anything else."""
     from PIL import ImageColor

@@ -15,6 +15,7 @@ from hires_nst.imageio.colour import ColourSpace, from_code_points
 from hires_nst.imageio.decoders.pillow import image_samples, open_image, split_alpha
 from hires_nst.imageio.exif import orientation_of, parse_exif
 from hires_nst.imageio.picture import Raster
+from hires_nst.imageio.transparency import unpremultiplied
 
 _LIKE_SRGB = frozenset({1, 6, 14, 15})
 """Transfer functions of video. Encoders write them for pictures in sRGB, and browsers show them so."""
@@ -75,7 +76,7 @@ class HeifDecoder:
         peak = ((1 << depth) - 1) << (16 - depth if depth > 8 else 0)  # the bits lie at the top of 16
         samples, alpha = split_alpha(np.asarray(np.divide(data, peak, dtype=np.float32)))
         if alpha is not None and image.premultiplied_alpha:
-            samples = np.minimum(samples / np.maximum(alpha, 1e-6)[..., None], 1)
+            samples = unpremultiplied(samples, alpha)
         return Raster(
             samples=samples,
             alpha=alpha,

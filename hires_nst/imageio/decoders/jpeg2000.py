@@ -14,6 +14,7 @@ import numpy as np
 from hires_nst.imageio.decoders.pillow import image_samples, open_image, split_alpha
 from hires_nst.imageio.failures import SIGNED, CutShort, Unsupported
 from hires_nst.imageio.picture import Raster
+from hires_nst.imageio.transparency import unpremultiplied
 
 _CODESTREAM = b"\xff\x4f\xff\x51"
 _CMYK, _YCC = 12, 18
@@ -79,7 +80,7 @@ class Jpeg2000Decoder:
                     raise ValueError("a JPEG 2000 that contradicts itself")
                 samples, alpha = image_samples(image)
         if alpha is not None and _PREMULTIPLIED in boxes.meanings:
-            samples = np.minimum(samples / np.maximum(alpha, 1e-6)[..., None], 1)
+            samples = unpremultiplied(samples, alpha)
         return Raster(samples=samples, alpha=alpha, profile=boxes.profile)
 
 

@@ -13,6 +13,7 @@ from hires_nst.imageio.colour import ColourSpace, from_chromaticities, from_code
 from hires_nst.imageio.decoders.pillow import split_alpha
 from hires_nst.imageio.failures import CutShort, Unsupported
 from hires_nst.imageio.picture import Floats, Raster
+from hires_nst.imageio.transparency import unpremultiplied
 
 _RATIOS = ((1, 1), (12, 10), (4, 3), (3, 2), (16, 9), (5, 4), (2, 1))
 _SIDES = ((9, 1), (13, 1), (18, 1), (30, 1))
@@ -85,7 +86,7 @@ class JpegXlDecoder:
             colours /= float((1 << header.bits) - 1)
         colours, alpha = split_alpha(np.clip(np.nan_to_num(colours, copy=False), 0, 1))
         if alpha is not None and header.premultiplied:
-            colours = np.minimum(colours / np.maximum(alpha, 1e-6)[..., None], 1)
+            colours = unpremultiplied(colours, alpha)
         return Raster(samples=colours, alpha=alpha, space=header.space, notes=self.notes)
 
 

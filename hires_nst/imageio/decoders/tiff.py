@@ -18,6 +18,7 @@ from hires_nst.imageio.decoders.tiff_colour import LAB_KINDS, decoded_luma, lab_
 from hires_nst.imageio.exif import ORIENTATION_TAG, valid_orientation
 from hires_nst.imageio.failures import SIGNED, CutShort, Unsupported
 from hires_nst.imageio.picture import Floats, Raster
+from hires_nst.imageio.transparency import unpremultiplied
 
 MAX_SAMPLES = 16
 """Colours and extra channels of a pixel: without this a limit of megapixels would not limit the memory."""
@@ -184,5 +185,5 @@ def _without_premultiplication(
         return samples, None
     alpha = extras[..., index]
     if page.extrasamples[index] == tifffile.EXTRASAMPLE.ASSOCALPHA:
-        samples = np.minimum(samples / np.maximum(alpha, 1e-6)[..., None], 1)
+        samples = unpremultiplied(samples, alpha)
     return samples, alpha
