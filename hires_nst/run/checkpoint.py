@@ -255,13 +255,15 @@ def tensors_of(arrays: Mapping[str, Array]) -> dict[str, Tensor]:
 
 
 def arrays_of(statistics: Mapping[str, Statistics]) -> dict[str, Array]:
-    """Statistics by layer as arrays for a file."""
-    means = {f"{layer}.mean": of_layer.mean for layer, of_layer in statistics.items()}
-    return numpy_of(means | {f"{layer}.second": of_layer.second for layer, of_layer in statistics.items()})
+    """Statistics by layer as arrays for a file, named `layer.tensor`."""
+    found = {layer: of_layer.tensors for layer, of_layer in statistics.items()}
+    return numpy_of({f"{layer}.{name}": tensor for layer, tensors in found.items() for name, tensor in tensors.items()})
 
 
 def statistics_of(arrays: Mapping[str, Array]) -> dict[str, Statistics]:
     """The opposite of `arrays_of`."""
-    tensors = tensors_of(arrays)
-    layers = [name.removesuffix(".mean") for name in tensors if name.endswith(".mean")]
-    return {layer: Statistics(tensors[f"{layer}.mean"], tensors[f"{layer}.second"]) for layer in layers}
+    found: dict[str, dict[str, Tensor]] = {}
+    for key, tensor in tensors_of(arrays).items():
+        layer, _, name = key.partition(".")
+        found.setdefault(layer, {})[name] = tensor
+    return {layer: Statistics(tensors) for layer, tensors in found.items()}

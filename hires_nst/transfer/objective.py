@@ -17,7 +17,8 @@ from torch import Tensor
 from hires_nst.config import Loss
 from hires_nst.transfer.canvas import Canvas
 from hires_nst.transfer.extractor import Extractor
-from hires_nst.transfer.losses import STYLE_LOSSES, content_sum, variation_sum
+from hires_nst.transfer.losses import STYLE_LOSSES
+from hires_nst.transfer.losses.image_terms import content_sum, variation_sum
 from hires_nst.transfer.moments import Moments, Statistics
 from hires_nst.transfer.tiles import Grid, Rect, Tile
 from hires_nst.transfer.weights import LayerWeights, PixelWeights, WeightedImage, WindowWeights
@@ -162,7 +163,8 @@ class Objective:
 
     def style_value(self, statistics: Mapping[str, Statistics]) -> Tensor:
         """The weighted sum of the layers' style losses, without `style_weight`."""
-        function = STYLE_LOSSES[self.loss.style]
+        function = STYLE_LOSSES[self.loss.style].value
+        assert function is not None
         weights = self.loss.style_layers
         losses = [weights[layer] * function(statistics[layer], target) for layer, target in self.style.items()]
         return torch.stack(losses).sum() if losses else torch.zeros((), dtype=torch.float64)
@@ -210,10 +212,12 @@ class Objective:
         cotangents: dict[str, Statistics] = {}
         if self.style:
             statistics = self.statistics(self.measure(canvas, None, grid=grid).moments)
-            leaves = [tensor.requires_grad_() for s in statistics.values() for tensor in (s.mean, s.second)]
+            leaves = [tensor.requires_grad_() for s in statistics.values() for tensor in s.tensors.values()]
             energy = self.loss.style_weight * self.style_value(statistics)
-            gradients = torch.autograd.grad(energy, leaves, materialize_grads=True)
-            cotangents = {s: Statistics(*gradients[2 * i : 2 * i + 2]) for i, s in enumerate(statistics)}
+            gradients = iter(torch.autograd.grad(energy, leaves, materialize_grads=True))
+            cotangents = {
+                layer: Statistics({name: next(gradients) for name in s.tensors}) for layer, s in statistics.items()
+            }
             value = energy.detach().double().cpu()
         result = torch.zeros((1, 3, self.height, self.width), dtype=self.extract.dtype)
         for tile in visible_tiles(grid, self.weights):
@@ -226,8 +230,8 @@ class Objective:
             local = local + self.loss.tv_weight * terms.variation / self.area
             value = value + local.detach().double().cpu()
             for layer, share in self.statistics(terms.moments).items():
-                cotangent = cotangents[layer]
-                local = local + (cotangent.mean * share.mean).sum() + (cotangent.second * share.second).sum()
+                for name, tensor in share.tensors.items():
+                    local = local + (cotangents[layer][name] * tensor).sum()
             (g,) = torch.autograd.grad(local, x)
             rows, columns = window.slices()
             result[:, :, rows, columns] += g.cpu()

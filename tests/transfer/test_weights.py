@@ -12,14 +12,16 @@ from torch import Tensor
 
 from hires_nst.config import Coupling, Loss, Optimizer, StyleLossName
 from hires_nst.transfer.canvas import Canvas
-from hires_nst.transfer.losses import STYLE_LOSSES, variation_sum
-from hires_nst.transfer.moments import Moments, Statistics
+from hires_nst.transfer.losses import STYLE_LOSSES
+from hires_nst.transfer.losses.image_terms import variation_sum
+from hires_nst.transfer.moments import Moments
 from hires_nst.transfer.objective import Objective, content_norms
 from hires_nst.transfer.refine import refine_in_parts, refine_round, refine_tile, tile_gradient
 from hires_nst.transfer.rounds import OptimizerCanvases, Round
 from hires_nst.transfer.tiles import Rect, make_grid
 from hires_nst.transfer.weights import LayerWeights, PixelWeights, WeightedImage
 from tests.conftest import TINY
+from tests.transfer.losses.plain import value_of
 from tests.transfer.test_equivalence import LOSS, problem, relative, whole_image
 
 
@@ -59,10 +61,9 @@ def untiled(objective: Objective, content: Canvas, x: Tensor) -> tuple[Tensor, T
     target = network(whole_image(content), objective.layers)
     value = torch.zeros((), dtype=x.dtype)
     for layer, style in objective.style.items():
-        m = position_weights(weights, TINY.stride(layer)).flatten()
-        flat = features[layer][0].flatten(1)
-        found = Statistics((flat * m).sum(1) / m.sum(), torch.einsum("in,jn,n->ij", flat, flat, m) / m.sum())
-        value = value + loss.style_weight * loss.style_layers[layer] * STYLE_LOSSES[loss.style](found, style)
+        m = position_weights(weights, TINY.stride(layer))[None, None]
+        error = value_of(STYLE_LOSSES[loss.style], features[layer], style, weights=m)
+        value = value + loss.style_weight * loss.style_layers[layer] * error
     for layer, weight in loss.active_content_layers.items():
         m = position_weights(weights, TINY.stride(layer))
         error = (m * (features[layer] - target[layer]).square()).sum() / (m * target[layer].square()).sum()

@@ -1,0 +1,39 @@
+"""The terms that are plain sums over an image: the content loss and the total variation."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+
+def content_sum(features: Tensor, target: Tensor, *, weights: Tensor | None = None) -> Tensor:
+    """|F - F_c|^2 summed over channels and positions (Gatys et al. 2015, equation 1, without the factor 1/2).
+
+    Args:
+        features, target: (1, C, h, w). Summed in float32 at least.
+        weights: of the positions, (1, 1, h, w).
+    """
+    dtype = torch.promote_types(features.dtype, torch.float32)
+    squares = (features.to(dtype) - target.to(dtype)).square()
+    return squares.sum() if weights is None else (squares * weights).sum()
+
+
+def variation_sum(image: Tensor, *, owned_rows: slice, owned_columns: slice, weights: Tensor | None = None) -> Tensor:
+    """Squared differences to the right and the lower neighbour, summed over the pixels of `owned` (anisotropic TV-L2).
+
+    Args:
+        image: (1, 3, h, w) in [0, 1]; a pixel without a right (lower) neighbour in it has no such difference.
+        owned_rows, owned_columns: the pixels whose differences count.
+        weights: of the pixels, (1, 1, h, w); a difference weighs the smaller of its two.
+    """
+    top, left = owned_rows.start, owned_columns.start
+    across = (owned_rows, slice(left, owned_columns.stop + 1))
+    down = (slice(top, owned_rows.stop + 1), owned_columns)
+    total = torch.zeros((), dtype=image.dtype, device=image.device)
+    for (rows, columns), axis in ((across, 3), (down, 2)):
+        squares = image[:, :, rows, columns].diff(dim=axis).square()
+        if weights is not None:
+            own, length = weights[:, :, rows, columns], squares.shape[axis]
+            squares = squares * torch.minimum(own.narrow(axis, 0, length), own.narrow(axis, 1, length))
+        total = total + squares.sum()
+    return total
