@@ -77,6 +77,12 @@ def machine() -> str:
     return f"{today}, {device} ({platform.machine()}), Python {platform.python_version()}, torch {torch.__version__}"
 
 
+def table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """A table in Markdown."""
+    lines = ["| " + " | ".join(header) + " |", "|" + " --- |" * len(header)]
+    return "\n".join(lines + ["| " + " | ".join(row) + " |" for row in rows])
+
+
 def report(
     name: str,
     title: str,
@@ -88,9 +94,7 @@ def report(
 ) -> None:
     """Print a table and write it as Markdown under benchmarks/results/."""
     lines = [f"# {title}", "", machine(), ""]
-    lines += ["| " + " | ".join(header) + " |", "|" + " --- |" * len(header)]
-    lines += ["| " + " | ".join(row) + " |" for row in rows]
-    lines += ["", *notes, "", f"Made by `python benchmarks/{script or name}.py`."]
+    lines += [table(header, rows), "", *notes, "", f"Made by `python benchmarks/{script or name}.py`."]
     text = "\n".join(lines) + "\n"
     RESULTS.mkdir(parents=True, exist_ok=True)
     suffix = "-cuda" if torch.cuda.is_available() else ""

@@ -22,7 +22,10 @@ from hires_nst.errors import HiresNstError
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text(encoding="utf-8")
-GUIDES = ("README.md", "samples/README.md", "docs/algorithm.md", "docs/architecture.md", "docs/pictures.md")
+GUIDES = (
+    "README.md", "samples/README.md",
+    *(f"docs/{name}.md" for name in ("algorithm", "architecture", "pictures", "quality")),
+)  # fmt: skip
 DOCUMENTS = (*GUIDES, "CHANGELOG.md", "CONTRIBUTING.md")
 CONTRIBUTING = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
 PROGRAM: Any = typer.main.get_command(cli.app)

@@ -162,7 +162,8 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
     config.extra["links"] = SiteLinks(pages)
     for name, text in pages.items():
         files.append(File.generated(config, name, content=text))
-    for name in ("samples/demo.jpg", f"{RESULTS}/slim.jpg"):
+    pictures = (file.relative_to(ROOT).as_posix() for file in sorted((ROOT / RESULTS).glob("*.jpg")))
+    for name in ("samples/demo.jpg", *pictures):
         files.append(File.generated(config, name, abs_src_path=str(ROOT / name)))
     return files
 

@@ -22,24 +22,33 @@ COMMANDS = {
     "pixels": ("--size 48 --evaluations 4 --pairs 1", ["pixels", "pixels_in_rounds"]),
     "memory_and_speed": (f"{SMALL} --sides 96 --shapes 96x32", ["memory", "memory_shapes", "speed"]),
     "checkpoint_cost": (f"--size 160 --repeat 1 --set tiles.size=64 {' '.join(QUICK)}", ["checkpoint_cost"]),
+    "quality": (
+        "--size 96 --configuration quick levels.min_size=32 levels.coarse_steps=2 levels.rounds=1 "
+        "--shared {folder}/none --work {folder}/work --identity 64",
+        ["quality", "quality_identity", "quality_likeness", "quality_losses"],
+    ),
+    "reference": ("spst --size 48 --first-steps 2 --shared {folder}/none --work {folder}/work", []),
     "batch": (f"--pictures 1 --megapixels 0.01 --jobs 20 --set {' '.join(QUICK)}", ["batch", "batch_ledger"]),
 }
 
 
+SHARED = {"common", "judges", "pairs", "plain", "sheets"}
+
+
 def test_every_benchmark_is_tried() -> None:
-    assert {file.stem for file in FOLDER.glob("*.py")} == {"common", *COMMANDS}
+    assert {file.stem for file in FOLDER.glob("*.py")} == {*SHARED, *COMMANDS}
 
 
 @pytest.mark.parametrize("name", COMMANDS)
 def test_a_benchmark_writes_its_tables(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     arguments, tables = COMMANDS[name]
     monkeypatch.setattr(common, "RESULTS", tmp_path)
-    monkeypatch.setattr(sys, "argv", [f"{name}.py", *arguments.split()])
+    monkeypatch.setattr(sys, "argv", [f"{name}.py", *arguments.format(folder=tmp_path).split()])
     for module, changed in ((single_run, "WriteBehind"), (parametrization, "POWER")):
         monkeypatch.setattr(module, changed, getattr(module, changed))  # put back when this is over
     runpy.run_path(str(FOLDER / f"{name}.py"), run_name="__main__")
-    assert sorted(file.stem.removesuffix("-cuda") for file in tmp_path.iterdir()) == tables
-    for file in tmp_path.iterdir():
+    assert sorted(file.stem.removesuffix("-cuda") for file in tmp_path.glob("*.md")) == tables
+    for file in tmp_path.glob("*.md"):
         rows = [line for line in file.read_text().splitlines() if line.startswith("| ")]
         cells = [cell.strip(" %") for row in rows[2:] for cell in row.strip("|").split("|")]
         assert all(math.isfinite(float(cell)) for cell in cells if cell.lstrip("+-")[:1].isdigit() and " " not in cell)
