@@ -21,7 +21,7 @@ from reference import (
 from scipy.linalg import sqrtm
 from torch import Tensor
 
-from hires_nst.transfer.losses import gram as own_gram
+from hires_nst.transfer.losses.second_moments import gram as own_gram
 from hires_nst.transfer.moments import Moments
 from tests.conftest import random_canvas, tiny_network
 
