@@ -20,7 +20,6 @@ import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import common
 import numpy as np
@@ -42,7 +41,17 @@ from hires_nst.imageio.picture import Floats
 from hires_nst.version import VERSION
 
 MARKS = "<!-- measured: begin -->", "<!-- measured: end -->"
+PHOTOGRAPH = "photograph"
+"""The name of the row, and of the folder, of the photographs as they are."""
+
+SHEET = (
+    "The photograph, the painting, and the picture of each configuration: whole, and at 100 % in a corner, where the "
+    "photograph is calmest, and where it has the most detail."
+)
+
 Measures = dict[str, float]
+Errors = Mapping[str, Mapping[str, Mapping[str, tuple[float, float]]]]
+"""Of the identity test, by configuration, size and painting."""
 
 
 @dataclass(frozen=True)
@@ -167,6 +176,12 @@ def measured(picture: Painted, pair: Pair, judges: Sequence[Judge]) -> Measures:
     return found
 
 
+def photograph(pair: Pair, file: Path, size: int) -> Painted:
+    """The photograph as it is, with a long edge of `size` pixels: what the measures say where nothing was painted."""
+    save(with_long_edge(pixels_of(pair.content), size), file)
+    return Painted(file, None, None)
+
+
 def painter() -> Judge:
     """The default network of the program."""
     backbone = BACKBONES[Config().model.name]
@@ -210,7 +225,7 @@ def identity(
     return found
 
 
-def identity_rows(found: Mapping[str, Mapping[str, Mapping[str, tuple[float, float]]]]) -> list[list[str]]:
+def identity_rows(found: Errors) -> list[list[str]]:
     """A row for each configuration and size: means, and the largest in brackets."""
     columns = Column("rmse", "", ".2f"), Column("lab", "", ".2f")
     return [
@@ -275,44 +290,59 @@ def parsed() -> argparse.Namespace:
     return parser.parse_args()
 
 
+def pictures_of(pair: Pair, configurations: Sequence[Configuration], options: argparse.Namespace) -> dict[str, Painted]:
+    """A pair's pictures by name: the photograph, those of the configurations, and those that are there already."""
+    folder, name = options.work / str(options.size), f"{pair.name}.png"
+    found = {PHOTOGRAPH: photograph(pair, folder / PHOTOGRAPH / name, options.size)}
+    found |= {c.name: c.paint(pair, folder / c.name / name, options.size) for c in configurations}
+    for other in options.also:
+        picture = kept(folder / other / name)
+        if picture is None:
+            print(f"{folder / other / name} is left out: it is not there, or not finished")
+        else:
+            found[other] = picture
+    return found
+
+
+def tell_identity(options: argparse.Namespace, found: Errors) -> str:
+    """Write the table of the identity test, if there was one; returns it for a page."""
+    if not found:
+        return ""
+    header = ["configuration", "pixels", "error of the samples, in 255ths", "CIELAB distance"]
+    cells = identity_rows(found)
+    title, note = "Each painting as its own photograph", NOTES["_identity"]
+    report(f"{options.name}_identity", title, header, cells, [note], script="quality")
+    return "\n\n".join(["", f"### {title}", table(header, cells), note])
+
+
 def main() -> None:
     options = parsed()
     configurations = [Configuration.of(words) for words in options.configuration or [["default"]]]
     pairs = known_pairs(options.shared, options.pairs)
     judges = [painter(), *published(options.shared)]
-    folder = options.work / str(options.size)
     results: dict[str, dict[str, Measures]] = {}
     sheets = []
     for pair in pairs:
-        files = {c.name: c.paint(pair, folder / c.name / f"{pair.name}.png", options.size) for c in configurations}
-        others = {name: kept(folder / name / f"{pair.name}.png") for name in options.also}
-        files |= {name: picture for name, picture in others.items() if picture is not None}
-        for name, picture in files.items():
+        pictures = pictures_of(pair, configurations, options)
+        for name, picture in pictures.items():
             measures = results.setdefault(name, {})[pair.name] = measured(picture, pair, judges)
             print(pair.name, name, {key: round(value, 4) for key, value in measures.items()}, flush=True)
-        shown = {name: pixels_of(picture.file) for name, picture in files.items()}
+        shown = {name: pixels_of(picture.file) for name, picture in pictures.items() if name != PHOTOGRAPH}
         sheets.append(sheet(pixels_of(pair.content), pixels_of(pair.style), shown))
-        save(sheets[-1], folder / "sheets" / f"{pair.name}.png")
-    text = tell(options, results, judges)
+        save(sheets[-1], options.work / str(options.size) / "sheets" / f"{pair.name}.png")
     styles = dict.fromkeys(pair.style for pair in pairs)
     identities = identity(configurations, list(styles), options.identity, options.work)
-    if identities:
-        header = ["configuration", "pixels", "error of the samples, in 255ths", "CIELAB distance"]
-        title, notes = "Each painting as its own photograph", NOTES["_identity"]
-        report(f"{options.name}_identity", title, header, identity_rows(identities), [notes], script="quality")
-        text += "\n\n".join(["", f"### {title}", table(header, identity_rows(identities)), notes])
-    (common.RESULTS / f"{options.name}.jpg").write_bytes(jpeg(stacked(sheets)))
-    settings = {c.name: {"preset": c.preset, "set": c.assignments} for c in configurations}
-    everything: dict[str, Any] = {
-        "machine": machine(), "size": options.size, "configurations": settings, "measures": results,
-        "identity": identities,
+    text = tell(options, results, judges) + tell_identity(options, identities)
+    everything = {
+        "machine": machine(), "size": options.size, "measures": results, "identity": identities,
+        "configurations": {c.name: {"preset": c.preset, "set": c.assignments} for c in configurations},
     }  # fmt: skip
     (common.RESULTS / f"{options.name}.json").write_text(json.dumps(everything, indent=1) + "\n")
+    image = common.RESULTS / f"{options.name}.jpg"
+    image.write_bytes(jpeg(stacked(sheets)))
     if options.page:
-        file = Path(os.path.relpath(common.RESULTS / f"{options.name}.jpg", options.page.parent)).as_posix()
-        shows = "The photograph, the painting, and the picture of each configuration: whole, and at 100 % in a corner, "
-        shows += "where the photograph is calmest, and where it has the most detail."
-        fill(options.page, f"{machine()}\n\n{text}\n\n![{shows}]({file})\n\n{shows}")
+        link = Path(os.path.relpath(image, options.page.parent)).as_posix()
+        fill(options.page, f"{machine()}\n\n{text}\n\n![{SHEET}]({link})\n\n{SHEET}")
 
 
 if __name__ == "__main__":
