@@ -93,7 +93,7 @@ class Job:
         if self.size is None:
             return 0
         levels = schedule(self.size[1], self.size[0], levels=self.config.levels)
-        return sum(level.width * level.height * level.evaluations for level in levels)
+        return sum(level.canvas_area * level.evaluations for level in levels)
 
     @cached_property
     def fingerprint(self) -> str:

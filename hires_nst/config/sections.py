@@ -242,6 +242,11 @@ class Levels(Section):
     detail: Annotated[Number, Field(ge=0, le=1)] = Field(
         0.0, description="Share of the photograph's fine detail, 0 to 1, that is added when a level is enlarged."
     )
+    border: Annotated[Whole, Field(ge=0, le=1024)] = Field(
+        32,
+        description="Pixels around the picture that are painted with it and cut off at the end, at each level, against "
+        "fringes at its edges; at most a quarter of the level's short side.",
+    )
     overrides: tuple[LevelOverride, ...] = Field((), description="Other rounds or steps for single levels.")
 
 

@@ -142,5 +142,5 @@ def _losses(
 
 def _weighted(pixels: Floats) -> WeightedImage:
     """(h, w, 3), or (h, w, 4) with alpha."""
-    weights = PixelWeights(Canvas(pixels[..., 3:])) if pixels.shape[2] == 4 else None
+    weights = PixelWeights.of(Canvas(pixels[..., 3:])) if pixels.shape[2] == 4 else None
     return WeightedImage(Canvas(pixels[..., :3]), weights)

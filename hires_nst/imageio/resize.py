@@ -48,26 +48,55 @@ def resize_strips(
     source: Floats,
     target: Floats,
     *,
+    box: tuple[float, float, float, float] | None = None,
     kernel: Image.Resampling = COLOUR_KERNEL,
     check_stop: Callable[[], None] = lambda: None,
 ) -> None:
     """Resample `source`, float32 (H, W, C) in [0, 1], into all of `target`, float32 (h, w, C), as `resize_pixels` does.
 
     Either may be a memory map. Works in strips, so the extra memory depends on the widths and the reduction factor, not
-    on the heights. `check_stop` is called before each strip; it may raise to end the work.
+    on the heights.
+
+    Args:
+        box: as in `resize_pixels`; where it reaches beyond the source, the source is mirrored at its edge. A box of
+            whole pixels that has the target's size is copied.
+        check_stop: called before each strip; it may raise to end the work.
     """
-    source_height, source_width = source.shape[:2]
     height, width = target.shape[:2]
-    reduction = max(1.0, source_height / height)
-    margin = math.ceil(3 * reduction) + 2  # Lanczos reaches 3 target pixels far; 2 for rounding
-    rows = max(1, int(STRIP_ROWS / reduction))
-    for top in range(0, height, rows):
+    left, top, box_width, box_height = box or (0.0, 0.0, source.shape[1], source.shape[0])
+    is_copy = (box_width, box_height) == (width, height) and float(left).is_integer() and float(top).is_integer()
+    rows = STRIP_ROWS if is_copy else max(1, int(STRIP_ROWS / max(1.0, box_height / height)))
+    columns = _reach(left, box_width, size=width, box=(left, left + box_width), source=source.shape[1])
+    for first in range(0, height, rows):
         check_stop()
-        bottom = min(top + rows, height)
-        source_top, source_bottom = top * source_height / height, bottom * source_height / height
-        first = max(0, math.floor(source_top) - margin)
-        last = min(source_height, math.ceil(source_bottom) + margin)
+        last = min(first + rows, height)
+        start, end = (top + row * box_height / height for row in (first, last))
+        if is_copy:
+            whole = int(left), int(left) + width
+            target[first:last] = _mirrored(source, rows=(int(start), int(end)), columns=whole)
+            continue
+        reach = _reach(start, end - start, size=last - first, box=(top, top + box_height), source=source.shape[0])
         # The offset is taken from the strip's own first row: Pillow keeps boxes in float32, too coarse for large ones.
-        box = (0.0, source_top - first, source_width, source_bottom - source_top)
-        strip = np.asarray(source[first:last])
-        target[top:bottom] = resize_pixels(strip, (width, bottom - top), box=box, kernel=kernel)
+        part = (left - columns[0], start - reach[0], box_width, end - start)
+        strip = _mirrored(source, rows=reach, columns=columns)
+        target[first:last] = resize_pixels(strip, (width, last - first), box=part, kernel=kernel)
+
+
+def _reach(start: float, length: float, *, size: int, box: tuple[float, float], source: int) -> tuple[int, int]:
+    """The lines of the source that make `size` lines of the target out of `length` lines from `start`.
+
+    Beyond the source, there are only those inside the box.
+    """
+    margin = math.ceil(3 * max(1.0, length / size)) + 2  # Lanczos reaches 3 target pixels far; 2 for rounding
+    first, last = math.floor(start) - margin, math.ceil(start + length) + margin
+    return max(first, min(0, math.floor(box[0]))), min(last, max(source, math.ceil(box[1])))
+
+
+def _mirrored(source: Floats, *, rows: tuple[int, int], columns: tuple[int, int]) -> Floats:
+    """A part of the source, mirrored beyond its edges."""
+    height, width = source.shape[:2]
+    if rows[0] >= 0 and rows[1] <= height and columns[0] >= 0 and columns[1] <= width:
+        return np.asarray(source[slice(*rows), slice(*columns)])
+    index = [np.arange(*lines) % (2 * length) for lines, length in ((rows, height), (columns, width))]
+    down, across = (np.minimum(i, 2 * n - 1 - i) for i, n in zip(index, (height, width), strict=True))
+    return np.asarray(source[down[:, None], across])

@@ -1,4 +1,4 @@
-"""The canvases of a run: content and style images as read and at the size of a level, and the starts of levels."""
+"""The canvases of a run: style images as read and at the size of a level, and the starts of levels."""
 
 from __future__ import annotations
 
@@ -12,41 +12,19 @@ from hires_nst.config import Init, StyleImage
 from hires_nst.errors import InputError
 from hires_nst.imageio import reading, resize
 from hires_nst.imageio.paper import central_crop
-from hires_nst.imageio.picture import Picture
-from hires_nst.imageio.transparency import fill_hidden
+from hires_nst.imageio.picture import Floats, Picture
 from hires_nst.run.context import RunContext
-from hires_nst.run.output_size import OutputSize
 from hires_nst.transfer.canvas import Canvas
 from hires_nst.transfer.levels import Level, style_size
 from hires_nst.transfer.weights import PixelWeights, WeightedImage
-
-
-def read_content(path: Path, size: OutputSize, *, context: RunContext) -> WeightedImage:
-    """The content image at the size of the result, weighted by its alpha channel.
-
-    Raises:
-        InputError: it cannot be read, or nothing in the part that is painted is visible.
-    """
-    picture = _read(path, context)
-    left, top, width, height = size.crop
-    crop = slice(top, top + height), slice(left, left + width)
-    canvas = context.place(size.height, size.width)
-    resize.resize_strips(picture.pixels[crop], canvas.pixels)
-    if picture.alpha is None or float(picture.alpha[crop].min()) == 1:
-        return WeightedImage(canvas)
-    alpha = context.place(size.height, size.width, channels=1)
-    resize.resize_strips(picture.alpha[crop][..., None], alpha.pixels, kernel=resize.ALPHA_KERNEL)
-    content = WeightedImage(canvas, PixelWeights(alpha))
-    _check_visible(content, path, context=context)
-    return content
 
 
 def read_styles(context: RunContext) -> list[tuple[WeightedImage, StyleImage]]:
     """The style images at their own sizes, weighted by their alpha channels."""
     result = []
     for style in context.config.styles:
-        picture = _read(style.image, context)
-        weights = None if picture.alpha is None else PixelWeights(Canvas(picture.alpha[..., None]))
+        picture = read_image(style.image, context)
+        weights = None if picture.alpha is None else PixelWeights.of(Canvas(picture.alpha[..., None]))
         image = WeightedImage(Canvas(picture.pixels), weights)
         _check_visible(image, style.image, context=context)
         result.append((image, style))
@@ -59,14 +37,15 @@ def _check_visible(image: WeightedImage, path: Path, *, context: RunContext) -> 
         raise InputError(f"what would be used of {path} is transparent; give a picture that is visible there")
 
 
-def _read(path: Path, context: RunContext) -> Picture:
+def read_image(path: Path, context: RunContext) -> Picture:
+    """Read a picture, with a notice for each of its notes."""
     picture = reading.read_picture(path, max_megapixels=context.config.images.max_megapixels)
     for text in picture.notes:
         context.emit(events.Notice(f"{path}: {text}"))
     return picture
 
 
-def resized(source: Canvas, height: int, *, width: int, context: RunContext) -> Canvas:
+def _resized(source: Canvas, height: int, *, width: int, context: RunContext) -> Canvas:
     """The image at another size, antialiased; the same canvas if it has that size."""
     if (source.height, source.width) == (height, width):
         return source
@@ -77,19 +56,13 @@ def resized(source: Canvas, height: int, *, width: int, context: RunContext) -> 
     return target
 
 
-def resized_image(source: WeightedImage, height: int, *, width: int, context: RunContext) -> WeightedImage:
-    """The image at another size with its weights, see `resized`."""
-    canvas, weights = resized(source.canvas, height, width=width, context=context), source.weights
-    if weights is not None:
-        alpha = resized(weights.canvas, height, width=width, context=context)
-        weights = weights if alpha is weights.canvas else PixelWeights(alpha)
-    return WeightedImage(canvas, weights)
-
-
 def style_image(source: WeightedImage, style: StyleImage, *, level: Level, context: RunContext) -> WeightedImage:
     """The style image at the size that goes with a level, see `style_size`."""
     height, width = style_size(source.size, (level.height, level.width), scale=style.scale, config=context.config)
-    return resized_image(source, height, width=width, context=context)
+    weights = source.weights
+    if weights is not None and weights.alpha is not None:
+        weights = PixelWeights.of(_resized(weights.alpha, height, width=width, context=context))
+    return WeightedImage(_resized(source.canvas, height, width=width, context=context), weights)
 
 
 def small_style(
@@ -109,34 +82,13 @@ def small_style(
     return None
 
 
-def start_canvas(
-    before: Canvas | None,
-    *,
-    content: WeightedImage,
-    level_content: WeightedImage,
-    styles: Sequence[tuple[WeightedImage, StyleImage]],
-    context: RunContext,
-) -> Canvas:
-    """The start of a level: the last level's canvas, enlarged, or as `init` says; hidden pixels take colours around.
-
-    `content` is the content image at the size of the result, `level_content` at the size of the level.
-    """
-    if before is None:
-        canvas = first_canvas(level_content.canvas, styles, context=context)
-    else:
-        canvas = enlarged_canvas(before, source=content.canvas, content_canvas=level_content.canvas, context=context)
-    if level_content.weights is not None:
-        fill_hidden(canvas.pixels, level_content.weights.canvas.pixels[..., 0])
-    return canvas
-
-
 def first_canvas(
-    content_canvas: Canvas, styles: Sequence[tuple[WeightedImage, StyleImage]], *, context: RunContext
+    content: Canvas, styles: Sequence[tuple[WeightedImage, StyleImage]], *, level: Level, context: RunContext
 ) -> Canvas:
-    """The start of the coarsest level, as `init` says."""
+    """The start of the coarsest level with its border, as `init` says; `content` is the content image of that level."""
     init = context.config.init
     rng = np.random.default_rng(context.config.runtime.seed)
-    canvas = context.place(content_canvas.height, content_canvas.width)
+    canvas = context.place(*level.canvas_size)
     shape = canvas.pixels.shape
     if init.kind == "uniform":
         canvas.pixels[:] = rng.random(shape, np.float32)
@@ -147,7 +99,7 @@ def first_canvas(
     if init.kind == "noise":
         canvas.pixels[:] = noise
     else:
-        canvas.pixels[:] = _start_pixels(init, content_canvas, styles=styles, context=context)
+        canvas.pixels[:] = _start_pixels(init, content, styles=styles, level=level, context=context)
         if noise is not None:
             canvas.pixels[:] = (1 - init.noise) * canvas.pixels + init.noise * noise
     canvas.clip()
@@ -155,32 +107,39 @@ def first_canvas(
 
 
 def _start_pixels(
-    init: Init, content_canvas: Canvas, *, styles: Sequence[tuple[WeightedImage, StyleImage]], context: RunContext
-) -> np.ndarray:
-    """The pixels of a start from an image, which fills the canvas without distortion."""
+    init: Init, content: Canvas, *, styles: Sequence[tuple[WeightedImage, StyleImage]], level: Level,
+    context: RunContext,
+) -> Floats:  # fmt: skip
+    """The pixels of a start from an image, which fills the picture without distortion; the border mirrors them."""
     if init.kind == "content":
-        return content_canvas.pixels
+        return content.pixels
     if init.kind == "style":
         source = styles[0][0].canvas.pixels
     else:
         assert init.file is not None
-        source = _read(init.file, context).pixels
-    size = content_canvas.width, content_canvas.height
-    return resize.resize_pixels(source, size, box=central_crop((source.shape[1], source.shape[0]), size))
+        source = read_image(init.file, context).pixels
+    size = level.width, level.height
+    pixels = resize.resize_pixels(source, size, box=central_crop((source.shape[1], source.shape[0]), size))
+    return np.pad(pixels, ((level.border,) * 2, (level.border,) * 2, (0, 0)), mode="symmetric")
 
 
-def enlarged_canvas(canvas: Canvas, *, source: Canvas, content_canvas: Canvas, context: RunContext) -> Canvas:
-    """The start of a finer level: the last one enlarged, with a share of the content image's fine detail.
-
-    `source` is the content image at the size of the result, `content_canvas` at the size of the level.
-    """
-    result = resized(canvas, content_canvas.height, width=content_canvas.width, context=context)
-    share = context.config.levels.detail
-    if share:
-        coarse = resized(source, canvas.height, width=canvas.width, context=context)
-        smooth = resized(coarse, content_canvas.height, width=content_canvas.width, context=context)
-        for top in range(0, content_canvas.height, 256):
-            rows = slice(top, top + 256)
-            result.pixels[rows] += np.float32(share) * (content_canvas.pixels[rows] - smooth.pixels[rows])
-    result.clip()
+def enlarged_canvas(canvas: Canvas, *, lower: Level, level: Level, context: RunContext) -> Canvas:
+    """The canvas of the level `lower` at the size of `level`, each with its border, mirrored where it ends."""
+    rows, columns = level.canvas_size
+    across, down = lower.width / level.width, lower.height / level.height
+    left, top = lower.border - level.border * across, lower.border - level.border * down
+    result = context.place(rows, columns)
+    resize.resize_strips(
+        canvas.pixels, result.pixels, box=(left, top, columns * across, rows * down), check_stop=context.check_stop
+    )
     return result
+
+
+def add_detail(canvas: Canvas, share: float, *, content: Canvas, smooth: Canvas) -> None:
+    """Add a share of the content image's fine detail to a canvas, in place.
+
+    `content` is the content image of the level, `smooth` that of the level before, enlarged.
+    """
+    for top in range(0, canvas.height, 256):
+        rows = slice(top, top + 256)
+        canvas.pixels[rows] += np.float32(share) * (content.pixels[rows] - smooth.pixels[rows])

@@ -60,7 +60,7 @@ class RunContext:
 
     def tile_size(self, level: Level) -> int:
         """The side of a level's tiles; the coarsest level is one tile if memory allows."""
-        device, fraction, area = self.extract.device, self.config.runtime.memory_fraction, level.height * level.width
+        device, fraction, area = self.extract.device, self.config.runtime.memory_fraction, level.canvas_area
         free = free_memory(device)
         if device.type == "cpu" and not self.on_disk:  # the level's canvases come first
             free = max(0, free - area * BYTES_PER_PIXEL * CANVASES[self.config.optimizer.name])
@@ -75,7 +75,7 @@ class RunContext:
         if level.index == 0:
             elements = area * self.backbone.blocks[0][-1]
             if area * self.bytes_per_pixel() < free * fraction and elements < LARGEST_TENSOR:
-                return max(level.height, level.width, self.config.stride)
+                return max(*level.canvas_size, self.config.stride)
         return size if self.config.tiles.size == "auto" else max(self.config.tiles.size, self.config.stride)
 
     def bytes_per_pixel(self, steps: int | None = None) -> float:
@@ -99,22 +99,22 @@ class RunContext:
 
 def canvas_bytes(
     config: Config,
-    height: int,
+    finest: Level,
     *,
-    width: int,
     styles: Sequence[tuple[int, int]],
     transparent: Sequence[bool] = (),
 ) -> int:
     """The most that the canvases of a run take together: those of its size, and the style images made smaller.
 
     Args:
+        finest: the last level.
         styles: heights and widths of the style images.
         transparent: whether the content image and the style images have weights, if any of them does.
     """
     content_weights, *style_weights = transparent or [False] * (1 + len(styles))
-    size = height * width * (CANVASES[config.optimizer.name] * BYTES_PER_PIXEL + content_weights * BYTES_PER_WEIGHT)
+    size = finest.canvas_area * (CANVASES[config.optimizer.name] * BYTES_PER_PIXEL + content_weights * BYTES_PER_WEIGHT)
     for own, style, weights in zip(styles, config.styles, style_weights, strict=True):
-        scaled = style_size(own, (height, width), scale=style.scale, config=config)
+        scaled = style_size(own, (finest.height, finest.width), scale=style.scale, config=config)
         size += 0 if scaled == own else scaled[0] * scaled[1] * (BYTES_PER_PIXEL + weights * BYTES_PER_WEIGHT)
     return size
 

@@ -46,19 +46,15 @@ def run_bytes(config: Config, levels: Sequence[tuple[Level, int]]) -> int:
     every, exact = config.checkpoint.every, config.tiles.coupling == "exact"
     state = {"adam": 2, "lbfgs": 1}[config.optimizer.name]  # image-shaped tensors of the optimiser in a tile's file
     for level, size in levels:
-        canvas = level.width * level.height * BYTES_PER_PIXEL
+        canvas = level.canvas_area * BYTES_PER_PIXEL
         rounds = 0 if every == "level" else min(config.checkpoint.keep, max(0, level.rounds - 1))
         now = canvas * rounds * ROUND_CANVASES
         grids = [
-            make_grid(
-                level.height, level.width, size=size, stride=config.stride, overlap=overlap_of(config), shifted=shifted
-            )
+            make_grid(*level.canvas_size, size=size, stride=config.stride, overlap=overlap_of(config), shifted=shifted)
             for shifted in (False, True)
         ]
         tiles = max(sum(tile.window.area for tile in grid.tiles) for grid in grids) * BYTES_PER_PIXEL
-        largest = (
-            level.width * level.height if exact else max(t.window.area for g in grids for t in g.tiles)
-        ) * BYTES_PER_PIXEL
+        largest = (level.canvas_area if exact else max(t.window.area for g in grids for t in g.tiles)) * BYTES_PER_PIXEL
         vectors = 3 if config.optimizer.name == "adam" else 2 * min(config.optimizer.history, level.steps) + 5
         inside = vectors * largest
         if every != "tile":
@@ -85,7 +81,7 @@ def expected_run_bytes(config: Config, size: tuple[int, int], *, kind: str) -> i
     largest = largest_tile(kind) if config.tiles.size == "auto" else max(config.tiles.size, config.stride)
     levels = schedule(height, width, levels=config.levels)
     return run_bytes(
-        config, [(level, largest if level.index else max(level.height, level.width, config.stride)) for level in levels]
+        config, [(level, largest if level.index else max(*level.canvas_size, config.stride)) for level in levels]
     )
 
 

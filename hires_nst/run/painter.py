@@ -9,14 +9,17 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 
+import numpy as np
 import torch
 
 from hires_nst import events
 from hires_nst.config import StyleImage
 from hires_nst.errors import Interrupted, out_of_memory
 from hires_nst.events import OnEvent
-from hires_nst.run.canvases import resized_image, small_style, start_canvas, style_image
+from hires_nst.imageio.transparency import fill_hidden
+from hires_nst.run.canvases import add_detail, enlarged_canvas, first_canvas, small_style, style_image
 from hires_nst.run.checkpoint import CheckpointStore, Progress
+from hires_nst.run.content import ContentImage
 from hires_nst.run.context import RunContext
 from hires_nst.run.plan import split_coarse
 from hires_nst.run.round_store import DiskRoundStore
@@ -47,13 +50,13 @@ def paint(
     context: RunContext,
     plans: Sequence[LevelPlan],
     *,
-    content: WeightedImage,
+    content: ContentImage,
     styles: Sequence[tuple[WeightedImage, StyleImage]],
     checkpoints: CheckpointStore,
 ) -> Canvas:
-    """Paint all levels, coarse to fine, from where the checkpoints stand.
+    """Paint all levels, coarse to fine, from where the checkpoints stand; the result has the last level's border.
 
-    `content` is the content image at the size of the result; `styles` are the style images at their own sizes.
+    `styles` are the style images at their own sizes. The content image is released at the last level.
     """
     state = CanvasState()
     progress = _resumed(state, plans, context=context, checkpoints=checkpoints)
@@ -63,11 +66,15 @@ def paint(
             continue
         began = time.monotonic()
         reached = progress if progress is not None and progress.level == plan.index else None
-        level_content = resized_image(content, plan.height, width=plan.width, context=context)
+        level_content = content.at(plan, context)
         if reached is None:
+            lower = plans[plan.index - 1] if plan.index else None
             state.canvas = start_canvas(
-                state.canvas, content=content, level_content=level_content, styles=styles, context=context
-            )
+                state.canvas, plan, lower=lower, content=content, level_content=level_content, styles=styles,
+                context=context,
+            )  # fmt: skip
+        if plan is plans[-1]:
+            content.release()
         if small is not None and small[0] == plan.index:
             context.emit(small[1])
         scaled = [(style_image(image, style, level=plan, context=context), style.weight) for image, style in styles]
@@ -81,12 +88,39 @@ def paint(
     return state.canvas
 
 
+def start_canvas(
+    before: Canvas | None,
+    level: Level,
+    *,
+    lower: Level | None,
+    content: ContentImage,
+    level_content: WeightedImage,
+    styles: Sequence[tuple[WeightedImage, StyleImage]],
+    context: RunContext,
+) -> Canvas:
+    """The start of a level: the canvas of the lower one, enlarged, or as `init` says.
+
+    Hidden pixels take the colours around them. `level_content` is the content image of the level.
+    """
+    if before is None or lower is None:
+        canvas = first_canvas(level_content.canvas, styles, level=level, context=context)
+    else:
+        canvas = enlarged_canvas(before, lower=lower, level=level, context=context)
+        if share := context.config.levels.detail:
+            smooth = enlarged_canvas(content.at(lower, context).canvas, lower=lower, level=level, context=context)
+            add_detail(canvas, share, content=level_content.canvas, smooth=smooth)
+            canvas.clip()
+    if level_content.weights is not None:
+        fill_hidden(canvas.pixels, level_content.weights.read(canvas.image).astype(np.float32, copy=False))
+    return canvas
+
+
 def _resumed(
     state: CanvasState, plans: Sequence[LevelPlan], *, context: RunContext, checkpoints: CheckpointStore
 ) -> Progress | None:
     """Load the newest canvas into `state`; where it stands, if there is one."""
     progress = None
-    loaded = checkpoints.load_canvas({plan.index: (plan.height, plan.width) for plan in plans}, context.place)
+    loaded = checkpoints.load_canvas({plan.index: plan.canvas_size for plan in plans}, context.place)
     if loaded is not None:
         progress, state.canvas, state.optimizer_canvases = loaded
     if checkpoints.is_resumed:
@@ -144,7 +178,7 @@ class LevelPainter:
         self.checkpoints.writer.flush()
 
     def _grid(self, *, shifted: bool = False) -> Grid:
-        return self.context.grid(self.plan.height, self.plan.width, size=self.size, shifted=shifted)
+        return self.context.grid(*self.plan.canvas_size, size=self.size, shifted=shifted)
 
     def _paint_round(self, number: int, objective: Objective) -> bool:
         """Paint a round; False if memory ran out, and smaller tiles are needed."""
@@ -202,7 +236,7 @@ class LevelPainter:
                     refine_round,
                     Round(
                         canvas=state.canvas, content_canvas=self.content.canvas, objective=objective, grid=grid,
-                        measure_grid=self.context.measure_grid(level.height, level.width, size=self.size),
+                        measure_grid=self.context.measure_grid(*level.canvas_size, size=self.size),
                         coupling=config.tiles.coupling, optimizer=config.optimizer, steps=level.steps,
                         optimizer_canvases=carried,
                     ),
@@ -252,10 +286,11 @@ class LevelPainter:
                 stored = (*measured, self.size)
                 self.checkpoints.save_objective(plan.index, measured[0], norms=measured[1], tile_size=self.size)
         style, norms, self.size = stored
+        height, width = plan.canvas_size
         return Objective(
             extract=context.extract, loss=context.config.loss,
             style={layer: statistics.to(context.extract.device) for layer, statistics in style.items()},
-            content_norms=norms, height=plan.height, width=plan.width, weights=self.content.weights,
+            content_norms=norms, height=height, width=width, weights=self.content.weights, border=plan.border,
         )  # fmt: skip
 
     def _measured(self) -> tuple[dict[str, Statistics], dict[str, float]]:
@@ -272,7 +307,7 @@ class LevelPainter:
             )  # fmt: skip
 
         key = (context.style_key, layers, tuple(style_layers), plan.height, plan.width, size)
-        grid = context.measure_grid(plan.height, plan.width, size=size)
+        grid = context.measure_grid(*plan.canvas_size, size=size)
         return (
             context.cache.statistics(key, measure),
             content_norms(context.extract, self.content, layers=content_layers, grid=grid),
@@ -312,10 +347,12 @@ class RoundEvents(RoundListener):
 
     def round_started(self, style_loss: float | None) -> None:
         """See `RoundListener`."""
+        level = self.level
         self.emit(
             events.RoundStarted(
-                level=self.level.index, round=self.number, rounds=self.level.rounds, tiles=self.tiles,
-                style_loss=style_loss, row_borders=self.grid.row_cuts[1:-1], column_borders=self.grid.column_cuts[1:-1],
+                level=level.index, round=self.number, rounds=level.rounds, tiles=self.tiles, style_loss=style_loss,
+                row_borders=_inside(self.grid.row_cuts, level.height, border=level.border),
+                column_borders=_inside(self.grid.column_cuts, level.width, border=level.border),
             )
         )  # fmt: skip
 
@@ -345,3 +382,8 @@ class RoundEvents(RoundListener):
                 pixel_evaluations=self._work(tile),
             )
         )  # fmt: skip
+
+
+def _inside(cuts: Sequence[int], length: int, *, border: int) -> tuple[int, ...]:
+    """Cuts of a canvas, counted in the picture, where they are inside it."""
+    return tuple(cut - border for cut in cuts if 0 < cut - border < length)

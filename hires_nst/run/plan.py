@@ -105,7 +105,7 @@ def make_plan(
         model=config.model.name,
         device=str(context.extract.device),
         precision=context.precision,
-        canvas_bytes=canvas_bytes(config, size.height, width=size.width, styles=own_sizes),
+        canvas_bytes=canvas_bytes(config, plans[-1], styles=own_sizes),
         canvas_place="disk" if context.on_disk else "memory",
         canvas_folder=str(temporary_folder()) if context.on_disk else None,
         tile_bytes=int(max(plan.window_area * context.bytes_per_pixel(plan.steps) for plan in plans)),
@@ -127,7 +127,7 @@ def level_plans(context: RunContext, output: OutputSize) -> tuple[LevelPlan, ...
     for level in schedule(output.height, output.width, levels=context.config.levels):
         size = context.tile_size(level)
         grid, shifted = (
-            context.grid(level.height, level.width, size=size, shifted=shifted)
+            context.grid(*level.canvas_size, size=size, shifted=shifted)
             for shifted in (False, context.config.tiles.shift)
         )
         window = max((tile.window for tile in (*grid.tiles, *shifted.tiles)), key=lambda window: window.area)
@@ -151,7 +151,10 @@ def split_coarse(level: Level, grid: Grid, *, config: Config) -> Level:
     if level.index or len(grid.tiles) == 1 or level.steps <= config.levels.steps:
         return level
     rounds = -(-level.evaluations // config.levels.steps)
-    return Level(index=level.index, height=level.height, width=level.width, rounds=rounds, steps=config.levels.steps)
+    return Level(
+        index=level.index, height=level.height, width=level.width, rounds=rounds, steps=config.levels.steps,
+        border=level.border,
+    )  # fmt: skip
 
 
 def seconds_per_megapixel(context: RunContext, plan: LevelPlan, *, side: int) -> float:
@@ -177,7 +180,7 @@ def seconds_per_megapixel(context: RunContext, plan: LevelPlan, *, side: int) ->
 
 def _work(context: RunContext, level: LevelPlan) -> float:
     """Pixel evaluations of a level, with overlaps, moments and the content image's activations (a third each)."""
-    grid = context.grid(level.height, level.width, size=level.tile_size)
+    grid = context.grid(*level.canvas_size, size=level.tile_size)
     windows = sum(tile.window.area for tile in grid.tiles)
     measured = grid.image.area if level.tiles > 1 else 0
     return level.rounds * (level.steps * windows + (windows + measured) / 3)

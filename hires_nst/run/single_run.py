@@ -23,10 +23,12 @@ from hires_nst.events import Event, OnEvent
 from hires_nst.imageio import writing
 from hires_nst.imageio.formats import WITHOUT_ALPHA, written_format
 from hires_nst.imageio.metadata.record import Metadata
-from hires_nst.imageio.transparency import parse_colour
+from hires_nst.imageio.picture import Floats
+from hires_nst.imageio.transparency import fill_hidden, parse_colour
 from hires_nst.run.cache import Cache
-from hires_nst.run.canvases import read_content, read_styles
+from hires_nst.run.canvases import read_styles
 from hires_nst.run.checkpoint import CheckpointStore
+from hires_nst.run.content import ContentImage, read_content
 from hires_nst.run.context import RunContext, canvas_bytes, open_context
 from hires_nst.run.directory import RunDirectory, folder_bytes, resume_command
 from hires_nst.run.disk_space import CANVAS_REMEDIES, PICTURE_REMEDIES, RUN_REMEDIES, Need, check_disk, picture_bytes
@@ -47,11 +49,11 @@ from hires_nst.run.record import (
 )
 from hires_nst.run.write_behind import WriteBehind
 from hires_nst.stopping import Stop
-from hires_nst.transfer.canvas import Canvas, temporary_folder
+from hires_nst.transfer.canvas import temporary_folder
 from hires_nst.transfer.device import is_out_of_memory, unless_memory_runs_out
 from hires_nst.transfer.levels import LevelPlan
 from hires_nst.transfer.minimise import import_optimizers
-from hires_nst.transfer.weights import PixelWeights, WeightedImage
+from hires_nst.transfer.weights import WeightedImage
 from hires_nst.version import VERSION
 
 MEASURED_SIDE = 256
@@ -174,7 +176,12 @@ class SingleRun:
                 estimate = unless_memory_runs_out(partial(seconds_per_megapixel, context, smallest, side=MEASURED_SIDE))
                 checkpoints.step_seconds = (estimate or 0.0) / 1e6
             canvas = paint(context, plans, content=content, styles=styles, checkpoints=checkpoints)
-        return self._write(record, canvas, weights=content.weights, metadata=metadata, dpi=size.dpi)
+        finest = plans[-1]
+        pixels, alpha = canvas.pixels[finest.picture.slices()], None
+        if weights := content.weights_at(finest, context):
+            alpha = weights.read(finest.picture).astype(np.float32, copy=False)
+            fill_hidden(pixels, alpha)
+        return self._write(record, pixels, alpha=alpha, metadata=metadata, dpi=size.dpi)
 
     def _metadata(self) -> Metadata | None:
         """The metadata of the result, see `picture_metadata`; that of a picture that is returned is None."""
@@ -183,10 +190,10 @@ class SingleRun:
             return None
         return picture_metadata(options.content, options.output, config=options.config, emit=self.emit)
 
-    def _tell_background(self, content: WeightedImage) -> None:
+    def _tell_background(self, content: ContentImage) -> None:
         """Say what becomes of the transparency of a photograph that has some, if it is not kept."""
         background, kind = self.options.config.output.background, written_format(self.options.output)
-        if content.weights is None:
+        if content.alpha is None:
             return
         if background is not None:
             self.emit(events.Notice(f"the photograph has transparent parts; the result is flattened onto {background}"))
@@ -199,10 +206,10 @@ class SingleRun:
             )
 
     def _check_disk(
-        self, context: RunContext, plans: tuple[LevelPlan, ...], *, content: WeightedImage, styles: list[WeightedImage]
+        self, context: RunContext, plans: tuple[LevelPlan, ...], *, content: ContentImage, styles: list[WeightedImage]
     ) -> None:
         config, path, finest = self.options.config, self.directory.path, plans[-1]
-        channels = 3 if content.weights is None else 4
+        channels = 3 if content.alpha is None else 4
         picture = picture_bytes(finest.width * finest.height, bit_depth=config.output.bit_depth, channels=channels)
         needs = [
             Need(path, planned_run_bytes(config, plans) - folder_bytes(path), RUN_REMEDIES),
@@ -210,11 +217,11 @@ class SingleRun:
         ]
         if context.on_disk:
             canvases = canvas_bytes(
-                config, finest.height, width=finest.width,
+                config, finest,
                 styles=[style.size for style in styles],
-                transparent=[image.weights is not None for image in (content, *styles)],
+                transparent=[content.alpha is not None, *(image.weights is not None for image in styles)],
             )  # fmt: skip
-            needs.append(Need(temporary_folder(), canvases - content.nbytes, CANVAS_REMEDIES))
+            needs.append(Need(temporary_folder(), canvases, CANVAS_REMEDIES))
         check_disk(needs)
 
     def _save_record(self, context: RunContext, plans: tuple[LevelPlan, ...], *, size: OutputSize) -> RunRecord:
@@ -236,7 +243,7 @@ class SingleRun:
             events.RunStarted(
                 content=str(options.content), output=str(options.output), width=record.width, height=record.height,
                 levels=tuple((p.width, p.height, p.rounds, p.steps, p.tiles) for p in plans),
-                pixel_evaluations=float(sum(p.width * p.height * p.evaluations for p in plans)),
+                pixel_evaluations=float(sum(p.canvas_area * p.evaluations for p in plans)),
                 model=options.config.model.name, device=str(context.extract.device),
                 styles=tuple(str(style.image) for style in options.config.styles),
             )
@@ -244,8 +251,7 @@ class SingleRun:
         return record
 
     def _write(
-        self, record: RunRecord, canvas: Canvas, *, weights: PixelWeights | None, metadata: Metadata | None,
-        dpi: float | None,
+        self, record: RunRecord, pixels: Floats, *, alpha: Floats | None, metadata: Metadata | None, dpi: float | None
     ) -> RunRecord:  # fmt: skip
         """Write the picture; its digest is recorded just before it gets its name."""
         config = self.options.config.output
@@ -261,9 +267,8 @@ class SingleRun:
 
         self._remove_part(record)
         writing.write_picture(
-            self.options.output, canvas.pixels, alpha=None if weights is None else weights.canvas.pixels[..., 0],
-            background=background, encoding=encoding, metadata=metadata, overwrite=self.options.overwrite,
-            check_stop=self.check_stop, name=record.key, done=complete,
+            self.options.output, pixels, alpha=alpha, background=background, encoding=encoding, metadata=metadata,
+            overwrite=self.options.overwrite, check_stop=self.check_stop, name=record.key, done=complete,
         )  # fmt: skip
         return record
 

@@ -7,17 +7,43 @@ from dataclasses import dataclass
 
 from hires_nst.config import Config, Levels
 from hires_nst.errors import InputError
+from hires_nst.transfer.tiles import Rect
+
+BORDER_UNIT = 16
+"""Borders of small levels are multiples of this: the deepest stride of the networks."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Level:
-    """One size of the image; index 0 is the coarsest. Each of the rounds evaluates a pixel `steps` times."""
+    """One size of the image; index 0 is the coarsest. Each of the rounds evaluates a pixel `steps` times.
+
+    Attributes:
+        height, width: of the picture.
+        border: pixels around the picture that are painted with it and not written, on each side.
+    """
 
     index: int
     height: int
     width: int
     rounds: int
     steps: int
+    border: int = 0
+
+    @property
+    def canvas_size(self) -> tuple[int, int]:
+        """Height and width of the picture with its border."""
+        return self.height + 2 * self.border, self.width + 2 * self.border
+
+    @property
+    def canvas_area(self) -> int:
+        """Pixels of the picture with its border."""
+        height, width = self.canvas_size
+        return height * width
+
+    @property
+    def picture(self) -> Rect:
+        """The picture on its canvas."""
+        return Rect(self.border, self.border, self.border + self.height, self.border + self.width)
 
     @property
     def evaluations(self) -> int:
@@ -45,7 +71,7 @@ def schedule(height: int, width: int, *, levels: Levels) -> tuple[Level, ...]:
 
     Each level is `factor` times the one below; the coarsest one's short side is the smallest that is not below
     `min_size`. The coarsest level is one round of `coarse_steps`; the next has `rounds` rounds of `steps`, and each
-    further one `decay` times as many rounds, at least one.
+    further one `decay` times as many rounds, at least one. The border is at most a quarter of the short side.
     """
     short = min(height, width)
     count = 1
@@ -60,8 +86,9 @@ def schedule(height: int, width: int, *, levels: Levels) -> tuple[Level, ...]:
         if override := changed.get(index):
             rounds = rounds if override.rounds is None else override.rounds
             steps = steps if override.steps is None else override.steps
-        size = {"height": max(1, round(height / shrink)), "width": max(1, round(width / shrink))}
-        result.append(Level(index=index, **size, rounds=rounds, steps=steps))
+        rows, columns = max(1, round(height / shrink)), max(1, round(width / shrink))
+        border = min(levels.border, min(rows, columns) // 4 // BORDER_UNIT * BORDER_UNIT)
+        result.append(Level(index=index, height=rows, width=columns, rounds=rounds, steps=steps, border=border))
     return tuple(result)
 
 

@@ -6,9 +6,9 @@ terms of the tiles of a grid add to the terms of the image.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
-from functools import reduce
+from functools import cached_property, reduce
 from operator import add
 
 import torch
@@ -50,17 +50,32 @@ class ObjectiveTerms:
         return ObjectiveTerms(self.moments, self.content_loss.double(), self.variation.double())
 
 
+@dataclass(frozen=True)
+class TermWeights:
+    """How much a window's pixels and positions count in the terms of an objective; None where all count alike.
+
+    Attributes:
+        style: in the moments.
+        content: in the content loss and the total variation.
+    """
+
+    style: WindowWeights | None = None
+    content: WindowWeights | None = None
+
+
 @dataclass(frozen=True, kw_only=True)
 class Objective:
     """style_weight * sum of style losses + content_weight * sum of content losses + tv_weight * TV, on an image.
 
-    The content weight is that of the configuration times the network's own `content_scale`.
+    The content weight is that of the configuration times the network's own `content_scale`. In the border, the image's
+    moments count less and less towards the edge, and everything else in full.
 
     Attributes:
         style: finalised moments of the style images, by layer.
         content_norms: squared norm of the content image's activations, by content layer.
-        height, width: of the image.
+        height, width: of the image with its border.
         weights: how much each pixel counts, in every term; None where all count alike.
+        border: pixels on each side that surround the picture and do not belong to it.
     """
 
     extract: Extractor
@@ -70,6 +85,15 @@ class Objective:
     height: int
     width: int
     weights: PixelWeights | None = None
+    border: int = 0
+
+    @cached_property
+    def style_weights(self) -> PixelWeights | None:
+        """How much each pixel counts in the moments."""
+        if not self.border:
+            return self.weights
+        alpha = None if self.weights is None else self.weights.alpha
+        return PixelWeights(self.height, self.width, alpha=alpha, border=self.border)
 
     @property
     def layers(self) -> set[str]:
@@ -105,18 +129,28 @@ class Objective:
         """Whether every layer has a position in the rectangle that counts."""
         return self.weights is None or self.weights.within(rect, self.stride) > 0
 
-    def positions(self, layer: str) -> float:
-        """The positions of `layer` in the whole image, by weight."""
-        stride = self.extract.network.backbone.stride(layer)
-        if self.weights is not None:
-            return self.weights.total(stride)
-        return (self.height // stride) * (self.width // stride)
-
-    def window_weights(self, window: Rect, *, counted: Rect) -> WindowWeights | None:
-        """The weights of a window for `terms`; None where all pixels count alike."""
+    def changeable(self, rect: Rect, device: torch.device) -> Tensor | None:
+        """The pixels in a rectangle that count, (1, 1, h, w), bool; None where all do."""
         if self.weights is None:
             return None
-        return self.extract.weights(self.weights, window, counted=counted, layers=self.layers)
+        return torch.from_numpy(self.weights.read(rect) > 0)[None, None].to(device)
+
+    def positions(self, layer: str) -> float:
+        """The positions of `layer` in the whole image, by their weight in the moments."""
+        stride = self.extract.network.backbone.stride(layer)
+        if self.style_weights is not None:
+            return self.style_weights.total(stride)
+        return (self.height // stride) * (self.width // stride)
+
+    def window_weights(self, window: Rect, *, counted: Rect) -> TermWeights:
+        """The weights of a window for `terms`."""
+
+        def read(weights: PixelWeights | None, layers: Collection[str]) -> WindowWeights | None:
+            if weights is None or weights.is_full(window):
+                return None
+            return self.extract.weights(weights, window, counted=counted, layers=layers)
+
+        return TermWeights(read(self.style_weights, self.style), read(self.weights, self.content_norms))
 
     def terms(
         self,
@@ -125,7 +159,7 @@ class Objective:
         *,
         counted: Rect,
         window: Rect,
-        weights: WindowWeights | None,
+        weights: TermWeights,
     ) -> ObjectiveTerms:
         """The sums over the counted pixels' positions.
 
@@ -135,20 +169,20 @@ class Objective:
             counted: what to sum over; a part of `window`.
             weights: see `window_weights`.
         """
-        own_weights = {} if weights is None else weights.layers
         features = self.extract(image, self.layers)
         own = {layer: self.extract.owned(f, layer, counted=counted, window=window) for layer, f in features.items()}
         content_loss = torch.zeros((), dtype=image.dtype, device=image.device)
         for layer, target in content_features.items():
             weight = self.loss.content_layers[layer] / self.content_norms[layer]
             target = self.extract.owned(target, layer, counted=counted, window=window)
-            values = own_weights[layer].values if own_weights else None
+            values = None if weights.content is None else weights.content.layers[layer].values
             content_loss = content_loss + weight * content_sum(own[layer], target, weights=values)
         variation = torch.zeros((), dtype=image.dtype, device=image.device)
         if self.loss.tv_weight:
             rows, columns = counted.relative_to(window).slices()
-            values = None if weights is None else weights.pixels
+            values = None if weights.content is None else weights.content.pixels
             variation = variation_sum(image, owned_rows=rows, owned_columns=columns, weights=values)
+        own_weights: Mapping[str, LayerWeights] = {} if weights.style is None else weights.style.layers
         moments = {layer: Moments.of(own[layer], own_weights.get(layer)) for layer in self.style}
         return ObjectiveTerms(moments, content_loss, variation)
 

@@ -92,10 +92,10 @@ def _refine_exactly(current: Round, *, listener: RoundListener, store: RoundStor
         return objective.gradient(work, current.content_canvas, grid=current.grid)
 
     before = current.optimizer_canvases
-    mask = None if objective.weights is None else read(objective.weights.canvas) > 0
     found = minimise(
         Minimisation(
-            start=read(canvas), mask=mask, gradient=gradient, optimizer=current.optimizer, steps=current.steps,
+            start=read(canvas), mask=objective.changeable(canvas.image, torch.device("cpu")), gradient=gradient,
+            optimizer=current.optimizer, steps=current.steps,
             state=None if before is None else before.read(read),
             on_step=lambda step, loss: listener.step_finished(0, step, loss=loss),
             on_snapshot=partial(store.save_snapshot, whole), snapshot=store.load_snapshot(whole),
@@ -148,10 +148,9 @@ def refine_tile(
         return TileResult(read(current.canvas), 0.0, None)
     ratio = objective.area / objective.area_of(tile.window)
     content_image = read(current.content_canvas)
-    mask = None if objective.weights is None else read(objective.weights.canvas) > 0
     found = minimise(
         Minimisation(
-            start=read(current.canvas), mask=mask,
+            start=read(current.canvas), mask=objective.changeable(tile.window, objective.extract.device),
             gradient=tile_gradient(objective, tile, content_image=content_image, start=start),
             optimizer=current.optimizer, steps=current.steps,
             state=None if before is None else before.read(read).scaled(ratio),

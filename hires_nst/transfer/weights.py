@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import KW_ONLY, dataclass, field
 
 import numpy as np
 import torch
 import torch.nn.functional as F
+from numpy.typing import NDArray
 from torch import Tensor
 
 from hires_nst.transfer.canvas import Canvas
@@ -26,7 +27,12 @@ class LayerWeights:
 
 @dataclass(frozen=True)
 class WindowWeights:
-    """The weights of a window's pixels, (1, 1, h, w), and of the counted positions, by layer."""
+    """The weights of a window.
+
+    Attributes:
+        pixels: of its pixels, (1, 1, h, w).
+        layers: of the counted positions, by layer.
+    """
 
     pixels: Tensor
     layers: Mapping[str, LayerWeights]
@@ -34,45 +40,90 @@ class WindowWeights:
 
 @dataclass(frozen=True, eq=False)
 class PixelWeights:
-    """Weights in [0, 1] of an image's pixels, such as its alpha channel. They must not change.
+    """Weights in [0, 1] of an image's pixels: an alpha channel, a border with a ramp, or their product.
 
-    A position of a layer weighs the mean of the pixels in its cell of stride x stride. Tiles begin on the stride grid,
-    so this is the same in tiles.
+    They must not change. A position of a layer weighs the mean of the pixels in its cell of stride x stride. Tiles
+    begin on the stride grid, so this is the same in tiles.
 
     Attributes:
-        canvas: of one channel.
+        height, width: of the image.
+        alpha: a canvas of one channel; None where it is 1 everywhere.
+        border: pixels at each side over which the weights rise from 0 at the edge to 1, linearly.
     """
 
-    canvas: Canvas
+    height: int
+    width: int
+    _: KW_ONLY
+    alpha: Canvas | None = None
+    border: int = 0
     _totals: dict[int, float] = field(default_factory=dict)
+
+    @staticmethod
+    def of(alpha: Canvas) -> PixelWeights:
+        """The weights of an image with this alpha channel."""
+        return PixelWeights(alpha.height, alpha.width, alpha=alpha)
+
+    @property
+    def image(self) -> Rect:
+        """The whole image."""
+        return Rect(0, 0, self.height, self.width)
+
+    def read(self, rect: Rect) -> NDArray[np.floating]:
+        """The weights in a rectangle, (h, w); the alpha channel itself where there is no border."""
+        alpha = None if self.alpha is None else self.alpha.pixels[rect.slices()][..., 0]
+        if alpha is not None and not self.border:
+            return alpha
+        rows, columns = self._ramps(rect)
+        return np.outer(rows, columns) * (1 if alpha is None else alpha)
+
+    def is_full(self, rect: Rect) -> bool:
+        """Whether all weights in a rectangle are known to be 1 without a look at the alpha channel."""
+        picture = Rect(self.border, self.border, self.height - self.border, self.width - self.border)
+        return self.alpha is None and rect.grown(0, picture) == rect
 
     def total(self, stride: int = 1) -> float:
         """The sum over a layer's positions in the whole image; of the pixels for a stride of 1."""
         if stride not in self._totals:
-            self._totals[stride] = self.within(self.canvas.image, stride)
+            self._totals[stride] = self.within(self.image, stride)
         return self._totals[stride]
 
     def within(self, rect: Rect, stride: int = 1) -> float:
         """The sum over a layer's positions in a rectangle on the stride grid, see `Rect.positions`."""
         cells = rect.positions(stride)
-        bottom, right = cells.bottom * stride, cells.right * stride
+        whole = Rect(rect.top, rect.left, cells.bottom * stride, cells.right * stride)
+        if self.alpha is None:
+            rows, columns = self._ramps(whole)
+            return float(rows.sum() * columns.sum()) / stride**2
         total = 0.0
-        for top in range(rect.top, bottom, STRIP_ROWS):
-            rows = slice(top, min(top + STRIP_ROWS, bottom))
-            total += float(self.canvas.pixels[rows, rect.left : right].sum(dtype=np.float64))
+        for top in range(whole.top, whole.bottom, STRIP_ROWS):
+            strip = Rect(top, whole.left, min(top + STRIP_ROWS, whole.bottom), whole.right)
+            total += float(self.read(strip).sum(dtype=np.float64))
         return total / stride**2
 
     def of_window(
         self, window: Rect, *, counted: Rect, strides: Mapping[str, int], device: torch.device, dtype: torch.dtype
     ) -> WindowWeights:
         """The weights of a window's pixels, and of the counted positions of the layers with these strides."""
-        cpu, rows, columns = torch.device("cpu"), *counted.relative_to(window).slices()
-        pixels = self.canvas.read(window, device=cpu, dtype=torch.float64)
+        rows, columns = counted.relative_to(window).slices()
+        pixels = torch.from_numpy(self.read(window).astype(np.float64))[None, None]
         layers = {}
         for layer, stride in strides.items():
             values = F.avg_pool2d(pixels[:, :, rows, columns], stride)
             layers[layer] = LayerWeights(values.to(device, dtype), float(values.sum()))
         return WindowWeights(pixels.to(device, dtype), layers)
+
+    def _ramps(self, rect: Rect) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """The border's weights of the rectangle's rows and of its columns."""
+        rows, columns = np.arange(rect.top, rect.bottom), np.arange(rect.left, rect.right)
+        return _ramp(rows, self.height, border=self.border), _ramp(columns, self.width, border=self.border)
+
+
+def _ramp(index: NDArray[np.int64], length: int, *, border: int) -> NDArray[np.float64]:
+    """The weights of these lines of `length`."""
+    if not border:
+        return np.ones(len(index))
+    nearest = np.minimum(index, length - 1 - index) + 0.5
+    return np.minimum(nearest / border, 1)
 
 
 @dataclass(frozen=True)
@@ -86,8 +137,3 @@ class WeightedImage:
     def size(self) -> tuple[int, int]:
         """Height and width."""
         return self.canvas.height, self.canvas.width
-
-    @property
-    def nbytes(self) -> int:
-        """Bytes of both."""
-        return self.canvas.pixels.nbytes + (0 if self.weights is None else self.weights.canvas.pixels.nbytes)

@@ -19,11 +19,12 @@ from hires_nst.config import Model, StyleImage
 from hires_nst.errors import ConfigError, InputError, OutputError, ResourceError, WeightsError
 from hires_nst.imageio import reading, resize
 from hires_nst.run import canvases, context, painter, plan
+from hires_nst.run.content import ContentImage
 from hires_nst.run.context import RunContext, open_context
 from hires_nst.run.output_size import OutputSize, output_size_of
 from hires_nst.transfer import extractor
 from hires_nst.transfer.canvas import Canvas
-from hires_nst.transfer.levels import Level
+from hires_nst.transfer.levels import Level, schedule
 from hires_nst.transfer.moments import Statistics
 from hires_nst.transfer.objective import style_statistics
 from hires_nst.transfer.rounds import Round, TileResult
@@ -37,7 +38,7 @@ SIZE = (80, 64)
 # Shallow layers and few steps: what is tested here is how the parts work together.
 SMALL: dict[str, dict[str, Any]] = {
     "loss": {"style_layers": {"conv1_1": 1.0, "conv2_1": 1.0, "conv3_1": 1.0}, "content_layers": {"conv3_1": 1.0}},
-    "levels": {"min_size": 32, "coarse_steps": 3, "rounds": 2, "steps": 2},
+    "levels": {"min_size": 32, "coarse_steps": 3, "rounds": 2, "steps": 2, "border": 0},
     "tiles": {"size": 32, "overlap": 8},
 }
 
@@ -219,7 +220,8 @@ def test_tiles_leave_room_for_the_canvases(monkeypatch: pytest.MonkeyPatch) -> N
 def start(settings: Config, photo: Path, painting: Path) -> np.ndarray:
     context = opened(settings.model_copy(update={"styles": (StyleImage(image=painting),)}))
     content = Canvas(pixels(photo))
-    return canvases.first_canvas(content, canvases.read_styles(context), context=context).pixels
+    level = Level(index=0, height=content.height, width=content.width, rounds=1, steps=1)
+    return canvases.first_canvas(content, canvases.read_styles(context), level=level, context=context).pixels
 
 
 def test_a_start_from_the_content_is_the_photograph(photo: Path, painting: Path) -> None:
@@ -496,7 +498,7 @@ def test_memory_that_runs_out_elsewhere_is_one_sentence(
     def fail(*_: Any, **__: Any) -> None:
         raise RuntimeError("DefaultCPUAllocator: can't allocate memory")
 
-    monkeypatch.setattr(painter, "resized_image", fail)
+    monkeypatch.setattr(painter, "style_image", fail)
     with pytest.raises(ResourceError, match="out of memory; close other programs"):
         paint(photo, out, painting)
 
@@ -515,16 +517,18 @@ def test_other_errors_are_not_taken_for_memory(
 
 
 def test_detail_adds_the_fine_detail_of_the_photograph(photo: Path) -> None:
-    photograph = Canvas(pixels(photo))
+    content = ContentImage(pixels=pixels(photo), alpha=None, crop=(0, 0, *SIZE))
+    lower, level = schedule(SIZE[1], SIZE[0], levels=config().levels)
     coarse = Canvas(np.full((32, 40, 3), 0.5, np.float32))
-    plain = canvases.enlarged_canvas(coarse, source=photograph, content_canvas=photograph, context=opened(config()))
-    np.testing.assert_allclose(plain.pixels, 0.5, atol=1e-6)
-    smooth = resize.resize_pixels(resize.resize_pixels(photograph.pixels, (40, 32)), SIZE)
-    for share in (0.5, 1.0):
+    smooth = resize.resize_pixels(resize.resize_pixels(pixels(photo), (40, 32)), SIZE)
+    for share in (0.0, 0.5, 1.0):
         context = opened(config(levels={"detail": share}))
-        detailed = canvases.enlarged_canvas(coarse, source=photograph, content_canvas=photograph, context=context)
-        expected = np.clip(0.5 + share * (photograph.pixels - smooth), 0, 1)
-        np.testing.assert_allclose(detailed.pixels, expected, atol=1e-5)
+        start = painter.start_canvas(
+            coarse, level, lower=lower, content=content, level_content=content.at(level, context), styles=[],
+            context=context,
+        )  # fmt: skip
+        expected = np.clip(0.5 + share * (pixels(photo) - smooth), 0, 1)
+        np.testing.assert_allclose(start.pixels, expected, atol=1e-5)
 
 
 def test_a_painting_is_scaled_with_the_level_and_never_enlarged(painting: Path) -> None:

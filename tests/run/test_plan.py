@@ -43,12 +43,9 @@ def test_the_largest_window_is_measured_by_its_area(shape: tuple[int, int], tile
     context, size = context_of(width, height, tiles={"size": tile})
     plans = planning.level_plans(context, size)
     for plan in plans:
-        grids = [
-            context.grid(plan.height, plan.width, size=plan.tile_size, shifted=shifted) for shifted in (False, True)
-        ]
+        grids = [context.grid(*plan.canvas_size, size=plan.tile_size, shifted=shifted) for shifted in (False, True)]
         assert plan.window_area == max(tile.window.area for grid in grids for tile in grid.tiles)
-        assert plan.window_area <= plan.width * plan.height
-    assert max(plan.window_area for plan in plans) <= width * height
+        assert plan.window_area <= plan.canvas_area
 
 
 @pytest.mark.parametrize("shape", SHAPES)

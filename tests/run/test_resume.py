@@ -38,7 +38,7 @@ from tests.run.victim import FULL_DISK, POINTS, Outcome, Victim, in_order
 
 SMALL: dict[str, Any] = {
     "loss": {"style_layers": {"conv1_1": 1.0, "conv2_1": 1.0, "conv3_1": 1.0}, "content_layers": {"conv3_1": 1.0}},
-    "levels": {"min_size": 32, "coarse_steps": 6, "rounds": 2, "steps": 2},
+    "levels": {"min_size": 32, "coarse_steps": 6, "rounds": 2, "steps": 2, "border": 0},
     "tiles": {"size": 32, "overlap": 8},
     "checkpoint": {"every_seconds": 0.001},
 }

@@ -8,6 +8,7 @@ from typing import get_args
 import numpy as np
 import pytest
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from hires_nst.config import Coupling, Loss, Optimizer, StyleLossName
@@ -31,22 +32,29 @@ def random_weights(height: int, width: int, seed: int = 0) -> PixelWeights:
     values = rng.random((height, width, 1), np.float32)
     values[rng.random(values.shape) < 0.2] = 0
     values[: height // 2, : width // 2] = 0
-    return PixelWeights(Canvas(values))
+    return PixelWeights.of(Canvas(values))
 
 
-def weighted(height: int, width: int, *, loss: Loss = LOSS) -> tuple[Objective, Canvas, Canvas]:
+CASES = pytest.mark.parametrize(
+    ("alpha", "border"), [(True, 0), (False, 16), (True, 16), (False, 21)], ids=["alpha", "border", "both", "21"]
+)
+
+
+def weighted(
+    height: int, width: int, *, loss: Loss = LOSS, alpha: bool = True, border: int = 0
+) -> tuple[Objective, Canvas, Canvas]:
     objective, content, canvas = problem(height, width, loss=loss)
-    weights = random_weights(height, width)
+    weights = random_weights(height, width) if alpha else None
     norms = content_norms(
         objective.extract, WeightedImage(content, weights), layers=list(objective.content_norms),
         grid=make_grid(height, width, size=48, stride=16),
     )  # fmt: skip
-    return replace(objective, weights=weights, content_norms=norms), content, canvas
+    return replace(objective, weights=weights, content_norms=norms, border=border), content, canvas
 
 
 def position_weights(weights: PixelWeights, stride: int) -> Tensor:
     """The means over cells, written down plainly."""
-    values = weights.canvas.pixels[..., 0].astype(np.float64)
+    values = weights.read(weights.image).astype(np.float64)
     rows, columns = values.shape[0] // stride, values.shape[1] // stride
     cells = values[: rows * stride, : columns * stride].reshape(rows, stride, columns, stride)
     return torch.from_numpy(cells.mean((1, 3)))
@@ -54,21 +62,27 @@ def position_weights(weights: PixelWeights, stride: int) -> Tensor:
 
 def untiled(objective: Objective, content: Canvas, x: Tensor) -> tuple[Tensor, Tensor]:
     """Value and gradient written down plainly, for the whole image at once, independent of tiles and moments."""
-    network, loss, weights = objective.extract.network, objective.loss, objective.weights
-    assert weights is not None
+    network, loss = objective.extract.network, objective.loss
+    alpha = torch.ones(x.shape[2:], dtype=x.dtype)
+    if objective.weights is not None:
+        alpha = torch.from_numpy(objective.weights.read(content.image)).to(x.dtype)
+    rise = torch.ones(x.shape[2:], dtype=x.dtype)
+    for index in range(objective.border):
+        rise[[index, -1 - index]] *= (index + 0.5) / objective.border
+        rise[:, [index, -1 - index]] *= (index + 0.5) / objective.border
     x = x.detach().clone().requires_grad_()
     features = network(x, objective.layers)
     target = network(whole_image(content), objective.layers)
     value = torch.zeros((), dtype=x.dtype)
     for layer, style in objective.style.items():
-        m = position_weights(weights, TINY.stride(layer))[None, None]
+        m = F.avg_pool2d((alpha * rise)[None, None], TINY.stride(layer))
         error = value_of(STYLE_LOSSES[loss.style], features[layer], style, weights=m)
         value = value + loss.style_weight * loss.style_layers[layer] * error
     for layer, weight in loss.active_content_layers.items():
-        m = position_weights(weights, TINY.stride(layer))
+        m = F.avg_pool2d(alpha[None, None], TINY.stride(layer))
         error = (m * (features[layer] - target[layer]).square()).sum() / (m * target[layer].square()).sum()
         value = value + loss.content_weight * TINY.content_scale * weight * error
-    m = position_weights(weights, 1)
+    m = alpha
     variation = (x.diff(dim=2).square() * torch.minimum(m[1:], m[:-1])).sum()
     variation = variation + (x.diff(dim=3).square() * torch.minimum(m[:, 1:], m[:, :-1])).sum()
     value = value + loss.tv_weight * variation / m.sum()
@@ -106,10 +120,14 @@ def test_weights_of_positions_add_over_tiles(height: int, width: int) -> None:
         assert total == pytest.approx(weights.total(stride))
 
 
+@CASES
 @pytest.mark.parametrize("style", get_args(StyleLossName))
 @pytest.mark.parametrize(("height", "width"), [(96, 112), (101, 131)])
-def test_exact_value_and_gradient_are_the_untiled_ones(height: int, width: int, style: StyleLossName) -> None:
-    objective, content, canvas = weighted(height, width, loss=LOSS.model_copy(update={"style": style}))
+def test_exact_value_and_gradient_are_the_untiled_ones(
+    height: int, width: int, style: StyleLossName, alpha: bool, border: int
+) -> None:
+    loss = LOSS.model_copy(update={"style": style})
+    objective, content, canvas = weighted(height, width, loss=loss, alpha=alpha, border=border)
     grid = make_grid(height, width, size=32, stride=16)
     value, gradient = objective.gradient(canvas, content, grid=grid)
     expected_value, expected = untiled(objective, content, whole_image(canvas))
@@ -118,9 +136,13 @@ def test_exact_value_and_gradient_are_the_untiled_ones(height: int, width: int, 
     assert relative(gradient, expected) < 1e-9
 
 
+@CASES
 @pytest.mark.parametrize("style", get_args(StyleLossName))
-def test_the_balanced_gradient_of_a_tile_is_the_untiled_one_times_the_ratio_of_weights(style: StyleLossName) -> None:
-    objective, content, canvas = weighted(192, 208, loss=LOSS.model_copy(update={"style": style}))
+def test_the_balanced_gradient_of_a_tile_is_the_untiled_one_times_the_ratio_of_weights(
+    style: StyleLossName, alpha: bool, border: int
+) -> None:
+    loss = LOSS.model_copy(update={"style": style})
+    objective, content, canvas = weighted(192, 208, loss=loss, alpha=alpha, border=border)
     grid = make_grid(192, 208, size=96, stride=16, overlap=2 * TINY.halo_of(objective.layers))
     start = objective.statistics(objective.measure(canvas, None, grid=make_grid(192, 208, size=64, stride=16)).moments)
     _, expected = untiled(objective, content, whole_image(canvas))
@@ -137,7 +159,7 @@ def test_the_balanced_gradient_of_a_tile_is_the_untiled_one_times_the_ratio_of_w
 @pytest.mark.parametrize("style", get_args(StyleLossName))
 def test_weights_of_one_are_no_weights_within_rounding(style: StyleLossName) -> None:
     plain, content, canvas = problem(101, 131, loss=LOSS.model_copy(update={"style": style}))
-    ones = replace(plain, weights=PixelWeights(Canvas(np.ones((101, 131, 1), np.float32))))
+    ones = replace(plain, weights=PixelWeights.of(Canvas(np.ones((101, 131, 1), np.float32))))
     grid = make_grid(101, 131, size=48, stride=16)
     (value, gradient), (expected_value, expected) = (
         objective.gradient(canvas, content, grid=grid) for objective in (ones, plain)
@@ -148,7 +170,7 @@ def test_weights_of_one_are_no_weights_within_rounding(style: StyleLossName) -> 
 
 def test_a_uniform_weight_changes_nothing() -> None:
     plain, content, canvas = problem(96, 112)
-    faint = PixelWeights(Canvas(np.full((96, 112, 1), 0.25, np.float32)))
+    faint = PixelWeights.of(Canvas(np.full((96, 112, 1), 0.25, np.float32)))
     grid = make_grid(96, 112, size=48, stride=16)
     norms = content_norms(plain.extract, WeightedImage(content, faint), layers=list(plain.content_norms), grid=grid)
     value, gradient = replace(plain, weights=faint, content_norms=norms).gradient(canvas, content, grid=grid)
@@ -164,7 +186,7 @@ def test_a_uniform_weight_changes_nothing() -> None:
 def test_hidden_pixels_stay_as_they_are_and_the_others_do_not(coupling: Coupling, optimizer: Optimizer) -> None:
     objective, content, canvas = weighted(96, 112)
     assert objective.weights is not None
-    hidden = objective.weights.canvas.pixels[..., 0] == 0
+    hidden = objective.weights.read(canvas.image) == 0
     before, optimizer_canvases = canvas, OptimizerCanvases()
     grid = make_grid(96, 112, size=32, stride=16, overlap=0 if coupling == "exact" else 16)
     for _ in range(2):
@@ -213,5 +235,20 @@ def test_an_area_by_weight() -> None:
     objective, _, _ = weighted(96, 112)
     assert objective.weights is not None
     rect = Rect(32, 48, 96, 80)
-    assert objective.area_of(rect) == pytest.approx(float(objective.weights.canvas.pixels[32:96, 48:80].sum()))
+    assert objective.area_of(rect) == pytest.approx(float(objective.weights.read(rect).sum()))
     assert replace(objective, weights=None).area_of(rect) == 64 * 32
+
+
+@pytest.mark.parametrize("border", [16, 21])
+def test_a_border_weighs_less_and_less_towards_the_edge(border: int) -> None:
+    weights = PixelWeights(96, 112, border=border)
+    values = weights.read(weights.image)
+    assert (values[border:-border, border:-border] == 1).all()
+    assert values[0, 0] == values.min() > 0
+    np.testing.assert_allclose(values[:border, 56], (np.arange(border) + 0.5) / border, rtol=1e-6)
+    np.testing.assert_array_equal(values, values[::-1, ::-1])
+    inside = Rect(border, border, 96 - border, 112 - border)
+    assert weights.is_full(inside)
+    assert not weights.is_full(inside.moved(0, 1)) and not weights.is_full(weights.image)
+    for stride in (1, 16):
+        assert weights.total(stride) == pytest.approx(float(position_weights(weights, stride).sum()))

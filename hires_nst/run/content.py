@@ -1,0 +1,80 @@
+"""The content image of a run, and what it is at each level."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from hires_nst.errors import InputError
+from hires_nst.imageio import resize
+from hires_nst.imageio.picture import Floats
+from hires_nst.run.canvases import read_image
+from hires_nst.run.context import RunContext
+from hires_nst.run.output_size import OutputSize
+from hires_nst.transfer.canvas import Canvas
+from hires_nst.transfer.levels import Level
+from hires_nst.transfer.weights import PixelWeights, WeightedImage
+
+
+@dataclass(kw_only=True)
+class ContentImage:
+    """The content image as read. A level's border shows what surrounds the crop, mirrored where the image ends.
+
+    Attributes:
+        pixels: (H, W, 3), sRGB in [0, 1]; None once they are released.
+        alpha: (H, W), in [0, 1]; None where all of it is opaque.
+        crop: left, top, width and height of the part that the picture shows.
+    """
+
+    pixels: Floats | None
+    alpha: Floats | None
+    crop: tuple[int, int, int, int]
+
+    def at(self, level: Level, context: RunContext) -> WeightedImage:
+        """The content image of a level with its border, weighted by its alpha channel."""
+        assert self.pixels is not None
+        return WeightedImage(self._resized(self.pixels, level, context=context), self.weights_at(level, context))
+
+    def weights_at(self, level: Level, context: RunContext) -> PixelWeights | None:
+        """The alpha channel of a level with its border."""
+        if self.alpha is None:
+            return None
+        return PixelWeights.of(self._resized(self.alpha[..., None], level, context=context))
+
+    def release(self) -> None:
+        """Free the memory of the pixels, after the last level's are made."""
+        self.pixels = None
+
+    def _resized(self, source: Floats, level: Level, *, context: RunContext) -> Canvas:
+        left, top, width, height = self.crop
+        across, down = width / level.width, height / level.height  # pixels of the source for one of the level
+        rows, columns = level.canvas_size
+        canvas = context.place(rows, columns, channels=source.shape[2])
+        resize.resize_strips(
+            source, canvas.pixels, kernel=resize.COLOUR_KERNEL if source.shape[2] == 3 else resize.ALPHA_KERNEL,
+            box=(left - level.border * across, top - level.border * down, columns * across, rows * down),
+            check_stop=context.check_stop,
+        )  # fmt: skip
+        return canvas
+
+
+def read_content(path: Path, size: OutputSize, *, context: RunContext) -> ContentImage:
+    """The content image.
+
+    Raises:
+        InputError: it cannot be read, or nothing in the part that is painted is visible.
+    """
+    picture = read_image(path, context)
+    if picture.alpha is None:
+        return ContentImage(pixels=picture.pixels, alpha=None, crop=size.crop)
+    # What surrounds the crop may be hidden, and its colours arbitrary.
+    left, top, width, height = size.crop
+    part = slice(top, top + height), slice(left, left + width)
+    pixels, alpha, crop = picture.pixels[part], picture.alpha[part], (0, 0, width, height)
+    if float(alpha.min()) == 1:
+        return ContentImage(pixels=pixels, alpha=None, crop=crop)
+    content = ContentImage(pixels=pixels, alpha=alpha, crop=crop)
+    weights = content.weights_at(Level(index=0, height=size.height, width=size.width, rounds=0, steps=0), context)
+    if weights is not None and weights.total(context.config.stride) == 0:
+        raise InputError(f"what would be used of {path} is transparent; give a picture that is visible there")
+    return content
