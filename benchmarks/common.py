@@ -15,7 +15,8 @@ from hires_nst.imageio.reading import read_picture
 from hires_nst.imageio.resize import resize_pixels
 from hires_nst.transfer.canvas import Canvas
 from hires_nst.transfer.extractor import Extractor, load_extractor
-from hires_nst.transfer.objective import Objective, content_norms, style_statistics
+from hires_nst.transfer.objective import Objective, content_norms
+from hires_nst.transfer.style import style_statistics
 from hires_nst.transfer.tiles import Grid, make_grid
 from hires_nst.transfer.weights import WeightedImage
 
@@ -50,7 +51,9 @@ def objective_for(extract: Extractor, config: Config, content: Canvas, style: Ca
     return Objective(
         extract=extract,
         loss=config.loss,
-        style=style_statistics(extract, [(WeightedImage(style), 1.0)], layers=style_layers, grid_of=forward_grid),
+        style=style_statistics(
+            extract, [(WeightedImage(style), 1.0)], layers=style_layers, grid_of=forward_grid, loss=config.loss.style
+        ),
         content_norms=content_norms(extract, WeightedImage(content), layers=content_layers, grid=forward_grid(content)),
         height=content.height,
         width=content.width,
@@ -59,8 +62,7 @@ def objective_for(extract: Extractor, config: Config, content: Canvas, style: Ca
 
 def scores(objective: Objective, canvas: Canvas, content: Canvas) -> tuple[float, float]:
     """The style and content loss of a whole finished image."""
-    terms = objective.measure(canvas, content, grid=forward_grid(canvas))
-    return float(objective.style_value(objective.statistics(terms.moments))), float(terms.content_loss)
+    return objective.losses(canvas, content, grid=forward_grid(canvas))
 
 
 def seams(canvas: Canvas, grids: Sequence[Grid]) -> float:

@@ -16,9 +16,10 @@ from hires_nst.imageio.resize import resize_pixels
 from hires_nst.transfer.canvas import Canvas
 from hires_nst.transfer.extractor import Extractor
 from hires_nst.transfer.levels import schedule
-from hires_nst.transfer.objective import Objective, content_norms, style_statistics
+from hires_nst.transfer.objective import Objective, content_norms
 from hires_nst.transfer.refine import refine_round
 from hires_nst.transfer.rounds import OptimizerCanvases, Round
+from hires_nst.transfer.style import style_statistics
 from hires_nst.transfer.tiles import Grid, make_grid
 from hires_nst.transfer.weights import WeightedImage
 
@@ -76,7 +77,8 @@ def objective_at(network: VGG, loss: Loss, pair: Pair, size: int) -> Objective:
     content = pair.content_at(size)
     norms = content_norms(extract, WeightedImage(content), layers=list(loss.active_content_layers), grid=whole(content))
     style = [(WeightedImage(pair.style_at(size)), 1.0)]
-    statistics = style_statistics(extract, style, layers=list(loss.active_style_layers), grid_of=whole)
+    layers = list(loss.active_style_layers)
+    statistics = style_statistics(extract, style, layers=layers, grid_of=whole, loss=loss.style)
     return Objective(extract=extract, loss=loss, style=statistics, content_norms=norms, height=size, width=size)
 
 

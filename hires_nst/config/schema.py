@@ -13,6 +13,7 @@ from pydantic.fields import FieldInfo
 
 from hires_nst.backbones.registry import BACKBONES
 from hires_nst.config.sections import (
+    LAYERS,
     Batch,
     BatchJob,
     Checkpoint,
@@ -54,19 +55,37 @@ class Config(Section):
     @model_validator(mode="after")
     def _layers_exist(self) -> Config:
         backbone = BACKBONES[self.model.name]
-        for section in ("style_layers", "content_layers"):
-            for layer in getattr(self.loss, section):
-                if layer not in backbone.layer_names:
-                    hint = nearest(layer, backbone.layer_names)
-                    raise ValueError(f"loss.{section}: {backbone.name} has no layer {layer!r}{hint}")
-        if not (self.loss.active_style_layers or self.loss.active_content_layers or self.loss.tv_weight):
-            raise ValueError("loss: every weight is 0, so there is nothing to optimise")
+        for place, loss in self.losses.items():
+            for section in LAYERS:
+                for layer in getattr(loss, section):
+                    if layer not in backbone.layer_names:
+                        hint = nearest(layer, backbone.layer_names)
+                        raise ValueError(f"{place}.{section}: {backbone.name} has no layer {layer!r}{hint}")
+            if not (loss.active_style_layers or loss.active_content_layers or loss.tv_weight):
+                raise ValueError(f"{place}: every weight is 0, so there is nothing to optimise")
         return self
 
     @property
+    def losses(self) -> dict[str, Loss]:
+        """The losses of the levels by their place in the configuration: `loss`, and those of `levels.overrides`."""
+        found = {"loss": self.loss}
+        for number, override in enumerate(self.levels.overrides):
+            if override.loss is not None:
+                found[f"levels.overrides.{number}.loss"] = self.loss_at(override.level)
+        return found
+
+    def loss_at(self, level: int) -> Loss:
+        """The losses of a level; of several overrides of it, the last one holds."""
+        changed = {override.level: override.loss for override in self.levels.overrides}
+        override = changed.get(level)
+        return self.loss if override is None else override.applied_to(self.loss)
+
+    @property
     def layers(self) -> tuple[str, ...]:
-        """Every layer that the loss needs, shallow to deep."""
-        used = self.loss.active_style_layers.keys() | self.loss.active_content_layers.keys()
+        """Every layer that the losses of any level need, shallow to deep."""
+        used = {
+            layer for loss in self.losses.values() for layer in (*loss.active_style_layers, *loss.active_content_layers)
+        }
         return tuple(name for name in BACKBONES[self.model.name].layer_names if name in used)
 
     @property
@@ -77,7 +96,7 @@ class Config(Section):
     @property
     def needs_style(self) -> bool:
         """Whether a painting is needed: a style layer counts, or the start is the painting."""
-        return bool(self.loss.active_style_layers) or self.init.kind == "style"
+        return any(loss.active_style_layers for loss in self.losses.values()) or self.init.kind == "style"
 
     def check_styles(self) -> None:
         """Raise ConfigError where a painting is needed and there is none."""

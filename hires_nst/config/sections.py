@@ -12,7 +12,9 @@ from hires_nst.backbones.registry import BACKBONES
 from hires_nst.errors import ConfigError, nearest
 from hires_nst.imageio.paper import PAPERS, parse_paper
 
-StyleLossName = Literal["mean-covariance", "gram"]
+StyleLossName = Literal[
+    "mean-covariance", "gram", "mean-std", "gram+mean-std", "central-moments", "wasserstein", "sliced", "neighbours"
+]
 Coupling = Literal["balanced", "independent", "exact"]
 OptimizerName = Literal["lbfgs", "adam"]
 PixelVariables = Literal["plain", "laplacian"]
@@ -163,7 +165,10 @@ class Loss(Section):
 
     style: StyleLossName = Field(
         "mean-covariance",
-        description="Style loss: mean-covariance compares means and covariances; gram the papers' Gram matrices.",
+        description="Style loss: mean-covariance compares means and covariances; gram the papers' Gram matrices; "
+        "mean-std means and standard deviations; gram+mean-std both of these; central-moments five moments of each "
+        "channel; wasserstein and sliced measure distances of distributions; neighbours compares each place with the "
+        "painting's most similar one.",
     )
     style_layers: dict[str, Weight] = Field(
         default={"conv1_1": 1.0, "conv2_1": 1.0, "conv3_1": 1.0, "conv4_1": 1.0, "conv5_1": 1.0},
@@ -209,8 +214,28 @@ class Init(Section):
         return self
 
 
+class LossOverride(Section):
+    """Other losses for one level; what is not given is as under `loss`."""
+
+    style: StyleLossName | None = Field(None, description="Style loss of this level.")
+    style_layers: dict[str, Weight] | None = Field(
+        None, description="Layers of its style loss, with their weights.", examples=[{"conv3_1": 1.0, "conv4_1": 1.0}]
+    )
+    content_layers: dict[str, Weight] | None = Field(
+        None, description="Layers of its content loss, with their weights.", examples=[{"conv4_2": 1.0}]
+    )
+    style_weight: Weight | None = Field(None, description="Weight of its style loss.")
+    content_weight: Weight | None = Field(None, description="Weight of its content loss.")
+    tv_weight: Weight | None = Field(None, description="Weight of its total variation.")
+
+    def applied_to(self, loss: Loss) -> Loss:
+        """The losses of the level, where `loss` are those of the others."""
+        given = {key: value for key, value in self if value is not None}
+        return loss.model_copy(update=given)
+
+
 class LevelOverride(Section):
-    """Other rounds or steps for one level."""
+    """Other rounds, steps or losses for one level."""
 
     level: Annotated[Whole, Field(ge=0)] = Field(description="Number of the level; 0 is the coarsest.", examples=[1])
     rounds: Annotated[Whole, Field(ge=0, le=1000)] | None = Field(
@@ -218,6 +243,9 @@ class LevelOverride(Section):
     )
     steps: Annotated[Whole, Field(ge=1, le=100_000)] | None = Field(
         None, description="Evaluations in each round of this level; unchanged when not given."
+    )
+    loss: LossOverride | None = Field(
+        None, description="Other losses of this level, such as {style: neighbours}; unchanged when not given."
     )
 
 
@@ -247,7 +275,7 @@ class Levels(Section):
         description="Pixels around the picture that are painted with it and cut off at the end, at each level, against "
         "fringes at its edges; at most a quarter of the level's short side.",
     )
-    overrides: tuple[LevelOverride, ...] = Field((), description="Other rounds or steps for single levels.")
+    overrides: tuple[LevelOverride, ...] = Field((), description="Other rounds, steps or losses for single levels.")
 
 
 class Tiles(Section):

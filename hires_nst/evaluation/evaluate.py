@@ -22,7 +22,8 @@ from hires_nst.imageio.resize import resize_pixels
 from hires_nst.transfer.canvas import Canvas
 from hires_nst.transfer.extractor import load_extractor
 from hires_nst.transfer.levels import check_side
-from hires_nst.transfer.objective import Objective, content_norms, style_statistics
+from hires_nst.transfer.objective import Objective, content_norms
+from hires_nst.transfer.style import style_statistics
 from hires_nst.transfer.tiles import Grid, make_grid
 from hires_nst.transfer.weights import PixelWeights, WeightedImage
 
@@ -128,7 +129,9 @@ def _losses(
         objective = Objective(
             extract=extract,
             loss=config.loss,
-            style=style_statistics(extract, scaled, layers=list(config.loss.active_style_layers), grid_of=grid),
+            style=style_statistics(
+                extract, scaled, layers=list(config.loss.active_style_layers), grid_of=grid, loss=config.loss.style
+            ),
             content_norms=content_norms(
                 extract, content_image, layers=list(config.loss.active_content_layers), grid=grid(content_image.canvas)
             ),
@@ -136,8 +139,7 @@ def _losses(
             width=width,
             weights=image.weights,
         )
-        terms = objective.measure(image.canvas, content_image.canvas, grid=grid(image.canvas))
-        return float(objective.style_value(objective.statistics(terms.moments))), float(terms.content_loss)
+        return objective.losses(image.canvas, content_image.canvas, grid=grid(image.canvas))
 
 
 def _weighted(pixels: Floats) -> WeightedImage:

@@ -21,6 +21,7 @@ from hires_nst.transfer.canvas import BYTES_PER_PIXEL, BYTES_PER_WEIGHT, Canvas,
 from hires_nst.transfer.device import LARGEST_TENSOR, autocast_of, choose_device, free_memory, largest_tile
 from hires_nst.transfer.extractor import Extractor, network_of
 from hires_nst.transfer.levels import Level, style_size
+from hires_nst.transfer.losses import STYLE_LOSSES
 from hires_nst.transfer.memory import automatic_tile_size, free_host_memory, tile_bytes_per_pixel
 from hires_nst.transfer.tiles import Grid, make_grid
 
@@ -83,7 +84,8 @@ class RunContext:
         half, optimizer = self.extract.autocast is not None, self.config.optimizer
         if steps is not None:  # L-BFGS stores a pair for each step, up to its history
             optimizer = optimizer.model_copy(update={"history": min(optimizer.history, steps)})
-        return tile_bytes_per_pixel(self.backbone, self.config.layers, optimizer=optimizer, half=half)
+        copies = max(STYLE_LOSSES[loss.style].copies for loss in self.config.losses.values())
+        return tile_bytes_per_pixel(self.backbone, self.config.layers, optimizer=optimizer, half=half, copies=copies)
 
     def grid(self, height: int, width: int, *, size: int, shifted: bool = False, overlap: int | None = None) -> Grid:
         """The tiles of an image."""

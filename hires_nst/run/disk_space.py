@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 
 from hires_nst.backbones.registry import BACKBONES
 from hires_nst.config import Config
@@ -21,6 +22,9 @@ AUTO_OVERLAP = 64
 
 ROUND_CANVASES = 3
 """Full-size canvases in the file of a round: the image, and the two of `OptimizerCanvases`."""
+
+BYTES_PER_CHANNEL: Mapping[str, int] = MappingProxyType({"sliced": 8 * 260, "neighbours": 4 * 4096})
+"""What losses store of each channel besides second moments, at most: histograms, and a bank of features."""
 
 SMALL_FILES = 20_000_000
 """Bytes for what is small in a run directory: the log, the record, headers."""
@@ -66,10 +70,17 @@ def run_bytes(config: Config, levels: Sequence[tuple[Level, int]]) -> int:
         # A file is written beside the one that it replaces, and a canvas while the next tile is under way.
         most = max(most, finished + now + 2 * inside + written)
         finished += canvas
+    statistics = [_statistics_bytes(config, level) for level, _ in levels]
+    return most + sum(statistics) + max(statistics) + SMALL_FILES
+
+
+def _statistics_bytes(config: Config, level: Level) -> int:
+    """Of the data of the style images, which are no fewer than the statistics of a round."""
+    loss = config.loss_at(level.index)
+    more = BYTES_PER_CHANNEL.get(loss.style, 0)
     convolutions = BACKBONES[config.model.name].convolutions
-    style = [conv.out_channels for conv in convolutions if conv.name in config.loss.active_style_layers]
-    statistics = sum(8 * channels * (channels + 1) for channels in style)
-    return most + (len(levels) + 1) * statistics + SMALL_FILES
+    channels = [conv.out_channels for conv in convolutions if conv.name in loss.active_style_layers]
+    return sum(count * (8 * (count + 1) + more) for count in channels)
 
 
 def expected_run_bytes(config: Config, size: tuple[int, int], *, kind: str) -> int:

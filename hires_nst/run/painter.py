@@ -28,9 +28,10 @@ from hires_nst.transfer.device import release_memory, unless_memory_runs_out
 from hires_nst.transfer.levels import Level, LevelPlan
 from hires_nst.transfer.memory import SMALLEST_TILE
 from hires_nst.transfer.moments import Statistics
-from hires_nst.transfer.objective import Objective, content_norms, style_statistics
+from hires_nst.transfer.objective import Objective, content_norms
 from hires_nst.transfer.refine import refine_round
 from hires_nst.transfer.rounds import OptimizerCanvases, Round, RoundListener, RoundResult
+from hires_nst.transfer.style import style_statistics
 from hires_nst.transfer.tiles import Grid
 from hires_nst.transfer.weights import WeightedImage
 
@@ -288,25 +289,25 @@ class LevelPainter:
         style, norms, self.size = stored
         height, width = plan.canvas_size
         return Objective(
-            extract=context.extract, loss=context.config.loss,
+            extract=context.extract, loss=context.config.loss_at(plan.index),
             style={layer: statistics.to(context.extract.device) for layer, statistics in style.items()},
             content_norms=norms, height=height, width=width, weights=self.content.weights, border=plan.border,
         )  # fmt: skip
 
     def _measured(self) -> tuple[dict[str, Statistics], dict[str, float]]:
-        """The style statistics and the norms of the content image's activations, by layer."""
-        context, plan, size, loss = self.context, self.plan, self.size, self.context.config.loss
-        layers = context.config.layers
+        """The data of the style images and the norms of the content image's activations, by layer."""
+        context, plan, size = self.context, self.plan, self.size
+        loss, layers = context.config.loss_at(plan.index), context.config.layers
         style_layers = [name for name in layers if name in loss.active_style_layers]
         content_layers = [name for name in layers if name in loss.active_content_layers]
 
         def measure() -> dict[str, Statistics]:
             return style_statistics(
-                context.extract, self.styles, layers=style_layers,
+                context.extract, self.styles, layers=style_layers, loss=loss.style,
                 grid_of=lambda style: context.measure_grid(style.height, style.width, size=size),
             )  # fmt: skip
 
-        key = (context.style_key, layers, tuple(style_layers), plan.height, plan.width, size)
+        key = (context.style_key, loss.style, layers, tuple(style_layers), plan.height, plan.width, size)
         grid = context.measure_grid(*plan.canvas_size, size=size)
         return (
             context.cache.statistics(key, measure),

@@ -63,12 +63,14 @@ def _free_in_group(folder: Path) -> int:
     return sys.maxsize
 
 
-def tile_bytes_per_pixel(backbone: Backbone, layers: Collection[str], *, optimizer: Optimizer, half: bool) -> float:
+def tile_bytes_per_pixel(
+    backbone: Backbone, layers: Collection[str], *, optimizer: Optimizer, half: bool, copies: int = 1
+) -> float:
     """An estimate of the bytes that one pixel of a tile's window needs during an optimisation.
 
     What autograd saves: the convolutions' padded inputs (though the weights are frozen), the rectified activations,
-    those of the layers in the losses once more around their mean, and the indices of max pooling. On top, the few
-    largest temporary activations, and the optimiser's vectors: L-BFGS's pairs, and about 14 others.
+    `copies` more of those of the layers in the losses (see `StyleLoss`), and the indices of max pooling. On top, the
+    few largest temporary activations, and the optimiser's vectors: L-BFGS's pairs, and about 14 others.
     """
     size = 2 if half else 4
     saved, largest, stride = 0.0, 0.0, 1
@@ -81,7 +83,7 @@ def tile_bytes_per_pixel(backbone: Backbone, layers: Collection[str], *, optimiz
             saved += size * (channels + step.out_channels) / stride**2
             channels = step.out_channels
             largest = max(largest, size * channels / stride**2)
-            saved += 4 * channels / stride**2 if step.name in needed else 0
+            saved += 4 * copies * channels / stride**2 if step.name in needed else 0
             needed.discard(step.name)
         else:
             stride *= 2

@@ -118,9 +118,9 @@ class Moments:
         flat, count, weight, shift = _around_the_mean(features, weights)
         centred = flat - shift[:, None]
         sums = [torch.full_like(shift, count, dtype=torch.float64)]
-        power = torch.ones_like(centred) if weight is None else weight.expand_as(centred)
-        for _ in range(order):
-            power = power * centred
+        power = centred if weight is None else centred * weight
+        for k in range(1, order + 1):
+            power = power if k == 1 else power * centred
             sums.append(power.sum(1).double())
         shift = shift.double()
         raw = [_sum(comb(k, j) * shift ** (k - j) * sums[j] for j in range(k + 1)) for k in range(1, order + 1)]

@@ -1,7 +1,8 @@
 """The objective of a level: its value and gradient for an image of any size, in tiles, without approximation.
 
 Every term is a function of sums over positions. `ObjectiveTerms` holds these sums for any part of an image; the
-terms of the tiles of a grid add to the terms of the image.
+terms of the tiles of a grid add to the terms of the image. The targets of a matching (see `Matching`) follow from the
+statistics of the whole image, which have to be summed before.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property, reduce
 from operator import add
+from typing import Protocol
 
 import torch
 from torch import Tensor
@@ -19,35 +21,68 @@ from hires_nst.transfer.canvas import Canvas
 from hires_nst.transfer.extractor import Extractor
 from hires_nst.transfer.losses import STYLE_LOSSES
 from hires_nst.transfer.losses.image_terms import content_sum, variation_sum
+from hires_nst.transfer.losses.style_loss import StyleLoss
 from hires_nst.transfer.moments import Moments, Statistics
 from hires_nst.transfer.tiles import Grid, Rect, Tile
 from hires_nst.transfer.weights import LayerWeights, PixelWeights, WeightedImage, WindowWeights
 
 
 @dataclass(frozen=True)
+class WholeImage:
+    """The statistics of a whole image by style layer, and the maps of a matching, which follow from them."""
+
+    statistics: Mapping[str, Statistics]
+    transports: Mapping[str, Statistics]
+
+
+@dataclass(frozen=True)
+class LayerTargets:
+    """The targets of the features of a layer at the counted positions, see `Matching`."""
+
+    targets: Tensor
+    transport: Statistics
+
+
+Match = Callable[[Mapping[str, Tensor], Mapping[str, Moments]], Mapping[str, LayerTargets]]
+"""(features at the counted positions, their sums), by style layer, to the targets of these features."""
+
+
+def unmatched(features: Mapping[str, Tensor], moments: Mapping[str, Moments]) -> Mapping[str, LayerTargets]:
+    """No targets: what a matching adds to the style loss is left out."""
+    return {}
+
+
+@dataclass(frozen=True, kw_only=True)
 class ObjectiveTerms:
     """Sums over the positions of a part of an image.
 
     Attributes:
-        moments: of each style layer, in float64.
+        moments: of each style layer, what its loss needs, in float64.
+        matching_loss: sum of the layers' errors to their targets, each weighted and divided by the whole image's
+            positions: the share in the style loss that is not a function of `moments`.
         content_loss: sum of the layers' content losses, each weighted and divided by the content image's own norm.
         variation: sum of squared differences of neighbouring pixels.
     """
 
     moments: Mapping[str, Moments]
+    matching_loss: Tensor
     content_loss: Tensor
     variation: Tensor
 
     def __add__(self, other: ObjectiveTerms) -> ObjectiveTerms:
         return ObjectiveTerms(
-            {layer: moments + other.moments[layer] for layer, moments in self.moments.items()},
-            self.content_loss + other.content_loss,
-            self.variation + other.variation,
+            moments={layer: moments + other.moments[layer] for layer, moments in self.moments.items()},
+            matching_loss=self.matching_loss + other.matching_loss,
+            content_loss=self.content_loss + other.content_loss,
+            variation=self.variation + other.variation,
         )
 
     def double(self) -> ObjectiveTerms:
         """The same in float64, in which many tiles are added."""
-        return ObjectiveTerms(self.moments, self.content_loss.double(), self.variation.double())
+        return ObjectiveTerms(
+            moments=self.moments, matching_loss=self.matching_loss.double(), content_loss=self.content_loss.double(),
+            variation=self.variation.double(),
+        )  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -71,7 +106,7 @@ class Objective:
     moments count less and less towards the edge, and everything else in full.
 
     Attributes:
-        style: finalised moments of the style images, by layer.
+        style: data of the style images, by layer, see `StyleLoss`.
         content_norms: squared norm of the content image's activations, by content layer.
         height, width: of the image with its border.
         weights: how much each pixel counts, in every term; None where all count alike.
@@ -99,6 +134,11 @@ class Objective:
     def layers(self) -> set[str]:
         """Every layer in use."""
         return set(self.style) | set(self.content_norms)
+
+    @property
+    def style_loss(self) -> StyleLoss:
+        """Of one layer."""
+        return STYLE_LOSSES[self.loss.style]
 
     @property
     def content_weight(self) -> float:
@@ -160,6 +200,7 @@ class Objective:
         counted: Rect,
         window: Rect,
         weights: TermWeights,
+        match: Match = unmatched,
     ) -> ObjectiveTerms:
         """The sums over the counted pixels' positions.
 
@@ -168,6 +209,7 @@ class Objective:
             content_features: the content image's activations of the same window, by content layer.
             counted: what to sum over; a part of `window`.
             weights: see `window_weights`.
+            match: gives the targets.
         """
         features = self.extract(image, self.layers)
         own = {layer: self.extract.owned(f, layer, counted=counted, window=window) for layer, f in features.items()}
@@ -183,8 +225,49 @@ class Objective:
             values = None if weights.content is None else weights.content.pixels
             variation = variation_sum(image, owned_rows=rows, owned_columns=columns, weights=values)
         own_weights: Mapping[str, LayerWeights] = {} if weights.style is None else weights.style.layers
-        moments = {layer: Moments.of(own[layer], own_weights.get(layer)) for layer in self.style}
-        return ObjectiveTerms(moments, content_loss, variation)
+        moments = {
+            layer: self.style_loss.sums(own[layer], own_weights.get(layer), style=style)
+            for layer, style in self.style.items()
+        }
+        matching_loss = torch.zeros((), dtype=image.dtype, device=image.device)
+        for layer, found in match(own, moments).items():
+            matching_loss = matching_loss + self._matching_sum(layer, own[layer], found=found, weights=own_weights)
+        return ObjectiveTerms(
+            moments=moments, matching_loss=matching_loss, content_loss=content_loss, variation=variation
+        )
+
+    def _matching_sum(
+        self, layer: str, features: Tensor, *, found: LayerTargets, weights: Mapping[str, LayerWeights]
+    ) -> Tensor:
+        """A layer's share in `ObjectiveTerms.matching_loss`."""
+        matching = self.style_loss.matching
+        assert matching is not None
+        errors = matching.errors(features, found.targets, transport=found.transport, style=self.style[layer])
+        if layer in weights:
+            errors = errors * weights[layer].values.flatten()
+        return self.loss.style_layers[layer] / self.positions(layer) * errors.sum()
+
+    def whole_image(self, statistics: Mapping[str, Statistics]) -> WholeImage:
+        """The statistics of the whole image with the maps of a matching."""
+        matching = self.style_loss.matching
+        if matching is None:
+            return WholeImage(statistics, {})
+        with torch.no_grad():
+            transports = {layer: matching.transport(statistics[layer].detach(), s) for layer, s in self.style.items()}
+        return WholeImage(statistics, transports)
+
+    def targets(
+        self, features: Mapping[str, Tensor], transports: Mapping[str, Statistics]
+    ) -> Mapping[str, LayerTargets]:
+        """The targets of features under the maps of `whole_image`, without a graph; none without a matching."""
+        matching = self.style_loss.matching
+        if matching is None:
+            return {}
+        with torch.no_grad():
+            return {
+                layer: LayerTargets(matching.targets(features[layer], transport, style=self.style[layer]), transport)
+                for layer, transport in transports.items()
+            }
 
     def content_features(self, image: Tensor) -> dict[str, Tensor]:
         """The content image's activations of a window, without a graph."""
@@ -196,26 +279,36 @@ class Objective:
         return {layer: m.finalise(self.positions(layer) / scale) for layer, m in moments.items()}
 
     def style_value(self, statistics: Mapping[str, Statistics]) -> Tensor:
-        """The weighted sum of the layers' style losses, without `style_weight`."""
-        function = STYLE_LOSSES[self.loss.style].value
-        assert function is not None
+        """The weighted sum of the layers' style losses, without `style_weight` and without what a matching adds."""
+        function = self.style_loss.value
+        if function is None or not self.style:
+            return torch.zeros((), dtype=torch.float64, device=self.extract.device)
         weights = self.loss.style_layers
-        losses = [weights[layer] * function(statistics[layer], target) for layer, target in self.style.items()]
-        return torch.stack(losses).sum() if losses else torch.zeros((), dtype=torch.float64)
+        return torch.stack([weights[layer] * function(statistics[layer], s) for layer, s in self.style.items()]).sum()
 
-    def value(self, statistics: Mapping[str, Statistics], *, content_loss: Tensor, variation: Tensor) -> Tensor:
-        """The objective for statistics, content loss and variation of the whole image; differentiable."""
-        total = self.content_weight * content_loss + self.loss.tv_weight * variation / self.area
-        if self.style:
-            total = total + self.loss.style_weight * self.style_value(statistics)
-        return total
+    def value(self, statistics: Mapping[str, Statistics], terms: ObjectiveTerms, *, ratio: float = 1.0) -> Tensor:
+        """The objective for the statistics of the whole image, and `ratio` times the sums in terms; differentiable."""
+        sums = self.loss.style_weight * terms.matching_loss + self.content_weight * terms.content_loss
+        total: Tensor = (sums + self.loss.tv_weight * terms.variation / self.area) * ratio
+        return total + self.loss.style_weight * self.style_value(statistics)
 
-    def measure(self, canvas: Canvas, content_canvas: Canvas | None, *, grid: Grid) -> ObjectiveTerms:
+    def measure(
+        self,
+        canvas: Canvas,
+        content_canvas: Canvas | None,
+        *,
+        grid: Grid,
+        transports: Mapping[str, Statistics] | None = None,
+    ) -> ObjectiveTerms:
         """The terms of the whole image, tile by tile, without a graph; sums in float64.
 
         Args:
             content_canvas: the content image at the same size; None leaves the content loss out.
+            transports: of `whole_image`; without them, what a matching adds is left out.
         """
+
+        def match(features: Mapping[str, Tensor], moments: Mapping[str, Moments]) -> Mapping[str, LayerTargets]:
+            return self.targets(features, transports or {})
 
         def of_tile(tile: Tile) -> ObjectiveTerms:
             window = self._haloed(tile, grid)
@@ -223,53 +316,71 @@ class Objective:
                 features = self.content_features(self.extract.read(content_canvas, window)) if content_canvas else {}
                 image = self.extract.read(canvas, window)
                 weights = self.window_weights(window, counted=tile.owned)
-                return self.terms(image, features, counted=tile.owned, window=window, weights=weights).double()
+                return self.terms(
+                    image, features, counted=tile.owned, window=window, weights=weights, match=match
+                ).double()
 
         return reduce(add, map(of_tile, visible_tiles(grid, self.weights)))
 
-    def total(self, terms: ObjectiveTerms) -> Tensor:
-        """The objective's value for the terms of the whole image."""
-        statistics = self.statistics(terms.moments)
-        return self.value(statistics, content_loss=terms.content_loss, variation=terms.variation)
+    def losses(self, canvas: Canvas, content_canvas: Canvas, *, grid: Grid) -> tuple[float, float]:
+        """The style and the content loss of the whole image, without their weights; a matching takes two passes."""
+        terms = self.measure(canvas, content_canvas, grid=grid)
+        whole = self.whole_image(self.statistics(terms.moments))
+        style = float(self.style_value(whole.statistics))
+        if whole.transports:
+            style += float(self.measure(canvas, None, grid=grid, transports=whole.transports).matching_loss)
+        return style, float(terms.content_loss)
 
     def gradient(self, canvas: Canvas, content_canvas: Canvas, *, grid: Grid) -> tuple[Tensor, Tensor]:
         """The exact value and gradient of the untiled objective, at any size (the `exact` coupling).
 
-        Pass 1 sums the terms over all tiles; autograd through the losses gives the cotangents of these sums. Pass 2
-        runs each tile again and adds the gradient of its whole haloed window. A halo of one receptive-field radius is
-        enough because contributions are added beyond the owned rectangle.
+        Pass 1 sums the moments over all tiles; autograd through the losses gives the cotangents of these sums, and a
+        matching its maps. Pass 2 runs each tile again and adds the gradient of its whole haloed window. A halo of one
+        receptive-field radius is enough because contributions are added beyond the owned rectangle.
 
         Returns:
             The value (scalar), and the gradient (1, 3, H, W) on the CPU.
         """
         value = torch.zeros((), dtype=torch.float64)
+        whole = WholeImage({}, {})
         cotangents: dict[str, Statistics] = {}
         if self.style:
-            statistics = self.statistics(self.measure(canvas, None, grid=grid).moments)
-            leaves = [tensor.requires_grad_() for s in statistics.values() for tensor in s.tensors.values()]
-            energy = self.loss.style_weight * self.style_value(statistics)
-            gradients = iter(torch.autograd.grad(energy, leaves, materialize_grads=True))
-            cotangents = {
-                layer: Statistics({name: next(gradients) for name in s.tensors}) for layer, s in statistics.items()
-            }
-            value = energy.detach().double().cpu()
+            whole = self.whole_image(self.statistics(self.measure(canvas, None, grid=grid).moments))
+            energy, cotangents = self._cotangents(whole.statistics)
+            value = energy.double().cpu()
+
+        def match(features: Mapping[str, Tensor], moments: Mapping[str, Moments]) -> Mapping[str, LayerTargets]:
+            return self.targets(features, whole.transports)
+
         result = torch.zeros((1, 3, self.height, self.width), dtype=self.extract.dtype)
         for tile in visible_tiles(grid, self.weights):
             window = self._haloed(tile, grid)
             content_features = self.content_features(self.extract.read(content_canvas, window))
             x = self.extract.read(canvas, window).requires_grad_()
             weights = self.window_weights(window, counted=tile.owned)
-            terms = self.terms(x, content_features, counted=tile.owned, window=window, weights=weights)
-            local = self.content_weight * terms.content_loss
+            terms = self.terms(x, content_features, counted=tile.owned, window=window, weights=weights, match=match)
+            local = self.loss.style_weight * terms.matching_loss + self.content_weight * terms.content_loss
             local = local + self.loss.tv_weight * terms.variation / self.area
             value = value + local.detach().double().cpu()
-            for layer, share in self.statistics(terms.moments).items():
-                for name, tensor in share.tensors.items():
-                    local = local + (cotangents[layer][name] * tensor).sum()
+            shares = self.statistics(terms.moments)
+            for layer, cotangent in cotangents.items():
+                for name, tensor in cotangent.tensors.items():
+                    local = local + (tensor * shares[layer][name]).sum()
             (g,) = torch.autograd.grad(local, x)
             rows, columns = window.slices()
             result[:, :, rows, columns] += g.cpu()
         return value, result
+
+    def _cotangents(self, statistics: Mapping[str, Statistics]) -> tuple[Tensor, dict[str, Statistics]]:
+        """The style loss without what a matching adds, weighted, and its gradient for the statistics; both detached."""
+        leaves = {layer: s.detach() for layer, s in statistics.items()}
+        tensors = [tensor.requires_grad_() for s in leaves.values() for tensor in s.tensors.values()]
+        energy = self.loss.style_weight * self.style_value(leaves)
+        if not energy.requires_grad:
+            return energy, {}
+        gradients = iter(torch.autograd.grad(energy, tensors, materialize_grads=True))
+        found = {layer: Statistics({name: next(gradients) for name in s.tensors}) for layer, s in leaves.items()}
+        return energy.detach(), found
 
     def _haloed(self, tile: Tile, grid: Grid) -> Rect:
         return tile.owned.grown(self.halo, grid.image)
@@ -280,14 +391,33 @@ def visible_tiles(grid: Grid, weights: PixelWeights | None) -> tuple[Tile, ...]:
     return tuple(tile for tile in grid.tiles if weights is None or weights.within(tile.owned) > 0)
 
 
+class LayerSums(Protocol):
+    """What is summed over the positions of a layer."""
+
+    def __call__(self, features: Tensor, weights: LayerWeights | None, *, layer: str) -> Moments:
+        """The sums over (1, C, h, w) features."""
+
+
+def first_moments(features: Tensor, weights: LayerWeights | None, *, layer: str) -> Moments:
+    """`mean` and `second`, see `Moments.of`."""
+    return Moments.of(features, weights)
+
+
 def accumulate(
-    extract: Extractor, canvas: Canvas, *, layers: Sequence[str], grid: Grid, weights: PixelWeights | None = None
+    extract: Extractor,
+    canvas: Canvas,
+    *,
+    layers: Sequence[str],
+    grid: Grid,
+    weights: PixelWeights | None = None,
+    sums_of: LayerSums = first_moments,
 ) -> dict[str, Moments]:
-    """The moments of an image in tiles, by layer; sums in float64, on the tiles' device.
+    """Sums over an image in tiles, by layer; in float64, on the tiles' device.
 
     Args:
         grid: of the image, its stride at least the deepest layer's.
         weights: of the image's pixels, at least one of them above 0.
+        sums_of: what to sum.
     """
     halo = extract.network.backbone.halo_of(layers)
     sums: dict[str, Moments] = {}
@@ -299,33 +429,10 @@ def accumulate(
         with torch.no_grad():
             features = extract(extract.read(canvas, window), layers)
             for layer, feature in features.items():
-                part = Moments.of(extract.owned(feature, layer, counted=tile.owned, window=window), own.get(layer))
+                owned = extract.owned(feature, layer, counted=tile.owned, window=window)
+                part = sums_of(owned, own.get(layer), layer=layer)
                 sums[layer] = sums[layer] + part if layer in sums else part
     return sums
-
-
-def style_statistics(
-    extract: Extractor,
-    styles: Sequence[tuple[WeightedImage, float]],
-    *,
-    layers: Sequence[str],
-    grid_of: Callable[[Canvas], Grid],
-) -> dict[str, Statistics]:
-    """The weighted mean of the style images' statistics, by layer.
-
-    Args:
-        styles: (image, weight) of each; only the weights' ratios matter.
-        grid_of: cuts a style image into tiles.
-    """
-    whole = sum(weight for _, weight in styles)
-    result: dict[str, Statistics] = {}
-    for image, weight in styles:
-        grid = grid_of(image.canvas)
-        sums = accumulate(extract, image.canvas, layers=layers, grid=grid, weights=image.weights)
-        for layer, moments in sums.items():
-            share = moments.finalise() * (weight / whole)
-            result[layer] = result[layer] + share if layer in result else share
-    return result
 
 
 def content_norms(extract: Extractor, content: WeightedImage, *, layers: Sequence[str], grid: Grid) -> dict[str, float]:

@@ -7,15 +7,17 @@ pixels have weights by weight. A tile minimises the untiled objective at the vir
     balanced      G + r (T(x) - T0)     the whole image's, as if every tile changed as this one does
     independent   r T(x)                the window's own
 
-with content loss and total variation times r too. At the start of a round the gradient of `balanced` is the untiled
-gradient times r: the gradient-corrected local model of DANE (Shamir, Srebro, Zhang 2014). With one tile both are the
-untiled objective. `exact` evaluates the untiled gradient itself in tiles and optimises the whole canvas.
+with content loss and total variation times r too. A matching has targets that follow from G and from the features at
+the start of the round, and its error at the window's positions counts r times as well. At the start of a round the
+gradient of `balanced` is the untiled gradient times r: the gradient-corrected local model of DANE (Shamir, Srebro,
+Zhang 2014). With one tile both are the untiled objective. `exact` evaluates the untiled gradient itself in tiles and
+optimises the whole canvas.
 """
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from functools import partial
 
 import numpy as np
@@ -24,8 +26,8 @@ from torch import Tensor
 
 from hires_nst.transfer.canvas import Canvas
 from hires_nst.transfer.minimise import minimise
-from hires_nst.transfer.moments import Statistics
-from hires_nst.transfer.objective import Objective
+from hires_nst.transfer.moments import Moments, Statistics
+from hires_nst.transfer.objective import LayerTargets, Objective, WholeImage
 from hires_nst.transfer.optimizers import Gradient, Minimisation, OptimizerState, Snapshot, TakeSnapshot
 from hires_nst.transfer.rounds import OptimizerCanvases, Round, RoundListener, RoundResult, RoundStore, TileResult
 from hires_nst.transfer.tiles import Grid, Tile
@@ -50,13 +52,16 @@ def refine_round(
     if current.coupling == "exact":
         return _refine_exactly(current, listener=listener, store=store)
     grid, objective = current.grid, current.objective
-    start: dict[str, Statistics] | None = None
+    start: WholeImage | None = None
     if current.coupling == "balanced" and len(grid.tiles) > 1 and objective.style:
-        start = store.load_statistics()
-        if start is None:
-            start = objective.statistics(objective.measure(current.canvas, None, grid=current.measure_grid).moments)
-            store.save_statistics(start)
-    listener.round_started(None if start is None else float(objective.style_value(start)))
+        statistics = store.load_statistics()
+        if statistics is None:
+            moments = objective.measure(current.canvas, None, grid=current.measure_grid).moments
+            statistics = objective.statistics(moments)
+            store.save_statistics(statistics)
+        start = objective.whole_image(statistics)
+    is_known = start is not None and not start.transports  # a matching's loss would take a second pass
+    listener.round_started(float(objective.style_value(start.statistics)) if start and is_known else None)
     blend = Blend(current.canvas, grid)
     losses = [0.0] * len(grid.tiles)
     for index in range(len(grid.tiles)) if order is None else order:
@@ -115,7 +120,7 @@ def _refine_exactly(current: Round, *, listener: RoundListener, store: RoundStor
 
 
 def _refine_new_tile(
-    current: Round, tile: Tile, *, start: dict[str, Statistics] | None, listener: RoundListener, store: RoundStore
+    current: Round, tile: Tile, *, start: WholeImage | None, listener: RoundListener, store: RoundStore
 ) -> TileResult:
     """Optimise a tile that is not stored, whole or in parts."""
     parts = store.parts_of(tile) if current.objective.sees(tile.window) else None
@@ -131,7 +136,7 @@ def refine_tile(
     current: Round,
     tile: Tile,
     *,
-    start: dict[str, Statistics] | None,
+    start: WholeImage | None,
     on_step: Callable[[int, float], None] = lambda step, loss: None,
     on_snapshot: Callable[[TakeSnapshot], None] = lambda take: None,
     snapshot: Snapshot | None = None,
@@ -139,7 +144,7 @@ def refine_tile(
     """Optimise one tile's window.
 
     Args:
-        start: the whole image's statistics at the start of the round (`balanced`), or None for the window's own.
+        start: the whole image at the start of the round (`balanced`), or None for the window by itself.
         on_step, on_snapshot, snapshot: see `Minimisation`.
     """
     objective, before = current.objective, current.optimizer_canvases
@@ -164,7 +169,7 @@ def refine_tile(
     return TileResult(found.image, found.loss, state)
 
 
-def refine_in_parts(current: Round, tile: Tile, *, parts: Grid, start: dict[str, Statistics] | None) -> TileResult:
+def refine_in_parts(current: Round, tile: Tile, *, parts: Grid, start: WholeImage | None) -> TileResult:
     """Optimise a tile's window as a small image in tiles of its own, where there is too little memory for the whole.
 
     Its result is that of a tile like any other, so the round's finished tiles stay valid.
@@ -188,31 +193,42 @@ def refine_in_parts(current: Round, tile: Tile, *, parts: Grid, start: dict[str,
     return TileResult(read(canvas), loss, state)
 
 
-def tile_gradient(
-    objective: Objective, tile: Tile, *, content_image: Tensor, start: dict[str, Statistics] | None
-) -> Gradient:
+def tile_gradient(objective: Objective, tile: Tile, *, content_image: Tensor, start: WholeImage | None) -> Gradient:
     """The value and gradient of a tile's own objective, as a function of its window's pixels.
 
     Args:
         content_image: the content image's pixels of the window, (1, 3, h, w).
-        start: the whole image's statistics G, or None for the window's own. The first evaluation gives T0.
+        start: the whole image at the start of the round, or None for the window by itself. The first evaluation gives
+            T0, and the frozen targets of a matching; by itself, a window has new ones at each evaluation.
     """
     content_features = objective.content_features(content_image)
     weights = objective.window_weights(tile.window, counted=tile.window)
     ratio = objective.area / objective.area_of(tile.window)
     offset: dict[str, Statistics] | None = None
+    targets: Mapping[str, LayerTargets] | None = None
+
+    def match(features: Mapping[str, Tensor], moments: Mapping[str, Moments]) -> Mapping[str, LayerTargets]:
+        nonlocal targets
+        if start is None:
+            own = objective.whole_image({layer: m.finalise() for layer, m in moments.items()})
+            return objective.targets(features, own.transports)
+        if targets is None:
+            targets = objective.targets(features, start.transports)
+        return targets
 
     def gradient(x: Tensor) -> tuple[Tensor, Tensor]:
         nonlocal offset
-        terms = objective.terms(x, content_features, counted=tile.window, window=tile.window, weights=weights)
+        terms = objective.terms(
+            x, content_features, counted=tile.window, window=tile.window, weights=weights, match=match
+        )
         if start is None:
             share = {layer: moments.finalise() for layer, moments in terms.moments.items()}
         else:
             share = objective.statistics(terms.moments, ratio)
             if offset is None:
-                offset = {layer: start[layer] - share[layer].detach() for layer in share}
+                offset = {layer: start.statistics[layer] - share[layer].detach() for layer in share}
             share = {layer: offset[layer] + share[layer] for layer in share}
-        value = objective.value(share, content_loss=terms.content_loss * ratio, variation=terms.variation * ratio)
+        value = objective.value(share, terms, ratio=ratio)
         (result,) = torch.autograd.grad(value, x)
         return value.detach(), result
 

@@ -30,7 +30,12 @@ SECTIONS: dict[str, dict[str, st.SearchStrategy[object]]] = {
     "levels": {
         "rounds": st.integers(1, 1000),
         "decay": st.floats(0.01, 1),
-        "overrides": st.lists(st.fixed_dictionaries({"level": st.integers(0, 9), "rounds": st.integers(0, 9)})),
+        "overrides": st.lists(
+            st.fixed_dictionaries(
+                {"level": st.integers(0, 9), "rounds": st.integers(0, 9)},
+                optional={"loss": st.fixed_dictionaries({"style": st.sampled_from(get_args(StyleLossName))})},
+            )
+        ),
     },
     "tiles": {"size": st.just("auto") | st.integers(16, 100_000), "shift": st.booleans()},
     "runtime": {"device": st.sampled_from(["cpu", "cuda:3"]), "seed": st.integers(0, 2**63 - 1)},

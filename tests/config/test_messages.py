@@ -64,7 +64,10 @@ from tests.config.generated import TINY
         ({"levels": 3}, "levels should be a mapping of keys to values, not 3"),
         ({"tiles": {"size": 3}}, "tiles.size should be auto or a whole number from 16 to 100000, not 3"),
         ({"tiles": {"size": "abc"}}, "tiles.size should be auto or a whole number from 16 to 100000, not 'abc'"),
-        ({"loss": {"style": "gramm"}}, "loss.style should be mean-covariance or gram, not 'gramm'"),
+        (
+            {"loss": {"style": "gramm"}},
+            "loss.style should be mean-covariance, gram, mean-std, gram+mean-std, ",
+        ),
         ({"loss": {"tv_weight": math.inf}}, "loss.tv_weight should be a number of at least 0, not inf"),
         ({"loss": {"style_layers": {"conv9_1": 1}}}, "vgg19-slim has no layer 'conv9_1'; did you mean 'conv"),
         ({"loss": {"style_layers": {"conv1_1": -1}}}, "loss.style_layers.conv1_1 should be a number of at least 0"),

@@ -15,7 +15,7 @@ from PIL import Image
 
 import hires_nst
 from hires_nst import Config, events
-from hires_nst.config import Model, StyleImage
+from hires_nst.config import Model, StyleImage, StyleLossName
 from hires_nst.errors import ConfigError, InputError, OutputError, ResourceError, WeightsError
 from hires_nst.imageio import reading, resize
 from hires_nst.run import canvases, context, painter, plan
@@ -26,8 +26,8 @@ from hires_nst.transfer import extractor
 from hires_nst.transfer.canvas import Canvas
 from hires_nst.transfer.levels import Level, schedule
 from hires_nst.transfer.moments import Statistics
-from hires_nst.transfer.objective import style_statistics
 from hires_nst.transfer.rounds import Round, TileResult
+from hires_nst.transfer.style import style_statistics
 from hires_nst.transfer.weights import WeightedImage
 from tests.conftest import TINY, random_canvas, tiny_network
 
@@ -269,10 +269,12 @@ def test_other_starts_run_to_the_end(init: dict[str, Any], photo: Path, painting
 # Several paintings.
 
 
-def statistics(context: RunContext, shares: list[tuple[Canvas, float]]) -> dict[str, Statistics]:
+def statistics(
+    context: RunContext, shares: list[tuple[Canvas, float]], loss: StyleLossName = "mean-covariance"
+) -> dict[str, Statistics]:
     return style_statistics(
         context.extract, [(WeightedImage(canvas), share) for canvas, share in shares], layers=context.config.layers,
-        grid_of=lambda c: context.measure_grid(c.height, c.width, size=64),
+        loss=loss, grid_of=lambda c: context.measure_grid(c.height, c.width, size=64),
     )  # fmt: skip
 
 

@@ -252,6 +252,24 @@ def test_stopped_between_any_two_steps(
         out.unlink()
 
 
+@pytest.mark.parametrize("style", ["central-moments", "wasserstein", "sliced", "neighbours"])
+def test_targets_that_are_frozen_for_a_round_are_taken_again(
+    style: str, inputs: Path, out: Path, tmp_path: Path
+) -> None:
+    coarse = {"style": "gram", "style_layers": {"conv2_1": 1.0}, "content_layers": {"conv2_1": 1.0}}
+    config = settings(
+        loss={"style": style, "style_layers": {"conv3_1": 1.0}},
+        levels={"overrides": [{"level": 0, "loss": coarse}], "steps": 3},
+    )
+    stylize(inputs, tmp_path / "whole.png", config)
+    for kind, number in ((events.TileFinished, 4), (events.StepFinished, 12)):
+        seen = interrupted(inputs, out, kind, number, config)
+        assert {"moments", "objective"} < {event.kind for event in of(seen, events.CheckpointWritten)}
+        resume(run_of(out))
+        assert out.read_bytes() == (tmp_path / "whole.png").read_bytes()
+        out.unlink()
+
+
 @pytest.mark.parametrize("every", ["round", "level"])
 def test_fewer_checkpoints_are_written_when_fewer_are_configured(
     every: str, inputs: Path, expected: bytes, out: Path
@@ -476,13 +494,17 @@ def test_the_estimate_of_canvases_on_disk_is_the_most_that_they_take(
     assert now == 0
 
 
-@pytest.mark.parametrize("optimizer", ["lbfgs", "adam"])
-@pytest.mark.parametrize("keep", [1, 2])
+@pytest.mark.parametrize(
+    ("optimizer", "keep", "style"),
+    [("lbfgs", 1, "gram"), ("lbfgs", 2, "sliced"), ("adam", 1, "neighbours"), ("adam", 2, "mean-std")],
+)
 def test_the_estimate_of_the_disk_is_an_upper_bound(
-    optimizer: str, keep: int, inputs: Path, out: Path, monkeypatch: pytest.MonkeyPatch
+    optimizer: str, keep: int, style: str, inputs: Path, out: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("hires_nst.run.disk_space.SMALL_FILES", 100_000)
-    config = settings(optimizer={"name": optimizer}, checkpoint={"keep": keep}, levels={"rounds": 3})
+    config = settings(
+        optimizer={"name": optimizer}, checkpoint={"keep": keep}, levels={"rounds": 3}, loss={"style": style}
+    )
     plan = hires_nst.plan(
         inputs / "photo.png", styles=inputs / "painting.png", config=Config.model_validate(config), measure=False
     )
@@ -499,7 +521,8 @@ def test_the_estimate_of_the_disk_is_an_upper_bound(
         config=Config.model_validate(config),
         on_event=on_event,
     )
-    assert 0.3 * plan.run_bytes < most < plan.run_bytes
+    least = 0.1 if style == "neighbours" else 0.3  # a small painting does not fill its bank
+    assert least * plan.run_bytes < most < plan.run_bytes
 
 
 def test_a_folder_that_may_not_be_written(
@@ -958,12 +981,12 @@ def test_a_run_whose_memory_ran_out_resumes_with_its_finished_tiles(
 def test_memory_that_runs_out_while_the_paintings_are_measured(
     inputs: Path, out: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from hires_nst.transfer.objective import style_statistics
+    from hires_nst.transfer.style import style_statistics
 
-    def fails(extract: Any, styles: Any, *, layers: Any, grid_of: Any) -> Any:
+    def fails(extract: Any, styles: Any, *, layers: Any, grid_of: Any, loss: Any) -> Any:
         if any(tile.window.area > 64 * 64 for style, _ in styles for tile in grid_of(style.canvas).tiles):
             raise RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate 9 bytes")
-        return style_statistics(extract, styles, layers=layers, grid_of=grid_of)
+        return style_statistics(extract, styles, layers=layers, grid_of=grid_of, loss=loss)
 
     config = settings(tiles={"size": 64})
     monkeypatch.setattr("hires_nst.run.painter.SMALLEST_TILE", 16)

@@ -16,10 +16,11 @@ from hires_nst.config import Coupling, Loss, Optimizer, StyleLossName
 from hires_nst.transfer.canvas import Canvas
 from hires_nst.transfer.extractor import Extractor
 from hires_nst.transfer.minimise import minimise
-from hires_nst.transfer.objective import Objective, accumulate, content_norms, style_statistics
+from hires_nst.transfer.objective import Objective, accumulate, content_norms
 from hires_nst.transfer.optimizers import Minimisation
 from hires_nst.transfer.refine import refine_in_parts, refine_round, refine_tile, tile_gradient
 from hires_nst.transfer.rounds import OptimizerCanvases, Round
+from hires_nst.transfer.style import style_statistics
 from hires_nst.transfer.tiles import Grid, make_grid
 from hires_nst.transfer.weights import WeightedImage
 from tests.conftest import TINY, random_canvas, tiny_network
@@ -38,7 +39,7 @@ def problem(
     objective = Objective(
         extract=extract, loss=loss,
         style=style_statistics(
-            extract, [(WeightedImage(style), 1.0)], layers=layers,
+            extract, [(WeightedImage(style), 1.0)], layers=layers, loss=loss.style,
             grid_of=lambda c: make_grid(c.height, c.width, size=64, stride=16),
         ),
         content_norms=content_norms(
@@ -137,7 +138,7 @@ def test_balanced_tile_gradient_is_the_untiled_one_times_n_over_ni(height: int, 
     objective, content, canvas = problem(height, width)
     grid = make_grid(height, width, size=96, stride=16, overlap=2 * TINY.halo_of(objective.layers))
     sums = objective.measure(canvas, None, grid=make_grid(height, width, size=64, stride=16))
-    start = objective.statistics(sums.moments)
+    start = objective.whole_image(objective.statistics(sums.moments))
     _, expected = untiled(objective, content, whole_image(canvas))
     assert len(grid.tiles) > 3
     for tile in grid.tiles:
@@ -169,7 +170,8 @@ def test_balanced_with_one_tile_is_the_untiled_optimisation_step_for_step(optimi
             coupling="balanced", optimizer=optimizer, steps=6,
         ),
         grid.tiles[0],
-        start=objective.statistics(sums.moments), on_step=lambda step, value: steps.append(value),
+        start=objective.whole_image(objective.statistics(sums.moments)),
+        on_step=lambda step, value: steps.append(value),
     )  # fmt: skip
     assert steps == pytest.approx(seen, rel=1e-7)
     assert relative(result.image - whole_image(canvas), expected - whole_image(canvas)) < 1e-6

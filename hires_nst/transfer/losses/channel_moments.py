@@ -59,6 +59,7 @@ def channel_scale(moments: Statistics) -> Statistics:
 
 def squashed_powers(features: Tensor, weights: LayerWeights | None, *, style: Statistics) -> Moments:
     """`powers` (5, C) of tanh(f / (2 s)), with the scale s of each channel, see `central_moments`."""
+    features = features.to(torch.promote_types(features.dtype, torch.float32))
     halves = features / (2 * style["scale"]).to(features.dtype)[None, :, None, None]
     return Moments.by_channel(halves.tanh(), weights, order=ORDER)
 

@@ -39,7 +39,7 @@ def nearest(features: Tensor, transport: Statistics, *, style: Statistics) -> Te
     centred = _centred(features.detach(), transport)
     bank = transport["bank"].to(centred.dtype)
     blocks = [centred[begin : begin + BLOCK] for begin in range(0, len(centred), BLOCK)]
-    return torch.cat([bank[(block @ bank.T).argmax(1)] for block in blocks]) if blocks else centred
+    return torch.cat([bank[(block @ bank.T).max(1).indices] for block in blocks]) if blocks else centred
 
 
 def cosine_distances(features: Tensor, targets: Tensor, *, transport: Statistics, style: Statistics) -> Tensor:

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from typing import get_args
+
 import pytest
 import torch
 
+from hires_nst.config import StyleLossName
 from hires_nst.transfer.losses import STYLE_LOSSES
 from hires_nst.transfer.moments import Moments, Statistics
 from hires_nst.transfer.weights import LayerWeights
@@ -84,3 +87,7 @@ def test_statistics_are_added_and_scaled_by_name() -> None:
     torch.testing.assert_close(mixed.mean, (two.mean - one.mean) / 2)
     torch.testing.assert_close(mixed.second, (two.second - one.second) / 2)
     assert (Statistics({"a": one.mean}) | Statistics({"b": two.mean})).tensors.keys() == {"a", "b"}
+
+
+def test_the_configuration_knows_every_style_loss() -> None:
+    assert set(get_args(StyleLossName)) == STYLE_LOSSES.keys()
