@@ -129,13 +129,17 @@ class RoundFinished(Event):
     seconds: float
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class LevelFinished(Event):
-    """A level is finished."""
+    """A level is finished.
+
+    `evaluations` of each pixel are given where `levels.tolerance` made them fewer than planned; else they are None.
+    """
 
     index: int
     count: int
     seconds: float
+    evaluations: int | None = None
 
 
 @dataclass(frozen=True)

@@ -72,7 +72,7 @@ def test_levels_of_another_length_are_damaged(event: Event) -> None:
 
 def test_numbers_that_json_cannot_express_come_back_as_nan() -> None:
     for loss in (math.nan, math.inf):
-        data = json.loads(json_line(events.LevelFinished(0, 1, loss).as_dict()))
+        data = json.loads(json_line(events.LevelFinished(index=0, count=1, seconds=loss).as_dict()))
         found = from_dict(data)
         assert isinstance(found, events.LevelFinished)
         assert math.isnan(found.seconds)

@@ -195,6 +195,8 @@ class Lines(PlainLines):
                 losses += f"loss {event.loss:.4g}"
                 line = f"  round {event.round + 1}/{event.rounds}: {losses}, {duration(event.seconds)}"
                 return [f"{line}; {self._so_far()}"]
+            case events.LevelFinished() if event.evaluations is not None:
+                return [f"  level {event.index + 1} ends after {event.evaluations} evaluations (levels.tolerance)"]
             case events.DownloadProgress():
                 tenth, self._tenth = self._tenth, 10 * event.done // event.total if event.total else 0
                 of_all = f" of {event.total / 1e6:.0f}" if event.total else ""

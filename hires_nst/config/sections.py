@@ -267,6 +267,11 @@ class Levels(Section):
     decay: Annotated[Number, Field(gt=0, le=1)] = Field(
         0.75, description="Factor by which the number of rounds changes from one level to the next."
     )
+    tolerance: Annotated[Number, Field(ge=0, lt=1)] = Field(
+        0.0,
+        description="Relative gain of the objective in a round, below which a level ends; 0 takes all rounds.",
+        examples=[0.01],
+    )
     detail: Annotated[Number, Field(ge=0, le=1)] = Field(
         0.0, description="Share of the photograph's fine detail, 0 to 1, that is added when a level is enlarged."
     )

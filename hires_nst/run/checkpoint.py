@@ -51,6 +51,7 @@ class Progress:
         level, round: indices of the last finished round; `round` is -1 for a level without rounds.
         rounds, steps, size: of the level and its tiles, which may differ from the plan where memory ran out.
         finished: whether the level is finished.
+        losses: of the last rounds, by which `levels.tolerance` judges.
     """
 
     level: int
@@ -59,6 +60,7 @@ class Progress:
     steps: int
     size: int
     finished: bool
+    losses: tuple[float, ...] = ()
 
     def is_past(self, level: int) -> bool:
         """Whether a level is finished."""
@@ -172,7 +174,7 @@ class CheckpointStore:
                         self.check_stop(0.0)
                         canvases[name].pixels[top : top + 256] = array[top : top + 256]
                 steps = about.pop("optimizer_steps")
-                progress = Progress(**about)
+                progress = Progress(**{**about, "losses": tuple(about["losses"])})
                 with plain_os_errors(self.directory.path):
                     self._prune(progress)
                 return progress, canvases.pop("pixels"), OptimizerCanvases(canvases, steps)

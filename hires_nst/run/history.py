@@ -22,7 +22,13 @@ Round = tuple[int, int]
 
 @dataclass(frozen=True, kw_only=True)
 class LevelRecord:
-    """A level as it was painted; `seconds` is None until it is finished, `begins` counts evaluations."""
+    """A level as it was painted.
+
+    Attributes:
+        begins: the evaluations of each pixel before it.
+        seconds: None until it is finished.
+        ended: the evaluations after which it ended, where `levels.tolerance` made them fewer than planned; else None.
+    """
 
     width: int
     height: int
@@ -31,6 +37,12 @@ class LevelRecord:
     tiles: int
     begins: float = 0.0
     seconds: float | None = None
+    ended: int | None = None
+
+    @property
+    def evaluations(self) -> int:
+        """Of each pixel."""
+        return self.rounds * self.steps if self.ended is None else self.ended
 
 
 @dataclass(frozen=True)
@@ -87,7 +99,7 @@ class History:
                 self._objective.pop((event.level, event.round), None)
                 self._borders.pop((event.level, event.round), None)
             case LevelFinished():
-                self._change(event.index, seconds=event.seconds)
+                self._change(event.index, seconds=event.seconds, ended=event.evaluations)
 
     def _change(self, level: int, **values: Any) -> None:
         if level in self._levels:
@@ -106,7 +118,7 @@ class History:
     def levels(self) -> tuple[LevelRecord, ...]:
         """The levels so far, coarse to fine."""
         records = [self._levels[index] for index in sorted(self._levels)]
-        starts = accumulate((float(record.rounds * record.steps) for record in records), initial=0.0)
+        starts = accumulate((float(record.evaluations) for record in records), initial=0.0)
         return tuple(replace(record, begins=start) for record, start in zip(records, starts, strict=False))
 
     @property

@@ -24,6 +24,7 @@ from hires_nst.run.context import RunContext
 from hires_nst.run.plan import split_coarse
 from hires_nst.run.round_store import DiskRoundStore
 from hires_nst.transfer.canvas import Canvas
+from hires_nst.transfer.convergence import ROUNDS, gains_less, step_tolerance
 from hires_nst.transfer.device import release_memory, unless_memory_runs_out
 from hires_nst.transfer.levels import Level, LevelPlan
 from hires_nst.transfer.memory import SMALLEST_TILE
@@ -79,12 +80,16 @@ def paint(
         if small is not None and small[0] == plan.index:
             context.emit(small[1])
         scaled = [(style_image(image, style, level=plan, context=context), style.weight) for image, style in styles]
-        LevelPainter(
+        evaluations = LevelPainter(
             context=context, plan=plan, levels=len(plans), content=level_content, styles=scaled,
             checkpoints=checkpoints, state=state,
         ).paint(reached)  # fmt: skip
         state.optimizer_canvases = OptimizerCanvases()
-        context.emit(events.LevelFinished(plan.index, len(plans), time.monotonic() - began))
+        context.emit(
+            events.LevelFinished(
+                index=plan.index, count=len(plans), seconds=time.monotonic() - began, evaluations=evaluations
+            )
+        )  # fmt: skip
     assert state.canvas is not None
     return state.canvas
 
@@ -154,15 +159,20 @@ class LevelPainter:
     def __post_init__(self) -> None:
         self.level: Level = self.plan
         self.size = self.plan.tile_size
+        self.losses: list[float] = []
 
-    def paint(self, reached: Progress | None) -> None:
-        """Paint all rounds, or those after `reached`, whose canvas is then in `state`."""
+    def paint(self, reached: Progress | None) -> int | None:
+        """Paint all rounds, or those after `reached`, whose canvas is then in `state`.
+
+        Returns:
+            The evaluations of each pixel where `levels.tolerance` made them fewer than planned; else None.
+        """
         objective = self._objective()
         number = 0
         if reached is None:
             self.level = split_coarse(self.plan, self._grid(), config=self.context.config)
         else:
-            number, self.size = reached.round + 1, reached.size
+            number, self.size, self.losses = reached.round + 1, reached.size, [*reached.losses]
             self.level = replace(self.plan, rounds=reached.rounds, steps=reached.steps)
         level = self.level
         self.context.emit(
@@ -173,16 +183,23 @@ class LevelPainter:
         )  # fmt: skip
         if not level.rounds:
             self._save(-1)
-        while number < self.level.rounds:
-            if self._paint_round(number, objective):
+        evaluations = 0
+        while number < self.level.rounds and not self._is_converged():
+            if steps := self._paint_round(number, objective):
                 number += 1
+                evaluations = steps + (number - 1) * self.level.steps
         self.checkpoints.writer.flush()
+        return evaluations if 0 < evaluations < self.level.evaluations else None
+
+    def _is_converged(self) -> bool:
+        """Whether the level ends before its last round."""
+        return gains_less(self.losses, self.context.config.levels.tolerance, over=ROUNDS)
 
     def _grid(self, *, shifted: bool = False) -> Grid:
         return self.context.grid(*self.plan.canvas_size, size=self.size, shifted=shifted)
 
-    def _paint_round(self, number: int, objective: Objective) -> bool:
-        """Paint a round; False if memory ran out, and smaller tiles are needed."""
+    def _paint_round(self, number: int, objective: Objective) -> int:
+        """Paint a round, and return its steps; 0 if memory ran out, and smaller tiles are needed."""
         began = time.monotonic()
         context = self.context
         stored = self.checkpoints.read_json(self.checkpoints.directory.round(self.level.index, number) / "round.json")
@@ -206,7 +223,7 @@ class LevelPainter:
             store.drop_latest()  # which refers to tensors and canvases
         if result is None:
             self._shrink_tiles(number, grid=grid, store=store)
-            return False
+            return 0
         self.state.canvas = result.canvas
         self.state.optimizer_canvases = result.optimizer_canvases or self.state.optimizer_canvases
         if not math.isfinite(result.loss):
@@ -217,17 +234,20 @@ class LevelPainter:
                 )
             )
         self.size = store.size
+        self.losses = [*self.losses, result.loss][-ROUNDS - 1 :]
         finished = events.RoundFinished(
             level=self.level.index, round=number, rounds=self.level.rounds, loss=result.loss,
             seconds=time.monotonic() - began,
         )  # fmt: skip
         self._save(number, finished)
-        return True
+        return result.steps
 
     def _refined(self, number: int, objective: Objective, *, grid: Grid, store: DiskRoundStore) -> RoundResult | None:
         """The round; None where memory ran out."""
         level, config, state = self.level, self.context.config, self.state
         assert state.canvas is not None
+        # A level of one round, as the coarsest, ends inside it.
+        tolerance = step_tolerance(config.levels.tolerance, steps=config.levels.steps) if level.rounds == 1 else 0.0
         is_last = number == level.rounds - 1
         carried = None if is_last and not state.optimizer_canvases.canvases else state.optimizer_canvases
         exact = config.tiles.coupling == "exact"
@@ -239,7 +259,7 @@ class LevelPainter:
                         canvas=state.canvas, content_canvas=self.content.canvas, objective=objective, grid=grid,
                         measure_grid=self.context.measure_grid(*level.canvas_size, size=self.size),
                         coupling=config.tiles.coupling, optimizer=config.optimizer, steps=level.steps,
-                        optimizer_canvases=carried,
+                        tolerance=tolerance, optimizer_canvases=carried,
                     ),
                     listener=RoundEvents(emit=self.context.emit, level=level, number=number, grid=grid, exact=exact),
                     store=store,
@@ -266,7 +286,7 @@ class LevelPainter:
         assert state.canvas is not None
         progress = Progress(
             level=level.index, round=number, rounds=level.rounds, steps=level.steps, size=self.size,
-            finished=number == level.rounds - 1,
+            finished=number == level.rounds - 1 or self._is_converged(), losses=tuple(self.losses),
         )  # fmt: skip
         self.checkpoints.save_canvas(
             progress, state.canvas, optimizer_canvases=state.optimizer_canvases,
@@ -342,9 +362,9 @@ class RoundEvents(RoundListener):
         """The number of tiles; exact coupling has no tiles of its own."""
         return 1 if self.exact else len(self.grid.tiles)
 
-    def _work(self, tile: int) -> float:
+    def _work(self, tile: int, steps: int) -> float:
         area = self.grid.image.area if self.exact else self.grid.tiles[tile].owned.area
-        return float(area * self.level.steps)
+        return float(area * steps)
 
     def round_started(self, style_loss: float | None) -> None:
         """See `RoundListener`."""
@@ -366,21 +386,21 @@ class RoundEvents(RoundListener):
             )
         )
 
-    def tile_finished(self, tile: int, *, loss: float, seconds: float) -> None:
+    def tile_finished(self, tile: int, *, loss: float, seconds: float, steps: int) -> None:
         """See `RoundListener`."""
         self.emit(
             events.TileFinished(
                 level=self.level.index, round=self.number, tile=tile, tiles=self.tiles, loss=loss, seconds=seconds,
-                pixel_evaluations=self._work(tile),
+                pixel_evaluations=self._work(tile, steps),
             )
         )  # fmt: skip
 
-    def tile_restored(self, tile: int, *, loss: float) -> None:
+    def tile_restored(self, tile: int, *, loss: float, steps: int) -> None:
         """See `RoundListener`."""
         self.emit(
             events.TileRestored(
                 level=self.level.index, round=self.number, tile=tile, tiles=self.tiles, loss=loss,
-                pixel_evaluations=self._work(tile),
+                pixel_evaluations=self._work(tile, steps),
             )
         )  # fmt: skip
 

@@ -38,7 +38,7 @@ class Plan:
         cropped: the share of the photograph, 0 to 1, that is cropped to the shape of the paper.
         enlarged: how many times the rest is made longer and wider; below 1 it is reduced.
         seconds_per_megapixel: measured time per million pixels and evaluation; None when it was not measured.
-        seconds: an estimate for the whole run from it.
+        seconds: an estimate for the whole run from it, without what `levels.tolerance` may save.
     """
 
     width: int

@@ -59,6 +59,7 @@ class RunState:
     notes: dict[str, None] = field(default_factory=dict)
     history: History = field(default_factory=History)
     _work: _Work = field(default_factory=_Work)
+    _ended: dict[int, int] = field(default_factory=dict)  # evaluations of the levels that ended early
     _working_since: float | None = None
     _work_before: float | None = None  # the work of earlier processes
     _attempt_started: float | None = None
@@ -81,9 +82,12 @@ class RunState:
             case events.LevelStarted():
                 self.level, self.round, self.tile = event, None, 0
                 self.tiles_done.clear()
+                self._ended = {level: taken for level, taken in self._ended.items() if level < event.index}
                 self._work = _Work(levels=self._work_until(event.index))
                 self._working_since = time if self._working_since is None else self._working_since
             case events.LevelFinished():
+                if event.evaluations is not None:
+                    self._ended[event.index] = event.evaluations
                 self._work = _Work(levels=self._work_until(event.index + 1))
             case events.RoundStarted():
                 self.round, self.tile = event, 0
@@ -129,8 +133,11 @@ class RunState:
 
     @property
     def total(self) -> float:
-        """All the work of the run, in pixels of the canvas * evaluations; 0 before it is known."""
-        return self.run.pixel_evaluations if self.run else 0.0
+        """All the work of the run, in pixels of the canvas * evaluations; 0 before it is known.
+
+        What a level that ended early left out is not part of it.
+        """
+        return self.run.pixel_evaluations - self._left_out(len(self.run.levels)) if self.run else 0.0
 
     @property
     def done(self) -> float:
@@ -184,7 +191,15 @@ class RunState:
 
     def _work_until(self, level: int) -> float:
         levels = self.run.levels if self.run else ()
-        return float(sum(width * height * rounds * steps for width, height, rounds, steps, _ in levels[:level]))
+        planned = sum(width * height * rounds * steps for width, height, rounds, steps, _ in levels[:level])
+        return float(planned - self._left_out(level))
+
+    def _left_out(self, level: int) -> float:
+        """The work of the levels before this one that was planned and not done."""
+        assert self.run is not None or not level
+        sizes = [(w * h, rounds * steps) for w, h, rounds, steps, _ in self.run.levels] if self.run else []
+        early = {index: taken for index, taken in self._ended.items() if index < min(level, len(sizes))}
+        return float(sum(sizes[index][0] * (sizes[index][1] - taken) for index, taken in early.items()))
 
     @property
     def _level_work(self) -> float:

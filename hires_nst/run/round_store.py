@@ -111,8 +111,9 @@ class DiskRoundStore(RoundStore):
             arrays, about = stored
             tensors = tensors_of(arrays)
             self.done += 1
-            image, steps = tensors.pop("image"), about["steps"]
-            return TileResult(image, about["loss"], None if steps is None else OptimizerState(tensors, steps))
+            image, total = tensors.pop("image"), about["total_steps"]
+            state = None if total is None else OptimizerState(tensors, total)
+            return TileResult(image=image, loss=about["loss"], state=state, steps=about["steps"])
         self.checkpoints.check_stop(self.checkpoints.step_seconds * tile.window.area)
         self._began = time.monotonic()
         return None
@@ -125,7 +126,9 @@ class DiskRoundStore(RoundStore):
             return
         state = result.state
         tensors = {"image": result.image, **({} if state is None else state.tensors)}
-        about = {"loss": result.loss, "steps": None if state is None else state.steps}
+        about = {
+            "loss": result.loss, "steps": result.steps, "total_steps": None if state is None else state.steps
+        }  # fmt: skip
 
         def finished() -> None:
             self.done += 1
@@ -148,7 +151,9 @@ class DiskRoundStore(RoundStore):
             return None
         self._snapshot_of = tile.index
         arrays, about = stored
-        return Snapshot(about["step"], tensors_of(arrays), about["numbers"])
+        return Snapshot(
+            step=about["step"], tensors=tensors_of(arrays), numbers=about["numbers"], losses=tuple(about["losses"])
+        )
 
     def save_snapshot(self, tile: Tile, take: TakeSnapshot) -> None:
         """See `RoundStore`; written after some time, or when the run is to stop."""
@@ -173,7 +178,9 @@ class DiskRoundStore(RoundStore):
             return
         tile, take = self._latest
         snapshot = take()
-        about = {"tile": tile.index, "step": snapshot.step, "numbers": snapshot.numbers}
+        about = {
+            "tile": tile.index, "step": snapshot.step, "numbers": snapshot.numbers, "losses": snapshot.losses
+        }  # fmt: skip
         self.checkpoints.write(
             self._file("step.safetensors", kind="step", arrays=numpy_of(snapshot.tensors), about=about)
         )

@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from hires_nst.transfer.convergence import STEPS
 from hires_nst.transfer.optimizers import Minimisation, Minimum, OptimizerState, Snapshot, state_tensors
 from hires_nst.transfer.parametrization import Parametrization, Variables, preconditioner
 
@@ -40,20 +41,24 @@ def lbfgs(task: Minimisation) -> Minimum:
     """
     start = task.start.detach()
     value, gradient = task.gradient(start.clone().requires_grad_())
-    state = task.state
-    if state is not None:
-        state = OptimizerState({"start": start, "gradient": gradient.nan_to_num()}, task.total_steps)
+    tensors = {"start": start, "gradient": gradient.nan_to_num()}
+
+    def minimum(image: Tensor, *, loss: float, steps: int) -> Minimum:
+        state = None if task.state is None else OptimizerState(tensors, task.total_steps(steps))
+        return Minimum(image=image, loss=loss, state=state, steps=steps)
+
     parametrization = Parametrization(start.shape[-2], start.shape[-1], task.optimizer.pixels)
     variables = Variables(start, preconditioner(gradient, task.mask), parametrization)
     size = float(variables.gradient(gradient).abs().sum())
     if not bool(torch.isfinite(value)) or size == 0.0:
         task.on_step(1, float(value))
-        return Minimum(start, float(value), state)
+        return minimum(start, loss=float(value), steps=1)
     descent = _Descent(task, variables, first=(value, gradient), size=size)
     del value, gradient
     if task.snapshot is not None:
         descent.restore(task.snapshot)
-    return Minimum(descent.run(), descent.loss, state)
+    image = descent.run()
+    return minimum(image, loss=descent.loss, steps=descent.done)
 
 
 class _Descent:
@@ -71,7 +76,7 @@ class _Descent:
     def __init__(self, task: Minimisation, variables: Variables, *, first: tuple[Tensor, Tensor], size: float) -> None:
         self.task, self.variables = task, variables
         self.loss_scale = GRADIENT_SCALE / size
-        self.loss = float("nan")
+        self.losses: list[float] = []
         self.done = 0
         self.good = self.image = variables.start
         self._first: tuple[Tensor, Tensor] | None = first
@@ -101,7 +106,7 @@ class _Descent:
 
     def restore(self, snapshot: Snapshot) -> None:
         """Continue after the step of a snapshot."""
-        self.done, self._first = snapshot.step, None
+        self.done, self.losses, self._first = snapshot.step, [*snapshot.losses], None
         with torch.no_grad():
             self.z.copy_(snapshot.tensors["z"])
         self.good = self.variables.start.clone().copy_(snapshot.tensors["good"])
@@ -109,19 +114,29 @@ class _Descent:
         self.method.state[self.z] = _restored_state(snapshot, self.z.device)
         self._set_rate(self.task.optimizer.rate)
 
+    @property
+    def loss(self) -> float:
+        """At the last evaluation; NaN before the first."""
+        return self.losses[-1] if self.losses else math.nan
+
     def run(self) -> Tensor:
         """Take the remaining steps, and return the last image whose value was finite."""
         for step in range(self.done + 1, self.task.steps + 1):
             self.method.step(self._evaluate)  # type: ignore[no-untyped-call]
+            self.done = step
             self.task.on_step(step, self.loss)
             if not math.isfinite(self.loss):
                 return self.good.clamp(0, 1)
             self.good = self.image
             self._update_image()
             self._set_rate(self.task.optimizer.rate)
+            if self.task.has_converged(self.losses):
+                break
             if step < self.task.steps:
+                losses = tuple(self.losses[-STEPS:])
                 # Not a bound method: it may be stored for long, and the task holds canvases.
-                self.task.on_snapshot(partial(_snapshot, step, z=self.z, good=self.good, method=self.method))
+                take = partial(_snapshot, step, z=self.z, good=self.good, method=self.method, losses=losses)
+                self.task.on_snapshot(take)
         return (self.image if bool(self.image.isfinite().all()) else self.good).clamp(0, 1)
 
     def _update_image(self) -> None:
@@ -134,14 +149,14 @@ class _Descent:
         self._first = None
         outward = ((image < 0) & (gradient > 0)) | ((image > 1) & (gradient < 0))
         self.z.grad = self.variables.gradient(gradient.masked_fill(outward, 0), self.loss_scale)
-        self.loss = float(value)
+        self.losses.append(float(value))
         return value * self.loss_scale
 
 
-def _snapshot(step: int, *, z: Tensor, good: Tensor, method: torch.optim.LBFGS) -> Snapshot:
+def _snapshot(step: int, *, z: Tensor, good: Tensor, method: torch.optim.LBFGS, losses: tuple[float, ...]) -> Snapshot:
     state = {key: value for key, value in method.state[z].items() if key != "al"}  # written before it is read
     tensors, numbers = state_tensors(state)
-    return Snapshot(step, {"z": z.detach(), "good": good, **tensors}, numbers)
+    return Snapshot(step=step, tensors={"z": z.detach(), "good": good, **tensors}, numbers=numbers, losses=losses)
 
 
 def _is_curved(step: Tensor, change: Tensor) -> bool:

@@ -8,6 +8,7 @@ from functools import partial
 import torch
 from torch import Tensor
 
+from hires_nst.transfer.convergence import STEPS
 from hires_nst.transfer.lbfgs import lbfgs
 from hires_nst.transfer.optimizers import Minimisation, Minimum, OptimizerState, Snapshot, state_tensors
 
@@ -15,7 +16,7 @@ from hires_nst.transfer.optimizers import Minimisation, Minimum, OptimizerState,
 def minimise(task: Minimisation) -> Minimum:
     """Take the steps of a minimisation."""
     if task.steps < 1:
-        return Minimum(task.start.detach(), float("nan"), task.state)
+        return Minimum(image=task.start.detach(), loss=float("nan"), state=task.state, steps=0)
     task = _masked(task)
     found = lbfgs(task) if task.optimizer.name == "lbfgs" else _adam(task)
     if task.mask is not None:
@@ -56,9 +57,9 @@ def _adam(task: Minimisation) -> Minimum:
             "exp_avg": task.state.tensors["mean"].clone(),
             "exp_avg_sq": task.state.tensors["square"].clone(),
         }
-    done, loss = 0, float("nan")
+    done, losses = 0, list[float]()
     if task.snapshot is not None:
-        done, tensors = task.snapshot.step, task.snapshot.tensors
+        done, tensors, losses = task.snapshot.step, task.snapshot.tensors, [*task.snapshot.losses]
         task.gradient(x)  # the first evaluation is part of what the objective is: see `tile_gradient`
         with torch.no_grad():
             x.copy_(tensors["x"])
@@ -68,22 +69,26 @@ def _adam(task: Minimisation) -> Minimum:
         }
 
     def snapshot(step: int) -> Snapshot:
-        return Snapshot(step, {"x": x.detach(), **state_tensors(method.state[x])[0]}, {})
+        tensors = {"x": x.detach(), **state_tensors(method.state[x])[0]}
+        return Snapshot(step=step, tensors=tensors, numbers={}, losses=tuple(losses[-STEPS:]))
 
     for step in range(done + 1, task.steps + 1):
         value, x.grad = task.gradient(x)
-        loss = float(value)
+        done = step
+        losses.append(float(value))
         if not bool(torch.isfinite(value)):
-            task.on_step(step, loss)
+            task.on_step(step, losses[-1])
             break
         method.step()
         with torch.no_grad():
             x.clamp_(0, 1)
-        task.on_step(step, loss)
+        task.on_step(step, losses[-1])
+        if task.has_converged(losses):
+            break
         if step < task.steps:
             task.on_snapshot(partial(snapshot, step))
     state = task.state
     if state is not None and x in method.state:
         means = method.state[x]
-        state = OptimizerState({"mean": means["exp_avg"], "square": means["exp_avg_sq"]}, task.total_steps)
-    return Minimum(x.detach(), loss, state)
+        state = OptimizerState({"mean": means["exp_avg"], "square": means["exp_avg_sq"]}, task.total_steps(done))
+    return Minimum(image=x.detach(), loss=losses[-1], state=state, steps=done)

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from torch import Tensor
 
 from hires_nst.config import Optimizer
+from hires_nst.transfer.convergence import STEPS, gains_less
 
 Gradient = Callable[[Tensor], tuple[Tensor, Tensor]]
 """(1, 3, h, w) to the objective's value there (scalar) and its gradient (1, 3, h, w)."""
@@ -37,18 +38,20 @@ class OptimizerState:
         return OptimizerState(tensors, self.steps)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Snapshot:
     """An optimisation between two steps: all that is needed to resume it to the same bits.
 
     Attributes:
         step: the steps done.
         tensors: the optimiser's own, not copies: the next step changes them. List elements are named `key.index`.
+        losses: the values of the last steps, by which the tolerance judges.
     """
 
     step: int
     tensors: dict[str, Tensor]
     numbers: dict[str, float]
+    losses: tuple[float, ...] = ()
 
 
 TakeSnapshot = Callable[[], Snapshot]
@@ -63,6 +66,7 @@ class Minimisation:
         start: (1, 3, h, w) in [0, 1]; not changed.
         mask: (1, 1, h, w), the pixels that may change; None for all.
         state: of the previous call, empty before the first; None neither uses nor returns one.
+        tolerance: a relative gain of a step; the steps end where they gain less, see `convergence`; 0 for never.
         on_step: called after each step with its number from 1 and the value before it.
         on_snapshot: called after each step but the last, with a function that takes a snapshot.
         snapshot: to resume from, taken with the same arguments; the gradient at `start` is evaluated once more.
@@ -74,6 +78,7 @@ class Minimisation:
     steps: int
     mask: Tensor | None = None
     state: OptimizerState | None = None
+    tolerance: float = 0.0
     on_step: Callable[[int, float], None] = lambda step, loss: None
     on_snapshot: Callable[[TakeSnapshot], None] = lambda take: None
     snapshot: Snapshot | None = None
@@ -83,13 +88,16 @@ class Minimisation:
         """The values that may change."""
         return self.start.numel() if self.mask is None else int(self.mask.sum()) * self.start.shape[1]
 
-    @property
-    def total_steps(self) -> int:
-        """Including those of earlier calls."""
-        return self.steps + (0 if self.state is None else self.state.steps)
+    def total_steps(self, taken: int) -> int:
+        """The steps taken, with those of earlier calls."""
+        return taken + (0 if self.state is None else self.state.steps)
+
+    def has_converged(self, losses: Sequence[float]) -> bool:
+        """Whether the steps end, given the values before each of the steps so far."""
+        return gains_less(losses, self.tolerance, over=STEPS)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Minimum:
     """The result of a minimisation.
 
@@ -98,11 +106,13 @@ class Minimum:
             image before that.
         loss: the value at the last evaluation; NaN without any.
         state: for the next call; None unless the minimisation was given one.
+        steps: taken; fewer than asked for where they gained less than the tolerance.
     """
 
     image: Tensor
     loss: float
     state: OptimizerState | None
+    steps: int
 
 
 def state_tensors(state: Mapping[str, Any]) -> tuple[dict[str, Tensor], dict[str, float]]:

@@ -63,17 +63,19 @@ def refine_round(
     is_known = start is not None and not start.transports  # a matching's loss would take a second pass
     listener.round_started(float(objective.style_value(start.statistics)) if start and is_known else None)
     blend = Blend(current.canvas, grid)
-    losses = [0.0] * len(grid.tiles)
+    losses, most = [0.0] * len(grid.tiles), 0
     for index in range(len(grid.tiles)) if order is None else order:
         tile = grid.tiles[index]
         result = store.load_tile(tile)
         if result is not None:
-            listener.tile_restored(index, loss=result.loss)
+            listener.tile_restored(index, loss=result.loss, steps=result.steps)
         else:
             began = time.monotonic()
             result = _refine_new_tile(current, tile, start=start, listener=listener, store=store)
-            finished = partial(listener.tile_finished, index, loss=result.loss, seconds=time.monotonic() - began)
+            seconds = time.monotonic() - began
+            finished = partial(listener.tile_finished, index, loss=result.loss, seconds=seconds, steps=result.steps)
             store.save_tile(tile, result, on_saved=finished)
+        most = max(most, result.steps)
         losses[index] = result.loss * objective.area_of(tile.owned) / objective.area
         blend.add(tile, result)
     store.flush()
@@ -81,8 +83,8 @@ def refine_round(
     if "gradient" in canvases:
         canvases = {"start": current.canvas, **canvases}
     before = current.optimizer_canvases
-    after = None if before is None else OptimizerCanvases(canvases, before.steps + current.steps)
-    return RoundResult(canvas, sum(losses), after)
+    after = None if before is None else OptimizerCanvases(canvases, before.steps + most)
+    return RoundResult(canvas=canvas, loss=sum(losses), optimizer_canvases=after, steps=most)
 
 
 def _refine_exactly(current: Round, *, listener: RoundListener, store: RoundStore) -> RoundResult:
@@ -100,7 +102,7 @@ def _refine_exactly(current: Round, *, listener: RoundListener, store: RoundStor
     found = minimise(
         Minimisation(
             start=read(canvas), mask=objective.changeable(canvas.image, torch.device("cpu")), gradient=gradient,
-            optimizer=current.optimizer, steps=current.steps,
+            optimizer=current.optimizer, steps=current.steps, tolerance=current.tolerance,
             state=None if before is None else before.read(read),
             on_step=lambda step, loss: listener.step_finished(0, step, loss=loss),
             on_snapshot=partial(store.save_snapshot, whole), snapshot=store.load_snapshot(whole),
@@ -115,8 +117,8 @@ def _refine_exactly(current: Round, *, listener: RoundListener, store: RoundStor
         after = OptimizerCanvases(canvases, found.state.steps)
     work.write(work.image, found.image)
     work.clip()
-    listener.tile_finished(0, loss=found.loss, seconds=time.monotonic() - began)
-    return RoundResult(work, found.loss, after)
+    listener.tile_finished(0, loss=found.loss, seconds=time.monotonic() - began, steps=found.steps)
+    return RoundResult(canvas=work, loss=found.loss, optimizer_canvases=after, steps=found.steps)
 
 
 def _refine_new_tile(
@@ -150,14 +152,14 @@ def refine_tile(
     objective, before = current.objective, current.optimizer_canvases
     read = partial(objective.extract.read, rect=tile.window)
     if not objective.sees(tile.window):  # it does not change
-        return TileResult(read(current.canvas), 0.0, None)
+        return TileResult(image=read(current.canvas), loss=0.0, state=None, steps=0)
     ratio = objective.area / objective.area_of(tile.window)
     content_image = read(current.content_canvas)
     found = minimise(
         Minimisation(
             start=read(current.canvas), mask=objective.changeable(tile.window, objective.extract.device),
             gradient=tile_gradient(objective, tile, content_image=content_image, start=start),
-            optimizer=current.optimizer, steps=current.steps,
+            optimizer=current.optimizer, steps=current.steps, tolerance=current.tolerance,
             state=None if before is None else before.read(read).scaled(ratio),
             on_step=on_step, on_snapshot=on_snapshot, snapshot=snapshot,
         )
@@ -166,7 +168,7 @@ def refine_tile(
     if state is not None:
         tensors = {name: tensor for name, tensor in state.tensors.items() if name != "start"}
         state = OptimizerState(tensors, state.steps).scaled(1 / ratio)
-    return TileResult(found.image, found.loss, state)
+    return TileResult(image=found.image, loss=found.loss, state=state, steps=found.steps)
 
 
 def refine_in_parts(current: Round, tile: Tile, *, parts: Grid, start: WholeImage | None) -> TileResult:
@@ -179,18 +181,20 @@ def refine_in_parts(current: Round, tile: Tile, *, parts: Grid, start: WholeImag
         start: see `refine_tile`.
     """
     blend, loss = Blend(Canvas(np.array(current.canvas.pixels[tile.window.slices()])), parts), 0.0
+    most = 0
     for part in parts.tiles:
         owned, window = (rect.moved(tile.window.top, tile.window.left) for rect in (part.owned, part.window))
         moved = Tile(index=part.index, row=part.row, column=part.column, owned=owned, window=window)
         result = refine_tile(current, moved, start=start)
         blend.add(part, result)
+        most = max(most, result.steps)
         loss += result.loss * current.objective.area_of(owned) / current.objective.area_of(tile.window)
     read = partial(Canvas.read, rect=parts.image, device=torch.device("cpu"), dtype=current.objective.extract.dtype)
     canvas, canvases = blend.finish()
     state = None
     if current.optimizer_canvases is not None:
-        state = OptimizerCanvases(canvases, current.optimizer_canvases.steps + current.steps).read(read)
-    return TileResult(read(canvas), loss, state)
+        state = OptimizerCanvases(canvases, current.optimizer_canvases.steps + most).read(read)
+    return TileResult(image=read(canvas), loss=loss, state=state, steps=most)
 
 
 def tile_gradient(objective: Objective, tile: Tile, *, content_image: Tensor, start: WholeImage | None) -> Gradient:

@@ -43,7 +43,8 @@ class Round:
         objective: of the whole image.
         measure_grid: tiles for the evaluations that need no graph; they may be larger.
         coupling: between the tiles, see `refine`.
-        steps: of each tile.
+        steps: of each tile, at most.
+        tolerance: see `Minimisation`.
         optimizer_canvases: from the previous round, empty before the first; None neither uses nor returns them.
     """
 
@@ -55,19 +56,27 @@ class Round:
     coupling: Coupling
     optimizer: Optimizer
     steps: int
+    tolerance: float = 0.0
     optimizer_canvases: OptimizerCanvases | None = None
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class RoundResult:
-    """The new image, the mean of the tiles' last losses weighted by owned area, and the state for the next round."""
+    """The result of a round.
+
+    Attributes:
+        loss: the mean of the tiles' last losses, weighted by owned area.
+        optimizer_canvases: for the next round; None where none are carried over.
+        steps: the most that a tile took.
+    """
 
     canvas: Canvas
     loss: float
     optimizer_canvases: OptimizerCanvases | None
+    steps: int
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class TileResult:
     """The result of a tile.
 
@@ -76,11 +85,13 @@ class TileResult:
         loss: the tile's objective at its last evaluation.
         state: the optimiser's after it, without `start`, with gradients as those of the untiled objective; None where
             none is carried over.
+        steps: taken.
     """
 
     image: Tensor
     loss: float
     state: OptimizerState | None
+    steps: int
 
 
 class RoundListener:
@@ -92,10 +103,10 @@ class RoundListener:
     def step_finished(self, tile: int, step: int, *, loss: float) -> None:
         """A tile has taken a step, counted from 1; with the loss before the step."""
 
-    def tile_finished(self, tile: int, *, loss: float, seconds: float) -> None:
-        """A tile is finished and stored."""
+    def tile_finished(self, tile: int, *, loss: float, seconds: float, steps: int) -> None:
+        """A tile is finished after `steps`, and stored."""
 
-    def tile_restored(self, tile: int, *, loss: float) -> None:
+    def tile_restored(self, tile: int, *, loss: float, steps: int) -> None:
         """A tile was already stored, and was loaded."""
 
 

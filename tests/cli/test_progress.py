@@ -179,4 +179,4 @@ def test_durations(seconds: float, text: str) -> None:
 
 def test_notes() -> None:
     assert note(events.Notice("x")) == "note: x"
-    assert note(events.LevelFinished(0, 1, 1.0)) is None
+    assert note(events.LevelFinished(index=0, count=1, seconds=1.0)) is None

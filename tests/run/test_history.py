@@ -31,7 +31,7 @@ COARSE: list[Event] = [
         for step, loss in ((1, 4.0), (2, 2.0), (3, 1.0))
     ),
     events.RoundFinished(level=0, round=0, rounds=1, loss=1.0, seconds=0.5),
-    events.LevelFinished(0, 2, 0.75),
+    events.LevelFinished(index=0, count=2, seconds=0.75),
 ]
 FINE: list[Event] = [
     events.LevelStarted(index=1, count=2, width=80, height=60, rounds=2, steps=2, tiles=2),
@@ -50,7 +50,7 @@ FINE: list[Event] = [
         for tile in (0, 1)
         for step in (1, 2)
     ),
-    events.LevelFinished(1, 2, 1.5),
+    events.LevelFinished(index=1, count=2, seconds=1.5),
 ]
 ALL = [
     RUN,
@@ -135,6 +135,14 @@ def test_a_round_that_starts_over_in_smaller_tiles() -> None:
     assert run.history.curves == LossCurves(objective=((1, 8.0), (2, 6.0)), style=((1, 0.125),))
     assert (run.history.levels[0].rounds, run.history.levels[0].steps) == (2, 1)
     assert run.history.borders == Borders(rows=(16, 24))
+
+
+def test_a_level_that_ended_early_takes_the_place_of_its_evaluations_only() -> None:
+    early = events.LevelFinished(index=0, count=2, seconds=0.75, evaluations=2)
+    run = after([RUN, *COARSE[:4], COARSE[5], early, *FINE])
+    assert run.history.levels[0].ended == run.history.levels[0].evaluations == 2
+    assert (run.history.levels[1].begins, run.history.levels[1].evaluations) == (2, 4)
+    assert run.history.curves.objective == OBJECTIVE[:2] + tuple((x - 1, value) for x, value in OBJECTIVE[3:])
 
 
 def test_long_curves_are_thinned() -> None:

@@ -15,7 +15,7 @@ from hires_nst.run.log import EventLog, log_line, read_log
 
 TOLD: list[Event] = [
     events.Notice(os.fsdecode(b"bad\xff and \xc3\xbc")),
-    events.LevelFinished(0, 2, 1.5),
+    events.LevelFinished(index=0, count=2, seconds=1.5),
     events.JobProgress("a", 0, events.TilesShrunk(1, 0, 64)),
 ]
 
@@ -49,7 +49,7 @@ def test_a_log_is_appended_to_and_read_while_it_is_open(path: Path) -> None:
 
 def test_every_line_is_valid_json_with_its_time_first_and_its_checksum_last(path: Path) -> None:
     log = EventLog(path)
-    log.write(events.LevelFinished(0, 1, math.nan))
+    log.write(events.LevelFinished(index=0, count=1, seconds=math.nan))
     log.close()
     for line in path.read_text(encoding="ascii").splitlines():
         data = json.loads(line, parse_constant=pytest.fail)

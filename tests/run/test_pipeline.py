@@ -22,6 +22,7 @@ from hires_nst.run import canvases, context, painter, plan
 from hires_nst.run.content import ContentImage
 from hires_nst.run.context import RunContext, open_context
 from hires_nst.run.output_size import OutputSize, output_size_of
+from hires_nst.run.progress import RunState
 from hires_nst.transfer import extractor
 from hires_nst.transfer.canvas import Canvas
 from hires_nst.transfer.levels import Level, schedule
@@ -327,6 +328,31 @@ def check_events(seen: list[events.Event]) -> None:
             assert [(s.tile, s.step) for s in steps] == [
                 (tile, step) for tile in range(around.tiles) for step in range(1, level.steps + 1)
             ]
+
+
+@pytest.mark.parametrize("coupling", ["balanced", "exact"])
+def test_a_tolerance_ends_levels_as_if_they_had_fewer_rounds(
+    coupling: str, photo: Path, painting: Path, tmp_path: Path
+) -> None:
+    tiles, levels = {"coupling": coupling, "size": 64}, {"coarse_steps": 60, "rounds": 40}
+    early = paint(
+        photo, tmp_path / "early.png", painting, config(levels={**levels, "tolerance": 0.1}, tiles=tiles)
+    )  # fmt: skip
+    taken = [level.evaluations for level in of(early, events.LevelFinished)]
+    assert 10 < taken[0] < 60
+    assert 4 < taken[1] < 80
+    overrides = [{"level": 0, "steps": taken[0]}, {"level": 1, "rounds": taken[1] // 2}]
+    fewer = paint(
+        photo, tmp_path / "fewer.png", painting, config(levels={**levels, "overrides": overrides}, tiles=tiles)
+    )
+    assert np.array_equal(pixels(tmp_path / "early.png"), pixels(tmp_path / "fewer.png"))
+    assert [level.evaluations for level in of(fewer, events.LevelFinished)] == [None, None]
+    (started,) = of(fewer, events.RunStarted)
+    assert sum(tile.pixel_evaluations for tile in of(early, events.TileFinished)) == started.pixel_evaluations
+    state = RunState()
+    for event in early:
+        state.update(event, 0.0)
+    assert state.done == state.total == started.pixel_evaluations
 
 
 @pytest.fixture(scope="module")

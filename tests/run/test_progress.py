@@ -41,7 +41,7 @@ def script() -> list[tuple[Event, float]]:
     steps += [
         (events.TileFinished(level=0, round=0, tile=0, tiles=1, loss=0.5, seconds=1.0, pixel_evaluations=400.0), 400),
         (events.RoundFinished(level=0, round=0, rounds=1, loss=0.5, seconds=1.0), 400),
-        (events.LevelFinished(0, 2, 1.0), 400),
+        (events.LevelFinished(index=0, count=2, seconds=1.0), 400),
         (events.LevelStarted(index=1, count=2, width=20, height=20, rounds=2, steps=2, tiles=4), 400),
     ]
     for number in range(2):
@@ -77,7 +77,7 @@ def script() -> list[tuple[Event, float]]:
             )
         steps.append((events.RoundFinished(level=1, round=number, rounds=2, loss=0.3, seconds=65.0), done + 800))
     steps += [
-        (events.LevelFinished(1, 2, 130.0), 2000),
+        (events.LevelFinished(index=1, count=2, seconds=130.0), 2000),
         (events.RunFinished(output="out.png", width=20, height=20, seconds=135.0), 2000),
     ]
     return steps
@@ -96,10 +96,26 @@ def test_a_level_that_stops_early_is_done() -> None:
     for event in (
         RUN,
         events.LevelStarted(index=0, count=2, width=10, height=10, rounds=1, steps=4, tiles=1),
-        events.LevelFinished(0, 2, 1.0),
+        events.LevelFinished(index=0, count=2, seconds=1.0),
     ):
         state.update(event, 0.0)
     assert state.done == 400
+
+
+def test_what_a_level_that_ended_early_left_out_is_no_work_of_the_run() -> None:
+    state = RunState()
+    for event, done, total in (
+        (RUN, 0, 2000),
+        (events.LevelStarted(index=0, count=2, width=10, height=10, rounds=1, steps=4, tiles=1), 0, 2000),
+        (events.StepFinished(level=0, round=0, tile=0, step=3, steps=4, loss=1.0), 300, 2000),
+        (events.LevelFinished(index=0, count=2, seconds=1.0, evaluations=3), 300, 1900),
+        (events.LevelStarted(index=1, count=2, width=20, height=20, rounds=2, steps=2, tiles=4), 300, 1900),
+        (events.RoundFinished(level=1, round=0, rounds=2, loss=0.3, seconds=65.0), 1100, 1900),
+        (events.LevelFinished(index=1, count=2, seconds=1.0, evaluations=2), 1100, 1100),
+        (events.LevelStarted(index=0, count=2, width=10, height=10, rounds=1, steps=4, tiles=1), 0, 2000),
+    ):
+        state.update(event, 0.0)
+        assert (state.done, state.total) == (done, total), event
 
 
 def test_more_work_than_planned_does_not_overflow() -> None:

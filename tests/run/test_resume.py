@@ -270,6 +270,26 @@ def test_targets_that_are_frozen_for_a_round_are_taken_again(
         out.unlink()
 
 
+@pytest.mark.parametrize("every", ["tile", "round", "level"])
+def test_a_level_that_ends_early_ends_at_the_same_step_when_resumed(
+    every: str, inputs: Path, out: Path, tmp_path: Path
+) -> None:
+    levels = {"coarse_steps": 60, "rounds": 40, "tolerance": 0.1}
+    config = settings(levels=levels, tiles={"size": 64}, checkpoint={"every": every})
+    whole = stylize(inputs, tmp_path / "whole.png", config)
+    coarse, fine = (level.evaluations for level in of(whole, events.LevelFinished))
+    assert 10 < coarse < 60
+    assert 4 < fine < 80
+    steps = len(of(whole, events.StepFinished))
+    rest = steps - coarse
+    for number in (1, coarse - 1, coarse, coarse + rest // 2, steps - 1, steps):
+        seen = interrupted(inputs, out, events.StepFinished, number, config) + resume(run_of(out))
+        assert out.read_bytes() == (tmp_path / "whole.png").read_bytes()
+        ended = {level.index: level.evaluations for level in of(seen, events.LevelFinished)}
+        assert ended.items() <= {0: coarse, 1: fine}.items()
+        out.unlink()
+
+
 @pytest.mark.parametrize("every", ["round", "level"])
 def test_fewer_checkpoints_are_written_when_fewer_are_configured(
     every: str, inputs: Path, expected: bytes, out: Path

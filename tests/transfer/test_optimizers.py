@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import subprocess
 import sys
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -12,6 +13,7 @@ import torch
 from torch import Tensor
 
 from hires_nst.config import Optimizer
+from hires_nst.transfer.convergence import STEPS, gains_less
 from hires_nst.transfer.lbfgs import FIRST_CHANGE, RESTART_CHANGE
 from hires_nst.transfer.minimise import minimise
 from hires_nst.transfer.optimizers import Gradient, Minimisation, OptimizerState, Snapshot, TakeSnapshot
@@ -259,3 +261,34 @@ print(len(before), sorted(set(sys.modules) - before))
     count, added = done.stdout.split(" ", 1)
     assert int(count) > 500
     assert added.strip() == "[]"
+
+
+@ALL
+def test_steps_that_gain_less_than_the_tolerance_are_the_last(optimizer: Optimizer) -> None:
+    objective, losses = quadratic(image(1), torch.logspace(-1, 1, 360).view(1, 3, 12, 10)), list[float]()
+    found = minimise(
+        Minimisation(
+            start=image(0), gradient=objective, optimizer=optimizer, steps=400, tolerance=0.02,
+            state=OptimizerState(), on_step=lambda step, loss: losses.append(loss),
+        )
+    )  # fmt: skip
+    assert STEPS < found.steps == len(losses) < 400
+    assert [gains_less(losses[:step], 0.02, over=STEPS) for step in range(len(losses))] == [False] * len(losses)
+    assert gains_less(losses, 0.02, over=STEPS)
+    assert found.state is not None and found.state.steps == found.steps
+    assert torch.equal(found.image, optimised(image(0), objective, optimizer=optimizer, steps=found.steps))
+
+
+@ALL
+def test_going_on_from_any_snapshot_ends_at_the_same_step(optimizer: Optimizer) -> None:
+    task = Minimisation(
+        start=image(0), gradient=quadratic(image(1), torch.logspace(-1, 1, 360).view(1, 3, 12, 10)),
+        optimizer=optimizer, steps=400, tolerance=0.02,
+    )  # fmt: skip
+    taken: list[Snapshot] = []
+    whole = minimise(replace(task, on_snapshot=lambda take: taken.append(copy.deepcopy(take()))))
+    assert len(taken) == whole.steps - 1
+    for snapshot in (taken[0], taken[whole.steps // 2], taken[-1]):
+        resumed = minimise(replace(task, snapshot=snapshot))
+        assert resumed.steps == whole.steps
+        assert torch.equal(resumed.image, whole.image)
