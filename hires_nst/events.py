@@ -37,6 +37,7 @@ class RunStarted(Event):
         width, height: pixels of the result.
         levels: (width, height, rounds, steps, tiles) of each level, coarse to fine.
         pixel_evaluations: sum over levels of pixels * evaluations, for the time left.
+        canvas_pixels: of each level with its border; none where no level has one.
     """
 
     content: str
@@ -48,6 +49,7 @@ class RunStarted(Event):
     model: str
     device: str
     styles: tuple[str, ...] = ()
+    canvas_pixels: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)

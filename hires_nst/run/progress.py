@@ -190,16 +190,21 @@ class RunState:
         return self._seconds_before + self.updated - self._attempt_started
 
     def _work_until(self, level: int) -> float:
-        levels = self.run.levels if self.run else ()
-        planned = sum(width * height * rounds * steps for width, height, rounds, steps, _ in levels[:level])
+        planned = sum(pixels * evaluations for pixels, evaluations in self._planned[:level])
         return float(planned - self._left_out(level))
 
     def _left_out(self, level: int) -> float:
         """The work of the levels before this one that was planned and not done."""
-        assert self.run is not None or not level
-        sizes = [(w * h, rounds * steps) for w, h, rounds, steps, _ in self.run.levels] if self.run else []
-        early = {index: taken for index, taken in self._ended.items() if index < min(level, len(sizes))}
-        return float(sum(sizes[index][0] * (sizes[index][1] - taken) for index, taken in early.items()))
+        planned = enumerate(self._planned[:level])
+        return float(sum(pixels * (count - self._ended.get(index, count)) for index, (pixels, count) in planned))
+
+    @property
+    def _planned(self) -> list[tuple[int, int]]:
+        """The pixels of each level's canvas, and the evaluations of each."""
+        if self.run is None:
+            return []
+        pixels = self.run.canvas_pixels or [width * height for width, height, *_ in self.run.levels]
+        return [(area, rounds * steps) for area, (_, _, rounds, steps, _) in zip(pixels, self.run.levels, strict=True)]
 
     @property
     def _level_work(self) -> float:

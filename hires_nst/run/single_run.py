@@ -246,6 +246,7 @@ class SingleRun:
                 pixel_evaluations=float(sum(p.canvas_area * p.evaluations for p in plans)),
                 model=options.config.model.name, device=str(context.extract.device),
                 styles=tuple(str(style.image) for style in options.config.styles),
+                canvas_pixels=tuple(p.canvas_area for p in plans) if any(p.border for p in plans) else (),
             )
         )  # fmt: skip
         return record

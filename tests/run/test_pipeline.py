@@ -334,7 +334,7 @@ def check_events(seen: list[events.Event]) -> None:
 def test_a_tolerance_ends_levels_as_if_they_had_fewer_rounds(
     coupling: str, photo: Path, painting: Path, tmp_path: Path
 ) -> None:
-    tiles, levels = {"coupling": coupling, "size": 64}, {"coarse_steps": 60, "rounds": 40}
+    tiles, levels = {"coupling": coupling, "size": 64}, {"coarse_steps": 60, "rounds": 40, "border": 16}
     early = paint(
         photo, tmp_path / "early.png", painting, config(levels={**levels, "tolerance": 0.1}, tiles=tiles)
     )  # fmt: skip

@@ -118,6 +118,15 @@ def test_what_a_level_that_ended_early_left_out_is_no_work_of_the_run() -> None:
         assert (state.done, state.total) == (done, total), event
 
 
+def test_a_border_is_work_too() -> None:
+    state = RunState()
+    state.update(replace(RUN, canvas_pixels=(14 * 14, 24 * 24), pixel_evaluations=4.0 * (14 * 14 + 24 * 24)), 0.0)
+    state.update(events.LevelFinished(index=0, count=2, seconds=1.0), 0.0)
+    assert state.done == 4 * 14 * 14
+    state.update(events.LevelFinished(index=1, count=2, seconds=1.0), 0.0)
+    assert state.done == state.total
+
+
 def test_more_work_than_planned_does_not_overflow() -> None:
     state = RunState()
     for event in (
