@@ -15,8 +15,9 @@ from hires_nst.imageio.reading import read_picture
 from hires_nst.imageio.resize import resize_pixels
 from hires_nst.transfer.canvas import Canvas
 from hires_nst.transfer.extractor import Extractor, load_extractor
-from hires_nst.transfer.objective import Objective, content_norms
+from hires_nst.transfer.objective import Objective
 from hires_nst.transfer.style import style_statistics
+from hires_nst.transfer.sums import content_norms
 from hires_nst.transfer.tiles import Grid, make_grid
 from hires_nst.transfer.weights import WeightedImage
 

@@ -16,10 +16,11 @@ from hires_nst.imageio.resize import resize_pixels
 from hires_nst.transfer.canvas import Canvas
 from hires_nst.transfer.extractor import Extractor
 from hires_nst.transfer.levels import schedule
-from hires_nst.transfer.objective import Objective, content_norms
+from hires_nst.transfer.objective import Objective
 from hires_nst.transfer.refine import refine_round
 from hires_nst.transfer.rounds import OptimizerCanvases, Round
 from hires_nst.transfer.style import style_statistics
+from hires_nst.transfer.sums import content_norms
 from hires_nst.transfer.tiles import Grid, make_grid
 from hires_nst.transfer.weights import WeightedImage
 

@@ -22,8 +22,9 @@ from hires_nst.imageio.resize import resize_pixels
 from hires_nst.transfer.canvas import Canvas
 from hires_nst.transfer.extractor import load_extractor
 from hires_nst.transfer.levels import check_side
-from hires_nst.transfer.objective import Objective, content_norms
+from hires_nst.transfer.objective import Objective
 from hires_nst.transfer.style import style_statistics
+from hires_nst.transfer.sums import content_norms
 from hires_nst.transfer.tiles import Grid, make_grid
 from hires_nst.transfer.weights import PixelWeights, WeightedImage
 

@@ -29,10 +29,11 @@ from hires_nst.transfer.device import release_memory, unless_memory_runs_out
 from hires_nst.transfer.levels import Level, LevelPlan
 from hires_nst.transfer.memory import SMALLEST_TILE
 from hires_nst.transfer.moments import Statistics
-from hires_nst.transfer.objective import Objective, content_norms
+from hires_nst.transfer.objective import Objective
 from hires_nst.transfer.refine import refine_round
 from hires_nst.transfer.rounds import OptimizerCanvases, Round, RoundListener, RoundResult
 from hires_nst.transfer.style import style_statistics
+from hires_nst.transfer.sums import content_norms
 from hires_nst.transfer.tiles import Grid
 from hires_nst.transfer.weights import WeightedImage
 

@@ -7,11 +7,10 @@ statistics of the whole image, which have to be summed before.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from functools import cached_property, reduce
 from operator import add
-from typing import Protocol
 
 import torch
 from torch import Tensor
@@ -23,8 +22,9 @@ from hires_nst.transfer.losses import STYLE_LOSSES
 from hires_nst.transfer.losses.image_terms import content_sum, variation_sum
 from hires_nst.transfer.losses.style_loss import StyleLoss
 from hires_nst.transfer.moments import Moments, Statistics
+from hires_nst.transfer.sums import visible_tiles
 from hires_nst.transfer.tiles import Grid, Rect, Tile
-from hires_nst.transfer.weights import LayerWeights, PixelWeights, WeightedImage, WindowWeights
+from hires_nst.transfer.weights import LayerWeights, PixelWeights, WindowWeights
 
 
 @dataclass(frozen=True)
@@ -384,58 +384,3 @@ class Objective:
 
     def _haloed(self, tile: Tile, grid: Grid) -> Rect:
         return tile.owned.grown(self.halo, grid.image)
-
-
-def visible_tiles(grid: Grid, weights: PixelWeights | None) -> tuple[Tile, ...]:
-    """The tiles of which any pixel counts."""
-    return tuple(tile for tile in grid.tiles if weights is None or weights.within(tile.owned) > 0)
-
-
-class LayerSums(Protocol):
-    """What is summed over the positions of a layer."""
-
-    def __call__(self, features: Tensor, weights: LayerWeights | None, *, layer: str) -> Moments:
-        """The sums over (1, C, h, w) features."""
-
-
-def first_moments(features: Tensor, weights: LayerWeights | None, *, layer: str) -> Moments:
-    """`mean` and `second`, see `Moments.of`."""
-    return Moments.of(features, weights)
-
-
-def accumulate(
-    extract: Extractor,
-    canvas: Canvas,
-    *,
-    layers: Sequence[str],
-    grid: Grid,
-    weights: PixelWeights | None = None,
-    sums_of: LayerSums = first_moments,
-) -> dict[str, Moments]:
-    """Sums over an image in tiles, by layer; in float64, on the tiles' device.
-
-    Args:
-        grid: of the image, its stride at least the deepest layer's.
-        weights: of the image's pixels, at least one of them above 0.
-        sums_of: what to sum.
-    """
-    halo = extract.network.backbone.halo_of(layers)
-    sums: dict[str, Moments] = {}
-    for tile in visible_tiles(grid, weights):
-        window = tile.owned.grown(halo, grid.image)
-        own: Mapping[str, LayerWeights] = {}
-        if weights is not None:
-            own = extract.weights(weights, window, counted=tile.owned, layers=layers).layers
-        with torch.no_grad():
-            features = extract(extract.read(canvas, window), layers)
-            for layer, feature in features.items():
-                owned = extract.owned(feature, layer, counted=tile.owned, window=window)
-                part = sums_of(owned, own.get(layer), layer=layer)
-                sums[layer] = sums[layer] + part if layer in sums else part
-    return sums
-
-
-def content_norms(extract: Extractor, content: WeightedImage, *, layers: Sequence[str], grid: Grid) -> dict[str, float]:
-    """The squared norm of the content image's activations over the whole image, by layer: the trace of its moments."""
-    moments = accumulate(extract, content.canvas, layers=layers, grid=grid, weights=content.weights)
-    return {layer: max(float(m.outer.trace()), 1e-12) for layer, m in moments.items()}

@@ -12,7 +12,7 @@ from hires_nst.transfer.canvas import Canvas
 from hires_nst.transfer.extractor import Extractor
 from hires_nst.transfer.losses import STYLE_LOSSES
 from hires_nst.transfer.moments import Moments, Statistics
-from hires_nst.transfer.objective import LayerSums, accumulate, first_moments, visible_tiles
+from hires_nst.transfer.sums import LayerSums, accumulate, first_moments, visible_tiles
 from hires_nst.transfer.tiles import Grid, Rect
 from hires_nst.transfer.weights import LayerWeights, WeightedImage
 

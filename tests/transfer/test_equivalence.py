@@ -16,11 +16,12 @@ from hires_nst.config import Coupling, Loss, Optimizer, StyleLossName
 from hires_nst.transfer.canvas import Canvas
 from hires_nst.transfer.extractor import Extractor
 from hires_nst.transfer.minimise import minimise
-from hires_nst.transfer.objective import Objective, accumulate, content_norms
+from hires_nst.transfer.objective import Objective
 from hires_nst.transfer.optimizers import Minimisation
 from hires_nst.transfer.refine import refine_in_parts, refine_round, refine_tile, tile_gradient
 from hires_nst.transfer.rounds import OptimizerCanvases, Round
 from hires_nst.transfer.style import style_statistics
+from hires_nst.transfer.sums import accumulate, content_norms
 from hires_nst.transfer.tiles import Grid, make_grid
 from hires_nst.transfer.weights import WeightedImage
 from tests.conftest import TINY, random_canvas, tiny_network

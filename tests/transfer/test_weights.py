@@ -16,9 +16,10 @@ from hires_nst.transfer.canvas import Canvas
 from hires_nst.transfer.losses import STYLE_LOSSES
 from hires_nst.transfer.losses.image_terms import variation_sum
 from hires_nst.transfer.moments import Moments
-from hires_nst.transfer.objective import Objective, content_norms
+from hires_nst.transfer.objective import Objective
 from hires_nst.transfer.refine import refine_in_parts, refine_round, refine_tile, tile_gradient
 from hires_nst.transfer.rounds import OptimizerCanvases, Round
+from hires_nst.transfer.sums import content_norms
 from hires_nst.transfer.tiles import Rect, make_grid
 from hires_nst.transfer.weights import LayerWeights, PixelWeights, WeightedImage
 from tests.conftest import TINY

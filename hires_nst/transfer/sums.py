@@ -1,0 +1,70 @@
+"""Sums over the positions of an image, tile by tile."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Protocol
+
+import torch
+from torch import Tensor
+
+from hires_nst.transfer.canvas import Canvas
+from hires_nst.transfer.extractor import Extractor
+from hires_nst.transfer.moments import Moments
+from hires_nst.transfer.tiles import Grid, Tile
+from hires_nst.transfer.weights import LayerWeights, PixelWeights, WeightedImage
+
+
+def visible_tiles(grid: Grid, weights: PixelWeights | None) -> tuple[Tile, ...]:
+    """The tiles of which any pixel counts."""
+    return tuple(tile for tile in grid.tiles if weights is None or weights.within(tile.owned) > 0)
+
+
+class LayerSums(Protocol):
+    """What is summed over the positions of a layer."""
+
+    def __call__(self, features: Tensor, weights: LayerWeights | None, *, layer: str) -> Moments:
+        """The sums over (1, C, h, w) features."""
+
+
+def first_moments(features: Tensor, weights: LayerWeights | None, *, layer: str) -> Moments:
+    """`mean` and `second`, see `Moments.of`."""
+    return Moments.of(features, weights)
+
+
+def accumulate(
+    extract: Extractor,
+    canvas: Canvas,
+    *,
+    layers: Sequence[str],
+    grid: Grid,
+    weights: PixelWeights | None = None,
+    sums_of: LayerSums = first_moments,
+) -> dict[str, Moments]:
+    """Sums over an image in tiles, by layer; in float64, on the tiles' device.
+
+    Args:
+        grid: of the image, its stride at least the deepest layer's.
+        weights: of the image's pixels, at least one of them above 0.
+        sums_of: what to sum.
+    """
+    halo = extract.network.backbone.halo_of(layers)
+    sums: dict[str, Moments] = {}
+    for tile in visible_tiles(grid, weights):
+        window = tile.owned.grown(halo, grid.image)
+        own: Mapping[str, LayerWeights] = {}
+        if weights is not None:
+            own = extract.weights(weights, window, counted=tile.owned, layers=layers).layers
+        with torch.no_grad():
+            features = extract(extract.read(canvas, window), layers)
+            for layer, feature in features.items():
+                owned = extract.owned(feature, layer, counted=tile.owned, window=window)
+                part = sums_of(owned, own.get(layer), layer=layer)
+                sums[layer] = sums[layer] + part if layer in sums else part
+    return sums
+
+
+def content_norms(extract: Extractor, content: WeightedImage, *, layers: Sequence[str], grid: Grid) -> dict[str, float]:
+    """The squared norm of the content image's activations over the whole image, by layer: the trace of its moments."""
+    moments = accumulate(extract, content.canvas, layers=layers, grid=grid, weights=content.weights)
+    return {layer: max(float(m.outer.trace()), 1e-12) for layer, m in moments.items()}
