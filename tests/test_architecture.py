@@ -29,8 +29,8 @@ FLOORS = (
 )
 WITH_TORCH = {
     "backbones.models", "backbones.vgg", "backbones.weights", "batch.ray_executor", "batch.ray_worker", "evaluation",
-    "run.cache", "run.canvases", "run.checkpoint", "run.content", "run.context", "run.painter", "run.plan",
-    "run.round_store", "run.single_run", "transfer",
+    "run.cache", "run.canvases", "run.checkpoint", "run.content", "run.context", "run.detail", "run.painter",
+    "run.plan", "run.round_store", "run.single_run", "transfer",
 }  # fmt: skip
 """Packages and modules that may import torch; all others are quick to import, as the command line must be."""
 

@@ -272,8 +272,11 @@ class Levels(Section):
         description="Relative gain of the objective in a round, below which a level ends; 0 takes all rounds.",
         examples=[0.01],
     )
-    detail: Annotated[Number, Field(ge=0, le=1)] = Field(
-        0.0, description="Share of the photograph's fine detail, 0 to 1, that is added when a level is enlarged."
+    detail: Literal["auto"] | Annotated[Number, Field(ge=0, le=1)] = Field(
+        "auto",
+        description="Share of the photograph's fine detail, 0 to 1, that a level starts with; auto makes it no "
+        "stronger than the painting's.",
+        examples=[0.5],
     )
     border: Annotated[Whole, Field(ge=0, le=1024)] = Field(
         32,

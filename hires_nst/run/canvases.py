@@ -133,13 +133,3 @@ def enlarged_canvas(canvas: Canvas, *, lower: Level, level: Level, context: RunC
         canvas.pixels, result.pixels, box=(left, top, columns * across, rows * down), check_stop=context.check_stop
     )
     return result
-
-
-def add_detail(canvas: Canvas, share: float, *, content: Canvas, smooth: Canvas) -> None:
-    """Add a share of the content image's fine detail to a canvas, in place.
-
-    `content` is the content image of the level, `smooth` that of the level before, enlarged.
-    """
-    for top in range(0, canvas.height, 256):
-        rows = slice(top, top + 256)
-        canvas.pixels[rows] += np.float32(share) * (content.pixels[rows] - smooth.pixels[rows])

@@ -17,10 +17,11 @@ from hires_nst.config import StyleImage
 from hires_nst.errors import Interrupted, out_of_memory
 from hires_nst.events import OnEvent
 from hires_nst.imageio.transparency import fill_hidden
-from hires_nst.run.canvases import add_detail, enlarged_canvas, first_canvas, small_style, style_image
+from hires_nst.run.canvases import enlarged_canvas, first_canvas, small_style, style_image
 from hires_nst.run.checkpoint import CheckpointStore, Progress
 from hires_nst.run.content import ContentImage
 from hires_nst.run.context import RunContext
+from hires_nst.run.detail import add_detail
 from hires_nst.run.plan import split_coarse
 from hires_nst.run.round_store import DiskRoundStore
 from hires_nst.transfer.canvas import Canvas
@@ -105,7 +106,7 @@ def start_canvas(
     styles: Sequence[tuple[WeightedImage, StyleImage]],
     context: RunContext,
 ) -> Canvas:
-    """The start of a level: the canvas of the lower one, enlarged, or as `init` says.
+    """The start of a level: the canvas of the lower one, enlarged, with fine detail, or as `init` says.
 
     Hidden pixels take the colours around them. `level_content` is the content image of the level.
     """
@@ -113,10 +114,9 @@ def start_canvas(
         canvas = first_canvas(level_content.canvas, styles, level=level, context=context)
     else:
         canvas = enlarged_canvas(before, lower=lower, level=level, context=context)
-        if share := context.config.levels.detail:
-            smooth = enlarged_canvas(content.at(lower, context).canvas, lower=lower, level=level, context=context)
-            add_detail(canvas, share, content=level_content.canvas, smooth=smooth)
-            canvas.clip()
+        add_detail(
+            canvas, level, lower=lower, content=content, level_content=level_content, styles=styles, context=context
+        )
     if level_content.weights is not None:
         fill_hidden(canvas.pixels, level_content.weights.read(canvas.image).astype(np.float32, copy=False))
     return canvas

@@ -13,7 +13,7 @@ from hires_nst.transfer.convergence import STEPS
 from hires_nst.transfer.optimizers import Minimisation, Minimum, OptimizerState, Snapshot, state_tensors
 from hires_nst.transfer.parametrization import Parametrization, Variables, preconditioner
 
-FIRST_CHANGE = 0.005
+FIRST_CHANGE = 0.0075
 """Mean absolute change of a pixel in the first step, where the curvature is unknown.
 
 torch makes that step 1 / |g|_1 long, which is next to nothing for an image and wastes an evaluation.

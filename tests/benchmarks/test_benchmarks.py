@@ -11,13 +11,17 @@ import common
 import pytest
 
 from hires_nst.run import single_run
-from hires_nst.transfer import parametrization
+from hires_nst.transfer import lbfgs, parametrization
 
 FOLDER = Path(__file__).parents[2] / "benchmarks"
 SMALL = "--width 64 --height 32 --tile 32"
 QUICK = ("levels.min_size=32", "levels.coarse_steps=2", "levels.rounds=2", "levels.decay=1")
 COMMANDS = {
     "couplings": (f"{SMALL} --coarse-steps 2 --pairs 1", ["couplings-gram", "couplings-mean-covariance"]),
+    "level_start": (
+        "--size 64 --rounds 2 --coarse-steps 2 --pairs landscape --shared {folder}/none --save {folder}",
+        ["level_start"],
+    ),
     "optimizers": (f"{SMALL} --pairs 1", ["optimizers"]),
     "pixels": ("--size 48 --evaluations 4 --pairs 1", ["pixels", "pixels_in_rounds"]),
     "memory_and_speed": (f"{SMALL} --sides 96 --shapes 96x32", ["memory", "memory_shapes", "speed"]),
@@ -44,7 +48,7 @@ def test_a_benchmark_writes_its_tables(name: str, tmp_path: Path, monkeypatch: p
     arguments, tables = COMMANDS[name]
     monkeypatch.setattr(common, "RESULTS", tmp_path)
     monkeypatch.setattr(sys, "argv", [f"{name}.py", *arguments.format(folder=tmp_path).split()])
-    for module, changed in ((single_run, "WriteBehind"), (parametrization, "POWER")):
+    for module, changed in ((single_run, "WriteBehind"), (parametrization, "POWER"), (lbfgs, "FIRST_CHANGE")):
         monkeypatch.setattr(module, changed, getattr(module, changed))  # put back when this is over
     runpy.run_path(str(FOLDER / f"{name}.py"), run_name="__main__")
     assert sorted(file.stem.removesuffix("-cuda") for file in tmp_path.glob("*.md")) == tables

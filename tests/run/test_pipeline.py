@@ -397,7 +397,7 @@ def test_a_coarsest_level_of_several_tiles_is_refined_in_rounds(
 
 def test_a_level_without_rounds_is_only_enlarged(photo: Path, painting: Path, out: Path) -> None:
     overrides = [{"level": 0, "rounds": 0}, {"level": 1, "rounds": 0}]
-    seen = paint(photo, out, painting, config(levels={"overrides": overrides}))
+    seen = paint(photo, out, painting, config(levels={"overrides": overrides, "detail": 0.0}))
     check_events(seen)
     half = resize.resize_pixels(pixels(photo), (40, 32))
     np.testing.assert_allclose(pixels(out), resize.resize_pixels(half, SIZE), atol=0.6 / 255)
@@ -549,14 +549,47 @@ def test_detail_adds_the_fine_detail_of_the_photograph(photo: Path) -> None:
     lower, level = schedule(SIZE[1], SIZE[0], levels=config().levels)
     coarse = Canvas(np.full((32, 40, 3), 0.5, np.float32))
     smooth = resize.resize_pixels(resize.resize_pixels(pixels(photo), (40, 32)), SIZE)
+    part = resize.resize_pixels(resize.resize_pixels(pixels(photo), (53, 43)), SIZE)
     for share in (0.0, 0.5, 1.0):
         context = opened(config(levels={"detail": share}))
         start = painter.start_canvas(
             coarse, level, lower=lower, content=content, level_content=content.at(level, context), styles=[],
             context=context,
         )  # fmt: skip
-        expected = np.clip(0.5 + share * (pixels(photo) - smooth), 0, 1)
+        expected = np.clip(0.5 + share * (part - smooth), 0, 1)
         np.testing.assert_allclose(start.pixels, expected, atol=1e-5)
+
+
+def test_detail_is_no_stronger_than_the_paintings(photo: Path, painting: Path) -> None:
+    content = ContentImage(pixels=pixels(photo), alpha=None, crop=(0, 0, *SIZE))
+    lower, level = schedule(SIZE[1], SIZE[0], levels=config().levels)
+
+    def change(strengths: dict[float, float], **sections: dict[str, Any]) -> np.ndarray:
+        context = opened(config(**sections))
+        flat = np.full_like(pixels(painting), 0.5)
+        styles = [
+            (
+                WeightedImage(Canvas(flat + np.float32(strength) * (pixels(painting) - flat))),
+                StyleImage(image=painting, weight=weight),
+            )
+            for strength, weight in strengths.items()
+        ]
+        start = painter.start_canvas(
+            Canvas(np.full((32, 40, 3), 0.5, np.float32)), level, lower=lower, content=content,
+            level_content=content.at(level, context), styles=styles, context=context,
+        )  # fmt: skip
+        return start.pixels - 0.5
+
+    whole = change({1.0: 1.0}, levels={"detail": 0.5})
+    twice, once = change({0.2: 1.0}), change({0.1: 1.0})
+    assert np.abs(once).max() > 0.003
+    np.testing.assert_allclose(twice, 2 * once, atol=1e-5)
+    np.testing.assert_allclose(change({0.2: 1.0, 0.1: 3.0}), once * np.sqrt((4 + 3) / 4), atol=1e-5)
+    share = np.linalg.norm(once) / np.linalg.norm(2 * whole)
+    np.testing.assert_allclose(once, 2 * share * whole, atol=1e-5)
+    assert 0 < share < 0.2
+    assert not change({0.0: 1.0}).any()
+    assert not change({1.0: 1.0}, loss={"content_weight": 0.0}).any()
 
 
 def test_a_painting_is_scaled_with_the_level_and_never_enlarged(painting: Path) -> None:
