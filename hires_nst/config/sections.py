@@ -158,7 +158,8 @@ class Model(Section):
 
 
 class Loss(Section):
-    """What is minimised: style_weight * sum of style losses + content_weight * sum of content losses + tv_weight * TV.
+    """What is minimised: style_weight * sum of style losses + content_weight * sum of content losses + tv_weight * TV
+    + colour_tv_weight * TV of the colours.
 
     Every layer's loss is divided by its target's own squared norm, so that one set of weights serves every network.
     """
@@ -182,6 +183,11 @@ class Loss(Section):
         0.2, description="Weight of the content loss; 0.1 to 0.3 keeps the photograph recognisable."
     )
     tv_weight: Weight = Field(0.0, description="Weight of the total variation; higher values smooth the result.")
+    colour_tv_weight: Weight = Field(
+        0.0,
+        description="Weight of the total variation of the colours, without brightness; 0.2 leaves less coloured noise "
+        "in calm parts, and higher values make colours softer.",
+    )
 
     @property
     def active_style_layers(self) -> dict[str, float]:
@@ -227,6 +233,7 @@ class LossOverride(Section):
     style_weight: Weight | None = Field(None, description="Weight of its style loss.")
     content_weight: Weight | None = Field(None, description="Weight of its content loss.")
     tv_weight: Weight | None = Field(None, description="Weight of its total variation.")
+    colour_tv_weight: Weight | None = Field(None, description="Weight of the total variation of its colours.")
 
     def applied_to(self, loss: Loss) -> Loss:
         """The losses of the level, where `loss` are those of the others."""

@@ -250,15 +250,16 @@ def _patterns(pixels: Floats, radius: int) -> NDArray[np.float64]:
     return shares
 
 
-def roughness(pixels: Floats) -> float:
-    """Mean power per pixel at spatial frequencies above three quarters of the Nyquist frequency, times 1e6.
+def roughness(pixels: Floats, *, above: float = 0.375) -> float:
+    """Mean power per pixel at high spatial frequencies, times 1e6.
 
     Args:
         pixels: (H, W, 3) in [0, 1]; a Hann window keeps the image's edges out.
+        above: which frequencies, in cycles per pixel; three quarters of the Nyquist frequency when not given.
     """
     height, width = pixels.shape[:2]
     window = np.hanning(height)[:, None] * np.hanning(width)
     centred = (pixels - pixels.mean((0, 1))) * window[:, :, None]
     power = np.abs(np.fft.fft2(centred, axes=(0, 1))) ** 2 / (height * width)
     frequency = np.hypot(np.fft.fftfreq(height)[:, None], np.fft.fftfreq(width))
-    return float(1e6 * power[frequency > 0.375].sum() / (3 * np.square(window).sum()))
+    return float(1e6 * power[frequency > above].sum() / (3 * np.square(window).sum()))

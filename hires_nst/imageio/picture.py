@@ -13,6 +13,15 @@ Floats = NDArray[np.float32]
 """float32 samples: (H, W), or (H, W, channels), sRGB-encoded in [0, 1] where they are colours."""
 
 
+LUMA = (0.299, 0.587, 0.114)
+"""The shares of red, green and blue in the brightness of sRGB-encoded pixels, as in television (ITU-R BT.601)."""
+
+
+def luma(pixels: Floats) -> Floats:
+    """The brightness of sRGB-encoded pixels, (..., 3) to (..., 1)."""
+    return np.asarray((pixels * np.array(LUMA, np.float32)).sum(-1, keepdims=True), np.float32)
+
+
 @dataclass(frozen=True, eq=False)
 class Picture:
     """An upright picture.

@@ -19,7 +19,7 @@ from hires_nst.config import Loss
 from hires_nst.transfer.canvas import Canvas
 from hires_nst.transfer.extractor import Extractor
 from hires_nst.transfer.losses import STYLE_LOSSES
-from hires_nst.transfer.losses.image_terms import content_sum, variation_sum
+from hires_nst.transfer.losses.image_terms import colours, content_sum, variation_sum
 from hires_nst.transfer.losses.style_loss import StyleLoss
 from hires_nst.transfer.moments import Moments, Statistics
 from hires_nst.transfer.sums import visible_tiles
@@ -61,7 +61,7 @@ class ObjectiveTerms:
         matching_loss: sum of the layers' errors to their targets, each weighted and divided by the whole image's
             positions: the share in the style loss that is not a function of `moments`.
         content_loss: sum of the layers' content losses, each weighted and divided by the content image's own norm.
-        variation: sum of squared differences of neighbouring pixels.
+        variation: sum of squared differences of neighbouring pixels, and of their colours, each times its weight.
     """
 
     moments: Mapping[str, Moments]
@@ -100,7 +100,7 @@ class TermWeights:
 
 @dataclass(frozen=True, kw_only=True)
 class Objective:
-    """style_weight * sum of style losses + content_weight * sum of content losses + tv_weight * TV, on an image.
+    """style_weight * sum of style losses + content_weight * sum of content losses + total variation, on an image.
 
     The content weight is that of the configuration times the network's own `content_scale`. In the border, the image's
     moments count less and less towards the edge, and everything else in full.
@@ -149,7 +149,7 @@ class Objective:
     def halo(self) -> int:
         """Pixels of real image that a tile needs around it for its own positions to be exact."""
         halo = self.extract.network.backbone.halo_of(self.layers)
-        return max(halo, self.stride if self.loss.tv_weight else 0)
+        return max(halo, self.stride if self.loss.tv_weight or self.loss.colour_tv_weight else 0)
 
     @property
     def stride(self) -> int:
@@ -219,11 +219,8 @@ class Objective:
             target = self.extract.owned(target, layer, counted=counted, window=window)
             values = None if weights.content is None else weights.content.layers[layer].values
             content_loss = content_loss + weight * content_sum(own[layer], target, weights=values)
-        variation = torch.zeros((), dtype=image.dtype, device=image.device)
-        if self.loss.tv_weight:
-            rows, columns = counted.relative_to(window).slices()
-            values = None if weights.content is None else weights.content.pixels
-            variation = variation_sum(image, owned_rows=rows, owned_columns=columns, weights=values)
+        values = None if weights.content is None else weights.content.pixels
+        variation = self._variation(image, counted=counted.relative_to(window), weights=values)
         own_weights: Mapping[str, LayerWeights] = {} if weights.style is None else weights.style.layers
         moments = {
             layer: self.style_loss.sums(own[layer], own_weights.get(layer), style=style)
@@ -235,6 +232,18 @@ class Objective:
         return ObjectiveTerms(
             moments=moments, matching_loss=matching_loss, content_loss=content_loss, variation=variation
         )
+
+    def _variation(self, image: Tensor, *, counted: Rect, weights: Tensor | None) -> Tensor:
+        """See `ObjectiveTerms.variation`."""
+        total = torch.zeros((), dtype=image.dtype, device=image.device)
+        rows, columns = counted.slices()
+        if self.loss.tv_weight:
+            variation = variation_sum(image, owned_rows=rows, owned_columns=columns, weights=weights)
+            total = total + self.loss.tv_weight * variation
+        if self.loss.colour_tv_weight:
+            variation = variation_sum(colours(image), owned_rows=rows, owned_columns=columns, weights=weights)
+            total = total + self.loss.colour_tv_weight * variation
+        return total
 
     def _matching_sum(
         self, layer: str, features: Tensor, *, found: LayerTargets, weights: Mapping[str, LayerWeights]
@@ -289,7 +298,7 @@ class Objective:
     def value(self, statistics: Mapping[str, Statistics], terms: ObjectiveTerms, *, ratio: float = 1.0) -> Tensor:
         """The objective for the statistics of the whole image, and `ratio` times the sums in terms; differentiable."""
         sums = self.loss.style_weight * terms.matching_loss + self.content_weight * terms.content_loss
-        total: Tensor = (sums + self.loss.tv_weight * terms.variation / self.area) * ratio
+        total: Tensor = (sums + terms.variation / self.area) * ratio
         return total + self.loss.style_weight * self.style_value(statistics)
 
     def measure(
@@ -360,7 +369,7 @@ class Objective:
             weights = self.window_weights(window, counted=tile.owned)
             terms = self.terms(x, content_features, counted=tile.owned, window=window, weights=weights, match=match)
             local = self.loss.style_weight * terms.matching_loss + self.content_weight * terms.content_loss
-            local = local + self.loss.tv_weight * terms.variation / self.area
+            local = local + terms.variation / self.area
             value = value + local.detach().double().cpu()
             shares = self.statistics(terms.moments)
             for layer, cotangent in cotangents.items():

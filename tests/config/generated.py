@@ -26,6 +26,7 @@ SECTIONS: dict[str, dict[str, st.SearchStrategy[object]]] = {
         "style_layers": st.dictionaries(LAYER, st.floats(1e-3, 10), min_size=1),
         "content_layers": st.dictionaries(LAYER, WEIGHT),
         "tv_weight": WEIGHT,
+        "colour_tv_weight": WEIGHT,
     },
     "levels": {
         "rounds": st.integers(1, 1000),

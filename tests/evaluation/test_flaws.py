@@ -7,7 +7,7 @@ import pytest
 from numpy.typing import NDArray
 from skimage.color import rgb2lab
 
-from hires_nst.evaluation.flaws import calm_grid, calm_noise, colour_error, edge_colours, mean_chroma
+from hires_nst.evaluation.flaws import calm_colour_noise, calm_grid, calm_noise, colour_error, edge_colours, mean_chroma
 
 BLUE, RED, GREY = (0.1, 0.2, 0.7), (0.7, 0.2, 0.1), (0.5, 0.5, 0.5)
 
@@ -121,7 +121,26 @@ def test_a_photograph_of_another_size_is_brought_to_the_picture() -> None:
     assert calm_noise(noisy, photograph) == pytest.approx(0, abs=1e-6)
 
 
-@pytest.mark.parametrize("measure", [calm_noise, calm_grid])
+def test_noise_of_brightness_alone_is_not_coloured_and_coarse_colours_are_no_noise() -> None:
+    generator = np.random.default_rng(2)
+    grey = generator.normal(0, 0.05, (256, 256, 1)).astype(np.float32)
+    calm = plain(GREY, 256, 256)
+    waves = 0.1 * np.sin(2 * np.pi * np.arange(256) / 16)[:, None, None] * np.array([1, -0.299 / 0.587, 0])
+    assert calm_colour_noise(0.5 + np.repeat(grey, 3, 2), calm) == pytest.approx(0, abs=1e-3)
+    assert calm_colour_noise(calm + waves, calm) == pytest.approx(0, abs=1)  # of a power of 2100
+    assert calm_noise(0.5 + grey.repeat(3, 2), calm) > 100
+
+
+def test_planted_coloured_noise_has_the_power_that_was_planted() -> None:
+    """Noise of variance v, of a colour without brightness, has the power v times the mean square of that colour."""
+    colour = np.array([1, -0.299 / 0.587, 0])
+    noise = np.random.default_rng(2).normal(0, 0.05, (256, 256, 1)) * colour
+    frequency = np.hypot(np.fft.fftfreq(32)[:, None], np.fft.fftfreq(32))
+    expected = 1e6 * 0.05**2 * float((frequency > 1 / 8).mean()) * float(np.square(colour).mean())
+    assert calm_colour_noise(0.5 + noise, plain(GREY, 256, 256)) == pytest.approx(expected, rel=0.03)
+
+
+@pytest.mark.parametrize("measure", [calm_noise, calm_colour_noise, calm_grid])
 def test_calm_parts_need_a_block(measure: object) -> None:
     assert callable(measure)
     with pytest.raises(ValueError, match="block"):

@@ -26,7 +26,7 @@ from hires_nst.transfer.tiles import Grid, make_grid
 from hires_nst.transfer.weights import WeightedImage
 from tests.conftest import TINY, random_canvas, tiny_network
 
-LOSS = Loss(content_layers={"conv4_2": 1.0, "conv2_1": 0.5}, tv_weight=0.3)
+LOSS = Loss(content_layers={"conv4_2": 1.0, "conv2_1": 0.5}, tv_weight=0.3, colour_tv_weight=0.7)
 SIZES = [(96, 112), (101, 131), (97, 160)]
 
 
@@ -70,6 +70,9 @@ def untiled(objective: Objective, content: Canvas, x: Tensor) -> tuple[Tensor, T
         value = value + loss.content_weight * TINY.content_scale * weight * error
     variation = x.diff(dim=2).square().sum() + x.diff(dim=3).square().sum()
     value = value + loss.tv_weight * variation / (x.shape[2] * x.shape[3])
+    chroma = x - (0.299 * x[:, :1] + 0.587 * x[:, 1:2] + 0.114 * x[:, 2:])
+    variation = chroma.diff(dim=2).square().sum() + chroma.diff(dim=3).square().sum()
+    value = value + loss.colour_tv_weight * variation / (x.shape[2] * x.shape[3])
     (gradient,) = torch.autograd.grad(value, x)
     return value.detach(), gradient
 
@@ -124,6 +127,7 @@ def test_a_halo_smaller_than_the_receptive_field_would_show() -> None:
         *(Loss(style=name, content_layers={}) for name in get_args(StyleLossName)),
         Loss(style_layers={}),
         Loss(style_layers={}, content_layers={}, tv_weight=1),
+        Loss(style_layers={}, content_layers={}, colour_tv_weight=1),
     ],
 )
 def test_exact_gradient_without_some_of_the_terms(loss: Loss) -> None:

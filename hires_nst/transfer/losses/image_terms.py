@@ -5,6 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from hires_nst.imageio.picture import LUMA
+
 
 def content_sum(features: Tensor, target: Tensor, *, weights: Tensor | None = None) -> Tensor:
     """|F - F_c|^2 summed over channels and positions (Gatys et al. 2015, equation 1, without the factor 1/2).
@@ -16,6 +18,13 @@ def content_sum(features: Tensor, target: Tensor, *, weights: Tensor | None = No
     dtype = torch.promote_types(features.dtype, torch.float32)
     squares = (features.to(dtype) - target.to(dtype)).square()
     return squares.sum() if weights is None else (squares * weights).sum()
+
+
+def colours(image: Tensor) -> Tensor:
+    """An image less its brightness (the luma of ITU-R BT.601, `imageio.picture.luma`), (1, 3, h, w)."""
+    weights = torch.tensor(LUMA, dtype=image.dtype, device=image.device)
+    without = torch.eye(3, dtype=image.dtype, device=image.device) - weights
+    return (without @ image.flatten(2)).view_as(image)  # one product is faster than a sum over channels
 
 
 def variation_sum(image: Tensor, *, owned_rows: slice, owned_columns: slice, weights: Tensor | None = None) -> Tensor:

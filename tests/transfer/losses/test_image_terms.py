@@ -1,8 +1,10 @@
 from __future__ import annotations
 
+import numpy as np
 import torch
 
-from hires_nst.transfer.losses.image_terms import content_sum, variation_sum
+from hires_nst.imageio.picture import luma
+from hires_nst.transfer.losses.image_terms import colours, content_sum, variation_sum
 from tests.transfer.losses.plain import features
 
 
@@ -16,3 +18,12 @@ def test_content_and_variation_are_sums() -> None:
         image, owned_rows=slice(4, 7), owned_columns=slice(0, 9)
     )
     torch.testing.assert_close(parts, whole)
+
+
+def test_colours_are_what_is_left_without_brightness() -> None:
+    image = torch.rand((1, 3, 7, 9), dtype=torch.float64)
+    grey = torch.rand((1, 1, 7, 9), dtype=torch.float64)
+    torch.testing.assert_close(colours(image + grey), colours(image))
+    torch.testing.assert_close(colours(grey.expand(1, 3, 7, 9)), torch.zeros((1, 3, 7, 9), dtype=torch.float64))
+    pixels = image[0].permute(1, 2, 0).numpy().astype(np.float32)
+    np.testing.assert_allclose(colours(image)[0].permute(1, 2, 0).numpy(), pixels - luma(pixels), atol=1e-6)
