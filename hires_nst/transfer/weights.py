@@ -48,7 +48,7 @@ class PixelWeights:
     Attributes:
         height, width: of the image.
         alpha: a canvas of one channel; None where it is 1 everywhere.
-        border: pixels at each side over which the weights rise from 0 at the edge to 1, linearly.
+        border: pixels at each side over which the weights rise from 0 at the edge to 1, as the square of the distance.
     """
 
     height: int
@@ -123,7 +123,7 @@ def _ramp(index: NDArray[np.int64], length: int, *, border: int) -> NDArray[np.f
     if not border:
         return np.ones(len(index))
     nearest = np.minimum(index, length - 1 - index) + 0.5
-    return np.minimum(nearest / border, 1)
+    return np.minimum(nearest / border, 1) ** 2
 
 
 @dataclass(frozen=True)

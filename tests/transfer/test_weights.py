@@ -69,8 +69,8 @@ def untiled(objective: Objective, content: Canvas, x: Tensor) -> tuple[Tensor, T
         alpha = torch.from_numpy(objective.weights.read(content.image)).to(x.dtype)
     rise = torch.ones(x.shape[2:], dtype=x.dtype)
     for index in range(objective.border):
-        rise[[index, -1 - index]] *= (index + 0.5) / objective.border
-        rise[:, [index, -1 - index]] *= (index + 0.5) / objective.border
+        rise[[index, -1 - index]] *= ((index + 0.5) / objective.border) ** 2
+        rise[:, [index, -1 - index]] *= ((index + 0.5) / objective.border) ** 2
     x = x.detach().clone().requires_grad_()
     features = network(x, objective.layers)
     target = network(whole_image(content), objective.layers)
@@ -253,7 +253,7 @@ def test_a_border_weighs_less_and_less_towards_the_edge(border: int) -> None:
     values = weights.read(weights.image)
     assert (values[border:-border, border:-border] == 1).all()
     assert values[0, 0] == values.min() > 0
-    np.testing.assert_allclose(values[:border, 56], (np.arange(border) + 0.5) / border, rtol=1e-6)
+    np.testing.assert_allclose(values[:border, 56], ((np.arange(border) + 0.5) / border) ** 2, rtol=1e-6)
     np.testing.assert_array_equal(values, values[::-1, ::-1])
     inside = Rect(border, border, 96 - border, 112 - border)
     assert weights.is_full(inside)
