@@ -462,7 +462,7 @@ def test_canvases_on_disk_need_disk_space_too(
             continue
         together = Path(temporary).stat().st_dev == out.parent.stat().st_dev
         monkeypatch.setattr(tempfile, "tempdir", temporary)
-        free = {temporary: plan.canvas_bytes - 64 * 80 * 12, str(run_of(out)): plan.run_bytes + plan.output_bytes}
+        free = {temporary: plan.canvas_bytes, str(run_of(out)): plan.run_bytes + plan.output_bytes}
         if together:
             free = dict.fromkeys(free, sum(free.values()))
         enough = free[temporary]
