@@ -61,7 +61,7 @@ class Config(Section):
                     if layer not in backbone.layer_names:
                         hint = nearest(layer, backbone.layer_names)
                         raise ValueError(f"{place}.{section}: {backbone.name} has no layer {layer!r}{hint}")
-            if not (loss.active_style_layers or loss.active_content_layers or loss.tv_weight):
+            if not (loss.active_style_layers or loss.active_content_layers or loss.tv_weight or loss.colour_tv_weight):
                 raise ValueError(f"{place}: every weight is 0, so there is nothing to optimise")
         return self
 

@@ -17,7 +17,7 @@ StyleLossName = Literal[
 ]
 Coupling = Literal["balanced", "independent", "exact"]
 OptimizerName = Literal["lbfgs", "adam"]
-PixelVariables = Literal["plain", "laplacian"]
+PixelVariables = Literal["auto", "plain", "laplacian"]
 InitKind = Literal["content", "style", "noise", "uniform", "file"]
 Whole = Annotated[int, Strict()]
 Number = Annotated[float, Strict()]
@@ -320,10 +320,17 @@ class Optimizer(Section):
         None, description="Learning rate; 1.0 for lbfgs and 0.02 for adam when not given.", examples=[0.5]
     )
     pixels: PixelVariables = Field(
-        "plain",
-        description="Variables to optimise: plain pixels, or a laplacian pyramid (lbfgs only; less noise in small "
-        "pictures).",
+        "auto",
+        description="Variables to optimise: plain pixels, or a laplacian pyramid (lbfgs only); auto is the pyramid at "
+        "the coarsest level, where outlines and large shapes form, and plain pixels at the finer ones.",
     )
+
+    def at_level(self, level: int) -> Optimizer:
+        """The optimiser of a level, with its variables in place of `auto`."""
+        if self.pixels != "auto":
+            return self
+        pyramid = level == 0 and self.name == "lbfgs"
+        return self.model_copy(update={"pixels": "laplacian" if pyramid else "plain"})
 
     @property
     def rate(self) -> float:

@@ -20,7 +20,7 @@ from hires_nst.run.output_size import OutputSize
 from hires_nst.transfer.canvas import BYTES_PER_PIXEL, BYTES_PER_WEIGHT, Canvas, Place
 from hires_nst.transfer.device import LARGEST_TENSOR, autocast_of, choose_device, free_memory, largest_tile
 from hires_nst.transfer.extractor import Extractor, network_of
-from hires_nst.transfer.levels import Level, style_size
+from hires_nst.transfer.levels import Level, schedule, style_size
 from hires_nst.transfer.losses import STYLE_LOSSES
 from hires_nst.transfer.memory import automatic_tile_size, free_host_memory, tile_bytes_per_pixel
 from hires_nst.transfer.tiles import Grid, make_grid
@@ -172,5 +172,6 @@ def _is_on_disk(config: Config, size: OutputSize) -> bool:
     """Whether canvases are memory-mapped: as set, or when they would take more than half of the free memory."""
     if config.runtime.canvas != "auto":
         return config.runtime.canvas == "disk"
-    need = size.width * size.height * BYTES_PER_PIXEL * CANVASES[config.optimizer.name]
+    finest = schedule(size.height, size.width, levels=config.levels)[-1]
+    need = finest.canvas_area * BYTES_PER_PIXEL * CANVASES[config.optimizer.name]
     return need > free_host_memory() / 2

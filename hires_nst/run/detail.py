@@ -32,14 +32,15 @@ def add_detail(
     """Add the photograph's frequencies that the level `lower` has not to the start of a level, in place.
 
     The share is `levels.detail`. `auto` makes it that at which the photograph's detail is no stronger than the
-    paintings', at most 1, by the root mean square of the frequencies that the level adds; 0 without a content loss.
+    paintings', at most 1, by the root mean square of the frequencies that the level adds, hidden pixels included; 0
+    without a painting or a content loss.
 
     Args:
         level_content: the content image of the level.
         styles: the style images at their own sizes.
     """
     wanted = context.config.levels.detail
-    if wanted == 0 or (wanted == "auto" and not context.config.loss_at(level.index).active_content_layers):
+    if wanted == 0 or (wanted == "auto" and not (styles and context.config.loss_at(level.index).active_content_layers)):
         return
     factor = lower.width / level.width
 

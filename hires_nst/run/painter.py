@@ -186,7 +186,8 @@ class LevelPainter:
             self._save(-1)
         evaluations = 0
         while number < self.level.rounds and not self._is_converged():
-            if steps := self._paint_round(number, objective):
+            steps = self._paint_round(number, objective)
+            if steps is not None:
                 number += 1
                 evaluations = steps + (number - 1) * self.level.steps
         self.checkpoints.writer.flush()
@@ -199,8 +200,8 @@ class LevelPainter:
     def _grid(self, *, shifted: bool = False) -> Grid:
         return self.context.grid(*self.plan.canvas_size, size=self.size, shifted=shifted)
 
-    def _paint_round(self, number: int, objective: Objective) -> int:
-        """Paint a round, and return its steps; 0 if memory ran out, and smaller tiles are needed."""
+    def _paint_round(self, number: int, objective: Objective) -> int | None:
+        """Paint a round, and return its steps; None if memory ran out, and smaller tiles are needed."""
         began = time.monotonic()
         context = self.context
         stored = self.checkpoints.read_json(self.checkpoints.directory.round(self.level.index, number) / "round.json")
@@ -224,7 +225,7 @@ class LevelPainter:
             store.drop_latest()  # which refers to tensors and canvases
         if result is None:
             self._shrink_tiles(number, grid=grid, store=store)
-            return 0
+            return None
         self.state.canvas = result.canvas
         self.state.optimizer_canvases = result.optimizer_canvases or self.state.optimizer_canvases
         if not math.isfinite(result.loss):
@@ -259,8 +260,8 @@ class LevelPainter:
                     Round(
                         canvas=state.canvas, content_canvas=self.content.canvas, objective=objective, grid=grid,
                         measure_grid=self.context.measure_grid(*level.canvas_size, size=self.size),
-                        coupling=config.tiles.coupling, optimizer=config.optimizer, steps=level.steps,
-                        tolerance=tolerance, optimizer_canvases=carried,
+                        coupling=config.tiles.coupling, optimizer=config.optimizer.at_level(level.index),
+                        steps=level.steps, tolerance=tolerance, optimizer_canvases=carried,
                     ),
                     listener=RoundEvents(emit=self.context.emit, level=level, number=number, grid=grid, exact=exact),
                     store=store,

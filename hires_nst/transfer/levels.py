@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from hires_nst.config import Config, Levels
 from hires_nst.errors import InputError
-from hires_nst.transfer.tiles import Rect
+
+if TYPE_CHECKING:
+    from hires_nst.transfer.tiles import Rect
 
 BORDER_UNIT = 16
 """Borders of small levels are multiples of this: the deepest stride of the networks."""
@@ -43,6 +46,8 @@ class Level:
     @property
     def picture(self) -> Rect:
         """The picture on its canvas."""
+        from hires_nst.transfer.tiles import Rect  # numpy is not needed for the plan of a batch
+
         return Rect(self.border, self.border, self.border + self.height, self.border + self.width)
 
     @property

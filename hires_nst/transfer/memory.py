@@ -89,7 +89,7 @@ def tile_bytes_per_pixel(
             stride *= 2
             saved += 8 * channels / stride**2
     vectors = 14 + (2 * optimizer.history if optimizer.name == "lbfgs" else 0)
-    pyramid = 4 / 3 if optimizer.pixels == "laplacian" else 1.0
+    pyramid = 1.0 if optimizer.pixels == "plain" else 4 / 3
     return SAFETY * (saved + 4 * largest + 12 * vectors * pyramid)
 
 

@@ -59,7 +59,7 @@ class Parametrization:
 
     def transpose(self, gradient: Tensor) -> Tensor:
         """P^T of a gradient with respect to the image, (1, 3, h, w): that with respect to z."""
-        if self.pixels == "plain":
+        if self.pixels != "laplacian":
             return gradient.flatten()
         z = gradient.new_zeros(self.length).requires_grad_()
         with torch.enable_grad():

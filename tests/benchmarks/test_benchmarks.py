@@ -18,6 +18,10 @@ SMALL = "--width 64 --height 32 --tile 32"
 QUICK = ("levels.min_size=32", "levels.coarse_steps=2", "levels.rounds=2", "levels.decay=1")
 COMMANDS = {
     "couplings": (f"{SMALL} --coarse-steps 2 --pairs 1", ["couplings-gram", "couplings-mean-covariance"]),
+    "calm_parts": (
+        "--size 64 --min-size 32 --pairs landscape --shared {folder}/none --work {folder}/work",
+        ["calm_parts"],
+    ),
     "level_start": (
         "--size 64 --rounds 2 --coarse-steps 2 --pairs landscape --shared {folder}/none --save {folder}",
         ["level_start"],

@@ -4,10 +4,7 @@ import math
 
 import pytest
 
-from hires_nst.config import (
-    Config,
-    parse_config,
-)
+from hires_nst.config import Config, Optimizer, parse_config
 from hires_nst.errors import ConfigError
 
 
@@ -28,3 +25,21 @@ def test_no_number_may_be_nan(section: str) -> None:
         if isinstance(value, float):
             with pytest.raises(ConfigError):
                 parse_config({section: {key: math.nan}})
+
+
+@pytest.mark.parametrize(
+    ("optimizer", "variables"),
+    [
+        (Optimizer(), ["laplacian", "plain", "plain"]),
+        (Optimizer(name="adam"), ["plain", "plain", "plain"]),
+        (Optimizer(pixels="plain"), ["plain", "plain", "plain"]),
+        (Optimizer(pixels="laplacian"), ["laplacian", "laplacian", "laplacian"]),
+    ],
+)
+def test_the_variables_of_a_level(optimizer: Optimizer, variables: list[str]) -> None:
+    assert [optimizer.at_level(level).pixels for level in range(3)] == variables
+
+
+def test_a_total_variation_alone_is_something_to_optimise() -> None:
+    for weight in ("tv_weight", "colour_tv_weight"):
+        Config.model_validate({"loss": {"style_weight": 0.0, "content_weight": 0.0, weight: 1.0}})

@@ -171,3 +171,24 @@ def test_the_work_that_is_told_is_the_work_that_is_done(files: tuple[Path, Path,
     (started,) = (e for e in seen if isinstance(e, events.RunStarted))
     done = sum(e.pixel_evaluations for e in seen if isinstance(e, events.TileFinished))
     assert done == started.pixel_evaluations
+
+
+def test_a_level_that_sees_nothing_of_a_photograph_ends(tmp_path: Path) -> None:
+    pixels = np.rint(random_canvas(48, 64).pixels * 255).astype(np.uint8)
+    alpha = np.zeros((48, 64, 1), np.uint8)
+    alpha[36:] = 255  # below the only row of cells of the coarsest level
+    photo, out, painting = tmp_path / "photo.png", tmp_path / "out.png", save(tmp_path / "painting.png", 64, 64, 2)
+    Image.fromarray(np.concatenate([pixels, alpha], axis=2)).save(photo)
+    levels = {"min_size": 24, "border": 0, "coarse_steps": 2, "rounds": 1}
+    hires_nst.stylize(photo, out, styles=painting, config=Config.model_validate({"levels": levels}))
+    with Image.open(out) as picture:
+        assert picture.size == (64, 48)
+
+
+def test_a_photograph_may_be_painted_without_a_painting(files: tuple[Path, Path, Path]) -> None:
+    photo, out, _ = files
+    hires_nst.stylize(
+        photo, out, config=Config.model_validate({**SMALL, "loss": {**SMALL["loss"], "style_weight": 0.0}})
+    )
+    with Image.open(out) as picture:
+        assert picture.size == (168, 136)

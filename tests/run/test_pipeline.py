@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from io import BytesIO
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 import pytest
@@ -739,3 +739,13 @@ def test_planning_splits_only_a_coarsest_level_of_several_tiles() -> None:
         (replace(coarse, steps=8), many),
     ):
         assert split(level, grid, config=settings) == level
+
+
+@pytest.mark.parametrize("style", get_args(StyleLossName))
+def test_a_loss_that_overflows_leaves_the_picture_as_it_was(
+    style: StyleLossName, photo: Path, painting: Path, tmp_path: Path
+) -> None:
+    loss = {**SMALL["loss"], "style": style, "style_weight": 1e37, "content_weight": 1e37}
+    settings = Config.model_validate({**SMALL, "loss": loss})
+    hires_nst.stylize(photo, tmp_path / "out.png", styles=painting, config=settings)
+    assert pixels(tmp_path / "out.png").shape == (SIZE[1], SIZE[0], 3)

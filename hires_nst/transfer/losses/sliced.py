@@ -54,7 +54,7 @@ def histograms(features: Tensor, weights: LayerWeights | None, *, style: Statist
     first = torch.arange(channels, device=values.device)[:, None] * NODES
     for begin in range(0, positions, BLOCK):
         block = slice(begin, begin + BLOCK)
-        cells = _cells(values[:, block], style)
+        cells = _cells(values[:, block], style).nan_to_num()
         below = cells.floor().clamp(0, NODES - 2)
         upper = cells - below
         share = torch.ones_like(upper) if weight is None else weight[block].expand_as(upper)

@@ -21,8 +21,11 @@ def gaussian_transport(image: Statistics, style: Statistics) -> Statistics:
 
     Regularisation: roots are taken of eigenvalues in float64, those of S_s at least 0, those of the inner matrix at
     least `RANK`. Where S has no variance along a direction of S_s, no map gives it one: there A amplifies what is left,
-    at most 1e6-fold, and the value lacks the part of tr S_s along that direction.
+    at most 1e6-fold, and the value lacks the part of tr S_s along that direction. The map of an image whose statistics
+    are not finite is NaN.
     """
+    if not bool(image.second.isfinite().all()):  # of which there are no eigenvalues
+        return Statistics({"mean": image.mean, "map": torch.full_like(image.second, float("nan"))})
     root, largest = _root(style.covariance)
     values, vectors = torch.linalg.eigh(root @ image.covariance @ root)
     inverse = (vectors / values.clamp_min(RANK * largest**2 + 1e-30).sqrt()) @ vectors.T
