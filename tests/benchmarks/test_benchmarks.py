@@ -19,7 +19,7 @@ QUICK = ("levels.min_size=32", "levels.coarse_steps=2", "levels.rounds=2", "leve
 COMMANDS = {
     "couplings": (f"{SMALL} --coarse-steps 2 --pairs 1", ["couplings-gram", "couplings-mean-covariance"]),
     "calm_parts": (
-        "--size 64 --min-size 32 --pairs landscape --shared {folder}/none --work {folder}/work",
+        "--size 96 --min-size 32 --pairs landscape --shared {folder}/none --work {folder}/work",
         ["calm_parts"],
     ),
     "level_start": (

@@ -98,7 +98,7 @@ def test_hidden_windows_and_all_couplings_work_with_targets(name: StyleLossName)
         result = refine_round(
             Round(
                 canvas=canvas, content_canvas=content, objective=objective, grid=grid, measure_grid=grid,
-                coupling=coupling, optimizer=Optimizer(), steps=3, optimizer_canvases=OptimizerCanvases(),
+                coupling=coupling, optimizer=Optimizer(), steps=8, optimizer_canvases=OptimizerCanvases(),
             )
         )  # fmt: skip
         before, after = (objective.losses(c, content, grid=grid)[0] for c in (canvas, result.canvas))
