@@ -32,8 +32,12 @@ class ContentImage:
 
     def at(self, level: Level, context: RunContext) -> WeightedImage:
         """The content image of a level with its border, weighted by its alpha channel."""
+        return WeightedImage(self.pixels_at(level, context), self.weights_at(level, context))
+
+    def pixels_at(self, level: Level, context: RunContext) -> Canvas:
+        """The pixels of a level with its border; only before they are released."""
         assert self.pixels is not None
-        return WeightedImage(self._resized(self.pixels, level, context=context), self.weights_at(level, context))
+        return self._resized(self.pixels, level, context=context)
 
     def weights_at(self, level: Level, context: RunContext) -> PixelWeights | None:
         """The alpha channel of a level with its border."""

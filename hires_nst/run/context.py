@@ -108,17 +108,26 @@ def canvas_bytes(
 ) -> int:
     """The most that the canvases of a run take together: those of its size, and the style images made smaller.
 
+    While the last level is painted there are `CANVASES`. While it starts, there are fewer, but with `levels.detail:
+    auto` each style image is there at its size and without its fine detail, one at a time, see `detail.add_detail`.
+
     Args:
         finest: the last level.
         styles: heights and widths of the style images.
         transparent: whether the content image and the style images have weights, if any of them does.
     """
     content_weights, *style_weights = transparent or [False] * (1 + len(styles))
-    size = finest.canvas_area * (CANVASES[config.optimizer.name] * BYTES_PER_PIXEL + content_weights * BYTES_PER_WEIGHT)
+    weights_bytes, lower = finest.canvas_area * content_weights * BYTES_PER_WEIGHT, config.levels.factor**-2
+    canvas = finest.canvas_area * BYTES_PER_PIXEL
+    painting, starting, largest = canvas * CANVASES[config.optimizer.name], (3 + lower) * canvas, 0
     for own, style, weights in zip(styles, config.styles, style_weights, strict=True):
         scaled = style_size(own, (finest.height, finest.width), scale=style.scale, config=config)
-        size += 0 if scaled == own else scaled[0] * scaled[1] * (BYTES_PER_PIXEL + weights * BYTES_PER_WEIGHT)
-    return size
+        pixels, copied = scaled[0] * scaled[1] * BYTES_PER_PIXEL, scaled != own
+        painting += copied * (pixels + scaled[0] * scaled[1] * weights * BYTES_PER_WEIGHT)
+        starting += lower * pixels  # of the level before
+        if config.levels.detail == "auto":
+            largest = max(largest, int(pixels * (1 + copied + lower)))
+    return max(painting, int(starting) + largest) + weights_bytes
 
 
 def open_context(

@@ -51,7 +51,7 @@ def add_detail(
         return smoothed(pixels, factor, new_image=new_image, check_stop=context.check_stop)
 
     fine = level_content.canvas.pixels
-    smooth = enlarged_canvas(content.at(lower, context).canvas, lower=lower, level=level, context=context).pixels
+    smooth = enlarged_canvas(content.pixels_at(lower, context), lower=lower, level=level, context=context).pixels
     if wanted == "auto":
         own, strength = mean_square(fine, smooth), 0.0
         for image, style in styles:

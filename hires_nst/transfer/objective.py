@@ -190,6 +190,9 @@ class Objective:
                 return None
             return self.extract.weights(weights, window, counted=counted, layers=layers)
 
+        if self.style_weights is self.weights:
+            both = read(self.weights, self.layers)
+            return TermWeights(both, both)
         return TermWeights(read(self.style_weights, self.style), read(self.weights, self.content_norms))
 
     def terms(

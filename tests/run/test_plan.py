@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import weakref
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ from hires_nst.config import Config
 from hires_nst.run import plan as planning
 from hires_nst.run.context import RunContext, open_context
 from hires_nst.run.output_size import OutputSize, output_size_of
+from hires_nst.transfer.canvas import Canvas
 from hires_nst.transfer.levels import LevelPlan
 
 
@@ -147,3 +149,34 @@ def test_a_painting_that_is_too_small_is_told_by_plan_and_stylize_alike(tmp_path
     hires_nst.stylize(photo, tmp_path / "out.png", config=config, on_event=said.append)
     (sentence,) = (text for text in plan.notes if "the painting is smaller than 64 x 64 px" in text)
     assert said.count(events.Notice(sentence)) == 1
+
+
+@pytest.mark.parametrize("scale", [0.2, 1.0, 2.0])
+def test_canvases_take_at_most_what_is_planned(scale: float, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    taken, most, empty = 0, 0, Canvas.empty
+
+    def counted(*arguments: int, **options: Any) -> Canvas:
+        nonlocal taken, most
+        canvas = empty(*arguments, **options)
+
+        def free(size: int = canvas.pixels.nbytes) -> None:
+            nonlocal taken
+            taken -= size
+
+        weakref.finalize(canvas.pixels, free)
+        taken += canvas.pixels.nbytes
+        most = max(most, taken)
+        return canvas
+
+    photo, painting = picture(tmp_path / "photo.png", 128, 48), picture(tmp_path / "painting.png", 300, 300)
+    config = Config.model_validate(
+        {
+            "styles": [{"image": painting, "scale": scale}],
+            "loss": {"style_layers": {"conv1_1": 1.0}, "content_layers": {"conv2_1": 1.0}},
+            "levels": {"min_size": 24, "coarse_steps": 2, "rounds": 2},
+        }
+    )
+    planned = hires_nst.plan(photo, config=config, measure=False).canvas_bytes
+    monkeypatch.setattr(Canvas, "empty", staticmethod(counted))
+    hires_nst.stylize(photo, tmp_path / "out.png", config=config)
+    assert planned / 2 < most <= planned
