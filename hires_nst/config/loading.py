@@ -17,7 +17,7 @@ from hires_nst.config.yaml_io import commented_yaml, parse_yaml, read_yaml
 from hires_nst.errors import ConfigError, OutputError, nearest
 from hires_nst.files import write_bytes
 
-PRESETS = ("default", "draft", "print", "gatys")
+PRESETS = ("default", "draft", "better", "best", "print", "gatys")
 SCHEMA_FILE = "hires-nst.schema.json"
 
 

@@ -331,7 +331,11 @@ def test_overwrite(engine: Engine, pictures: tuple[Path, Path, Path]) -> None:
         (["{photo}", "{painting}", "--set", "levels.rouns=3"], 2, "did you mean 'rounds'?"),
         (["{photo}", "{painting}", "--size", "0"], 2, "--size should be a whole number from 1 to 500000, not '0'"),
         (["{photo}", "{painting}", "--set", "loss.style_layers={{conv9_1: 1}}"], 2, "has no layer 'conv9_1'"),
-        (["{photo}", "{painting}", "--preset", "nice"], 2, "--preset should be default, draft, print or gatys"),
+        (
+            ["{photo}", "{painting}", "--preset", "nice"],
+            2,
+            "--preset should be default, draft, better, best, print or gatys",
+        ),
         (["{photo}", "{painting}", "--config", "{dir}/none.yaml"], 3, "none.yaml does not exist"),
         (["{photo}", "{painting}", "-o", "{dir}/out.gif"], 2, "out.gif does not end in one of"),
         (["{photo}", "{painting}", "-o", "{dir}/no/out.png"], 2, "does not exist"),

@@ -146,7 +146,10 @@ def test_a_wrong_value_is_one_line_and_exit_code_2(
         ("--dpi 5 --print A4", "--dpi should be a number from 10 to 4800, not '5'; for example --dpi 300"),
         ("--style-weights 1,-1", "--style-weights needs numbers above 0 separated by commas, such as 2,1, not '1,-1'"),
         ("--style-weights 1;2", "not '1;2'"),
-        ("--preset gaty", "--preset should be default, draft, print or gatys, not 'gaty'; did you mean 'gatys'?"),
+        (
+            "--preset gaty",
+            "--preset should be default, draft, better, best, print or gatys, not 'gaty'; did you mean 'gatys'?",
+        ),
         ("--model vgg18", "--model: there is no network 'vgg18'; did you mean 'vgg1"),
         ("--device gpu", "--device: there is no device 'gpu'; write auto, cpu, cuda or cuda:N"),
         ("--set levels.rounds=abc", "levels.rounds should be a whole number from 1 to 1000, not 'abc'; for example"),
