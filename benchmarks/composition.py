@@ -1,6 +1,6 @@
 """Where things belong: what keeps a painting's suns and swirls off faces and grass at the coarsest level.
 
-python benchmarks/composition.py [--size 512] [--min-size 128] [--configuration NAME [KEY=VALUE ...]] [--pairs NAME ...]
+python benchmarks/composition.py [--size 384] [--min-size 96] [--configuration NAME [KEY=VALUE ...]] [--pairs NAME ...]
 
 Paints photographs with calm and with busy parts in configurations that differ at the coarsest level only, where the
 composition forms, and measures how much of the picture's outlines stand where the photograph has none. The program has
@@ -21,7 +21,7 @@ import numpy as np
 import plain
 import torch
 import torch.nn.functional as F
-from common import report
+from common import SAMPLES, report
 from judges import Judge, published, tensor
 from pairs import SHARED, WORK, Pair, pixels_of, save, with_long_edge
 from quality import Configuration, painter
@@ -67,7 +67,7 @@ def similarity(features: Sequence[Tensor]) -> Tensor:
     return distances / distances.sum(0).clamp_min(1e-6)
 
 
-def plain_coarse(pair: Pair, judge: Judge, *, size: int, weight: float, steps: int = 200) -> Floats:
+def plain_coarse(pair: Pair, judge: Judge, *, size: int, weight: float, steps: int) -> Floats:
     """The coarsest level on the whole picture: the default losses, and `weight` times that of self-similarity."""
     network, layers = judge.network, ("conv3_1", "conv4_1")
     photograph = tensor(with_long_edge(pixels_of(pair.content), size))
@@ -120,14 +120,14 @@ class Outlines:
 def pictures(pair: Pair, options: argparse.Namespace, judge: Judge) -> dict[str, Floats]:
     """A pair's pictures by the name of the configuration."""
     folder = options.work / str(options.size)
-    everywhere = f"levels.min_size={options.min_size}"
-    configurations = [Configuration.of([*words, everywhere]) for words in options.configuration or CONFIGURATIONS]
+    everywhere = [f"levels.min_size={options.min_size}", f"levels.coarse_steps={options.steps}"]
+    configurations = [Configuration.of([*words, *everywhere]) for words in options.configuration or CONFIGURATIONS]
     for name, weight in (("plain", 0.0), ("self-similarity", SIMILARITY_WEIGHT)):
         if options.configuration is None:
             start = folder / name / f"{pair.name}-coarse.png"
             if not start.is_file():
-                save(plain_coarse(pair, judge, size=options.size // 2, weight=weight), start)
-            settings = ["levels.coarse_steps=1", "init.kind=file", f"init.file={start.resolve()}", everywhere]
+                save(plain_coarse(pair, judge, size=options.size // 2, weight=weight, steps=options.steps), start)
+            settings = [*everywhere, "levels.coarse_steps=1", "init.kind=file", f"init.file={start.resolve()}"]
             configurations.append(Configuration.of([name, *settings]))
     return {
         c.name: pixels_of(c.paint(pair, folder / c.name / f"{pair.name}.png", options.size).file)
@@ -137,18 +137,18 @@ def pictures(pair: Pair, options: argparse.Namespace, judge: Judge) -> dict[str,
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--size", type=int, default=512, help="pixels of the long edge")
-    parser.add_argument("--min-size", type=int, default=128, help="pixels of the coarsest level's short side")
+    parser.add_argument("--size", type=int, default=384, help="pixels of the long edge")
+    parser.add_argument("--min-size", type=int, default=96, help="pixels of the coarsest level's short side")
+    parser.add_argument("--steps", type=int, default=200, help="evaluations of the coarsest level")
     parser.add_argument("--configuration", nargs="+", action="append", metavar="WORD", help="a name, then KEY=VALUE")
     parser.add_argument("--pairs", nargs="+", default=[""], help="beginnings of the pairs' names; all when not given")
     parser.add_argument("--shared", type=Path, default=SHARED, help="folder with images/")
     parser.add_argument("--work", type=Path, default=WORK.parent / "composition", help="folder of the pictures")
     options = parser.parse_args()
     images = options.shared / "images"
+    demo = Pair("landscape-flow_strokes", SAMPLES / "contents/landscape.jpg", SAMPLES / "styles/flow_strokes.jpg")
     pairs = [Pair(f"{c}-{s}", images / f"photos/{c}.png", images / f"paintings/{s}.jpg") for c, s in PAIRS]
-    pairs = [pair for pair in pairs if pair.name.startswith(tuple(options.pairs)) and pair.content.is_file()]
-    if not pairs:
-        raise SystemExit(f"no pair of pictures is in {images}")
+    pairs = [pair for pair in (demo, *pairs) if pair.name.startswith(tuple(options.pairs)) and pair.content.is_file()]
     judge, others = painter(), published(options.shared)
     found: dict[str, list[list[float]]] = {}
     sheets = []

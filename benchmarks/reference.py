@@ -294,13 +294,26 @@ SCHEMES: Mapping[str, Scheme] = {
 }
 
 
+def steps_of(name: str, options: argparse.Namespace) -> tuple[int, int]:
+    """The numbers of steps at the coarsest level and at each further one."""
+    scheme = SCHEMES[name]
+    first = scheme.first_steps if options.first_steps is None else options.first_steps
+    return first, scheme.steps if options.steps is None or scheme.steps == 0 else options.steps
+
+
+def folder_of(name: str, options: argparse.Namespace) -> str:
+    """The name of the folder of a scheme's pictures, which says what is not the program's own."""
+    first, steps = steps_of(name, options)
+    own = (first, steps) == (SCHEMES[name].first_steps, SCHEMES[name].steps)
+    folder = name if own else f"{name}-{first}-{steps}"
+    return folder if options.content_factor == 1 else f"{folder}-content-{options.content_factor:g}"
+
+
 def paint(name: str, pair: Pair, network: VGG, options: argparse.Namespace) -> None:
     """Paint a pair by a scheme, unless its picture is there."""
     scheme = SCHEMES[name]
-    first = scheme.first_steps if options.first_steps is None else options.first_steps
-    steps = scheme.steps if options.steps is None or scheme.steps == 0 else options.steps
-    folder = name if (first, steps) == (scheme.first_steps, scheme.steps) else f"{name}-{first}-{steps}"
-    folder += "" if options.content_factor == 1 else f"-content-{options.content_factor:g}"
+    first, steps = steps_of(name, options)
+    folder = folder_of(name, options)
     settings = {
         "scheme": name, "size": options.size, "first_steps": first, "steps": steps, "model": options.model,
         "coarsest": scheme.coarsest if options.coarsest is None else options.coarsest,

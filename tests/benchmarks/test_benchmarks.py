@@ -36,6 +36,25 @@ COMMANDS = {
         ["quality", "quality_identity", "quality_likeness", "quality_losses"],
     ),
     "reference": ("spst --size 48 --first-steps 2 --shared {folder}/none --work {folder}/work", []),
+    "flat_paintings": (
+        "--size 48 --set levels.min_size=32 levels.coarse_steps=2 --pairs landscape --paintings red red-and-blue "
+        "--shared {folder}/none --work {folder}/work",
+        ["flat_paintings"],
+    ),
+    "composition": (
+        "--size 64 --min-size 32 --steps 2 --pairs landscape --shared {folder}/none --work {folder}/work",
+        ["composition"],
+    ),
+    "against_references": (
+        "--size 64 --min-size 32 --tries 1 --first-steps 2 --steps 2 --set levels.coarse_steps=2 levels.rounds=1 "
+        "--pairs landscape --shared {folder}/none --work {folder}/work",
+        ["against_references"],
+    ),
+    "choosing": (
+        "start --size 64 --min-size 32 --set levels.coarse_steps=2 levels.rounds=1 --shared {folder}/none "
+        "--work {folder}/work",
+        ["choosing_start"],
+    ),
     "batch": (f"--pictures 1 --megapixels 0.01 --jobs 20 --set {' '.join(QUICK)}", ["batch", "batch_ledger"]),
 }
 

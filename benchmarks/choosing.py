@@ -1,0 +1,151 @@
+"""The pictures of docs/choosing.md: what each loss, content weight, style scale and start does.
+
+python benchmarks/choosing.py [--size 384] [--min-size 96] [--shared ../shared] [sheet ...]
+
+Each sheet is a photograph, a painting and the pictures of several configurations, written to benchmarks/results/ with
+the seconds that each took. Pictures are kept in `--work`, see quality.py.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import common
+import numpy as np
+from common import SAMPLES, report
+from pairs import SHARED, WORK, Pair, pixels_of, with_long_edge
+from PIL import Image, ImageDraw
+from quality import Configuration
+from sheets import jpeg, stacked
+
+from hires_nst.imageio.picture import Floats
+
+CELL, LABEL = 320, 20
+
+
+@dataclass(frozen=True)
+class Row:
+    """Pictures that stand side by side.
+
+    Attributes:
+        content, style: files; those of the shared folder begin with `shared/`.
+        configurations: as on the command line of quality.py.
+    """
+
+    content: str
+    style: str
+    configurations: tuple[str, ...]
+
+    def pair(self, shared: Path) -> Pair:
+        """The photograph and the painting."""
+        content, style = (
+            shared / name.removeprefix("shared/") if name.startswith("shared/") else SAMPLES / name
+            for name in (self.content, self.style)
+        )
+        return Pair(f"{content.stem}-{style.stem}", content, style)
+
+
+PHOTOS, PAINTINGS = "shared/images/photos", "shared/images/paintings"
+LANDSCAPE, ASTRONAUT = "contents/landscape.jpg", "contents/astronaut.jpg"
+PARROTS, PORTRAIT, BIKES = f"{PHOTOS}/kodim23.png", f"{PHOTOS}/kodim04.png", f"{PHOTOS}/kodim05.png"
+STREAM, LIGHTHOUSE, WINDOWS = f"{PHOTOS}/kodim13.png", f"{PHOTOS}/kodim19.png", f"{PHOTOS}/kodim01.png"
+VAN_GOGH, HOKUSAI = f"{PAINTINGS}/van_gogh_starry_night.jpg", f"{PAINTINGS}/hokusai_great_wave.jpg"
+DELAUNAY, STROKES, MOSAIC = f"{PAINTINGS}/delaunay_portrait.jpg", "styles/flow_strokes.jpg", "styles/mosaic.jpg"
+
+_LOSSES = (
+    "mean-covariance", "gram", "mean-std", "gram+mean-std", "central-moments", "wasserstein", "sliced", "neighbours",
+)  # fmt: skip
+SHEETS: dict[str, tuple[Row, ...]] = {
+    "losses": tuple(
+        Row(content, style, tuple(f"{name} loss.style={name}" for name in _LOSSES))
+        for content, style in ((LANDSCAPE, STROKES), (PORTRAIT, DELAUNAY))
+    ),
+    "content_weight": (
+        Row(ASTRONAUT, STROKES, tuple(f"{w} loss.content_weight={w}" for w in (0.02, 0.05, 0.1, 0.2, 0.4, 0.8))),
+    ),
+    "style_scale": (
+        Row(
+            LANDSCAPE, STROKES,
+            tuple(f'{s} styles=[{{"image":"STYLE","scale":{s}}}]' for s in (0.4, 0.6, 0.8, 1.0, 1.5)),
+        ),
+    ),
+    "start": (
+        Row(
+            LANDSCAPE, MOSAIC,
+            ("content", "content-and-noise init.noise=0.5", "style init.kind=style", "noise init.kind=noise"),
+        ),
+    ),
+    "styles": tuple(
+        Row(
+            content, style,
+            ("default", *(f"{name} loss.style={name}" for name in ("gram", "wasserstein", "neighbours"))),
+        )
+        for content, style in (
+            (STREAM, VAN_GOGH), (PORTRAIT, DELAUNAY), (BIKES, "styles/woodcut.jpg"), (WINDOWS, PARROTS),
+            (LIGHTHOUSE, HOKUSAI),
+        )
+    ),
+}  # fmt: skip
+
+
+def painted_row(row: Row, pair: Pair, options: argparse.Namespace) -> tuple[Floats, list[list[str]]]:
+    """The pictures of a row side by side, and a line of the table for each."""
+    cells = [_cell("photograph", pixels_of(pair.content)), _cell("painting", pixels_of(pair.style))]
+    lines = []
+    for words in row.configurations:
+        settings = [word.replace("STYLE", str(pair.style)) for word in words.split()]
+        configuration = Configuration.of([*settings, f"levels.min_size={options.min_size}", *options.set])
+        file = options.work / str(options.size) / f"choosing-{configuration.name}" / f"{pair.name}.png"
+        picture = configuration.paint(pair, file, options.size)
+        cells.append(_cell(configuration.name, pixels_of(picture.file)))
+        seconds = "" if picture.seconds is None else f"{picture.seconds:.0f}"
+        lines.append([pair.name, configuration.name, " ".join(words.split()[1:]), seconds])
+        print(*lines[-1], flush=True)
+    return np.concatenate(cells, axis=1), lines
+
+
+def _cell(label: str, picture: Floats) -> Floats:
+    """A picture, made smaller where it is larger than the cell, with its label above."""
+    small = with_long_edge(picture, CELL)
+    strip = Image.new("RGB", (CELL + 4, LABEL), "white")
+    ImageDraw.Draw(strip).text((2, 3), label, fill="black")
+    square = np.ones((CELL + 4, CELL + 4, 3), np.float32)
+    square[: small.shape[0], : small.shape[1]] = small
+    return np.concatenate([np.asarray(strip, np.float32) / 255, square])
+
+
+def _folded(row: Floats, columns: int) -> list[Floats]:
+    """A row of cells in several of at most `columns`."""
+    width = columns * (CELL + 4)
+    return [row[:, left : left + width] for left in range(0, row.shape[1], width)]
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("sheets", nargs="*", metavar="sheet", help=f"which of {', '.join(SHEETS)}; all when not given")
+    parser.add_argument("--size", type=int, default=384, help="pixels of the long edge")
+    parser.add_argument("--min-size", type=int, default=96, help="pixels of the coarsest level's short side")
+    parser.add_argument("--set", nargs="+", default=[], metavar="KEY=VALUE", help="settings of every picture")
+    parser.add_argument("--shared", type=Path, default=SHARED, help="folder with images/")
+    parser.add_argument("--work", type=Path, default=WORK, help="folder of the pictures")
+    options = parser.parse_args(arguments)
+    for name in options.sheets or SHEETS:
+        rows, lines = [], []
+        for row in SHEETS[name]:
+            pair = row.pair(options.shared)
+            if not (pair.content.is_file() and pair.style.is_file()):
+                print(f"{pair.name} is left out: {pair.content} or {pair.style} is not there")
+                continue
+            pixels, told = painted_row(row, pair, options)
+            rows += _folded(pixels, 5)
+            lines += told
+        (common.RESULTS / f"choosing_{name}.jpg").write_bytes(jpeg(stacked(rows)))
+        header = ["pair", "name", "settings", "seconds"]
+        report(f"choosing_{name}", f"Choosing: {name}, {options.size} px", header, lines, script="choosing")
+
+
+if __name__ == "__main__":
+    main()
