@@ -75,9 +75,8 @@ class Config(Section):
         return found
 
     def loss_at(self, level: int) -> Loss:
-        """The losses of a level; of several overrides of it, the last one holds."""
-        changed = {override.level: override.loss for override in self.levels.overrides}
-        override = changed.get(level)
+        """The losses of a level."""
+        override = next((o.loss for o in self.levels.overrides if o.level == level), None)
         return self.loss if override is None else override.applied_to(self.loss)
 
     @property

@@ -292,6 +292,15 @@ class Levels(Section):
     )
     overrides: tuple[LevelOverride, ...] = Field((), description="Other rounds, steps or losses for single levels.")
 
+    @field_validator("overrides")
+    @classmethod
+    def _one_for_each_level(cls, value: tuple[LevelOverride, ...]) -> tuple[LevelOverride, ...]:
+        levels = [override.level for override in value]
+        for level in levels:
+            if levels.count(level) > 1:
+                raise ValueError(f"level {level} stands there {levels.count(level)} times: join them into one entry")
+        return value
+
 
 class Tiles(Section):
     """How a level is cut into tiles."""

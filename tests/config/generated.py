@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import get_args
 
@@ -15,6 +16,12 @@ TINY = settings(max_examples=40, deadline=None, suppress_health_check=[HealthChe
 
 LAYER = st.sampled_from(BACKBONES["vgg19-slim"].layer_names)
 WEIGHT = st.floats(0, 1e6, allow_nan=False)
+
+
+def _level_of(override: Mapping[str, object]) -> str:
+    return str(override["level"])
+
+
 SECTIONS: dict[str, dict[str, st.SearchStrategy[object]]] = {
     "output": {
         "long_edge": st.none() | st.integers(1, 500_000),
@@ -35,7 +42,8 @@ SECTIONS: dict[str, dict[str, st.SearchStrategy[object]]] = {
             st.fixed_dictionaries(
                 {"level": st.integers(0, 9), "rounds": st.integers(0, 9)},
                 optional={"loss": st.fixed_dictionaries({"style": st.sampled_from(get_args(StyleLossName))})},
-            )
+            ),
+            unique_by=_level_of,
         ),
     },
     "tiles": {"size": st.just("auto") | st.integers(16, 100_000), "shift": st.booleans()},

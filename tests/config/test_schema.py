@@ -54,6 +54,11 @@ def test_the_losses_of_a_level_are_checked(loss: dict[str, object], sentence: st
     assert sentence in str(caught.value)
 
 
+def test_a_level_has_one_override() -> None:
+    with pytest.raises(ConfigError, match="levels.overrides.* level 1 stands there 2 times: join them into one entry"):
+        parse_config({"levels": {"overrides": [{"level": 1, "rounds": 3}, {"level": 0}, {"level": 1, "steps": 4}]}})
+
+
 def test_layers_are_in_the_network_s_order() -> None:
     config = parse_config({"loss": {"style_layers": {"conv3_1": 1, "conv1_1": 1, "conv2_1": 0}}})
     assert config.layers == ("conv1_1", "conv3_1", "conv4_2")
