@@ -9,7 +9,8 @@ Each `--configuration` is a name with a preset or settings, such as
 and paints every pair through `hires_nst.stylize`. `--also` adds pictures that benchmarks/reference.py has painted.
 Pictures are kept in `--work`, so that one that is there with the same settings is not painted again, and an interrupted
 one is continued; after a change of the program, give another folder. `--identity 256 512` paints each painting with
-itself as its photograph, at these sizes. `--page docs/quality.md` writes the tables into that page.
+itself as its photograph, at these sizes, in the configurations of `--identity-of`. `--page docs/quality.md` writes the
+tables into that page.
 """
 
 from __future__ import annotations
@@ -282,6 +283,7 @@ def parsed() -> argparse.Namespace:
     )
     parser.add_argument("--also", nargs="+", default=[], metavar="NAME", help="folders of pictures that are there")
     parser.add_argument("--identity", nargs="+", type=int, default=[], metavar="PIXELS", help="sizes of the test")
+    parser.add_argument("--identity-of", nargs="+", metavar="NAME", help="its configurations; all when not given")
     parser.add_argument("--pairs", nargs="+", help="beginnings of the pairs' names; all when not given")
     parser.add_argument("--shared", type=Path, default=SHARED, help="folder with images/ and teachers/")
     parser.add_argument("--work", type=Path, default=WORK, help="folder of the pictures")
@@ -331,7 +333,8 @@ def main() -> None:
         sheets.append(sheet(pixels_of(pair.content), pixels_of(pair.style), shown))
         save(sheets[-1], options.work / str(options.size) / "sheets" / f"{pair.name}.png")
     styles = dict.fromkeys(pair.style for pair in pairs)
-    identities = identity(configurations, list(styles), options.identity, options.work)
+    tested = [c for c in configurations if options.identity_of is None or c.name in options.identity_of]
+    identities = identity(tested, list(styles), options.identity, options.work)
     text = tell(options, results, judges) + tell_identity(options, identities)
     everything = {
         "machine": machine(), "size": options.size, "measures": results, "identity": identities,
