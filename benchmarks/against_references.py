@@ -6,7 +6,8 @@ The schemes are those of benchmarks/reference.py, with their own numbers of step
 program takes the loss of the same name with the same weights, which are converted from the units of the one to those of
 the other by the norms of the painting's statistics; then the weight of its content loss is changed until its content
 loss is within 5 % of the reference's, or `--tries` pictures are painted. Both pictures are measured plainly: by the
-reference's own style loss, and by the mean of squared differences of the content's activations.
+reference's own style loss, and by the mean of squared differences of the content's activations. The program paints
+without a border, as the references do, since a border that is cut off takes a part of the statistics with it.
 """
 
 from __future__ import annotations
@@ -61,9 +62,9 @@ def measured(network: VGG, scheme: str, picture: Painted, pair: Pair, size: int)
 def converted(network: VGG, scheme: str, pair: Pair, size: int) -> tuple[dict[str, float], float]:
     """The reference's weights of layers, whose sum is 1, and of the content, for the program's losses.
 
-    The program divides each layer's loss by the painting's own norm: tr R for `wasserstein`, |R|^2 for `gram`, and the
-    sums of the squares of means and standard deviations for `gram+mean-std`, whose Gram matrices keep the program's
-    ratio to them.
+    The program divides each layer's loss by the painting's own norm: tr R for `wasserstein`, |R|^2 for `gram`. In
+    `gram+mean-std` the Gram matrices, by |R|^2, and means with standard deviations, by tr R, have one weight: it is the
+    mean of what the two would need.
     """
     loss = STYLE_LOSSES[scheme]
     unit = loss.unit(network)
@@ -74,7 +75,7 @@ def converted(network: VGG, scheme: str, pair: Pair, size: int) -> tuple[dict[st
         trace, channels = float(statistics.second.trace()), len(statistics.mean)
         norm = {
             "style-transfer-pytorch": trace / channels,
-            "spst": 1e4 * trace / channels,
+            "spst": 1e3 * float(statistics.second.square().sum()) / channels**4 / 2 + 1e4 * trace / channels / 2,
             "neural-style": 100 * float(statistics.second.square().sum()) / channels**4,
         }[scheme]
         weights.append(weight * norm)
@@ -92,7 +93,7 @@ def program(scheme: str, layers: Mapping[str, float], content: float, options: a
     )
     return Configuration.of(
         [
-            f"{scheme}-loss-{content:.4g}", "preset=best", f"levels.min_size={options.min_size}",
+            f"{scheme}-loss-{content:.4g}", "preset=best", "levels.border=0", f"levels.min_size={options.min_size}",
             f"loss.style={LOSSES[scheme]}",
             f"loss.style_layers={layer_weights}", f"loss.content_weight={content:.4g}", *options.set,
         ]
@@ -169,9 +170,9 @@ def main() -> None:
         rows,
         [
             "Losses by the reference's formulas, at the full size of the pictures. Content weight: a factor on the",
-            f"reference's own. The coarsest level of `best` has {options.min_size} pixels on the short side or more;",
-            "style-transfer-pytorch begins at 128 of the long side, and SPST at 128 of the short side, as pictures are",
-            "small here (its own is 512); neural-style has one level.",
+            f"reference's own. The coarsest level of `best` has {options.min_size} pixels on the short side or more, and",
+            "no border, as the references have none. style-transfer-pytorch begins at 128 of the long side, and SPST at",
+            "128 of the short side, as pictures are small here (its own is 512); neural-style has one level.",
         ],
     )  # fmt: skip
 

@@ -64,7 +64,7 @@ class Judge:
 
 def tensor(pixels: Floats) -> Tensor:
     """(H, W, 3) as (1, 3, H, W)."""
-    return torch.from_numpy(pixels).permute(2, 0, 1)[None].contiguous()
+    return torch.tensor(pixels).permute(2, 0, 1)[None].contiguous()
 
 
 def published(shared: Path) -> list[Judge]:
