@@ -170,7 +170,7 @@ def main() -> None:
         rows,
         [
             "Losses by the reference's formulas, at the full size of the pictures. Content weight: a factor on the",
-            f"reference's own. The coarsest level of `best` has {options.min_size} or more pixels on the short side; it",
+            f"reference's own. The coarsest level of `best` has {options.min_size} or more on the short side; it",
             "has no border, as the references have none. style-transfer-pytorch begins at 128 of the long side, and",
             "SPST at 128 of the short side, as pictures are small here (its own is 512); neural-style has one level.",
         ],
