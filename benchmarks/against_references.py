@@ -31,7 +31,6 @@ from hires_nst.backbones.vgg import VGG
 from hires_nst.evaluation.metrics import reduced
 
 LOSSES = {"style-transfer-pytorch": "wasserstein", "spst": "gram+mean-std", "neural-style": "gram"}
-CONTENT = {"style-transfer-pytorch": 0.015, "spst": 1.0, "neural-style": 5.0}
 COARSEST = {"style-transfer-pytorch": 128, "spst": 128, "neural-style": 0}
 WITHIN = 0.05
 
@@ -76,12 +75,12 @@ def converted(network: VGG, scheme: str, pair: Pair, size: int) -> tuple[dict[st
         norm = {
             "style-transfer-pytorch": trace / channels,
             "spst": 1e3 * float(statistics.second.square().sum()) / channels**4 / 2 + 1e4 * trace / channels / 2,
-            "neural-style": 100 * float(statistics.second.square().sum()) / channels**4,
+            "neural-style": loss.style_weight * float(statistics.second.square().sum()) / channels**4,
         }[scheme]
         weights.append(weight * norm)
     photograph = tensor(with_long_edge(pixels_of(pair.content), size))
     content = network(photograph, [plain.CONTENT_LAYER])[plain.CONTENT_LAYER] * unit
-    own = CONTENT[scheme] * float(content.square().mean()) / network.backbone.content_scale
+    own = loss.content_weight * float(content.square().mean()) / network.backbone.content_scale
     total = sum(weights)
     return {layer: w / total for layer, w in zip(plain.STYLE_LAYERS, weights, strict=True)}, own / total
 

@@ -3,27 +3,25 @@
 python benchmarks/choosing.py [--size 384] [--min-size 96] [--shared ../shared] [sheet ...]
 
 Each sheet is a photograph, a painting and the pictures of several configurations, written to benchmarks/results/ with
-the seconds that each took. Pictures are kept in `--work`, see quality.py.
+the seconds of CPU that each took. Pictures are kept in `--work`, see quality.py.
 """
 
 from __future__ import annotations
 
 import argparse
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import common
 import numpy as np
 from common import SAMPLES, report
-from pairs import SHARED, WORK, Pair, pixels_of, with_long_edge
-from PIL import Image, ImageDraw
+from pairs import SHARED, WORK, Pair, pixels_of
 from quality import Configuration
-from sheets import jpeg, stacked
+from sheets import jpeg, labelled, stacked
 
 from hires_nst.imageio.picture import Floats
 
-CELL, LABEL = 320, 20
+CELL = 320
 
 
 @dataclass(frozen=True)
@@ -93,37 +91,27 @@ SHEETS: dict[str, tuple[Row, ...]] = {
 
 def painted_row(row: Row, pair: Pair, options: argparse.Namespace) -> tuple[Floats, list[list[str]]]:
     """The pictures of a row side by side, and a line of the table for each."""
-    cells = [_cell("photograph", pixels_of(pair.content)), _cell("painting", pixels_of(pair.style))]
+    cells = [labelled("photograph", pixels_of(pair.content), CELL), labelled("painting", pixels_of(pair.style), CELL)]
     lines = []
     for words in row.configurations:
         settings = [word.replace("STYLE", str(pair.style)) for word in words.split()]
         configuration = Configuration.of([*settings, f"levels.min_size={options.min_size}", *options.set])
         file = options.work / str(options.size) / f"choosing-{configuration.name}" / f"{pair.name}.png"
         picture = configuration.paint(pair, file, options.size)
-        cells.append(_cell(configuration.name, pixels_of(picture.file)))
-        seconds = "" if picture.seconds is None else f"{picture.seconds:.0f}"
+        cells.append(labelled(configuration.name, pixels_of(picture.file), CELL))
+        seconds = "" if picture.cpu_seconds is None else f"{picture.cpu_seconds:.0f}"
         lines.append([pair.name, configuration.name, " ".join(words.split()[1:]), seconds])
         print(*lines[-1], flush=True)
     return np.concatenate(cells, axis=1), lines
 
 
-def _cell(label: str, picture: Floats) -> Floats:
-    """A picture, made smaller where it is larger than the cell, with its label above."""
-    small = with_long_edge(picture, CELL)
-    strip = Image.new("RGB", (CELL + 4, LABEL), "white")
-    ImageDraw.Draw(strip).text((2, 3), label, fill="black")
-    square = np.ones((CELL + 4, CELL + 4, 3), np.float32)
-    square[: small.shape[0], : small.shape[1]] = small
-    return np.concatenate([np.asarray(strip, np.float32) / 255, square])
-
-
 def _folded(row: Floats, columns: int) -> list[Floats]:
     """A row of cells in several of at most `columns`."""
-    width = columns * (CELL + 4)
+    width = columns * CELL
     return [row[:, left : left + width] for left in range(0, row.shape[1], width)]
 
 
-def main(arguments: Sequence[str] | None = None) -> None:
+def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("sheets", nargs="*", metavar="sheet", help=f"which of {', '.join(SHEETS)}; all when not given")
     parser.add_argument("--size", type=int, default=384, help="pixels of the long edge")
@@ -131,7 +119,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--set", nargs="+", default=[], metavar="KEY=VALUE", help="settings of every picture")
     parser.add_argument("--shared", type=Path, default=SHARED, help="folder with images/")
     parser.add_argument("--work", type=Path, default=WORK, help="folder of the pictures")
-    options = parser.parse_args(arguments)
+    options = parser.parse_args()
     for name in options.sheets or SHEETS:
         rows, lines = [], []
         for row in SHEETS[name]:
@@ -143,7 +131,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
             rows += _folded(pixels, 5)
             lines += told
         (common.RESULTS / f"choosing_{name}.jpg").write_bytes(jpeg(stacked(rows)))
-        header = ["pair", "name", "settings", "seconds"]
+        header = ["pair", "name", "settings", "seconds of CPU"]
         report(f"choosing_{name}", f"Choosing: {name}, {options.size} px", header, lines, script="choosing")
 
 

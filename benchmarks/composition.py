@@ -5,15 +5,14 @@ python benchmarks/composition.py [--size 384] [--min-size 96] [--configuration N
 Paints photographs with calm and with busy parts in configurations that differ at the coarsest level only, where the
 composition forms, and measures how much of the picture's outlines stand where the photograph has none. The program has
 no loss of self-similarity (Kolkin, Salavon, Shakhnarovich 2019: Style Transfer by Relaxed Optimal Transport and
-Self-Similarity, equation 5); for that row the coarsest level is painted plainly, on the whole picture, and the program
-goes on from there. The row `plain` is the same without it.
+Self-Similarity, equation 5); for that row the coarsest level is painted in pure PyTorch, in plain pixels and without a
+border, and the program goes on from there. The row `control` is the same without that loss.
 """
 
 from __future__ import annotations
 
 import argparse
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 import common
@@ -21,9 +20,9 @@ import numpy as np
 import plain
 import torch
 import torch.nn.functional as F
-from common import SAMPLES, report
+from common import report
 from judges import Judge, published, tensor
-from pairs import SHARED, WORK, Pair, pixels_of, save, with_long_edge
+from pairs import DEMO, SHARED, WORK, Pair, chosen, pixels_of, save, shared_pair, with_long_edge
 from quality import Configuration, painter
 from reference import lbfgs
 from sheets import jpeg, sheet, stacked
@@ -41,6 +40,7 @@ PAIRS = (
 )  # fmt: skip
 CONFIGURATIONS = (
     ("default",),
+    ("plain pixels", "optimizer.pixels=plain"),
     ("content 0.4", 'levels.overrides=[{"level":0,"loss":{"content_weight":0.4}}]'),
     ("content conv5_1", 'levels.overrides=[{"level":0,"loss":{"content_layers":{"conv5_1":1.0}}}]'),
     ("content both", 'levels.overrides=[{"level":0,"loss":{"content_layers":{"conv4_2":1.0,"conv5_1":1.0}}}]'),
@@ -49,7 +49,7 @@ CONFIGURATIONS = (
         'levels.overrides=[{"level":0,"loss":{"style":"neighbours","style_layers":{"conv3_1":1.0,"conv4_1":1.0}}}]',
     ),
 )
-BLOCKS = 16
+BLOCK = 16
 CALM_SHARE = 0.25
 SIMILARITY_WEIGHT = 0.5
 
@@ -91,30 +91,20 @@ def plain_coarse(pair: Pair, judge: Judge, *, size: int, weight: float, steps: i
     return lbfgs(photograph, value, steps=steps, history=20)[0].clamp(0, 1).permute(1, 2, 0).numpy()
 
 
-@dataclass(frozen=True)
-class Outlines:
-    """Outlines of a reduced picture, where the photograph is calm and everywhere.
+def calm_outlines(picture: Floats, content: Floats) -> float:
+    """The mean strength of a picture's outlines where the photograph is calm, over that of the whole picture.
 
-    Attributes:
-        calm: mean strength in the calm part over that of the whole picture.
-        correlation: with the photograph's outlines.
+    The calm part is the quarter of the reduced photograph's blocks with the least deviation.
     """
-
-    calm: float
-    correlation: float
-
-    @staticmethod
-    def of(picture: Floats, content: Floats) -> Outlines:
-        """Of pictures of any sizes; the calm part is the quarter of blocks with the least deviation."""
-        small = metrics.reduced(picture)
-        photograph = resize_pixels(content, (small.shape[1], small.shape[0]))
-        edges = np.asarray(sobel(rgb2gray(small)))  # type: ignore[no-untyped-call]
-        rows, columns = (side // BLOCKS * BLOCKS for side in edges.shape)
-        blocks = edges[:rows, :columns].reshape(rows // BLOCKS, BLOCKS, columns // BLOCKS, BLOCKS).mean((1, 3))
-        grey = rgb2gray(photograph)[:rows, :columns]
-        spread = grey.reshape(rows // BLOCKS, BLOCKS, columns // BLOCKS, BLOCKS).std((1, 3))
-        calm = spread <= np.quantile(spread, CALM_SHARE)
-        return Outlines(float(blocks[calm].mean() / blocks.mean()), metrics.outline_correlation(picture, content))
+    small = metrics.reduced(picture)
+    grey = rgb2gray(resize_pixels(content, (small.shape[1], small.shape[0])))
+    edges = np.asarray(sobel(rgb2gray(small)))  # type: ignore[no-untyped-call]
+    rows, columns = (side // BLOCK for side in edges.shape)
+    strength, spread = (
+        part[: rows * BLOCK, : columns * BLOCK].reshape(rows, BLOCK, columns, BLOCK) for part in (edges, grey)
+    )
+    blocks, deviations = strength.mean((1, 3)), spread.std((1, 3))
+    return float(blocks[deviations <= np.quantile(deviations, CALM_SHARE)].mean() / blocks.mean())
 
 
 def pictures(pair: Pair, options: argparse.Namespace, judge: Judge) -> dict[str, Floats]:
@@ -122,7 +112,7 @@ def pictures(pair: Pair, options: argparse.Namespace, judge: Judge) -> dict[str,
     folder = options.work / str(options.size)
     everywhere = [f"levels.min_size={options.min_size}", f"levels.coarse_steps={options.steps}"]
     configurations = [Configuration.of([*words, *everywhere]) for words in options.configuration or CONFIGURATIONS]
-    for name, weight in (("plain", 0.0), ("self-similarity", SIMILARITY_WEIGHT)):
+    for name, weight in (("control", 0.0), ("self-similarity", SIMILARITY_WEIGHT)):
         if options.configuration is None:
             start = folder / name / f"{pair.name}-coarse.png"
             if not start.is_file():
@@ -141,14 +131,11 @@ def main() -> None:
     parser.add_argument("--min-size", type=int, default=96, help="pixels of the coarsest level's short side")
     parser.add_argument("--steps", type=int, default=200, help="evaluations of the coarsest level")
     parser.add_argument("--configuration", nargs="+", action="append", metavar="WORD", help="a name, then KEY=VALUE")
-    parser.add_argument("--pairs", nargs="+", default=[""], help="beginnings of the pairs' names; all when not given")
+    parser.add_argument("--pairs", nargs="+", help="beginnings of the pairs' names; all when not given")
     parser.add_argument("--shared", type=Path, default=SHARED, help="folder with images/")
     parser.add_argument("--work", type=Path, default=WORK.parent / "composition", help="folder of the pictures")
     options = parser.parse_args()
-    images = options.shared / "images"
-    demo = Pair("landscape-flow_strokes", SAMPLES / "contents/landscape.jpg", SAMPLES / "styles/flow_strokes.jpg")
-    pairs = [Pair(f"{c}-{s}", images / f"photos/{c}.png", images / f"paintings/{s}.jpg") for c, s in PAIRS]
-    pairs = [pair for pair in (demo, *pairs) if pair.name.startswith(tuple(options.pairs)) and pair.content.is_file()]
+    pairs = chosen([DEMO, *(shared_pair(options.shared, *names) for names in PAIRS)], options.pairs)
     judge, others = painter(), published(options.shared)
     found: dict[str, list[list[float]]] = {}
     sheets = []
@@ -156,9 +143,9 @@ def main() -> None:
         content, style = pixels_of(pair.content), pixels_of(pair.style)
         painted = pictures(pair, options, judge)
         for name, picture in painted.items():
-            outlines = Outlines.of(picture, content)
             verdicts = [j(picture, content, style) for j in (judge, *others)]
-            values = [outlines.calm, outlines.correlation, *(v for x in verdicts for v in (x.style, x.content))]
+            outlines = [calm_outlines(picture, content), metrics.outline_correlation(picture, content)]
+            values = [*outlines, *(v for x in verdicts for v in (x.style, x.content))]
             found.setdefault(name, []).append(values)
             print(pair.name, name, *(f"{value:.3f}" for value in values), flush=True)
         sheets.append(sheet(content, style, painted))

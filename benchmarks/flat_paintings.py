@@ -14,9 +14,9 @@ from pathlib import Path
 import common
 import numpy as np
 from common import report
-from pairs import SHARED, WORK, Pair, known_pairs, pixels_of, save, with_long_edge
+from pairs import SHARED, WORK, Pair, known_pairs, pixels_of, save
 from quality import Configuration
-from sheets import jpeg, stacked
+from sheets import jpeg, labelled, stacked
 from skimage.color import rgb2lab
 
 from hires_nst import evaluate
@@ -27,26 +27,26 @@ SIDE = 256
 RED, BLUE = (180, 60, 40), (40, 60, 160)
 
 
-def plain(*colour: float) -> Floats:
+def uniform(*colour: float) -> Floats:
     """A painting of one colour, in 255ths."""
     return np.full((SIDE, SIDE, 3), np.array(colour, np.float32) / 255, np.float32)
 
 
 def halves(first: tuple[int, int, int], second: tuple[int, int, int]) -> Floats:
     """A painting of two colours, side by side."""
-    return np.concatenate([plain(*first)[:, : SIDE // 2], plain(*second)[:, SIDE // 2 :]], axis=1)
+    return np.concatenate([uniform(*first)[:, : SIDE // 2], uniform(*second)[:, SIDE // 2 :]], axis=1)
 
 
 def gradient() -> Floats:
     """From yellow at the top to dark red at the bottom."""
     part: Floats = np.linspace(0, 1, SIDE, dtype=np.float32)[:, None, None]
-    return (1 - part) * plain(250, 200, 60) + part * plain(140, 20, 20)
+    return (1 - part) * uniform(250, 200, 60) + part * uniform(140, 20, 20)
 
 
 def nearly(colour: tuple[int, int, int]) -> Floats:
     """One colour with noise of a single step of 8 bits."""
     noise = np.random.default_rng(0).integers(-1, 2, (SIDE, SIDE, 3))
-    pixels: Floats = np.clip(plain(*colour) + noise.astype(np.float32) / 255, 0, 1)
+    pixels: Floats = np.clip(uniform(*colour) + noise.astype(np.float32) / 255, 0, 1)
     return pixels
 
 
@@ -55,20 +55,28 @@ def soft() -> Floats:
     rows, columns = np.mgrid[:SIDE, :SIDE] / SIDE
     phase = 2 * np.pi * (3 * columns + np.sin(2 * np.pi * rows))
     part: Floats = (0.5 + 0.5 * np.sin(phase))[..., None].astype(np.float32)
-    return part * plain(30, 90, 120) + (1 - part) * plain(230, 200, 150)
+    return part * uniform(30, 90, 120) + (1 - part) * uniform(230, 200, 150)
 
 
 PAINTINGS: Mapping[str, Callable[[], Floats]] = {
-    "red": lambda: plain(*RED),
-    "grey": lambda: plain(128, 128, 128),
-    "black": lambda: plain(0, 0, 0),
-    "white": lambda: plain(255, 255, 255),
+    "red": lambda: uniform(*RED),
+    "grey": lambda: uniform(128, 128, 128),
+    "black": lambda: uniform(0, 0, 0),
+    "white": lambda: uniform(255, 255, 255),
     "nearly-red": lambda: nearly(RED),
     "gradient": gradient,
     "waves": soft,
     "red-and-blue": lambda: halves(RED, BLUE),
     "black-and-white": lambda: halves((0, 0, 0), (255, 255, 255)),
 }
+
+
+def measured(file: Path, pair: Pair) -> tuple[float, float, float]:
+    """The distances of a picture's mean colour and of its colours to the painting's, and its style loss."""
+    picture, style = pixels_of(file), pixels_of(pair.style)
+    means = [rgb2lab(pixels).mean((0, 1)) for pixels in (picture, style)]
+    losses = evaluate(file, content=pair.content, styles=pair.style)
+    return float(np.linalg.norm(means[0] - means[1])), metrics.palette_distance(picture, style), losses.style_loss
 
 
 def main() -> None:
@@ -87,27 +95,18 @@ def main() -> None:
     for name in options.paintings:
         style = options.work / "paintings" / f"{name}.png"
         save(PAINTINGS[name](), style)
-        found, shown = [], [with_long_edge(pixels_of(style), options.size)]
+        found, shown = [], [labelled(name, pixels_of(style), options.size)]
         for photograph in photographs:
             pair = Pair(f"{photograph.content.stem}-{name}", photograph.content, style)
             file = options.work / str(options.size) / configuration.name / f"{pair.name}.png"
-            picture = pixels_of(configuration.paint(pair, file, options.size).file)
-            means = [rgb2lab(pixels).mean((0, 1)) for pixels in (picture, pixels_of(style))]
-            distance = float(np.linalg.norm(means[0] - means[1]))
-            losses = evaluate(file, content=pair.content, styles=style)
-            found.append([distance, metrics.palette_distance(picture, pixels_of(style)), losses.style_loss])
-            square = np.ones((options.size, options.size, 3), np.float32)
-            square[: picture.shape[0], : picture.shape[1]] = picture
-            shown.append(square)
-        values = np.array(found)
-        rows.append(
-            [
-                name,
-                f"{values[:, 0].mean():.2f} ({values[:, 0].max():.2f})",
-                f"{values[:, 1].mean():.2f} ({values[:, 1].max():.2f})",
-                f"{values[:, 2].mean():.4f}",
-            ]
+            configuration.paint(pair, file, options.size)
+            found.append(measured(file, pair))
+            shown.append(labelled(photograph.content.stem, pixels_of(file), options.size))
+        (colour, colour_most), (palette, palette_most), (loss, _) = (
+            (np.mean(values), np.max(values)) for values in zip(*found, strict=True)
         )
+        cells = [f"{colour:.2f} ({colour_most:.2f})", f"{palette:.2f} ({palette_most:.2f})", f"{loss:.4f}"]
+        rows.append([name, *cells])
         print(*rows[-1], flush=True)
         sheets.append(np.concatenate(shown, axis=1))
     (common.RESULTS / f"{options.name}.jpg").write_bytes(jpeg(stacked(sheets)))

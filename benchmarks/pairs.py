@@ -39,18 +39,29 @@ class Pair:
         return {"content": sha256_of(self.content), "style": sha256_of(self.style)}
 
 
+DEMO = Pair("landscape-flow_strokes", SAMPLES / "contents/landscape.jpg", SAMPLES / "styles/flow_strokes.jpg")
+
+
+def shared_pair(shared: Path, content: str, style: str) -> Pair:
+    """A photograph and a painting of the shared folder, by their names."""
+    images = shared / "images"
+    return Pair(f"{content}-{style}", images / f"photos/{content}.png", images / f"paintings/{style}.jpg")
+
+
 def known_pairs(shared: Path, names: Sequence[str] | None = None) -> list[Pair]:
-    """The demo's pair and six of the shared folder; of these, those whose name begins with one of `names`.
+    """The demo's pair and six of the shared folder; see `chosen`."""
+    return chosen([DEMO, *(shared_pair(shared, *names) for names in _SHARED_PAIRS)], names)
+
+
+def chosen(pairs: Sequence[Pair], names: Sequence[str] | None = None) -> list[Pair]:
+    """The pairs whose name begins with one of `names`, all when there are none.
 
     A pair whose files are not there is left out, which a line says.
 
     Raises:
         SystemExit: none is left.
     """
-    demo = Pair("landscape-flow_strokes", SAMPLES / "contents/landscape.jpg", SAMPLES / "styles/flow_strokes.jpg")
-    images = shared / "images"
-    others = (Pair(f"{c}-{s}", images / f"photos/{c}.png", images / f"paintings/{s}.jpg") for c, s in _SHARED_PAIRS)
-    pairs = [pair for pair in (demo, *others) if names is None or pair.name.startswith(tuple(names))]
+    pairs = [pair for pair in pairs if names is None or pair.name.startswith(tuple(names))]
     found = [pair for pair in pairs if pair.content.is_file() and pair.style.is_file()]
     for pair in pairs:
         if pair not in found:

@@ -76,7 +76,7 @@ class Configuration:
         return parse_config(gather(preset=self.preset, assignments=[*self.assignments, f"output.long_edge={size}"]))
 
     def paint(self, pair: Pair, file: Path, size: int) -> Painted:
-        """The picture of a pair, painted unless it is there."""
+        """The picture of a pair, painted unless it is there; the settings may name the painting, to scale it."""
         config = self.config(size)
         settings = {"version": VERSION, **picture_settings(config.model_dump(mode="json")), **pair.digests}
 
@@ -84,7 +84,8 @@ class Configuration:
             run_dir = target.with_suffix(".run")
             continued = same and run_dir.exists()
             stylize(
-                pair.content, target, styles=pair.style, config=config, overwrite=True, run_dir=run_dir,
+                pair.content, target, styles=() if config.styles else pair.style, config=config, overwrite=True,
+                run_dir=run_dir,
                 resume="auto" if same else "never",
             )  # fmt: skip
             return continued

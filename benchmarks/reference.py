@@ -29,7 +29,7 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import KW_ONLY, dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -60,11 +60,16 @@ class StyleLoss:
     Attributes:
         of_layer: the loss of a layer.
         weights: of the layers.
+        content_weight: of the content loss.
+        style_weight: of this loss.
         caffe: it is written for activations of an input of 0 to 255.
     """
 
     of_layer: Callable[[plain.Gaussian, plain.Gaussian], Tensor]
     weights: Sequence[float] = (1.0,) * 5
+    _: KW_ONLY
+    content_weight: float
+    style_weight: float = 1.0
     caffe: bool = True
 
     def unit(self, network: VGG) -> float:
@@ -88,10 +93,13 @@ def _johnson(image: plain.Gaussian, style: plain.Gaussian) -> Tensor:
 
 STYLE_LOSSES: Mapping[str, StyleLoss] = {
     "style-transfer-pytorch": StyleLoss(
-        partial(plain.wasserstein, ridge=1e-4), [w / 341 for w in (256, 64, 16, 4, 1)], caffe=False
+        partial(plain.wasserstein, ridge=1e-4),
+        [w / 341 for w in (256, 64, 16, 4, 1)],
+        content_weight=0.015,
+        caffe=False,
     ),
-    "spst": StyleLoss(plain.gram_mean_std),
-    "neural-style": StyleLoss(_johnson),
+    "spst": StyleLoss(plain.gram_mean_std, content_weight=1.0),
+    "neural-style": StyleLoss(_johnson, content_weight=5.0, style_weight=100.0),
 }
 
 
@@ -206,7 +214,11 @@ def style_transfer_pytorch(task: Task) -> Tensor:
         adam, average = finer, Average(0.99)
         average.add(image)
         for _ in range(task.first_steps if result is None else task.steps):
-            value = level.value(image, style_weight=1.0, content_weight=0.015 * task.content_factor)
+            value = level.value(
+                image,
+                style_weight=level.loss.style_weight,
+                content_weight=level.loss.content_weight * task.content_factor,
+            )
             adam.zero_grad()
             (value + 2 * plain.variation(image)).backward()  # type: ignore[no-untyped-call]
             adam.step()
@@ -241,7 +253,11 @@ def spst(task: Task) -> Tensor:
     long, short = max(task.content.shape[:2]), min(task.content.shape[:2])
     for size in halved_levels(task.size, round(task.size * short / long), coarsest=task.coarsest):
         level = task.level(STYLE_LOSSES["spst"], size)
-        value = partial(level.value, style_weight=1.0, content_weight=task.content_factor)
+        value = partial(
+            level.value,
+            style_weight=level.loss.style_weight,
+            content_weight=level.loss.content_weight * task.content_factor,
+        )
         if result is None:
             result = lbfgs(level.photograph, value, steps=task.first_steps, history=100)
             continue
@@ -262,7 +278,9 @@ def neural_style(task: Task, *, optimizer: str = "lbfgs") -> Tensor:
     def value(image: Tensor) -> Tensor:
         differences = (image.diff(dim=2)[..., :-1], image.diff(dim=3)[:, :, :-1])
         variation = sum((255 * d).square().sum() for d in differences) / 2
-        losses = level.value(image, style_weight=100.0, content_weight=5.0 * task.content_factor)
+        losses = level.value(
+            image, style_weight=level.loss.style_weight, content_weight=level.loss.content_weight * task.content_factor
+        )
         return losses + 1e-3 * variation
 
     if optimizer == "lbfgs":

@@ -18,6 +18,14 @@ Place = tuple[int, int]
 """The top and the left of a crop."""
 
 
+def labelled(label: str, picture: Floats, side: int) -> Floats:
+    """A picture, made smaller where it is larger, in the corner of a white square with its label above."""
+    strip = Image.new("RGB", (side, LABEL), "white")
+    ImageDraw.Draw(strip).text((2, 1), label, fill="black")
+    whole = with_long_edge(picture, min(side, max(picture.shape[:2])))
+    return np.concatenate([np.asarray(strip, np.float32) / 255, _filled(whole, side)])
+
+
 def places(photograph: Floats, cell: int) -> Sequence[Place]:
     """Where to look: the top left corner, and where the photograph has the least and the most deviation."""
     height, width = photograph.shape[:2]
@@ -67,15 +75,12 @@ def jpeg(pixels: Floats) -> bytes:
 
 
 def _column(label: str, picture: Floats, looked_at: Sequence[Place], cell: int) -> Floats:
-    strip = Image.new("RGB", (cell, LABEL), "white")
-    ImageDraw.Draw(strip).text((2, 1), label, fill="black")
     height, width = picture.shape[:2]
-    whole = with_long_edge(picture, min(cell, max(height, width)))
     crops = [
         picture[top : top + cell, left : left + cell]
         for top, left in ((min(y, max(0, height - cell)), min(x, max(0, width - cell))) for y, x in looked_at)
     ]
-    return np.concatenate([np.asarray(strip, np.float32) / 255, *(_filled(part, cell) for part in (whole, *crops))])
+    return np.concatenate([labelled(label, picture, cell), *(_filled(part, cell) for part in crops)])
 
 
 def _filled(part: Floats, cell: int) -> Floats:
