@@ -100,6 +100,20 @@ def test_a_configuration_paints_again_only_for_other_settings(tmp_path: Path) ->
     assert file.stat().st_mtime_ns > before
 
 
+def test_a_configuration_may_scale_the_painting(tmp_path: Path) -> None:
+    for name, seed in (("photo", 1), ("painting", 2)):
+        save(picture(seed, 48, 40), tmp_path / f"{name}.png")
+    pair = Pair("pair", tmp_path / "photo.png", tmp_path / "painting.png")
+    words = ["levels.min_size=32", "levels.coarse_steps=2", "levels.rounds=1"]
+    found = []
+    for scale in (0.5, 1.0):
+        style = json.dumps([{"image": str(pair.style), "scale": scale}])
+        file = tmp_path / f"{scale}.png"
+        quality.Configuration.of([str(scale), *words, f"styles={style}"]).paint(pair, file, 48)
+        found.append(pixels_of(file))
+    assert not np.array_equal(*found)
+
+
 # Judges
 
 
