@@ -111,7 +111,7 @@ def test_a_configuration_may_scale_the_painting(tmp_path: Path) -> None:
         file = tmp_path / f"{scale}.png"
         quality.Configuration.of([str(scale), *words, f"styles={style}"]).paint(pair, file, 48)
         found.append(pixels_of(file))
-    assert not np.array_equal(*found)
+    assert not np.array_equal(found[0], found[1])
 
 
 # Judges
