@@ -188,7 +188,8 @@ def main() -> None:
             objective = objective_for(extract, config, content, picture("styles", style_name, size, size))
             (tile,) = make_grid(size, size, size=size, stride=16).tiles
             start = extract.read(content, tile.window)
-            gradient = tile_gradient(objective, tile, content_image=start, start=None)
+            features = objective.content_features(content, tile.window)
+            gradient = tile_gradient(objective, tile, content_features=features, start=None)
             for method, (kind, name, rate) in METHODS.items():
                 optimizer = Optimizer(name=name, learning_rate=rate)
                 trace: list[float] = []

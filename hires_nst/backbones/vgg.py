@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable, Collection, Mapping
-from typing import Literal
+from typing import Literal, cast
 
 import torch
 import torch.nn.functional as F
@@ -17,12 +18,15 @@ Padding = Literal["replicate", "zeros", "reflect"]
 POOLING_SCALE: Mapping[str, float] = {"max": 1.0, "average": 2.0, "l2": 0.78}
 """Factors that keep the activations' scale when max pooling is replaced (K. Crowson, style-transfer-pytorch, 2021)."""
 
+_CELL = 4
+"""Values that a pooling makes one of."""
+
 
 class VGG(nn.Module):
     """Rectified activations of a VGG network (Simonyan and Zisserman 2014), for an image in sRGB.
 
     The weights are frozen: gradients flow to the image only. Layers deeper than the deepest requested one are not
-    evaluated.
+    evaluated. From the first layer to the last, activations have one type (`precision`) and channels last in memory.
 
     Args:
         weights: `convN_M.weight` of shape (out, in, 3, 3) and `convN_M.bias` of shape (out,) for every convolution.
@@ -64,6 +68,19 @@ class VGG(nn.Module):
         self.eval()
         self.to(memory_format=torch.channels_last)
 
+    @property
+    def precision(self) -> torch.dtype:
+        """The type of the convolutions' weights and of the activations."""
+        return next(self.convolutions.parameters()).dtype
+
+    def in_precision(self, precision: torch.dtype) -> VGG:
+        """The same network with weights and activations of another type, which the image is brought to; a copy."""
+        if precision == self.precision:
+            return self
+        result = copy.deepcopy(self)
+        result.convolutions.to(precision)
+        return result
+
     def forward(
         self, image: Tensor, layers: Collection[str], *, check_stop: Callable[[], None] = lambda: None
     ) -> dict[str, Tensor]:
@@ -76,7 +93,7 @@ class VGG(nn.Module):
                 ends the evaluation.
 
         Returns:
-            Layer name to (1, C, H // stride, W // stride).
+            Layer name to (1, C, H // stride, W // stride), in the network's precision, channels last in memory.
 
         Raises:
             ValueError: a layer that this network does not have, or an image smaller than the deepest layer's stride.
@@ -87,15 +104,14 @@ class VGG(nn.Module):
         if wanted and min(image.shape[-2:]) < self.backbone.stride_of(wanted):
             raise ValueError(f"an image of {tuple(image.shape[-2:])} is too small for {sorted(wanted)[-1]}")
         x = (image - self.mean) / self.std
-        x = x.contiguous(memory_format=torch.channels_last)
-        mode = "constant" if self.padding == "zeros" else self.padding
+        x = x.to(self.precision, memory_format=torch.channels_last)
         features: dict[str, Tensor] = {}
         for step in self.backbone.steps:
             if wanted <= features.keys():
                 break
             if isinstance(step, ConvLayer):
                 check_stop()
-                x = F.relu(self.convolutions[step.name](F.pad(x, (1, 1, 1, 1), mode=mode)))
+                x = self._convolved(x, step.name).relu_()
                 if x.requires_grad:
                     x.register_hook(lambda _: check_stop())  # type: ignore[no-untyped-call]
                 if step.name in wanted:
@@ -103,6 +119,14 @@ class VGG(nn.Module):
             else:
                 x = pooled(x, self.pooling)
         return features
+
+    def _convolved(self, x: Tensor, name: str) -> Tensor:
+        """The sums of a convolution over `x`, padded: with zeros by the convolution itself, which saves a copy."""
+        module = self.convolutions[name]
+        weight, bias = cast(Tensor, module.weight), cast(Tensor, module.bias)
+        if self.padding == "zeros":
+            return F.conv2d(x, weight, bias, padding=1)
+        return F.conv2d(F.pad(x, (1, 1, 1, 1), mode=self.padding), weight, bias)
 
 
 def pooled(x: Tensor, pooling: Pooling) -> Tensor:
@@ -114,9 +138,9 @@ def pooled(x: Tensor, pooling: Pooling) -> Tensor:
     if pooling == "max":
         return F.max_pool2d(x, 2)
     if pooling == "average":
-        return F.avg_pool2d(x, 2) * POOLING_SCALE["average"]
+        return F.avg_pool2d(x, 2, divisor_override=int(_CELL / POOLING_SCALE["average"]))  # one pass does both
     if pooling == "l2":
         # The derivative of a root at 0 is infinite; a tiny term under the root keeps dead units' gradients at 0.
         mean_square = F.avg_pool2d(x.square(), 2)
-        return (4 * mean_square + 1e-12).sqrt() * POOLING_SCALE["l2"]
+        return (_CELL * mean_square + 1e-12).sqrt() * POOLING_SCALE["l2"]
     raise ValueError(f"there is no pooling {pooling!r}")

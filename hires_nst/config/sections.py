@@ -17,6 +17,7 @@ StyleLossName = Literal[
 ]
 Coupling = Literal["balanced", "independent", "exact"]
 OptimizerName = Literal["lbfgs", "adam"]
+Precision = Literal["auto", "float32", "bfloat16"]
 PixelVariables = Literal["auto", "plain", "laplacian"]
 InitKind = Literal["content", "style", "noise", "uniform", "file"]
 Whole = Annotated[int, Strict()]
@@ -351,9 +352,10 @@ class Runtime(Section):
     """Device, precision, memory and random seed."""
 
     device: str = Field("auto", description="Device: auto, cpu, cuda or cuda:N.", examples=["cuda:0"])
-    precision: Literal["auto", "float32", "bfloat16"] = Field(
+    precision: Precision = Field(
         "auto",
-        description="Precision of the convolutions: float32 or bfloat16; auto is bfloat16 on CUDA, else float32.",
+        description="Precision of the network: float32 or bfloat16; auto is bfloat16 on devices that multiply in it, "
+        "where the gradient stays the same.",
     )
     memory_fraction: Annotated[Number, Field(gt=0, le=1)] = Field(
         0.8, description="Share of the free memory to use, above 0 to 1."

@@ -18,7 +18,7 @@ from hires_nst.run.cache import Cache
 from hires_nst.run.disk_space import overlap_of
 from hires_nst.run.output_size import OutputSize
 from hires_nst.transfer.canvas import BYTES_PER_PIXEL, BYTES_PER_WEIGHT, Canvas, Place
-from hires_nst.transfer.device import LARGEST_TENSOR, autocast_of, choose_device, free_memory, largest_tile
+from hires_nst.transfer.device import LARGEST_TENSOR, choose_device, free_memory, largest_tile
 from hires_nst.transfer.extractor import Extractor, network_of
 from hires_nst.transfer.levels import Level, schedule, style_size
 from hires_nst.transfer.losses import STYLE_LOSSES
@@ -56,8 +56,8 @@ class RunContext:
 
     @property
     def precision(self) -> str:
-        """Of the network: `float32`, `bfloat16` or `float16`."""
-        return str(self.extract.autocast or self.extract.dtype).removeprefix("torch.")
+        """Of the network: `float32` or `bfloat16`."""
+        return str(self.extract.network.precision).removeprefix("torch.")
 
     def tile_size(self, level: Level) -> int:
         """The side of a level's tiles; the coarsest level is one tile if memory allows."""
@@ -81,7 +81,7 @@ class RunContext:
 
     def bytes_per_pixel(self, steps: int | None = None) -> float:
         """Memory per pixel of a tile's window while it is optimised, for so many steps or for any number of them."""
-        half, optimizer = self.extract.autocast is not None, self.config.optimizer
+        half, optimizer = self.extract.network.precision.itemsize < 4, self.config.optimizer
         if steps is not None:  # L-BFGS stores a pair for each step, up to its history
             optimizer = optimizer.model_copy(update={"history": min(optimizer.history, steps)})
         copies = max(STYLE_LOSSES[loss.style].copies for loss in self.config.losses.values())
@@ -145,22 +145,21 @@ def open_context(
     """
     cache = cache or Cache()
     device = choose_device(config.runtime.device)
-    network_key = (model_key(config, cache), str(device))
+    network_key = (model_key(config, cache), str(device), config.runtime.precision)
     network = cache.network(network_key, partial(network_of, config, device, on_event=emit))
-    autocast = autocast_of(config, device)
     styles_key = tuple((_digest(style.image, cache), style.weight, style.scale) for style in config.styles)
     on_disk = _is_on_disk(config, size)
     return RunContext(
         config=config,
         backbone=network.backbone,
-        extract=Extractor(network, device=device, dtype=torch.float32, autocast=autocast, check_stop=check_stop),
+        extract=Extractor(network, device=device, dtype=torch.float32, check_stop=check_stop),
         place=partial(Canvas.empty, on_disk=on_disk),
         on_disk=on_disk,
         overlap=overlap_of(config),
         emit=emit,
         check_stop=check_stop,
         cache=cache,
-        style_key=(network_key, autocast, styles_key),
+        style_key=(network_key, styles_key),
     )
 
 

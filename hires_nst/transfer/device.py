@@ -6,7 +6,7 @@ import platform
 from collections.abc import Callable
 from typing import TYPE_CHECKING, TypeVar
 
-from hires_nst.config import Config
+from hires_nst.config import Precision
 from hires_nst.errors import ConfigError
 from hires_nst.quantities import amount
 from hires_nst.transfer.memory import free_host_memory
@@ -52,14 +52,23 @@ def describe_devices() -> tuple[str, ...]:
     return tuple(found)
 
 
-def autocast_of(config: Config, device: torch.device) -> torch.dtype | None:
-    """The type that convolutions are computed in on a device; None for float32."""
+def precision_of(name: Precision, device: torch.device) -> torch.dtype:
+    """The type of the activations: `auto` is bfloat16 where the device multiplies in it, else float32."""
     import torch
 
-    precision = config.runtime.precision
-    if precision == "auto":
-        precision = "bfloat16" if device.type == "cuda" and torch.cuda.is_bf16_supported() else "float32"
-    return torch.bfloat16 if precision == "bfloat16" else None
+    if name == "auto":
+        name = "bfloat16" if _multiplies_in_bfloat16(device) else "float32"
+    return torch.bfloat16 if name == "bfloat16" else torch.float32
+
+
+def _multiplies_in_bfloat16(device: torch.device) -> bool:
+    """Whether a device has instructions for it; of processors, those with AVX512-BF16 or AMX."""
+    import torch
+
+    if device.type == "cuda":
+        return bool(torch.cuda.is_bf16_supported(including_emulation=False))
+    capabilities = getattr(torch.cpu, "get_capabilities", dict[str, bool])()  # not in torch 2.11
+    return bool(capabilities.get("avx512_bf16") or capabilities.get("amx_bf16"))
 
 
 def largest_tile(kind: str) -> int:

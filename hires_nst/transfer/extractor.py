@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection
-from contextlib import nullcontext
 from dataclasses import KW_ONLY, dataclass
 
 import torch
@@ -15,7 +14,7 @@ from hires_nst.backbones.weights import load_network
 from hires_nst.config import Config
 from hires_nst.events import OnEvent, ignore
 from hires_nst.transfer.canvas import Canvas
-from hires_nst.transfer.device import autocast_of, choose_device
+from hires_nst.transfer.device import choose_device, precision_of
 from hires_nst.transfer.tiles import Rect
 from hires_nst.transfer.weights import PixelWeights, WindowWeights
 
@@ -26,8 +25,8 @@ class Extractor:
 
     Attributes:
         network: the frozen network, already on `device`.
-        dtype: of images, losses and gradients: float32, or float64 where equality is tested.
-        autocast: the convolutions' precision when it is lower (torch.bfloat16), else None.
+        dtype: of images, losses and gradients: float32, or float64 where equality is tested. Activations have the
+            network's precision, which may be lower.
         check_stop: called before each evaluation, and in it before each layer; it may raise to end the run there.
     """
 
@@ -35,7 +34,6 @@ class Extractor:
     _: KW_ONLY
     device: torch.device = torch.device("cpu")  # noqa: RUF009 - immutable
     dtype: torch.dtype = torch.float32
-    autocast: torch.dtype | None = None
     check_stop: Callable[[], None] = lambda: None
 
     def __call__(self, image: Tensor, layers: Collection[str]) -> dict[str, Tensor]:
@@ -43,9 +41,7 @@ class Extractor:
         self.check_stop()
         if not layers:
             return {}
-        lower = nullcontext() if self.autocast is None else torch.autocast(self.device.type, self.autocast)
-        with lower:
-            features: dict[str, Tensor] = self.network(image, layers, check_stop=self.check_stop)
+        features: dict[str, Tensor] = self.network(image, layers, check_stop=self.check_stop)
         return features
 
     def read(self, canvas: Canvas, rect: Rect) -> Tensor:
@@ -59,6 +55,8 @@ class Extractor:
 
     def owned(self, feature: Tensor, layer: str, *, counted: Rect, window: Rect) -> Tensor:
         """The part of a window's activations that lies at the counted pixels' positions."""
+        if counted == window:
+            return feature
         stride = self.network.backbone.stride(layer)
         # A window's top left lies on the stride grid, so its activations begin at its own first position.
         rows, columns = counted.positions(stride).relative_to(window.positions(stride)).slices()
@@ -66,7 +64,7 @@ class Extractor:
 
 
 def network_of(config: Config, device: torch.device, *, on_event: OnEvent = ignore) -> VGG:
-    """The configured network with its weights, on a device.
+    """The configured network with its weights, on a device and in the precision that suits it.
 
     Raises:
         WeightsError: see `load_network`.
@@ -74,7 +72,7 @@ def network_of(config: Config, device: torch.device, *, on_event: OnEvent = igno
     model, backbone = config.model, BACKBONES[config.model.name]
     pooling = backbone.pooling if model.pooling == "auto" else model.pooling
     network = load_network(backbone, pooling=pooling, padding=model.padding, file=model.weights, on_event=on_event)
-    return network.to(device)
+    return network.in_precision(precision_of(config.runtime.precision, device)).to(device)
 
 
 def load_extractor(config: Config, *, on_event: OnEvent = ignore) -> Extractor:
@@ -84,4 +82,4 @@ def load_extractor(config: Config, *, on_event: OnEvent = ignore) -> Extractor:
         ConfigError: the device does not exist. WeightsError: see `load_network`.
     """
     device = choose_device(config.runtime.device)
-    return Extractor(network_of(config, device, on_event=on_event), device=device, autocast=autocast_of(config, device))
+    return Extractor(network_of(config, device, on_event=on_event), device=device)

@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import reduce
 from math import comb
 from operator import add
+from typing import Any
 
 import torch
 from torch import Tensor
+from torch.autograd.function import once_differentiable
 
 from hires_nst.transfer.weights import LayerWeights
 
 LEAST_COUNT = 1e-12
 """Stands for a sum of weights that are all 0."""
+
+BLOCK = 1 << 13
+"""Positions whose features are brought to the type of the sums at once: 2 MB for 64 channels."""
 
 
 @dataclass(frozen=True)
@@ -91,21 +96,20 @@ class Moments:
     def of(features: Tensor, weights: LayerWeights | None = None) -> Moments:
         """The first two moments of (1, C, h, w) features, differentiable: `mean`, s = F m, and `second`, F diag(m) F^T.
 
-        The sums over positions are those of the features minus their mean, in float32 at least; what the mean adds is
-        put back in float64. A covariance, which is a difference of the result's, then has errors of its own size only:
-        sums of the features themselves would need float64, which takes twice the time and the memory.
+        The sums over positions are those of the features minus about their mean, in float32 at least; what the mean
+        adds is put back in float64. A covariance, which is a difference of the result's, then has errors of its own
+        size only: sums of the features themselves would need float64, which takes twice the time and the memory.
+        Features of half precision are summed on CUDA as they are: their own rounding is far larger than that of their
+        sums.
         """
-        flat, count, weight, shift = _around_the_mean(features, weights)
-        if weight is None:
-            centred = flat - shift[:, None]
-            rest = centred.sum(1).double()
-        else:
-            root = weight.sqrt()
-            centred = (flat - shift[:, None]) * root
-            rest = (centred @ root).double()
-        shift = shift.double()
+        flat = features.permute(0, 2, 3, 1).flatten(0, 2)
+        weight = None if weights is None else weights.values.reshape(-1, 1).to(_sum_type(flat.dtype))
+        count = len(flat) if weights is None else weights.total
+        shift = _about_the_mean(flat, weight)
+        total, product = _Sums.apply(flat, weight, shift)
+        rest, shift = total.double(), shift.double()
         mixed = torch.outer(shift, rest)
-        outer = (centred @ centred.T).double() + mixed + mixed.T + count * torch.outer(shift, shift)
+        outer = product.double() + mixed + mixed.T + count * torch.outer(shift, shift)
         return Moments(count, {"mean": rest + count * shift, "second": outer})
 
     @staticmethod
@@ -166,10 +170,73 @@ def _sum(terms: Iterable[Tensor]) -> Tensor:
     return reduce(add, terms)
 
 
+def _sum_type(dtype: torch.dtype) -> torch.dtype:
+    """The type that features of another are summed in."""
+    return torch.promote_types(dtype, torch.float32)
+
+
+def _about_the_mean(flat: Tensor, weight: Tensor | None) -> Tensor:
+    """(C,): about the mean of (n, C) features with weights (n, 1), from a part of them; without a graph."""
+    dtype = _sum_type(flat.dtype)
+    if _is_summed_as_it_is(flat):
+        return torch.zeros(flat.shape[1], dtype=dtype, device=flat.device)
+    step = max(1, len(flat) // BLOCK)
+    sample = flat.detach()[::step].to(dtype)
+    if weight is None:
+        return sample.mean(0)
+    part = weight[::step]
+    return (sample * part).sum(0) / part.sum().clamp_min(LEAST_COUNT)
+
+
+def _is_summed_as_it_is(flat: Tensor) -> bool:
+    """Whether a device multiplies features of half precision with sums in float32."""
+    return flat.is_cuda and flat.element_size() < 4
+
+
+class _Sums(torch.autograd.Function):
+    """Sums of m c and of m c c^T over positions, with c = f - shift, features f (n, C), and weights m (n, 1) or None.
+
+    In blocks of positions, so that what is brought to float32 stays in the processor's caches; nothing but the features
+    is kept for the gradient, m (c (G + G^T) + g) for cotangents g (C,) and G (C, C) of the two sums.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, flat: Tensor, weight: Tensor | None, shift: Tensor) -> tuple[Tensor, Tensor]:
+        ctx.save_for_backward(flat, weight, shift)
+        if _is_summed_as_it_is(flat):
+            weighted = flat if weight is None else flat * weight.to(flat.dtype)
+            return weighted.sum(0, dtype=shift.dtype), torch.mm(weighted.T, flat, out_dtype=shift.dtype)
+        total, product = torch.zeros_like(shift), shift.new_zeros(len(shift), len(shift))
+        for block in _blocks(len(flat)):
+            centred = flat[block].to(shift.dtype) - shift
+            weighted = centred if weight is None else centred * weight[block]
+            total += weighted.sum(0)
+            product.addmm_(weighted.T, centred)
+        return total, product
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, total: Tensor, product: Tensor) -> tuple[Tensor, None, None]:
+        flat, weight, shift = ctx.saved_tensors
+        both = product + product.T
+        if _is_summed_as_it_is(flat):
+            result = torch.addmm(total.to(flat.dtype), flat, both.to(flat.dtype))
+            return result if weight is None else result.mul_(weight.to(flat.dtype)), None, None
+        result = torch.empty_like(flat)
+        for block in _blocks(len(flat)):
+            part = torch.addmm(total, flat[block].to(shift.dtype) - shift, both)
+            result[block] = part if weight is None else part.mul_(weight[block])
+        return result, None, None
+
+
+def _blocks(count: int) -> Iterator[slice]:
+    return (slice(begin, begin + BLOCK) for begin in range(0, count, BLOCK))
+
+
 def _around_the_mean(features: Tensor, weights: LayerWeights | None) -> tuple[Tensor, float, Tensor | None, Tensor]:
     """(1, C, h, w) as (C, n) in float32 at least; with n, the weights (n,) and the mean (C,), which has no graph."""
     flat = features[0].flatten(1)
-    flat = flat.to(torch.promote_types(flat.dtype, torch.float32))
+    flat = flat.to(_sum_type(flat.dtype))
     if weights is None:
         return flat, flat.shape[1], None, flat.detach().mean(1)
     weight = weights.values.flatten().to(flat.dtype)

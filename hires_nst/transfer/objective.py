@@ -18,6 +18,7 @@ from torch import Tensor
 from hires_nst.config import Loss
 from hires_nst.transfer.canvas import Canvas
 from hires_nst.transfer.extractor import Extractor
+from hires_nst.transfer.kept import Activations, KeptActivations
 from hires_nst.transfer.losses import STYLE_LOSSES
 from hires_nst.transfer.losses.image_terms import colours, content_sum, variation_sum
 from hires_nst.transfer.losses.style_loss import StyleLoss
@@ -111,6 +112,7 @@ class Objective:
         height, width: of the image with its border.
         weights: how much each pixel counts, in every term; None where all count alike.
         border: pixels on each side that surround the picture and do not belong to it.
+        kept: the content image's activations, which do not change; None keeps none.
     """
 
     extract: Extractor
@@ -121,6 +123,7 @@ class Objective:
     width: int
     weights: PixelWeights | None = None
     border: int = 0
+    kept: KeptActivations | None = None
 
     @cached_property
     def style_weights(self) -> PixelWeights | None:
@@ -198,7 +201,7 @@ class Objective:
     def terms(
         self,
         image: Tensor,
-        content_features: Mapping[str, Tensor],
+        content_features: Activations,
         *,
         counted: Rect,
         window: Rect,
@@ -281,10 +284,14 @@ class Objective:
                 for layer, transport in transports.items()
             }
 
-    def content_features(self, image: Tensor) -> dict[str, Tensor]:
-        """The content image's activations of a window, without a graph."""
-        with torch.no_grad():
-            return self.extract(image, set(self.content_norms))
+    def content_features(self, canvas: Canvas, window: Rect) -> Activations:
+        """The content image's activations of a window, without a graph; `canvas` must not change."""
+
+        def make() -> Activations:
+            with torch.no_grad():
+                return self.extract(self.extract.read(canvas, window), set(self.content_norms))
+
+        return make() if self.kept is None else self.kept.get((id(canvas), window), make)
 
     def statistics(self, moments: Mapping[str, Moments], scale: float = 1.0) -> dict[str, Statistics]:
         """`scale` times the share of these sums in the whole image's statistics, which is all of it for all sums."""
@@ -325,7 +332,7 @@ class Objective:
         def of_tile(tile: Tile) -> ObjectiveTerms:
             window = self._haloed(tile, grid)
             with torch.no_grad():
-                features = self.content_features(self.extract.read(content_canvas, window)) if content_canvas else {}
+                features = self.content_features(content_canvas, window) if content_canvas else {}
                 image = self.extract.read(canvas, window)
                 weights = self.window_weights(window, counted=tile.owned)
                 return self.terms(
@@ -367,7 +374,7 @@ class Objective:
         result = torch.zeros((1, 3, self.height, self.width), dtype=self.extract.dtype)
         for tile in visible_tiles(grid, self.weights):
             window = self._haloed(tile, grid)
-            content_features = self.content_features(self.extract.read(content_canvas, window))
+            content_features = self.content_features(content_canvas, window)
             x = self.extract.read(canvas, window).requires_grad_()
             weights = self.window_weights(window, counted=tile.owned)
             terms = self.terms(x, content_features, counted=tile.owned, window=window, weights=weights, match=match)

@@ -25,6 +25,7 @@ import torch
 from torch import Tensor
 
 from hires_nst.transfer.canvas import Canvas
+from hires_nst.transfer.kept import Activations
 from hires_nst.transfer.minimise import minimise
 from hires_nst.transfer.moments import Moments, Statistics
 from hires_nst.transfer.objective import LayerTargets, Objective, WholeImage
@@ -154,11 +155,11 @@ def refine_tile(
     if not objective.sees(tile.window):  # it does not change
         return TileResult(image=read(current.canvas), loss=0.0, state=None, steps=0)
     ratio = objective.area / objective.area_of(tile.window)
-    content_image = read(current.content_canvas)
+    content_features = objective.content_features(current.content_canvas, tile.window)
     found = minimise(
         Minimisation(
             start=read(current.canvas), mask=objective.changeable(tile.window, objective.extract.device),
-            gradient=tile_gradient(objective, tile, content_image=content_image, start=start),
+            gradient=tile_gradient(objective, tile, content_features=content_features, start=start),
             optimizer=current.optimizer, steps=current.steps, tolerance=current.tolerance,
             state=None if before is None else before.read(read).scaled(ratio),
             on_step=on_step, on_snapshot=on_snapshot, snapshot=snapshot,
@@ -197,15 +198,16 @@ def refine_in_parts(current: Round, tile: Tile, *, parts: Grid, start: WholeImag
     return TileResult(image=read(canvas), loss=loss, state=state, steps=most)
 
 
-def tile_gradient(objective: Objective, tile: Tile, *, content_image: Tensor, start: WholeImage | None) -> Gradient:
+def tile_gradient(
+    objective: Objective, tile: Tile, *, content_features: Activations, start: WholeImage | None
+) -> Gradient:
     """The value and gradient of a tile's own objective, as a function of its window's pixels.
 
     Args:
-        content_image: the content image's pixels of the window, (1, 3, h, w).
+        content_features: the content image's activations of the window.
         start: the whole image at the start of the round, or None for the window by itself. The first evaluation gives
             T0, and the frozen targets of a matching; by itself, a window has new ones at each evaluation.
     """
-    content_features = objective.content_features(content_image)
     weights = objective.window_weights(tile.window, counted=tile.window)
     ratio = objective.area / objective.area_of(tile.window)
     offset: dict[str, Statistics] | None = None

@@ -147,9 +147,9 @@ def test_balanced_tile_gradient_is_the_untiled_one_times_n_over_ni(height: int, 
     _, expected = untiled(objective, content, whole_image(canvas))
     assert len(grid.tiles) > 3
     for tile in grid.tiles:
-        inside = objective.extract.read(content, tile.window)
+        inside = objective.content_features(content, tile.window)
         x = objective.extract.read(canvas, tile.window).requires_grad_()
-        _, gradient = tile_gradient(objective, tile, content_image=inside, start=start)(x)
+        _, gradient = tile_gradient(objective, tile, content_features=inside, start=start)(x)
         rows, columns = tile.owned.relative_to(tile.window).slices()
         ratio = height * width / tile.window.area
         ours = gradient[:, :, rows, columns]

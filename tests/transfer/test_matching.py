@@ -49,7 +49,8 @@ def plain_value(objective: Objective, x: Tensor, frozen: Tensor) -> float:
 def test_targets_are_those_of_the_first_evaluation_where_the_whole_image_is_known(name: StyleLossName) -> None:
     objective, content, canvas = problem(64, 80, loss=style_only(name))
     tile = make_grid(64, 80, size=9999, stride=16).tiles[0]
-    gradient = tile_gradient(objective, tile, content_image=whole_image(content), start=whole_of(objective, canvas))
+    features = objective.content_features(content, tile.window)
+    gradient = tile_gradient(objective, tile, content_features=features, start=whole_of(objective, canvas))
     first, second = whole_image(canvas), whole_image(random_canvas(64, 80, 9))
     value, _ = gradient(first.clone().requires_grad_())
     assert float(value) == pytest.approx(plain_value(objective, first, first))
@@ -64,7 +65,8 @@ def test_targets_are_those_of_the_first_evaluation_where_the_whole_image_is_know
 def test_a_window_by_itself_has_new_targets_at_each_evaluation(name: StyleLossName) -> None:
     objective, content, _ = problem(64, 80, loss=style_only(name))
     tile = make_grid(64, 80, size=9999, stride=16).tiles[0]
-    gradient = tile_gradient(objective, tile, content_image=whole_image(content), start=None)
+    features = objective.content_features(content, tile.window)
+    gradient = tile_gradient(objective, tile, content_features=features, start=None)
     for seed in (3, 9):
         x = whole_image(random_canvas(64, 80, seed))
         value, _ = gradient(x.clone().requires_grad_())

@@ -154,9 +154,9 @@ def test_the_balanced_gradient_of_a_tile_is_the_untiled_one_times_the_ratio_of_w
     start = objective.whole_image(objective.statistics(sums))
     _, expected = untiled(objective, content, whole_image(canvas))
     for tile in grid.tiles:
-        inside = objective.extract.read(content, tile.window)
+        inside = objective.content_features(content, tile.window)
         x = objective.extract.read(canvas, tile.window).requires_grad_()
-        _, gradient = tile_gradient(objective, tile, content_image=inside, start=start)(x)
+        _, gradient = tile_gradient(objective, tile, content_features=inside, start=start)(x)
         ratio = objective.area / objective.area_of(tile.window)
         rows, columns = tile.owned.relative_to(tile.window).slices()
         owned_rows, owned_columns = tile.owned.slices()
