@@ -33,18 +33,14 @@ class PaintingEngine:
             Interrupted: `stop` was due. RunBusy: another process works on it. HiresNstError: as `stylize`.
         """
         from hires_nst.run.pipeline import stylize
-        from hires_nst.transfer.device import release_memory
 
         config, run_dir = on_device(task.config, self.device), task.paths.run_dir
 
         def paint(resume: Literal["auto", "never"]) -> Painted:
-            try:
-                result = stylize(
-                    task.content, task.picture, config=config, overwrite=True, run_dir=run_dir, resume=resume,
-                    stop=stop, cache=self.cache, on_event=on_event,
-                )  # fmt: skip
-            finally:
-                release_memory()  # another process may be the next one on this GPU
+            result = stylize(
+                task.content, task.picture, config=config, overwrite=True, run_dir=run_dir, resume=resume,
+                stop=stop, cache=self.cache, on_event=on_event,
+            )  # fmt: skip
             return Painted(result.width, result.height, result.sha256)
 
         if not (run_dir / RECORD).exists():

@@ -289,7 +289,7 @@ class Levels(Section):
     border: Annotated[Whole, Field(ge=0, le=1024)] = Field(
         32,
         description="Pixels around the picture that are painted with it and cut off at the end, at each level, against "
-        "fringes at its edges; at most a quarter of the level's short side.",
+        "fringes at its edges; at most an eighth of the level's short side.",
     )
     overrides: tuple[LevelOverride, ...] = Field((), description="Other rounds, steps or losses for single levels.")
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
@@ -17,6 +17,7 @@ from hires_nst.events import OnEvent, ignore
 from hires_nst.run.cache import Cache
 from hires_nst.run.disk_space import overlap_of
 from hires_nst.run.output_size import OutputSize
+from hires_nst.transfer.allocator import keep_freed_memory
 from hires_nst.transfer.canvas import BYTES_PER_PIXEL, BYTES_PER_WEIGHT, Canvas, Place
 from hires_nst.transfer.device import LARGEST_TENSOR, choose_device, free_memory, largest_tile
 from hires_nst.transfer.extractor import Extractor, network_of
@@ -143,9 +144,10 @@ def open_context(
     Raises:
         ConfigError: the device does not exist. WeightsError: see `load_network`.
     """
+    keep_freed_memory()
     cache = cache or Cache()
     device = choose_device(config.runtime.device)
-    network_key = (model_key(config, cache), str(device), config.runtime.precision)
+    network_key = _network_key(config, device, cache=cache)
     network = cache.network(network_key, partial(network_of, config, device, on_event=emit))
     styles_key = tuple((_digest(style.image, cache), style.weight, style.scale) for style in config.styles)
     on_disk = _is_on_disk(config, size)
@@ -161,6 +163,21 @@ def open_context(
         cache=cache,
         style_key=(network_key, styles_key),
     )
+
+
+def in_float32(context: RunContext) -> RunContext:
+    """The same with the network in float32."""
+    runtime = context.config.runtime.model_copy(update={"precision": "float32"})
+    config, extract = context.config.model_copy(update={"runtime": runtime}), context.extract
+    network_key = _network_key(config, extract.device, cache=context.cache)
+    network = context.cache.network(network_key, partial(network_of, config, extract.device, on_event=context.emit))
+    return replace(
+        context, extract=replace(extract, network=network), style_key=("float32", context.style_key)
+    )  # fmt: skip
+
+
+def _network_key(config: Config, device: torch.device, *, cache: Cache) -> Hashable:
+    return model_key(config, cache), str(device), config.runtime.precision
 
 
 def model_key(config: Config, cache: Cache) -> Hashable:

@@ -35,6 +35,7 @@ from hires_nst.run.disk_space import CANVAS_REMEDIES, PICTURE_REMEDIES, RUN_REME
 from hires_nst.run.output_size import OutputSize
 from hires_nst.run.painter import paint
 from hires_nst.run.plan import level_plans, planned_run_bytes, seconds_per_megapixel
+from hires_nst.run.precision import in_checked_precision
 from hires_nst.run.prepare import RunOptions
 from hires_nst.run.provenance import picture_metadata
 from hires_nst.run.record import (
@@ -50,7 +51,7 @@ from hires_nst.run.record import (
 from hires_nst.run.write_behind import WriteBehind
 from hires_nst.stopping import Stop
 from hires_nst.transfer.canvas import temporary_folder
-from hires_nst.transfer.device import is_out_of_memory, unless_memory_runs_out
+from hires_nst.transfer.device import is_out_of_memory, release_memory, unless_memory_runs_out
 from hires_nst.transfer.levels import LevelPlan
 from hires_nst.transfer.minimise import import_optimizers
 from hires_nst.transfer.weights import WeightedImage
@@ -131,6 +132,8 @@ class SingleRun:
             if self.record is None:
                 raise
             raise ResourceError(f"{error}; then resume with `{self.command}`") from None
+        finally:
+            release_memory()  # for what follows in this process, and for others that use the device
         return self.finish(record)
 
     def emit(self, event: Event) -> None:
@@ -155,6 +158,7 @@ class SingleRun:
         content = read_content(self.options.content, size, context=context)
         self._tell_background(content)
         styles, metadata = read_styles(context), self._metadata()
+        context = in_checked_precision(context, size, content=content, styles=styles)
         if self.record is None:
             plans = level_plans(context, size)
             if text := size.loss(self.options.config):

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from hires_nst.errors import DiskFull, ResourceError
 from hires_nst.files import is_disk_full
 from hires_nst.quantities import amount
+from hires_nst.transfer.allocator import zeros
 from hires_nst.transfer.tiles import Rect
 
 if TYPE_CHECKING:
@@ -48,7 +49,7 @@ class Canvas:
         size = height * width * channels * 4
         try:
             if not on_disk:
-                return Canvas(np.zeros(shape, np.float32))
+                return Canvas(zeros(shape))
             with tempfile.TemporaryFile(prefix="hires-nst-") as file:
                 _reserve(file.fileno(), size)
                 return Canvas(np.memmap(file, np.float32, "w+", shape=shape))

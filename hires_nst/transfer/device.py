@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, TypeVar
 from hires_nst.config import Precision
 from hires_nst.errors import ConfigError
 from hires_nst.quantities import amount
+from hires_nst.transfer.allocator import give_back_memory
 from hires_nst.transfer.memory import free_host_memory
 
 if TYPE_CHECKING:
@@ -94,9 +95,10 @@ def free_memory(device: torch.device) -> int:
 
 
 def release_memory() -> None:
-    """Give cached memory back to the CUDA devices in use, if there are any."""
+    """Give what is kept for later back, to the system and to the CUDA devices in use."""
     import torch
 
+    give_back_memory()
     torch.cuda.empty_cache()
 
 

@@ -13,6 +13,7 @@ from hires_nst.backbones.vgg import VGG
 from hires_nst.backbones.weights import load_network
 from hires_nst.config import Config
 from hires_nst.events import OnEvent, ignore
+from hires_nst.transfer.allocator import keep_freed_memory
 from hires_nst.transfer.canvas import Canvas
 from hires_nst.transfer.device import choose_device, precision_of
 from hires_nst.transfer.tiles import Rect
@@ -81,5 +82,6 @@ def load_extractor(config: Config, *, on_event: OnEvent = ignore) -> Extractor:
     Raises:
         ConfigError: the device does not exist. WeightsError: see `load_network`.
     """
+    keep_freed_memory()
     device = choose_device(config.runtime.device)
     return Extractor(network_of(config, device, on_event=on_event), device=device)

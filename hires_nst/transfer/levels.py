@@ -76,7 +76,7 @@ def schedule(height: int, width: int, *, levels: Levels) -> tuple[Level, ...]:
 
     Each level is `factor` times the one below; the coarsest one's short side is the smallest that is not below
     `min_size`. The coarsest level is one round of `coarse_steps`; the next has `rounds` rounds of `steps`, and each
-    further one `decay` times as many rounds, at least one. The border is at most a quarter of the short side.
+    further one `decay` times as many rounds, at least one. The border is at most an eighth of the short side.
     """
     short = min(height, width)
     count = 1
@@ -92,7 +92,7 @@ def schedule(height: int, width: int, *, levels: Levels) -> tuple[Level, ...]:
             rounds = rounds if override.rounds is None else override.rounds
             steps = steps if override.steps is None else override.steps
         rows, columns = max(1, round(height / shrink)), max(1, round(width / shrink))
-        border = min(levels.border, min(rows, columns) // 4 // BORDER_UNIT * BORDER_UNIT)
+        border = min(levels.border, min(rows, columns) // 8 // BORDER_UNIT * BORDER_UNIT)
         result.append(Level(index=index, height=rows, width=columns, rounds=rounds, steps=steps, border=border))
     return tuple(result)
 

@@ -1,0 +1,85 @@
+"""Whether the network may run in half precision: a check on the pictures of the run, before it begins."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from hires_nst import events
+from hires_nst.config import StyleImage
+from hires_nst.run.canvases import style_image
+from hires_nst.run.content import ContentImage
+from hires_nst.run.context import RunContext, in_float32
+from hires_nst.run.output_size import OutputSize
+from hires_nst.transfer.levels import Level
+from hires_nst.transfer.objective import Objective
+from hires_nst.transfer.style import style_statistics
+from hires_nst.transfer.sums import content_norms
+from hires_nst.transfer.tiles import Grid, make_grid
+from hires_nst.transfer.weights import WeightedImage
+
+LEAST_COSINE = 0.99
+"""Between the gradients in half precision and in float32."""
+
+SIDE = 256
+"""Pixels of the long edge of the picture that is checked."""
+
+
+def in_checked_precision(
+    context: RunContext,
+    size: OutputSize,
+    *,
+    content: ContentImage,
+    styles: Sequence[tuple[WeightedImage, StyleImage]],
+) -> RunContext:
+    """The context, in float32 where `runtime.precision` is `auto` and half precision would change the gradient.
+
+    Both gradients are those of the run's objective at its photograph, reduced to 256 px.
+    """
+    if context.config.runtime.precision != "auto" or context.extract.network.precision == torch.float32:
+        return context
+    exact = in_float32(context)
+    level = _small_level(size, least=context.config.stride)
+    small = content.at(level, context)
+    scaled = [(style_image(image, style, level=level, context=context), style.weight) for image, style in styles]
+    ours, theirs = (_gradient(one, context=context, content=small, styles=scaled) for one in (context, exact))
+    cosine = float(torch.nn.functional.cosine_similarity(ours, theirs, dim=0))
+    if cosine >= LEAST_COSINE or not bool(theirs.any()):
+        return context
+    context.emit(
+        events.Notice(
+            f"the network runs in float32: in {context.precision} the gradient of these pictures would differ (cosine "
+            f"{cosine:.3f})"
+        )
+    )
+    return exact
+
+
+def _small_level(size: OutputSize, *, least: int) -> Level:
+    factor = min(1.0, SIDE / max(size.height, size.width))
+    height, width = (max(least, round(side * factor)) for side in (size.height, size.width))
+    return Level(index=0, height=height, width=width, rounds=0, steps=0)
+
+
+def _gradient(
+    precise: RunContext, *, context: RunContext, content: WeightedImage, styles: Sequence[tuple[WeightedImage, float]]
+) -> Tensor:
+    """The objective's gradient at the content image, flat, with the network of `precise`."""
+    extract, loss, config = precise.extract, context.config.loss, context.config
+
+    def whole(canvas_height: int, canvas_width: int) -> Grid:
+        return make_grid(canvas_height, canvas_width, size=max(canvas_height, canvas_width), stride=config.stride)
+
+    grid = whole(*content.size)
+    layers = [name for name in config.layers if name in loss.active_style_layers]
+    objective = Objective(
+        extract=extract, loss=loss, weights=content.weights, height=content.size[0], width=content.size[1],
+        style=style_statistics(
+            extract, styles, layers=layers, loss=loss.style, grid_of=lambda style: whole(style.height, style.width)
+        ),
+        content_norms=content_norms(extract, content, layers=list(loss.active_content_layers), grid=grid),
+    )  # fmt: skip
+    with torch.enable_grad():
+        return objective.gradient(content.canvas, content.canvas, grid=grid)[1].flatten()
