@@ -13,8 +13,11 @@ from hires_nst.config import Config
 from hires_nst.evaluation.metrics import seam_visibility
 from hires_nst.imageio.reading import read_picture
 from hires_nst.imageio.resize import resize_pixels
+from hires_nst.run.painter import KEPT_SHARE
 from hires_nst.transfer.canvas import Canvas
+from hires_nst.transfer.device import free_memory
 from hires_nst.transfer.extractor import Extractor, load_extractor
+from hires_nst.transfer.kept import KeptActivations
 from hires_nst.transfer.objective import Objective
 from hires_nst.transfer.style import style_statistics
 from hires_nst.transfer.sums import content_norms
@@ -45,8 +48,8 @@ def forward_grid(canvas: Canvas, size: int = 512) -> Grid:
     return make_grid(canvas.height, canvas.width, size=size, stride=16)
 
 
-def objective_for(extract: Extractor, config: Config, content: Canvas, style: Canvas) -> Objective:
-    """The objective of an image of the content's size."""
+def objective_for(extract: Extractor, config: Config, content: Canvas, style: Canvas, *, border: int = 0) -> Objective:
+    """The objective of an image of the content's size, its border included."""
     style_layers = [name for name in config.layers if name in config.loss.active_style_layers]
     content_layers = [name for name in config.layers if name in config.loss.active_content_layers]
     return Objective(
@@ -58,6 +61,8 @@ def objective_for(extract: Extractor, config: Config, content: Canvas, style: Ca
         content_norms=content_norms(extract, WeightedImage(content), layers=content_layers, grid=forward_grid(content)),
         height=content.height,
         width=content.width,
+        border=border,
+        kept=KeptActivations(free_memory(extract.device) // KEPT_SHARE),
     )
 
 

@@ -187,7 +187,7 @@ def photograph(pair: Pair, file: Path, size: int) -> Painted:
 def painter() -> Judge:
     """The default network of the program."""
     backbone = BACKBONES[Config().model.name]
-    return Judge(backbone.name, load_network(backbone, pooling=backbone.pooling, padding=Config().model.padding))
+    return Judge(backbone.name, load_network(backbone, pooling=backbone.pooling, padding="replicate"))
 
 
 def rows(results: Mapping[str, Mapping[str, Measures]], columns: Sequence[Column]) -> list[list[str]]:

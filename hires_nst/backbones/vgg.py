@@ -32,8 +32,8 @@ class VGG(nn.Module):
         weights: `convN_M.weight` of shape (out, in, 3, 3) and `convN_M.bias` of shape (out,) for every convolution.
         pooling: `max` as in VGG, `average` as Gatys et al. recommend, or `l2`; the latter two are multiplied by a
             constant so that the activations keep the scale that the following convolutions were trained for.
-        padding: what surrounds the image. VGG was trained with zeros, which show as a dark rim in the gradients;
-            `replicate` is the default of the program (a deviation from the papers).
+        padding: what surrounds the image. VGG was trained with zeros, which show as a dark rim in the gradients at the
+            edge of an image without a working border; `replicate` shows none, and takes a copy of each layer's input.
 
     Raises:
         WeightsError: a weight is missing or has the wrong shape.
@@ -45,7 +45,7 @@ class VGG(nn.Module):
         weights: Mapping[str, Tensor],
         *,
         pooling: Pooling,
-        padding: Padding = "replicate",
+        padding: Padding = "zeros",
     ) -> None:
         super().__init__()
         self.backbone = backbone
@@ -72,6 +72,12 @@ class VGG(nn.Module):
     def precision(self) -> torch.dtype:
         """The type of the convolutions' weights and of the activations."""
         return next(self.convolutions.parameters()).dtype
+
+    def padded(self, padding: Padding) -> VGG:
+        """The same network, with the same weights in memory, with another padding."""
+        result = copy.copy(self)
+        result.padding = padding
+        return result
 
     def in_precision(self, precision: torch.dtype) -> VGG:
         """The same network with weights and activations of another type, which the image is brought to; a copy."""

@@ -143,8 +143,10 @@ class Model(Section):
     pooling: Literal["auto", "max", "average", "l2"] = Field(
         "auto", description="Pooling of the network: max, average or l2; auto is the one it was trained with."
     )
-    padding: Literal["replicate", "zeros", "reflect"] = Field(
-        "replicate", description="Padding at the picture's edge: replicate, zeros or reflect."
+    padding: Literal["auto", "replicate", "zeros", "reflect"] = Field(
+        "auto",
+        description="Padding of each layer: zeros, as in the papers and fastest, replicate or reflect; auto is zeros "
+        "above the coarsest level, whose edges the working border keeps away, and replicate elsewhere.",
     )
     weights: Path | None = Field(
         None, description="File of weights to use instead of the network's own.", examples=["vgg19.safetensors"]

@@ -20,7 +20,7 @@ from hires_nst.run.output_size import OutputSize
 from hires_nst.transfer.allocator import keep_freed_memory
 from hires_nst.transfer.canvas import BYTES_PER_PIXEL, BYTES_PER_WEIGHT, Canvas, Place
 from hires_nst.transfer.device import LARGEST_TENSOR, choose_device, free_memory, largest_tile
-from hires_nst.transfer.extractor import Extractor, network_of
+from hires_nst.transfer.extractor import Extractor, network_of, padding_of
 from hires_nst.transfer.levels import Level, schedule, style_size
 from hires_nst.transfer.losses import STYLE_LOSSES
 from hires_nst.transfer.memory import automatic_tile_size, free_host_memory, tile_bytes_per_pixel
@@ -39,6 +39,8 @@ class RunContext:
     """What all levels of a run share.
 
     Attributes:
+        extract, extract_whole: the network, and the one for images whose edges no working border keeps away: the style
+            images, and the coarsest level, where layers see further than its border is wide.
         check_stop: called at every point where the run may end; it raises `Interrupted` to stop it.
         cache: of networks and statistics, which other runs in this process may share.
         style_key: everything besides the level that the style statistics depend on.
@@ -47,6 +49,7 @@ class RunContext:
     config: Config
     backbone: Backbone
     extract: Extractor
+    extract_whole: Extractor
     place: Place
     on_disk: bool
     overlap: int
@@ -149,12 +152,14 @@ def open_context(
     device = choose_device(config.runtime.device)
     network_key = _network_key(config, device, cache=cache)
     network = cache.network(network_key, partial(network_of, config, device, on_event=emit))
+    extract = Extractor(network, device=device, dtype=torch.float32, check_stop=check_stop)
     styles_key = tuple((_digest(style.image, cache), style.weight, style.scale) for style in config.styles)
     on_disk = _is_on_disk(config, size)
     return RunContext(
         config=config,
         backbone=network.backbone,
-        extract=Extractor(network, device=device, dtype=torch.float32, check_stop=check_stop),
+        extract=extract.padded(padding_of(config, bordered=config.levels.border > 0)),
+        extract_whole=extract,
         place=partial(Canvas.empty, on_disk=on_disk),
         on_disk=on_disk,
         overlap=overlap_of(config),
@@ -172,7 +177,8 @@ def in_float32(context: RunContext) -> RunContext:
     network_key = _network_key(config, extract.device, cache=context.cache)
     network = context.cache.network(network_key, partial(network_of, config, extract.device, on_event=context.emit))
     return replace(
-        context, extract=replace(extract, network=network), style_key=("float32", context.style_key)
+        context, extract=replace(extract, network=network.padded(extract.network.padding)),
+        extract_whole=replace(context.extract_whole, network=network), style_key=("float32", context.style_key),
     )  # fmt: skip
 
 

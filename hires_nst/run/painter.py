@@ -315,7 +315,7 @@ class LevelPainter:
         style, norms, self.size = stored
         height, width = plan.canvas_size
         return Objective(
-            extract=context.extract, loss=context.config.loss_at(plan.index),
+            extract=context.extract if plan.index else context.extract_whole, loss=context.config.loss_at(plan.index),
             style={layer: statistics.to(context.extract.device) for layer, statistics in style.items()},
             content_norms=norms, height=height, width=width, weights=self.content.weights, border=plan.border,
             kept=KeptActivations(free_memory(context.extract.device) // KEPT_SHARE),
@@ -330,7 +330,7 @@ class LevelPainter:
 
         def measure() -> dict[str, Statistics]:
             return style_statistics(
-                context.extract, self.styles, layers=style_layers, loss=loss.style,
+                context.extract_whole, self.styles, layers=style_layers, loss=loss.style,
                 grid_of=lambda style: context.measure_grid(style.height, style.width, size=size),
             )  # fmt: skip
 

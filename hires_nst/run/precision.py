@@ -77,7 +77,8 @@ def _gradient(
     objective = Objective(
         extract=extract, loss=loss, weights=content.weights, height=content.size[0], width=content.size[1],
         style=style_statistics(
-            extract, styles, layers=layers, loss=loss.style, grid_of=lambda style: whole(style.height, style.width)
+            precise.extract_whole, styles, layers=layers, loss=loss.style,
+            grid_of=lambda style: whole(style.height, style.width),
         ),
         content_norms=content_norms(extract, content, layers=list(loss.active_content_layers), grid=grid),
     )  # fmt: skip

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection
-from dataclasses import KW_ONLY, dataclass
+from dataclasses import KW_ONLY, dataclass, replace
 
 import torch
 from torch import Tensor
 
 from hires_nst.backbones.registry import BACKBONES
-from hires_nst.backbones.vgg import VGG
+from hires_nst.backbones.vgg import VGG, Padding
 from hires_nst.backbones.weights import load_network
 from hires_nst.config import Config
 from hires_nst.events import OnEvent, ignore
@@ -45,6 +45,10 @@ class Extractor:
         features: dict[str, Tensor] = self.network(image, layers, check_stop=self.check_stop)
         return features
 
+    def padded(self, padding: Padding) -> Extractor:
+        """The same with another padding."""
+        return replace(self, network=self.network.padded(padding))
+
     def read(self, canvas: Canvas, rect: Rect) -> Tensor:
         """A window of a canvas, on the device and in the type of this extractor."""
         return canvas.read(rect, device=self.device, dtype=self.dtype)
@@ -65,19 +69,28 @@ class Extractor:
 
 
 def network_of(config: Config, device: torch.device, *, on_event: OnEvent = ignore) -> VGG:
-    """The configured network with its weights, on a device and in the precision that suits it.
+    """The configured network with its weights, on a device and in its precision, for images without a working border.
 
     Raises:
         WeightsError: see `load_network`.
     """
     model, backbone = config.model, BACKBONES[config.model.name]
     pooling = backbone.pooling if model.pooling == "auto" else model.pooling
-    network = load_network(backbone, pooling=pooling, padding=model.padding, file=model.weights, on_event=on_event)
+    padding = padding_of(config, bordered=False)
+    network = load_network(backbone, pooling=pooling, padding=padding, file=model.weights, on_event=on_event)
     return network.in_precision(precision_of(config.runtime.precision, device)).to(device)
 
 
+def padding_of(config: Config, *, bordered: bool) -> Padding:
+    """What surrounds an image with a working border, or one without."""
+    padding = config.model.padding
+    if padding != "auto":
+        return padding
+    return "zeros" if bordered else "replicate"
+
+
 def load_extractor(config: Config, *, on_event: OnEvent = ignore) -> Extractor:
-    """The network of a configuration, on its device and in its precision.
+    """The network of a configuration, on its device and in its precision, for images without a working border.
 
     Raises:
         ConfigError: the device does not exist. WeightsError: see `load_network`.

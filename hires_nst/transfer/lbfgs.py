@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from functools import partial
-from typing import Any
 
 import torch
 from torch import Tensor
 
 from hires_nst.transfer.convergence import STEPS
-from hires_nst.transfer.optimizers import Minimisation, Minimum, OptimizerState, Snapshot, state_tensors
+from hires_nst.transfer.optimizers import Minimisation, Minimum, OptimizerState, Snapshot
 from hires_nst.transfer.parametrization import Parametrization, Variables, preconditioner
 
 FIRST_CHANGE = 0.0075
@@ -26,10 +26,10 @@ LEAST_CURVATURE = 1e-4
 """Cosine between the last call's change and the change of the gradient, below which the pair is not used."""
 
 GRADIENT_SCALE = 1000.0
-"""Sum of absolute gradients that the loss is scaled to: torch drops curvature pairs whose product is below 1e-10."""
+"""Sum of absolute gradients that the loss is scaled to, so that products of changes are far from float32's limits."""
 
-_LISTS = ("old_dirs", "old_stps", "ro")
-"""The lists in the state of torch's L-BFGS, with an element for each pair of its history."""
+LEAST_PRODUCT = 1e-10
+"""Of a step and the change of the scaled gradient along it, below which the pair is not used."""
 
 
 def lbfgs(task: Minimisation) -> Minimum:
@@ -61,12 +61,71 @@ def lbfgs(task: Minimisation) -> Minimum:
     return minimum(image, loss=descent.loss, steps=descent.done)
 
 
+class _Pairs:
+    """The memory of L-BFGS: the last steps s, and the changes y of the gradient along them, oldest first.
+
+    All numbers stay on the device. A pair without curvature has an `inverse` of 0 in place of 1 / (s y), and so no
+    effect.
+
+    Args:
+        most: pairs that are kept.
+    """
+
+    def __init__(self, most: int) -> None:
+        self.most = most
+        self.steps: list[Tensor] = []
+        self.changes: list[Tensor] = []
+        self.inverses: list[Tensor] = []
+        self.scale: Tensor | None = None
+        """First guess of the inverse Hessian: s y / (y y) of the last pair."""
+
+    def add(self, step: Tensor, change: Tensor) -> None:
+        """Take a pair in place of the oldest."""
+        product = step.dot(change)
+        is_curved = product > LEAST_PRODUCT
+        before = torch.ones_like(product) if self.scale is None else self.scale
+        self.scale = torch.where(is_curved, product / change.dot(change), before)
+        inverse = torch.where(is_curved, 1 / product, 0)
+        for entries, entry in ((self.steps, step), (self.changes, change), (self.inverses, inverse)):
+            entries.append(entry)
+            del entries[: -self.most]
+
+    def direction(self, gradient: Tensor) -> Tensor:
+        """Minus the inverse Hessian, as far as it is known, times a gradient: the two loops of Nocedal 1980."""
+        result = gradient.neg()
+        if self.scale is None:
+            return result
+        pairs, shares = list(zip(self.steps, self.changes, self.inverses, strict=True)), []
+        for step, change, inverse in reversed(pairs):
+            shares.append(inverse * step.dot(result))
+            result.addcmul_(change, shares[-1], value=-1)
+        result.mul_(self.scale)
+        for (step, change, inverse), share in zip(pairs, reversed(shares), strict=True):
+            result.addcmul_(step, share - inverse * change.dot(result))
+        return result
+
+    def tensors(self) -> dict[str, Tensor]:
+        """All of it, by name."""
+        lists = {"steps": self.steps, "changes": self.changes, "inverses": self.inverses}
+        found = {f"{name}.{index}": entry for name, entries in lists.items() for index, entry in enumerate(entries)}
+        return found if self.scale is None else {**found, "scale": self.scale}
+
+    def restore(self, tensors: Mapping[str, Tensor], device: torch.device) -> None:
+        """Take over what `tensors` gave, as copies."""
+        if "scale" not in tensors:
+            return
+        count = sum(name.startswith("steps.") for name in tensors)
+        for name, entries in (("steps", self.steps), ("changes", self.changes), ("inverses", self.inverses)):
+            entries[:] = [tensors[f"{name}.{index}"].to(device, copy=True) for index in range(count)]
+        self.scale = tensors["scale"].to(device, copy=True)
+
+
 class _Descent:
-    """torch's L-BFGS on the variables of an image.
+    """L-BFGS on the variables z of an image, with one evaluation for each step, whose length is the rate.
 
     The objective is evaluated at the pixels clamped to [0, 1], and what would push a clamped pixel further out counts
     as no gradient. The variable itself is not clamped: that would falsify the differences of which the curvature is
-    made.
+    made. Inside a step no number is read back from the device; between steps the loss is.
 
     Args:
         first: value and gradient at the start.
@@ -80,39 +139,38 @@ class _Descent:
         self.done = 0
         self.good = self.image = variables.start
         self._first: tuple[Tensor, Tensor] | None = first
-        self.z = variables.start.new_zeros(variables.parametrization.length).requires_grad_()
-        self.method = torch.optim.LBFGS(
-            [self.z], lr=task.optimizer.rate, max_iter=1, history_size=task.optimizer.history, tolerance_grad=0,
-            tolerance_change=0,
-        )  # fmt: skip
-        self._begin(variables.gradient(first[1]), size)
+        self.z = variables.start.new_zeros(variables.parametrization.length)
+        self.pairs = _Pairs(task.optimizer.history)
+        self.before: tuple[Tensor, Tensor] | None = None
+        """The last step and the gradient at its start."""
+        self.length = self._begin(variables.gradient(first[1]))
 
-    def _begin(self, first: Tensor, size: float) -> None:
-        """Use the pair of the last call if it shows a positive curvature; else set the length of the first step."""
+    def _begin(self, first: Tensor) -> Tensor:
+        """Use the pair of the last call if it shows a positive curvature; the length of the first step."""
         variables, before = self.variables, self.task.state.tensors if self.task.state is not None else {}
         if before:
             old = variables.gradient(before["gradient"])
             step = variables.lift(variables.start - before["start"])
             if _is_curved(step, first - old):
-                self.method.state[self.z] = _state_after(step, old * self.loss_scale)
-                return
-        # torch's first step is lr * g / |g|_1 in z; this makes its mean absolute value in pixels `change`.
+                self.before = (step, old * self.loss_scale)
+                return self._rate()
         change = RESTART_CHANGE if before else FIRST_CHANGE
-        moved = float(variables.change(first).abs().sum())
-        self._set_rate(self.task.optimizer.rate * change * self.task.free * size / moved)
+        moved = variables.change(first).abs().sum() * self.loss_scale
+        return self._rate() * change * self.task.free / moved
 
-    def _set_rate(self, rate: float) -> None:
-        self.method.param_groups[0]["lr"] = rate
+    def _rate(self) -> Tensor:
+        return self.z.new_tensor(self.task.optimizer.rate)
 
     def restore(self, snapshot: Snapshot) -> None:
         """Continue after the step of a snapshot."""
+        tensors, device = snapshot.tensors, self.z.device
         self.done, self.losses, self._first = snapshot.step, [*snapshot.losses], None
-        with torch.no_grad():
-            self.z.copy_(snapshot.tensors["z"])
-        self.good = self.variables.start.clone().copy_(snapshot.tensors["good"])
+        self.z.copy_(tensors["z"])
+        self.good = self.variables.start.clone().copy_(tensors["good"])
+        self.before = tensors["step"].to(device, copy=True), tensors["gradient"].to(device, copy=True)
+        self.pairs.restore(tensors, device)
+        self.length = self._rate()
         self._update_image()
-        self.method.state[self.z] = _restored_state(snapshot, self.z.device)
-        self._set_rate(self.task.optimizer.rate)
 
     @property
     def loss(self) -> float:
@@ -121,65 +179,59 @@ class _Descent:
 
     def run(self) -> Tensor:
         """Take the remaining steps, and return the last image whose value was finite."""
-        for step in range(self.done + 1, self.task.steps + 1):
-            self.method.step(self._evaluate)  # type: ignore[no-untyped-call]
-            self.done = step
-            self.task.on_step(step, self.loss)
+        for number in range(self.done + 1, self.task.steps + 1):
+            self.losses.append(float(self._step()))
+            self.done = number
+            self.task.on_step(number, self.loss)
             if not math.isfinite(self.loss):
                 return self.good.clamp(0, 1)
             self.good = self.image
             self._update_image()
-            self._set_rate(self.task.optimizer.rate)
+            self.length = self._rate()
             if self.task.has_converged(self.losses):
                 break
-            if step < self.task.steps:
+            if number < self.task.steps:
+                assert self.before is not None
                 losses = tuple(self.losses[-STEPS:])
                 # Not a bound method: it may be stored for long, and the task holds canvases.
-                take = partial(_snapshot, step, z=self.z, good=self.good, method=self.method, losses=losses)
+                take = partial(
+                    _snapshot, number, z=self.z, good=self.good, before=self.before, pairs=self.pairs, losses=losses
+                )
                 self.task.on_snapshot(take)
         return (self.image if bool(self.image.isfinite().all()) else self.good).clamp(0, 1)
 
-    def _update_image(self) -> None:
-        self.image = self.variables.start + self.variables.change(self.z.detach())
+    def _step(self) -> Tensor:
+        """Move z, and return the value before."""
+        value, gradient = self._evaluated()
+        if self.before is not None:
+            step, old = self.before
+            self.pairs.add(step, gradient - old)
+        step = self.pairs.direction(gradient)
+        step.mul_(torch.where(step.dot(gradient) < 0, self.length, 0))
+        self.z.add_(step)
+        self.before = step, gradient
+        return value
 
-    def _evaluate(self) -> Tensor:
-        """The scaled value at the current image; its gradient goes to z."""
+    def _update_image(self) -> None:
+        self.image = self.variables.start + self.variables.change(self.z)
+
+    def _evaluated(self) -> tuple[Tensor, Tensor]:
+        """The value at the current image, and its scaled gradient with respect to z."""
         image = self.image
         value, gradient = self._first or self.task.gradient(image.clamp(0, 1).requires_grad_())
         self._first = None
         outward = ((image < 0) & (gradient > 0)) | ((image > 1) & (gradient < 0))
-        self.z.grad = self.variables.gradient(gradient.masked_fill(outward, 0), self.loss_scale)
-        self.losses.append(float(value))
-        return value * self.loss_scale
+        return value, self.variables.gradient(gradient.masked_fill_(outward, 0), self.loss_scale)
 
 
-def _snapshot(step: int, *, z: Tensor, good: Tensor, method: torch.optim.LBFGS, losses: tuple[float, ...]) -> Snapshot:
-    state = {key: value for key, value in method.state[z].items() if key != "al"}  # written before it is read
-    tensors, numbers = state_tensors(state)
-    return Snapshot(step=step, tensors={"z": z.detach(), "good": good, **tensors}, numbers=numbers, losses=losses)
+def _snapshot(
+    number: int, *, z: Tensor, good: Tensor, before: tuple[Tensor, Tensor], pairs: _Pairs, losses: tuple[float, ...]
+) -> Snapshot:
+    step, gradient = before
+    tensors = {"z": z, "good": good, "step": step, "gradient": gradient, **pairs.tensors()}
+    return Snapshot(step=number, tensors=tensors, numbers={}, losses=losses)
 
 
 def _is_curved(step: Tensor, change: Tensor) -> bool:
     """Whether a step and the change of the gradient along it show a positive curvature."""
     return float((step * change).sum()) > LEAST_CURVATURE * float(step.norm() * change.norm())
-
-
-def _state_after(step: Tensor, gradient: Tensor) -> dict[str, Any]:
-    """The state of torch's L-BFGS after one step, whose gradient at its start is given."""
-    return {
-        "func_evals": 1, "n_iter": 1, "d": step, "t": 1.0, "old_dirs": [], "old_stps": [], "ro": [], "H_diag": 1.0,
-        "prev_flat_grad": gradient, "prev_loss": 0.0,
-    }  # fmt: skip
-
-
-def _restored_state(snapshot: Snapshot, device: torch.device) -> dict[str, Any]:
-    """The state of torch's L-BFGS in a snapshot."""
-    state: dict[str, Any] = {**{key: [] for key in _LISTS}, **snapshot.numbers}
-    for name, tensor in snapshot.tensors.items():  # lists in the order of their elements, as they were taken
-        key, _, index = name.partition(".")
-        if key in _LISTS:
-            assert int(index) == len(state[key])
-            state[key].append(tensor.to(device, copy=True))
-        elif key not in ("z", "good"):
-            state[key] = tensor.to(device, copy=True)
-    return state

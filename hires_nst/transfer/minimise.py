@@ -17,23 +17,11 @@ def minimise(task: Minimisation) -> Minimum:
     """Take the steps of a minimisation."""
     if task.steps < 1:
         return Minimum(image=task.start.detach(), loss=float("nan"), state=task.state, steps=0)
-    task = _finite(_masked(task))
+    task = _masked(task)
     found = lbfgs(task) if task.optimizer.name == "lbfgs" else _adam(task)
     if task.mask is not None:
         found = replace(found, image=torch.where(task.mask, found.image, task.start))
     return found
-
-
-def _finite(task: Minimisation) -> Minimisation:
-    """The same where the value of an image that is not finite is NaN, without an evaluation."""
-    inner = task.gradient
-
-    def gradient(x: Tensor) -> tuple[Tensor, Tensor]:
-        if not bool(x.isfinite().all()):
-            return x.new_full((), float("nan")), torch.zeros_like(x)
-        return inner(x)
-
-    return replace(task, gradient=gradient)
 
 
 def _masked(task: Minimisation) -> Minimisation:
@@ -56,7 +44,7 @@ def import_optimizers() -> None:
     """Make torch import the optimisers' modules, which takes seconds that would count as the first step's."""
     parameter = torch.zeros(1, requires_grad=True)
     parameter.grad = torch.ones(1)
-    torch.optim.LBFGS([parameter], max_iter=1).step(lambda: torch.zeros(()))  # type: ignore[no-untyped-call]
+    torch.optim.Adam([parameter]).step()
 
 
 def _adam(task: Minimisation) -> Minimum:

@@ -103,6 +103,7 @@ def preconditioner(gradient: Tensor, mask: Tensor | None = None) -> Tensor:
     inverse Hessian becomes S^2. (Adam's scaling by |g| is what makes it start so well.)
     """
     power = F.pad(gradient.square().mean(1, keepdim=True), (RADIUS,) * 4, mode="replicate")
-    local = F.avg_pool2d(power, 2 * RADIUS + 1, stride=1).sqrt()
+    side = 2 * RADIUS + 1
+    local = F.avg_pool2d(F.avg_pool2d(power, (side, 1), stride=1), (1, side), stride=1).sqrt()
     mean = local.mean() if mask is None else local[mask].mean()
     return (local / mean.clamp_min(1e-30) + FLOOR).pow(-POWER)

@@ -11,10 +11,11 @@ from typing import Any
 import pytest
 import torch
 from torch import Tensor
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from hires_nst.config import Optimizer
 from hires_nst.transfer.convergence import STEPS, gains_less
-from hires_nst.transfer.lbfgs import FIRST_CHANGE, RESTART_CHANGE
+from hires_nst.transfer.lbfgs import FIRST_CHANGE, RESTART_CHANGE, _Pairs
 from hires_nst.transfer.minimise import minimise
 from hires_nst.transfer.optimizers import Gradient, Minimisation, OptimizerState, Snapshot, TakeSnapshot
 from hires_nst.transfer.parametrization import preconditioner
@@ -166,18 +167,72 @@ def test_the_same_start_gives_the_same_bits(optimizer: Optimizer) -> None:
     assert torch.equal(*results)
 
 
-def test_history_and_learning_rate_are_handed_on(monkeypatch: pytest.MonkeyPatch) -> None:
-    made: list[dict[str, Any]] = []
-    original = torch.optim.LBFGS.__init__
+@pytest.mark.parametrize("history", [1, 3, 20])
+def test_the_steps_are_those_of_torch(history: int) -> None:
+    """Of its L-BFGS on the same variables, here the pixels, after a first step of the same length."""
+    scale = torch.logspace(-1, 1, 360, dtype=torch.float64).view(1, 3, 12, 10)
+    objective = quadratic(image(1).double(), scale)
+    start = image(0).double()
+    pairs, x = _Pairs(history), start.flatten().clone()
+    theirs = start.flatten().clone().requires_grad_()
+    method = torch.optim.LBFGS([theirs], lr=0.5, max_iter=1, history_size=history, tolerance_grad=0, tolerance_change=0)
 
-    def init(self: Any, parameters: Any, **options: Any) -> None:
-        made.append(options)
-        original(self, parameters, **options)
+    def closure() -> Tensor:
+        value, theirs.grad = (part.flatten() for part in objective(theirs.detach().view_as(start).requires_grad_()))
+        return value.sum()
 
-    monkeypatch.setattr(torch.optim.LBFGS, "__init__", init)
-    optimised(image(0), quadratic(image(1)), optimizer=Optimizer(history=3, learning_rate=0.7), steps=1)
-    assert (made[0]["history_size"], made[0]["lr"], made[0]["max_iter"]) == (3, 0.7, 1)
+    before: tuple[Tensor, Tensor] | None = None
+    for number in range(8):
+        gradient = objective(x.view_as(start).requires_grad_())[1].flatten()
+        if before is not None:
+            pairs.add(before[0], gradient - before[1])
+        length = min(1.0, 1 / float(gradient.abs().sum())) if number == 0 else 1.0
+        step = pairs.direction(gradient) * 0.5 * length
+        x, before = x.detach() + step, (step, gradient)
+        method.step(closure)  # type: ignore[no-untyped-call]
+        assert torch.allclose(x, theirs, rtol=1e-9, atol=1e-12)
+    assert len(pairs.steps) == min(history, 7)
+
+
+def test_a_pair_without_curvature_has_no_effect() -> None:
+    generator = torch.Generator().manual_seed(0)
+    step, change, gradient = torch.rand((3, 50), generator=generator).unbind()
+    pairs = _Pairs(4)
+    pairs.add(step, -change)
+    assert torch.equal(pairs.direction(gradient), -gradient)
+    pairs.add(step, change)
+    with_it, alone = pairs.direction(gradient), _Pairs(4)
+    alone.add(step, change)
+    assert torch.allclose(with_it, alone.direction(gradient))
+
+
+def test_a_longer_history_and_another_rate_change_the_steps() -> None:
+    scale = torch.logspace(-1, 1, 360).view(1, 3, 12, 10)
+    found = [
+        optimised(image(0), quadratic(image(1), scale), optimizer=optimizer, steps=9)
+        for optimizer in (LBFGS, Optimizer(history=1), Optimizer(learning_rate=0.7))
+    ]
+    assert not torch.equal(found[0], found[1]) and not torch.equal(found[0], found[2])
     assert (LBFGS.rate, ADAM.rate) == (1.0, 0.02)
+
+
+class _ReadBacks(TorchDispatchMode):  # type: ignore[no-untyped-call]
+    """Counts the numbers that are read back from a device."""
+
+    count = 0
+
+    def __torch_dispatch__(self, function: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        self.count += function is torch.ops.aten._local_scalar_dense.default
+        return function(*args, **(kwargs or {}))
+
+
+def test_a_step_reads_nothing_back_from_the_device_but_its_loss() -> None:
+    counts = []
+    for steps in (3, 8):
+        with _ReadBacks() as mode:  # type: ignore[no-untyped-call]
+            optimised(image(0), quadratic(image(1)), optimizer=LBFGS, steps=steps)
+        counts.append(mode.count)
+    assert counts[1] - counts[0] == 5
 
 
 def test_the_preconditioner_lifts_calm_regions_and_depends_on_no_scale() -> None:
