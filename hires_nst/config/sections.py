@@ -359,6 +359,9 @@ class Runtime(Section):
         description="Precision of the network: float32 or bfloat16; auto is bfloat16 on devices that multiply in it, "
         "where the gradient stays the same.",
     )
+    deterministic: bool = Field(
+        True, description="Whether a CUDA device gives the same bytes each time; false may be faster."
+    )
     memory_fraction: Annotated[Number, Field(gt=0, le=1)] = Field(
         0.8, description="Share of the free memory to use, above 0 to 1."
     )

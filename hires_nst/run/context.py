@@ -19,7 +19,7 @@ from hires_nst.run.disk_space import overlap_of
 from hires_nst.run.output_size import OutputSize
 from hires_nst.transfer.allocator import keep_freed_memory
 from hires_nst.transfer.canvas import BYTES_PER_PIXEL, BYTES_PER_WEIGHT, Canvas, Place
-from hires_nst.transfer.device import LARGEST_TENSOR, choose_device, free_memory, largest_tile
+from hires_nst.transfer.device import LARGEST_TENSOR, choose_device, free_memory, largest_tile, set_determinism
 from hires_nst.transfer.extractor import Extractor, network_of, padding_of
 from hires_nst.transfer.levels import Level, schedule, style_size
 from hires_nst.transfer.losses import STYLE_LOSSES
@@ -150,6 +150,7 @@ def open_context(
     keep_freed_memory()
     cache = cache or Cache()
     device = choose_device(config.runtime.device)
+    set_determinism(device, deterministic=config.runtime.deterministic)
     network_key = _network_key(config, device, cache=cache)
     network = cache.network(network_key, partial(network_of, config, device, on_event=emit))
     extract = Extractor(network, device=device, dtype=torch.float32, check_stop=check_stop)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import platform
 from collections.abc import Callable
 from typing import TYPE_CHECKING, TypeVar
@@ -70,6 +71,21 @@ def _multiplies_in_bfloat16(device: torch.device) -> bool:
         return bool(torch.cuda.is_bf16_supported(including_emulation=False))
     capabilities = getattr(torch.cpu, "get_capabilities", dict[str, bool])()  # not in torch 2.11
     return bool(capabilities.get("avx512_bf16") or capabilities.get("amx_bf16"))
+
+
+def set_determinism(device: torch.device, *, deterministic: bool) -> None:
+    """Whether a CUDA device gives the same bytes each time, from now on in this process; a processor always does.
+
+    cuBLAS reads its part when it starts, so the first run of a process decides for it.
+    """
+    if device.type != "cuda":
+        return
+    import torch
+
+    if deterministic:
+        os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+    torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]  # slow; to find errors
+    torch.use_deterministic_algorithms(deterministic)
 
 
 def largest_tile(kind: str) -> int:
