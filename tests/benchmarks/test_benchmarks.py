@@ -55,6 +55,11 @@ COMMANDS = {
         "--work {folder}/work",
         ["choosing_start"],
     ),
+    "bench_engine": ("--precisions float32 --tiles 128", ["bench_engine"]),
+    "bench_job": (
+        "--prints A8 --planned A7 --one-layer --set output.print.dpi=30 levels.min_size=32 levels.coarse_steps=2",
+        ["bench_job"],
+    ),
     "batch": (f"--pictures 1 --megapixels 0.01 --jobs 20 --set {' '.join(QUICK)}", ["batch", "batch_ledger"]),
 }
 

@@ -1,0 +1,122 @@
+"""Whole prints, from the files to the picture: seconds of each stage, memory, and the estimate of `plan`.
+
+python benchmarks/bench_job.py [--prints A6 A5 A4] [--set KEY=VALUE ...] [--one-layer] [--against CHECKOUT]
+
+Each print is painted in a process of its own, from the sample photograph and painting. `--against` paints the same with
+the program in another checkout, alternately, and gives the ratio. `--one-layer` is a network of one layer, whose own
+evaluation is small: what is left is the program around it. `--planned` adds larger prints by the estimate of `plan`.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import subprocess
+import sys
+import tempfile
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from common import ROOT, SAMPLES, report
+
+ONE_LAYER = ("loss.style_layers={conv1_1: 1}", "loss.content_layers={}")
+
+PAINT = """
+import json, resource, sys, time
+began = time.monotonic()
+import torch
+imported = time.monotonic()
+import hires_nst
+from hires_nst import events
+from hires_nst.config import gather, parse_config
+print_size, photograph, painting, out, *settings = sys.argv[1:]
+config = parse_config(gather(assignments=[f"output.print.paper={print_size}", *settings]))
+planned = hires_nst.plan(photograph, styles=painting, config=config)
+planned_at = time.monotonic()
+stages = {"import torch": imported - began}
+def listen(event):
+    if isinstance(event, events.LevelFinished):
+        stages[f"level {event.index + 1}"] = event.seconds
+cpu = time.process_time()
+result = hires_nst.stylize(photograph, out, styles=painting, config=config, on_event=listen)
+total = time.monotonic() - planned_at
+stages["around the levels"] = total - sum(s for name, s in stages.items() if name.startswith("level"))
+print(json.dumps({
+    "stages": stages, "seconds": total, "cpu": time.process_time() - cpu, "planned": planned.seconds,
+    "memory": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / 1e9,
+    "evaluations": sum(p.width * p.height * p.rounds * p.steps for p in planned.levels) / 1e6,
+}))
+"""
+
+
+def painted(size: str, checkout: Path, settings: Sequence[str]) -> Mapping[str, float]:
+    """Paint a print with the program of a checkout, in another process."""
+    with tempfile.TemporaryDirectory() as folder:
+        files = [SAMPLES / "contents" / "landscape.jpg", SAMPLES / "styles" / "flow_strokes.jpg"]
+        command = [sys.executable, "-c", PAINT, size, *map(str, files), f"{folder}/out.png", *settings]
+        environment = {**os.environ, "PYTHONPATH": str(checkout)}
+        done = subprocess.run(command, env=environment, check=True, stdout=subprocess.PIPE, text=True)
+    found: Mapping[str, float] = json.loads(done.stdout.splitlines()[-1])
+    return found
+
+
+def planned(size: str, settings: Sequence[str]) -> float:
+    """Seconds of a print by the estimate of `plan`."""
+    from hires_nst import plan
+    from hires_nst.config import gather, parse_config
+
+    config = parse_config(gather(assignments=[f"output.print.paper={size}", *settings]))
+    found = plan(SAMPLES / "contents" / "landscape.jpg", styles=SAMPLES / "styles" / "flow_strokes.jpg", config=config)
+    return found.seconds or 0.0
+
+
+def stages_of(found: Mapping[str, float]) -> str:
+    """The stages in one line."""
+    stages: Mapping[str, float] = found["stages"]  # type: ignore[assignment]
+    return ", ".join(f"{name} {seconds:.1f}" for name, seconds in stages.items())
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--prints", nargs="+", default=["A6", "A5", "A4"])
+    parser.add_argument("--planned", nargs="*", default=[], help="prints whose time is that of plan")
+    parser.add_argument("--set", nargs="+", default=[], metavar="KEY=VALUE")
+    parser.add_argument("--one-layer", action="store_true")
+    parser.add_argument("--against", type=Path, help="another checkout of the program")
+    parser.add_argument("--name", default="bench_job")
+    options = parser.parse_args()
+    settings = [*options.set, *(ONE_LAYER if options.one_layer else ())]
+    sides = {"this": ROOT, **({} if options.against is None else {"the other": options.against.resolve()})}
+    rows = []
+    for size in options.prints:
+        found = {name: painted(size, checkout, settings) for name, checkout in sides.items()}
+        for name, one in found.items():
+            rows.append(
+                [
+                    size, name, f"{one['seconds']:.0f}", f"{one['cpu']:.0f}", f"{one['memory']:.1f}",
+                    f"{one['seconds'] / one['evaluations']:.2f}", f"{one['planned']:.0f}",
+                    f"{found['the other']['seconds'] / one['seconds']:.2f}" if len(found) > 1 else "", stages_of(one),
+                ]
+            )  # fmt: skip
+            print(*rows[-1], flush=True)
+    for size in options.planned:
+        rows.append([size, "this", "", "", "", "", f"{planned(size, settings):.0f}", "", ""])
+    report(
+        options.name,
+        "Whole prints at 300 dpi",
+        [
+            "print", "program", "seconds", "of CPU", "GB", "s a megapixel and evaluation", "planned, s",
+            "times as fast as the other", "stages, s",
+        ],
+        rows,
+        [
+            "From the start of `stylize` to the written picture, without the import of torch; megapixels and",
+            "evaluations are those of the picture's levels, without border and overlap.",
+        ],
+        script="bench_job",
+    )  # fmt: skip
+
+
+if __name__ == "__main__":
+    main()
