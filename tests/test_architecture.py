@@ -30,14 +30,14 @@ FLOORS = (
 WITH_TORCH = {
     "backbones.models", "backbones.vgg", "backbones.weights", "batch.ray_executor", "batch.ray_worker", "evaluation",
     "run.cache", "run.canvases", "run.checkpoint", "run.content", "run.context", "run.detail", "run.painter",
-    "run.plan", "run.round_store", "run.single_run", "transfer",
+    "run.plan", "run.precision", "run.round_store", "run.single_run", "transfer",
 }  # fmt: skip
 """Packages and modules that may import torch; all others are quick to import, as the command line must be."""
 
 MOST_LINES, MOST_FUNCTION_LINES = 450, 60
 
-OVERRIDES = {"make_context"}
-"""Methods of Click and Typer, which have their own order of arguments."""
+OVERRIDES = {"make_context", "forward", "backward"}
+"""Methods of Click, Typer and torch, which have their own order of arguments."""
 
 HEAVY = {"torch", "torchvision", "safetensors"}
 

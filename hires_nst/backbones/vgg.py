@@ -45,7 +45,7 @@ class VGG(nn.Module):
         weights: Mapping[str, Tensor],
         *,
         pooling: Pooling,
-        padding: Padding = "zeros",
+        padding: Padding = "replicate",
     ) -> None:
         super().__init__()
         self.backbone = backbone

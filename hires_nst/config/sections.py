@@ -145,8 +145,7 @@ class Model(Section):
     )
     padding: Literal["auto", "replicate", "zeros", "reflect"] = Field(
         "auto",
-        description="Padding of each layer: zeros, as in the papers and fastest, replicate or reflect; auto is zeros "
-        "above the coarsest level, whose edges the working border keeps away, and replicate elsewhere.",
+        description="Padding of each layer: zeros, replicate or reflect; auto is zeros where a border allows it.",
     )
     weights: Path | None = Field(
         None, description="File of weights to use instead of the network's own.", examples=["vgg19.safetensors"]
@@ -301,7 +300,7 @@ class Levels(Section):
         levels = [override.level for override in value]
         for level in levels:
             if levels.count(level) > 1:
-                raise ValueError(f"level {level} stands there {levels.count(level)} times: join them into one entry")
+                raise ValueError(f"level {level} has {levels.count(level)} entries: join them into one")
         return value
 
 
@@ -355,16 +354,10 @@ class Runtime(Section):
 
     device: str = Field("auto", description="Device: auto, cpu, cuda or cuda:N.", examples=["cuda:0"])
     precision: Precision = Field(
-        "auto",
-        description="Precision of the network: float32 or bfloat16; auto is bfloat16 on devices that multiply in it, "
-        "where the gradient stays the same.",
+        "auto", description="Precision of the network: float32 or bfloat16; auto is the faster that keeps the gradient."
     )
-    deterministic: bool = Field(
-        True, description="Whether a CUDA device gives the same bytes each time; false may be faster."
-    )
-    memory_fraction: Annotated[Number, Field(gt=0, le=1)] = Field(
-        0.8, description="Share of the free memory to use, above 0 to 1."
-    )
+    deterministic: bool = Field(True, description="The same bytes each time on CUDA; false may be faster.")
+    memory_fraction: Annotated[Number, Field(gt=0, le=1)] = Field(0.8, description="Share of the free memory to use.")
     canvas: Literal["auto", "memory", "disk"] = Field(
         "auto", description="Where full-size images are stored: memory or disk; auto is disk when memory is short."
     )

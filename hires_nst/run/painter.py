@@ -315,7 +315,8 @@ class LevelPainter:
         style, norms, self.size = stored
         height, width = plan.canvas_size
         return Objective(
-            extract=context.extract if plan.index else context.extract_whole, loss=context.config.loss_at(plan.index),
+            extract=context.extract if plan.index and plan.border else context.extract_whole,
+            loss=context.config.loss_at(plan.index),
             style={layer: statistics.to(context.extract.device) for layer, statistics in style.items()},
             content_norms=norms, height=height, width=width, weights=self.content.weights, border=plan.border,
             kept=KeptActivations(free_memory(context.extract.device) // KEPT_SHARE),

@@ -12,6 +12,7 @@ from torch import Tensor
 from hires_nst.transfer.convergence import STEPS
 from hires_nst.transfer.optimizers import Minimisation, Minimum, OptimizerState, Snapshot
 from hires_nst.transfer.parametrization import Parametrization, Variables, preconditioner
+from hires_nst.transfer.reductions import inner, total
 
 FIRST_CHANGE = 0.0075
 """Mean absolute change of a pixel in the first step, where the curvature is unknown.
@@ -49,7 +50,7 @@ def lbfgs(task: Minimisation) -> Minimum:
 
     parametrization = Parametrization(start.shape[-2], start.shape[-1], task.optimizer.pixels)
     variables = Variables(start, preconditioner(gradient, task.mask), parametrization)
-    size = float(variables.gradient(gradient).abs().sum())
+    size = float(total(variables.gradient(gradient).abs()))
     if not bool(torch.isfinite(value)) or size == 0.0:
         task.on_step(1, float(value))
         return minimum(start, loss=float(value), steps=1)
@@ -81,10 +82,10 @@ class _Pairs:
 
     def add(self, step: Tensor, change: Tensor) -> None:
         """Take a pair in place of the oldest."""
-        product = step.dot(change)
+        product = inner(step, change)
         is_curved = product > LEAST_PRODUCT
         before = torch.ones_like(product) if self.scale is None else self.scale
-        self.scale = torch.where(is_curved, product / change.dot(change), before)
+        self.scale = torch.where(is_curved, product / inner(change, change), before)
         inverse = torch.where(is_curved, 1 / product, 0)
         for entries, entry in ((self.steps, step), (self.changes, change), (self.inverses, inverse)):
             entries.append(entry)
@@ -97,11 +98,11 @@ class _Pairs:
             return result
         pairs, shares = list(zip(self.steps, self.changes, self.inverses, strict=True)), []
         for step, change, inverse in reversed(pairs):
-            shares.append(inverse * step.dot(result))
+            shares.append(inverse * inner(step, result))
             result.addcmul_(change, shares[-1], value=-1)
         result.mul_(self.scale)
         for (step, change, inverse), share in zip(pairs, reversed(shares), strict=True):
-            result.addcmul_(step, share - inverse * change.dot(result))
+            result.addcmul_(step, share - inverse * inner(change, result))
         return result
 
     def tensors(self) -> dict[str, Tensor]:
@@ -155,7 +156,7 @@ class _Descent:
                 self.before = (step, old * self.loss_scale)
                 return self._rate()
         change = RESTART_CHANGE if before else FIRST_CHANGE
-        moved = variables.change(first).abs().sum() * self.loss_scale
+        moved = total(variables.change(first).abs()) * self.loss_scale
         return self._rate() * change * self.task.free / moved
 
     def _rate(self) -> Tensor:
@@ -207,7 +208,7 @@ class _Descent:
             step, old = self.before
             self.pairs.add(step, gradient - old)
         step = self.pairs.direction(gradient)
-        step.mul_(torch.where(step.dot(gradient) < 0, self.length, 0))
+        step.mul_(torch.where(inner(step, gradient) < 0, self.length, 0))
         self.z.add_(step)
         self.before = step, gradient
         return value
@@ -234,4 +235,5 @@ def _snapshot(
 
 def _is_curved(step: Tensor, change: Tensor) -> bool:
     """Whether a step and the change of the gradient along it show a positive curvature."""
-    return float((step * change).sum()) > LEAST_CURVATURE * float(step.norm() * change.norm())
+    lengths = float((inner(step, step) * inner(change, change)).sqrt())
+    return float(inner(step, change)) > LEAST_CURVATURE * lengths

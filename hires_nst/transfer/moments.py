@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
+from hires_nst.transfer.reductions import transposed_product
 from hires_nst.transfer.weights import LayerWeights
 
 LEAST_COUNT = 1e-12
@@ -211,7 +212,7 @@ class _Sums(torch.autograd.Function):
             centred = flat[block].to(shift.dtype) - shift
             weighted = centred if weight is None else centred * weight[block]
             total += weighted.sum(0)
-            product.addmm_(weighted.T, centred)
+            product += transposed_product(weighted, centred)
         return total, product
 
     @staticmethod

@@ -23,6 +23,7 @@ from hires_nst.transfer.losses import STYLE_LOSSES
 from hires_nst.transfer.losses.image_terms import colours, content_sum, variation_sum
 from hires_nst.transfer.losses.style_loss import StyleLoss
 from hires_nst.transfer.moments import Moments, Statistics
+from hires_nst.transfer.reductions import total
 from hires_nst.transfer.sums import visible_tiles
 from hires_nst.transfer.tiles import Grid, Rect, Tile
 from hires_nst.transfer.weights import LayerWeights, PixelWeights, WindowWeights
@@ -260,7 +261,7 @@ class Objective:
         errors = matching.errors(features, found.targets, transport=found.transport, style=self.style[layer])
         if layer in weights:
             errors = errors * weights[layer].values.flatten()
-        return self.loss.style_layers[layer] / self.positions(layer) * errors.sum()
+        return self.loss.style_layers[layer] / self.positions(layer) * total(errors)
 
     def whole_image(self, statistics: Mapping[str, Statistics]) -> WholeImage:
         """The statistics of the whole image with the maps of a matching."""

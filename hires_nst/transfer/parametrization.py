@@ -14,6 +14,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from hires_nst.config import PixelVariables
+from hires_nst.transfer.reductions import total
 
 LEVELS = 5
 """Of the pyramid; each is half as large as the one before."""
@@ -105,5 +106,6 @@ def preconditioner(gradient: Tensor, mask: Tensor | None = None) -> Tensor:
     power = F.pad(gradient.square().mean(1, keepdim=True), (RADIUS,) * 4, mode="replicate")
     side = 2 * RADIUS + 1
     local = F.avg_pool2d(F.avg_pool2d(power, (side, 1), stride=1), (1, side), stride=1).sqrt()
-    mean = local.mean() if mask is None else local[mask].mean()
+    counted = local if mask is None else local[mask]
+    mean = total(counted) / counted.numel()
     return (local / mean.clamp_min(1e-30) + FLOOR).pow(-POWER)

@@ -55,7 +55,7 @@ def test_the_losses_of_a_level_are_checked(loss: dict[str, object], sentence: st
 
 
 def test_a_level_has_one_override() -> None:
-    with pytest.raises(ConfigError, match=r"levels.overrides.* level 1 stands there 2 times: join them into one entry"):
+    with pytest.raises(ConfigError, match=r"levels.overrides.* level 1 has 2 entries: join them into one"):
         parse_config({"levels": {"overrides": [{"level": 1, "rounds": 3}, {"level": 0}, {"level": 1, "steps": 4}]}})
 
 

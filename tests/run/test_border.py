@@ -102,12 +102,12 @@ def test_an_enlarged_canvas_keeps_the_picture_in_its_place(
     np.testing.assert_allclose(found.pixels[upper.picture.slices()][8:-8, 8:-8], whole[8:-8, 8:-8], atol=1e-5)
 
 
-def test_the_border_is_at_most_a_quarter_of_a_small_level() -> None:
+def test_the_border_is_at_most_an_eighth_of_a_small_level() -> None:
     def borders(height: int, width: int, border: int) -> list[int]:
         return [one.border for one in schedule(height, width, levels=Levels(border=border, min_size=32))]
 
-    assert borders(512, 600, 32) == [0, 16, 32, 32, 32]
-    assert borders(512, 600, 20) == [0, 16, 20, 20, 20]
+    assert borders(512, 600, 32) == [0, 0, 16, 32, 32]
+    assert borders(512, 600, 20) == [0, 0, 16, 20, 20]
     assert borders(512, 600, 0) == [0] * 5
 
 

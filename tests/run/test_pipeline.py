@@ -41,6 +41,7 @@ SMALL: dict[str, dict[str, Any]] = {
     "loss": {"style_layers": {"conv1_1": 1.0, "conv2_1": 1.0, "conv3_1": 1.0}, "content_layers": {"conv3_1": 1.0}},
     "levels": {"min_size": 32, "coarse_steps": 3, "rounds": 2, "steps": 2, "border": 0},
     "tiles": {"size": 32, "overlap": 8},
+    "runtime": {"precision": "float32"},
 }
 
 
@@ -149,8 +150,10 @@ def test_sizes_below_what_the_deepest_layer_needs_are_refused() -> None:
 
 def test_plan_describes_a_print_without_painting_it(photo: Path, painting: Path) -> None:
     plan = hires_nst.plan(
-        photo, styles=painting, config=config(output={"print": {"paper": "A6", "dpi": 300}}, tiles={"size": 512}),
-        measure=False,
+        photo, styles=painting, measure=False,
+        config=config(
+            output={"print": {"paper": "A6", "dpi": 300}}, tiles={"size": 512}, runtime={"precision": "float32"}
+        ),
     )  # fmt: skip
     assert (plan.width, plan.height) == (1748, 1240)
     assert [(level.width, level.height) for level in plan.levels][-1] == (1748, 1240)
@@ -671,6 +674,7 @@ def test_another_network_is_used_when_it_is_configured(
         model={"pooling": "average", "padding": "zeros"},
         loss={"style_layers": {"conv1_1": 1.0, "conv5_1": 1.0}, "content_layers": {"conv4_2": 1.0}},
         levels={"min_size": 64},
+        runtime={"precision": "float32"},
     )
     monkeypatch.setattr(Config, "layers", ("conv1_1", "conv4_2", "conv5_1"))
     check_events(paint(photo, out, painting, settings))

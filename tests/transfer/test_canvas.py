@@ -89,7 +89,7 @@ def test_no_memory_for_a_canvas_is_one_sentence(monkeypatch: pytest.MonkeyPatch)
     def zeros(*_: object) -> None:
         raise MemoryError
 
-    monkeypatch.setattr(np, "zeros", zeros)
+    monkeypatch.setattr("hires_nst.transfer.canvas.zeros", zeros)
     with pytest.raises(ResourceError, match=r"30000 x 20000 px needs 7\.2 GB, more than memory has free"):
         Canvas.empty(20_000, 30_000)
 

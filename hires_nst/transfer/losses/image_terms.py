@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from hires_nst.imageio.picture import LUMA
+from hires_nst.transfer.reductions import total
 
 
 def content_sum(features: Tensor, target: Tensor, *, weights: Tensor | None = None) -> Tensor:
@@ -17,7 +18,7 @@ def content_sum(features: Tensor, target: Tensor, *, weights: Tensor | None = No
     """
     dtype = torch.promote_types(features.dtype, torch.float32)
     squares = (features.to(dtype) - target.to(dtype)).square()
-    return squares.sum() if weights is None else (squares * weights).sum()
+    return total(squares if weights is None else squares * weights)
 
 
 def colours(image: Tensor) -> Tensor:
@@ -38,11 +39,11 @@ def variation_sum(image: Tensor, *, owned_rows: slice, owned_columns: slice, wei
     top, left = owned_rows.start, owned_columns.start
     across = (owned_rows, slice(left, owned_columns.stop + 1))
     down = (slice(top, owned_rows.stop + 1), owned_columns)
-    total = torch.zeros((), dtype=image.dtype, device=image.device)
+    result = torch.zeros((), dtype=image.dtype, device=image.device)
     for (rows, columns), axis in ((across, 3), (down, 2)):
         squares = image[:, :, rows, columns].diff(dim=axis).square()
         if weights is not None:
             own, length = weights[:, :, rows, columns], squares.shape[axis]
             squares = squares * torch.minimum(own.narrow(axis, 0, length), own.narrow(axis, 1, length))
-        total = total + squares.sum()
-    return total
+        result = result + total(squares)
+    return result

@@ -7,6 +7,7 @@ from torch import Tensor
 
 from hires_nst.transfer.losses.style_loss import FLAT, relative
 from hires_nst.transfer.moments import Statistics
+from hires_nst.transfer.reductions import total
 
 
 def gram(image: Statistics, style: Statistics) -> Tensor:
@@ -25,7 +26,7 @@ def mean_covariance(image: Statistics, style: Statistics) -> Tensor:
     lets the texture, which lives in the covariance, count as much as the palette. The bound is for flat paintings,
     whose covariance is near 0: divided by its own norm alone, it would outweigh the mean, and with it the colours.
     """
-    difference = (image.covariance - style.covariance).square().sum()
+    difference = total((image.covariance - style.covariance).square())
     bound = (FLAT * style.mean.square().sum()).square()
-    norm = torch.maximum(style.covariance.square().sum(), bound).clamp_min(1e-12)
+    norm = torch.maximum(total(style.covariance.square()), bound).clamp_min(1e-12)
     return relative(image.mean, style.mean) + difference / norm

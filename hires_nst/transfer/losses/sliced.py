@@ -97,7 +97,7 @@ def sliced_targets(features: Tensor, transport: Statistics, *, style: Statistics
     """T(<f, d>), (C, n), of (1, C, h, w)."""
     values = _projections(features.detach(), style)
     cells = _cells(values, style)
-    node = cells.round().long()
+    node = cells.nan_to_num().round().long()
     lower, upper = (transport[name].to(values.dtype).gather(1, node) for name in ("lower", "upper"))
     return _values(lower + (upper - lower) * (cells - node + 0.5), style)
 

@@ -9,6 +9,7 @@ from typing import Protocol
 from torch import Tensor
 
 from hires_nst.transfer.moments import Moments, Statistics
+from hires_nst.transfer.reductions import total
 from hires_nst.transfer.weights import LayerWeights
 
 FLAT = 0.05
@@ -86,4 +87,4 @@ def moments(features: Tensor, weights: LayerWeights | None, *, style: Statistics
 
 def relative(value: Tensor, target: Tensor) -> Tensor:
     """|value - target|^2 / |target|^2; a target of zeros counts as one of norm 1e-6."""
-    return (value - target).square().sum() / target.square().sum().clamp_min(1e-12)
+    return total((value - target).square()) / total(target.square()).clamp_min(1e-12)
