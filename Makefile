@@ -13,7 +13,7 @@ DEMO_OPTIONS := --print A6 --dpi 300 --tile-size 512
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help install demo test check format docs docker-check samples bench clean
+.PHONY: help install demo test check format docs docker-check samples bench gpu clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' Makefile
@@ -53,6 +53,9 @@ samples: $(VENV)/.installed ## draw the sample pictures again, in about three mi
 
 bench: ## list the benchmarks
 	@for file in $(sort $(wildcard benchmarks/*.py)); do echo "$(BIN)/python $$file"; done
+
+gpu: $(VENV)/.installed-dev ## on a GPU: its tests and benchmarks, in five minutes
+	$(BIN)/python benchmarks/gpu.py
 
 clean: ## remove build/ and caches, but not .venv
 	rm -rf build dist .pytest_cache .ruff_cache .mypy_cache .hypothesis

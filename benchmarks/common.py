@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime
+import os
 import platform
 from collections.abc import Sequence
 from pathlib import Path
@@ -25,7 +26,8 @@ from hires_nst.transfer.tiles import Grid, make_grid
 from hires_nst.transfer.weights import WeightedImage
 
 ROOT = Path(__file__).resolve().parents[1]
-SAMPLES, RESULTS = ROOT / "samples", ROOT / "benchmarks" / "results"
+SAMPLES = ROOT / "samples"
+RESULTS = Path(os.environ.get("HIRES_NST_RESULTS", ROOT / "benchmarks" / "results"))
 PAIRS = (("landscape", "flow_strokes"), ("astronaut", "mosaic"))
 
 

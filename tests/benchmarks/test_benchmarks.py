@@ -60,6 +60,7 @@ COMMANDS = {
         "--prints A8 --planned A7 --one-layer --set output.print.dpi=30 levels.min_size=32 levels.coarse_steps=2",
         ["bench_job"],
     ),
+    "gpu": ("--quick --only kill --seconds 120", ["gpu"]),
     "batch": (f"--pictures 1 --megapixels 0.01 --jobs 20 --set {' '.join(QUICK)}", ["batch", "batch_ledger"]),
 }
 

@@ -37,9 +37,9 @@ def inputs(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def limited() -> Iterator[None]:
-    """This process may have 300 MB of the device."""
+    """This process may have 100 MB of the device, of which a tile of 512 px and its overlap needs twice as much."""
     torch.cuda.empty_cache()
-    torch.cuda.set_per_process_memory_fraction(300e6 / torch.cuda.get_device_properties(0).total_memory)
+    torch.cuda.set_per_process_memory_fraction(100e6 / torch.cuda.get_device_properties(0).total_memory)
     yield
     torch.cuda.set_per_process_memory_fraction(1.0)
 

@@ -1,0 +1,153 @@
+"""Everything that is to be tried on a GPU, the most important first, in a limited time.
+
+python benchmarks/gpu.py [--seconds 300] [--only PART ...] [--quick]
+
+Each part is a command with a limit of its own; what does not fit into the time any more is skipped with a line. The
+tables go where each benchmark writes them, with `-cuda` in their names, and what all parts said to `gpu.md`. VGG-19 has
+random weights, which take the same time. `--quick` runs the same parts with tiny pictures, also without a GPU.
+"""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import common
+import torch
+from common import ROOT, SAMPLES, report
+from safetensors.torch import save_file
+
+from hires_nst.backbones.registry import BACKBONES
+
+FILES = str(SAMPLES / "contents" / "landscape.jpg"), str(SAMPLES / "styles" / "flow_strokes.jpg")
+TINY = ("output.print.dpi=20", "levels.min_size=32", "levels.coarse_steps=4", "levels.rounds=2")
+LEAST = 5.0
+"""Seconds that must be left for a part to begin."""
+
+
+@dataclass(frozen=True)
+class Part:
+    """A command with the seconds that it may take."""
+
+    name: str
+    command: Sequence[str]
+    limit: float
+
+
+def random_weights(name: str, folder: Path) -> Path:
+    """A file of random weights (He et al. 2015) for a network."""
+    generator, tensors = torch.Generator().manual_seed(0), {}
+    for layer in BACKBONES[name].convolutions:
+        scale = (2 / (9 * layer.in_channels)) ** 0.5
+        shape = (layer.out_channels, layer.in_channels, 3, 3)
+        tensors[f"{layer.name}.weight"] = scale * torch.randn(shape, generator=generator)
+        tensors[f"{layer.name}.bias"] = torch.zeros(layer.out_channels)
+    file = folder / f"{name}.safetensors"
+    save_file(tensors, file)
+    return file
+
+
+def parts(folder: Path, *, quick: bool) -> list[Part]:
+    """All parts, the most important first."""
+    here = ROOT / "benchmarks"
+
+    def script(name: str, *arguments: str) -> list[str]:
+        return [sys.executable, str(here / f"{name}.py"), *arguments]
+
+    sets = ("--set", *TINY) if quick else ()
+    tile, bytes_set = ("128", TINY) if quick else ("2048", ())
+    vgg19 = ("model.name=vgg19", f"model.weights={random_weights('vgg19', folder)}")
+    networks = ("vgg19-slim",) if quick else ("vgg19-slim", "vgg19")
+    precision = "float32" if quick else "bfloat16"
+    large = ["A8"] if quick else ["A4", "A3", "A0"]
+    return [
+        Part("tests", [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "tests/run/test_cuda.py"], 90),
+        Part("engine", script("bench_engine", "--networks", *networks, "--precisions", precision, "--tiles", tile), 90),
+        Part("prints", script("bench_job", "--prints", *large, *sets), 150),
+        Part("kill", [sys.executable, __file__, "--kill", *(bytes_set or ("output.print.paper=A4",))], 90),
+        Part(
+            "prints-vgg19",
+            script("bench_job", "--prints", large[0] if quick else "A3", "--name", "bench_job_vgg19", "--set", *vgg19,
+                   *(TINY if quick else ())),
+            90,
+        ),
+        Part(
+            "batch",
+            script("batch", "--pictures", "1" if quick else "12", "--megapixels", "0.01" if quick else "2", "--jobs",
+                   "20", "--only", "pictures", *(("--set", *TINY[1:]) if quick else ())),
+            90,
+        ),
+    ]  # fmt: skip
+
+
+def kill_and_resume(settings: Sequence[str]) -> None:
+    """Kill a run that has written checkpoints, resume it, and compare with one that was left alone."""
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        options = [text for setting in settings for text in ("--set", setting)]
+        stylize = [sys.executable, "-m", "hires_nst", "stylize", *FILES, *options, "-o"]
+        subprocess.run([*stylize, str(folder / "whole.png")], check=True, stdout=subprocess.DEVNULL)
+        run_dir = folder / "killed.png.run"
+        process = subprocess.Popen([*stylize, str(folder / "killed.png")], stdout=subprocess.DEVNULL)
+        while process.poll() is None and not list(run_dir.glob("levels/01/rounds/*/*")):
+            time.sleep(0.02)
+        process.send_signal(signal.SIGKILL)
+        process.wait()
+        if run_dir.is_dir():
+            resume = [sys.executable, "-m", "hires_nst", "resume", str(run_dir)]
+            subprocess.run(resume, check=True, stdout=subprocess.DEVNULL)
+        first, second = (hashlib.sha256((folder / f"{n}.png").read_bytes()).hexdigest() for n in ("whole", "killed"))
+        print(f"killed and resumed: {'the same bytes' if first == second else 'other bytes'}")
+
+
+def run(part: Part, seconds: float) -> tuple[str, float, str]:
+    """Run a part within its limit and the seconds that are left: how it ended, its seconds, and what it said."""
+    limit, began = min(part.limit, seconds), time.monotonic()
+    if limit < LEAST:
+        return "skipped, no time left", 0.0, ""
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), "HIRES_NST_RESULTS": str(common.RESULTS)}
+    try:
+        done = subprocess.run(
+            part.command, cwd=ROOT, env=environment, timeout=limit, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+            text=True,
+        )  # fmt: skip
+    except subprocess.TimeoutExpired as error:
+        said = error.stdout.decode(errors="replace") if isinstance(error.stdout, bytes) else error.stdout or ""
+        return "not finished", limit, said[-4000:]
+    return f"exit code {done.returncode}", time.monotonic() - began, done.stdout[-4000:]
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--seconds", type=float, default=300)
+    parser.add_argument("--only", nargs="+", metavar="PART")
+    parser.add_argument("--quick", action="store_true", help="tiny pictures, also without a GPU")
+    parser.add_argument("--kill", nargs="+", metavar="KEY=VALUE", help=argparse.SUPPRESS)
+    options = parser.parse_args()
+    if options.kill:
+        kill_and_resume(options.kill)
+        return
+    if not (options.quick or torch.cuda.is_available()):
+        raise SystemExit("there is no CUDA device here; --quick runs the same parts with tiny pictures")
+    end, rows, said = time.monotonic() + options.seconds, [], []
+    with tempfile.TemporaryDirectory() as folder:
+        for part in parts(Path(folder), quick=options.quick):
+            if options.only is None or part.name in options.only:
+                ended, seconds, text = run(part, end - time.monotonic())
+                rows.append([part.name, ended, f"{seconds:.0f}"])
+                said += [f"## {part.name}", "", "```", text.strip(), "```", ""]
+                print(*rows[-1], text, sep="\n", flush=True)
+    report("gpu", "On a GPU", ["part", "it ended with", "seconds"], rows, said)
+
+
+if __name__ == "__main__":
+    main()
