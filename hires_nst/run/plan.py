@@ -5,8 +5,10 @@ from __future__ import annotations
 import time
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 import torch
+from torch import Tensor
 
 from hires_nst import events
 from hires_nst.config import Config
@@ -18,7 +20,13 @@ from hires_nst.run.output_size import OutputSize
 from hires_nst.transfer.canvas import temporary_folder
 from hires_nst.transfer.device import free_memory
 from hires_nst.transfer.levels import Level, LevelPlan, schedule
+from hires_nst.transfer.minimise import minimise
+from hires_nst.transfer.moments import Moments
+from hires_nst.transfer.optimizers import Minimisation
 from hires_nst.transfer.tiles import Grid
+
+MEASURED_STEPS = 3
+"""Steps that are timed for an estimate; the first one warms up."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -158,29 +166,35 @@ def split_coarse(level: Level, grid: Grid, *, config: Config) -> Level:
 
 
 def seconds_per_megapixel(context: RunContext, plan: LevelPlan, *, side: int) -> float:
-    """The time of one evaluation (forward and backward) of a tile of noise, per million pixels.
+    """The time of a step with its evaluation (forward and backward) on a tile of noise, per million pixels.
 
     The tile is the level's largest window, or the part of it that has at most side x side pixels.
     """
     layers = set(context.config.layers)
     height = min(plan.window_height, max(side, side**2 // plan.window_width))
     width = min(plan.window_width, side**2 // height)
-    x = torch.rand((1, 3, height, width), device=context.extract.device).requires_grad_()
-    seconds = 0.0
-    for _ in range(2):  # the first one warms up
-        began = time.monotonic()
-        with torch.enable_grad():
-            features = [x, *context.extract(x, layers).values()]  # the image itself, in case there are no layers
-            value = torch.stack([feature.float().square().mean() for feature in features]).sum()
-            (gradient,) = torch.autograd.grad(value, x)
-        gradient.sum().item()
-        seconds = time.monotonic() - began
-    return seconds / (height * width / 1e6)
+    times = [time.monotonic()]
+
+    def gradient(image: Tensor) -> tuple[Tensor, Tensor]:
+        features = context.extract(image, layers).values()
+        squares = [Moments.of(feature).finalise().second.mean() for feature in features]
+        value = torch.stack([image.square().mean().double(), *squares]).sum()  # the image, in case there are no layers
+        return value.detach(), torch.autograd.grad(value, image)[0]
+
+    with torch.enable_grad():
+        minimise(
+            Minimisation(
+                start=torch.rand((1, 3, height, width), device=context.extract.device), gradient=gradient,
+                optimizer=context.config.optimizer.at_level(plan.index), steps=MEASURED_STEPS,
+                on_step=lambda step, loss: times.append(time.monotonic()),
+            )
+        )  # fmt: skip
+    return min(after - before for before, after in pairwise(times)) / (height * width / 1e6)
 
 
 def _work(context: RunContext, level: LevelPlan) -> float:
-    """Pixel evaluations of a level, with overlaps, moments and the content image's activations (a third each)."""
-    grid = context.grid(*level.canvas_size, size=level.tile_size)
-    windows = sum(tile.window.area for tile in grid.tiles)
-    measured = grid.image.area if level.tiles > 1 else 0
-    return level.rounds * (level.steps * windows + (windows + measured) / 3)
+    """Pixel evaluations of a level with overlaps; a third of one for moments, and for the photograph in both grids."""
+    grids = [context.grid(*level.canvas_size, size=level.tile_size, shifted=shifted) for shifted in (False, True)]
+    windows = sum(tile.window.area for grid in grids for tile in grid.tiles) / len(grids)
+    measured = level.canvas_area if level.tiles > 1 else 0
+    return level.rounds * (level.steps * windows + measured / 3) + 2 * windows / 3
