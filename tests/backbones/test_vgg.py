@@ -261,3 +261,32 @@ def test_weights_of_another_shape_are_refused() -> None:
     for given in (weights, {}):
         with pytest.raises(WeightsError, match="lack conv1_1, or have it in another shape"):
             VGG(TINY, given, pooling="max")
+
+
+# Type and layout.
+
+
+@pytest.mark.parametrize("pooling", POOLINGS)
+@pytest.mark.parametrize("padding", PADDINGS)
+def test_activations_keep_their_type_and_layout(pooling: Pooling, padding: Padding) -> None:
+    network = tiny_network(pooling=pooling, padding=padding, dtype=torch.float32)
+    half = network.in_precision(torch.bfloat16)
+    image = torch.rand((1, 3, 32, 48), generator=torch.Generator().manual_seed(0))
+    exact, found = (one(image, {"conv1_2", "conv3_1"}) for one in (network, half))
+    for layer, feature in found.items():
+        assert feature.dtype == half.precision == torch.bfloat16
+        assert feature.is_contiguous(memory_format=torch.channels_last)
+        assert float((feature - exact[layer]).abs().max()) < 0.05 * float(exact[layer].abs().max())
+    assert network.precision == torch.float32
+    assert network.in_precision(torch.float32) is network
+
+
+def test_another_padding_shares_the_weights() -> None:
+    network = tiny_network(padding="replicate")
+    other = network.padded("zeros")
+    assert (network.padding, other.padding) == ("replicate", "zeros")
+    assert all(a is b for a, b in zip(network.parameters(), other.parameters(), strict=True))
+    image = torch.rand((1, 3, 32, 32), dtype=torch.float64, generator=torch.Generator().manual_seed(0))
+    assert torch.equal(
+        other(image, {"conv1_1"})["conv1_1"], tiny_network(padding="zeros")(image, {"conv1_1"})["conv1_1"]
+    )
