@@ -48,6 +48,22 @@ def amount(size: float) -> str:
     return f"{size:.0f} bytes"
 
 
+def parse_amount(text: str) -> int:
+    """Bytes from text such as `4 GB`, `1.5gb`, `800 MB` or `2 GiB`.
+
+    Raises:
+        ValueError: it is no such amount.
+    """
+    found = re.fullmatch(r"\s*(\d+(?:\.\d*)?|\.\d+)\s*([kmgt]?)(i?)b\s*", text, re.IGNORECASE)
+    if found is None:
+        raise ValueError(f"{text!r} is no amount of memory; write it as 4 GB or 800 MB")
+    step = 1024 if found[3] else 1000
+    size = int(float(found[1]) * step ** " kmgt".index(found[2].lower() or " "))
+    if size < 1_000_000:
+        raise ValueError(f"{text} is too little memory; give at least some hundred MB")
+    return size
+
+
 def number(value: float) -> str:
     """A number with about three significant digits, never with an exponent: `0.012`, `3.45`, `12 345`."""
     if math.isinf(value):

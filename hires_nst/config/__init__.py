@@ -15,10 +15,10 @@ from hires_nst.config.loading import (
     preset_file,
     validate,
 )
+from hires_nst.config.running import Batch, Checkpoint, Precision, Runtime
 from hires_nst.config.schema import Config, field_at
+from hires_nst.config.section import Section
 from hires_nst.config.sections import (
-    Batch,
-    Checkpoint,
     Coupling,
     Init,
     InitKind,
@@ -29,9 +29,6 @@ from hires_nst.config.sections import (
     Optimizer,
     OptimizerName,
     PixelVariables,
-    Precision,
-    Runtime,
-    Section,
     StyleImage,
     StyleLossName,
 )

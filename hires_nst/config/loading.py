@@ -10,8 +10,10 @@ from typing import Any, get_args
 from pydantic import ValidationError
 
 from hires_nst.config.messages import check_value, sentence
+from hires_nst.config.running import BatchJob
 from hires_nst.config.schema import Config
-from hires_nst.config.sections import LAYERS, SIZES, BatchJob, Loss, section_in
+from hires_nst.config.section import section_in
+from hires_nst.config.sections import LAYERS, SIZES, Loss
 from hires_nst.config.settings import nest
 from hires_nst.config.yaml_io import commented_yaml, parse_yaml, read_yaml
 from hires_nst.errors import ConfigError, OutputError, nearest

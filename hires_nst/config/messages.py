@@ -11,7 +11,7 @@ from typing import Annotated, Any, Literal, Union, get_args, get_origin
 from pydantic import BaseModel, ValidationError
 from pydantic.fields import FieldInfo
 
-from hires_nst.config.sections import section_in
+from hires_nst.config.section import section_in
 from hires_nst.config.words import KEYS
 from hires_nst.errors import ConfigError, nearest, suggestion
 

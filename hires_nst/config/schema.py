@@ -12,23 +12,18 @@ from pydantic import BaseModel, model_validator
 from pydantic.fields import FieldInfo
 
 from hires_nst.backbones.registry import BACKBONES
+from hires_nst.config.running import Batch, BatchJob, Checkpoint, Images, Runtime
+from hires_nst.config.section import Section, section_in
 from hires_nst.config.sections import (
     LAYERS,
-    Batch,
-    BatchJob,
-    Checkpoint,
-    Images,
     Init,
     Levels,
     Loss,
     Model,
     Optimizer,
     Output,
-    Runtime,
-    Section,
     StyleImage,
     Tiles,
-    section_in,
 )
 from hires_nst.config.settings import FileRole, NamedFile, picture_settings
 from hires_nst.errors import ConfigError, nearest

@@ -33,6 +33,7 @@ _WORDS = {
     "runtime.device": "gpu gpus gpu_id use_gpu cuda devices backend",
     "runtime.seed": "random_seed",
     "runtime.precision": "fp16 half amp",
+    "runtime.memory": "memory_fraction max_memory memory_limit gpu_memory vram",
     "checkpoint.every": "save_iter save_every save_interval",
 }
 KEYS: Mapping[str, str] = MappingProxyType({word: key for key, words in _WORDS.items() for word in words.split()})

@@ -8,7 +8,8 @@ from typing import Any
 
 from hires_nst.config.messages import quoted
 from hires_nst.config.schema import Config
-from hires_nst.config.sections import Print, Section
+from hires_nst.config.section import Section
+from hires_nst.config.sections import Print
 from hires_nst.errors import ConfigError, InputError
 from hires_nst.files import check_exists
 

@@ -65,21 +65,17 @@ class RunContext:
 
     def tile_size(self, level: Level) -> int:
         """The side of a level's tiles; the coarsest level is one tile if memory allows."""
-        device, fraction, area = self.extract.device, self.config.runtime.memory_fraction, level.canvas_area
-        free = free_memory(device)
+        device, area, taken = self.extract.device, level.canvas_area, 0
         if device.type == "cpu" and not self.on_disk:  # the level's canvases come first
-            free = max(0, free - area * BYTES_PER_PIXEL * CANVASES[self.config.optimizer.name])
+            taken = area * BYTES_PER_PIXEL * CANVASES[self.config.optimizer.name]
+        budget = self.config.runtime.budget(free_memory(device), taken=taken)
         size = automatic_tile_size(
-            free,
-            self.bytes_per_pixel(),
-            fraction=fraction,
-            overlap=self.overlap,
-            stride=self.config.stride,
+            budget, self.bytes_per_pixel(), overlap=self.overlap, stride=self.config.stride,
             largest=largest_tile(device.type),
-        )
+        )  # fmt: skip
         if level.index == 0:
             elements = area * self.backbone.blocks[0][-1]
-            if area * self.bytes_per_pixel() < free * fraction and elements < LARGEST_TENSOR:
+            if area * self.bytes_per_pixel() < budget and elements < LARGEST_TENSOR:
                 return max(*level.canvas_size, self.config.stride)
         return size if self.config.tiles.size == "auto" else max(self.config.tiles.size, self.config.stride)
 
@@ -201,9 +197,10 @@ def _digest(path: Path | None, cache: Cache) -> str | None:
 
 
 def _is_on_disk(config: Config, size: OutputSize) -> bool:
-    """Whether canvases are memory-mapped: as set, or when they would take more than half of the free memory."""
+    """Whether canvases are memory-mapped: as set, or when they would take more than half of the memory to use."""
     if config.runtime.canvas != "auto":
         return config.runtime.canvas == "disk"
     finest = schedule(size.height, size.width, levels=config.levels)[-1]
     need = finest.canvas_area * BYTES_PER_PIXEL * CANVASES[config.optimizer.name]
-    return need > free_host_memory() / 2
+    memory, free = config.runtime.memory, free_host_memory()
+    return need > (config.runtime.budget(free) if isinstance(memory, str) else free) / 2

@@ -93,12 +93,10 @@ def tile_bytes_per_pixel(
     return SAFETY * (saved + 4 * largest + 12 * vectors * pyramid)
 
 
-def automatic_tile_size(
-    free: int, bytes_per_pixel: float, *, fraction: float, overlap: int, stride: int, largest: int
-) -> int:
-    """The side of the largest tile whose window fits into `fraction` of the free memory, on the stride grid.
+def automatic_tile_size(budget: int, bytes_per_pixel: float, *, overlap: int, stride: int, largest: int) -> int:
+    """The side of the largest tile whose window fits into so many bytes, on the stride grid.
 
     Never below `SMALLEST_TILE` (where that does not fit, the run reports it) nor above `largest`.
     """
-    window = int((max(0, free) * fraction / bytes_per_pixel) ** 0.5)
+    window = int((budget / bytes_per_pixel) ** 0.5)
     return max(min(window - 2 * overlap, largest), SMALLEST_TILE) // stride * stride

@@ -15,7 +15,7 @@ from hires_nst import cli
 from hires_nst.cli.words import FLAGS, written
 from hires_nst.config import Config, assign, field_at, nest, parse_config
 from hires_nst.config.messages import in_yaml, quoted
-from hires_nst.config.sections import section_in
+from hires_nst.config.section import section_in
 from hires_nst.config.words import KEYS, OTHERWISE
 from hires_nst.config.yaml_io import parse_yaml
 from hires_nst.errors import ConfigError, HiresNstError

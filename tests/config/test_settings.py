@@ -20,7 +20,7 @@ from hires_nst.config import (
     parse_config,
     picture_settings,
 )
-from hires_nst.config.sections import section_in
+from hires_nst.config.section import section_in
 from hires_nst.errors import ConfigError
 
 WITH_FILES = {
@@ -97,7 +97,7 @@ def test_what_may_change_without_another_picture() -> None:
     )
     others: list[dict[str, Any]] = [
         {"batch": {"retries": 7}}, {"checkpoint": {"keep": 2}}, {"images": {"max_megapixels": 9}},
-        {"runtime": {"device": "cpu", "memory_fraction": 0.1, "canvas": "disk"}},
+        {"runtime": {"device": "cpu", "memory": 0.1, "canvas": "disk"}},
         {"styles": [{"image": "else.jpg"}, {"image": "b.jpg", "scale": 2}]},
     ]  # fmt: skip
     for other in others:

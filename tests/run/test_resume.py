@@ -702,7 +702,7 @@ def stops(event: events.Event, kind: type[events.Event]) -> None:
 
 def test_settings_of_the_checkpoints_may_change(inputs: Path, expected: bytes, out: Path) -> None:
     interrupted(inputs, out, events.TileFinished, 8)
-    changed = settings(checkpoint={"every": "level"}, runtime={"memory_fraction": 0.5, "canvas": "disk"})
+    changed = settings(checkpoint={"every": "level"}, runtime={"memory": 0.5, "canvas": "disk"})
     assert not [e for e in of(stylize(inputs, out, changed), events.RoundStarted) if e.level == 0]
     assert out.read_bytes() == expected
 

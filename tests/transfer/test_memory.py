@@ -145,7 +145,7 @@ def test_the_estimate_covers_what_autograd_really_keeps() -> None:
 @pytest.mark.parametrize("free", [0, GIGA // 100, GIGA, 10 * GIGA, 10**15])
 @pytest.mark.parametrize("largest", [1024, 3072])
 def test_an_automatic_tile_fits_lies_on_the_stride_grid_and_keeps_its_bounds(free: int, largest: int) -> None:
-    size = automatic_tile_size(free, 2000, fraction=0.5, overlap=48, stride=16, largest=largest)
+    size = automatic_tile_size(free // 2, 2000, overlap=48, stride=16, largest=largest)
     assert size % 16 == 0
     assert memory.SMALLEST_TILE <= size <= largest
     if size > memory.SMALLEST_TILE:
@@ -155,4 +155,4 @@ def test_an_automatic_tile_fits_lies_on_the_stride_grid_and_keeps_its_bounds(fre
 
 
 def test_no_memory_left_is_no_complex_number() -> None:
-    assert automatic_tile_size(-5, 2000, fraction=0.5, overlap=0, stride=16, largest=1024) == memory.SMALLEST_TILE
+    assert automatic_tile_size(0, 2000, overlap=0, stride=16, largest=1024) == memory.SMALLEST_TILE
