@@ -32,12 +32,12 @@ class Runtime(Section):
     )
     seed: Annotated[Whole, Field(ge=0, lt=2**63)] = Field(0, description="Seed of the random numbers.")
 
-    @field_validator("memory")
+    @field_validator("memory", mode="before")
     @classmethod
-    def _memory(cls, value: float | str) -> float | str:
+    def _memory(cls, value: Any) -> Any:
         if isinstance(value, str):
             parse_amount(value)
-        elif not 0 < value <= 1:
+        elif isinstance(value, (int, float)) and not 0 < value <= 1:
             raise ValueError(f"{value} is no share of the memory; write one above 0 to 1, or an amount such as 4 GB")
         return value
 
