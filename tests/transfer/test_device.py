@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 
@@ -16,6 +17,7 @@ from hires_nst.transfer.device import (
     is_out_of_memory,
     largest_tile,
     release_memory,
+    set_determinism,
     unless_memory_runs_out,
 )
 from hires_nst.transfer.memory import free_host_memory
@@ -92,3 +94,17 @@ def test_work_that_needs_too_much_memory_gives_nothing() -> None:
 
 def _fails() -> None:
     raise RuntimeError("a bug")
+
+
+@pytest.mark.parametrize("deterministic", [True, False])
+@pytest.mark.parametrize("kind", ["cpu", "cuda"])
+def test_only_a_cuda_device_is_told_to_give_the_same_bytes(
+    kind: str, deterministic: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told: list[bool] = []
+    monkeypatch.setattr(torch, "use_deterministic_algorithms", lambda mode, *, warn_only: told.append(mode))
+    monkeypatch.delenv("CUBLAS_WORKSPACE_CONFIG", raising=False)
+    set_determinism(torch.device(kind), deterministic=deterministic)
+    assert told == ([deterministic] if kind == "cuda" else [])
+    assert ("CUBLAS_WORKSPACE_CONFIG" in os.environ) == (kind == "cuda" and deterministic)
+    monkeypatch.delenv("CUBLAS_WORKSPACE_CONFIG", raising=False)

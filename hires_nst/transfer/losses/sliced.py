@@ -80,7 +80,8 @@ def sliced_transport(image: Statistics, style: Statistics) -> Statistics:
 
 def _cumulative(statistics: Statistics) -> Tensor:
     """(C, 258): the shares below each edge of the cells, from 0 to 1."""
-    shares = statistics["histogram"].cumsum(1)
+    histogram = statistics["histogram"]
+    shares = histogram.cpu().cumsum(1).to(histogram.device)  # on CUDA its order would not be fixed
     shares = shares / shares[:, -1:].clamp_min(1e-30)
     return torch.cat((torch.zeros_like(shares[:, :1]), shares), 1).clamp(0, 1)
 
