@@ -86,14 +86,14 @@ def converted(network: VGG, scheme: str, pair: Pair, size: int) -> tuple[dict[st
 
 
 def program(scheme: str, layers: Mapping[str, float], content: float, options: argparse.Namespace) -> Configuration:
-    """The preset `best` with a reference's loss."""
+    """The schedule of the preset `best` with a reference's loss."""
     layer_weights = json.dumps(
         {layer: float(f"{weight:.4g}") for layer, weight in layers.items()}, separators=(",", ":")
     )
     return Configuration.of(
         [
             f"{scheme}-loss-{content:.4g}", "preset=best", "levels.border=0", f"levels.min_size={options.min_size}",
-            f"loss.style={LOSSES[scheme]}",
+            f"loss.style={LOSSES[scheme]}", "loss.tv_weight=0", "loss.colour_tv_weight=0",
             f"loss.style_layers={layer_weights}", f"loss.content_weight={content:.4g}", *options.set,
         ]
     )  # fmt: skip
