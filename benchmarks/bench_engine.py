@@ -22,7 +22,7 @@ import time
 from collections.abc import Callable
 
 import torch
-from common import objective_for, picture, report
+from common import objective_for, picture, random_weights, report
 
 from hires_nst.backbones.registry import BACKBONES, ConvLayer
 from hires_nst.backbones.vgg import VGG
@@ -47,14 +47,7 @@ def network(name: str, config: Config, device: torch.device) -> VGG:
     backbone = BACKBONES[name]
     if backbone.is_bundled or own_file(backbone).is_file():
         return network_of(config, device)
-    generator = torch.Generator().manual_seed(0)
-    weights = {}
-    for layer in backbone.convolutions:
-        shape = (layer.out_channels, layer.in_channels, 3, 3)
-        scale = (2 / (9 * layer.in_channels)) ** 0.5
-        weights[f"{layer.name}.weight"] = scale * torch.randn(shape, generator=generator)
-        weights[f"{layer.name}.bias"] = torch.zeros(layer.out_channels)
-    result = VGG(backbone, weights, pooling=backbone.pooling)
+    result = VGG(backbone, random_weights(backbone), pooling=backbone.pooling)
     return result.in_precision(precision_of(config.runtime.precision, device)).to(device)
 
 

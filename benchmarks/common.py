@@ -9,7 +9,9 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import torch
+from torch import Tensor
 
+from hires_nst.backbones.registry import Backbone
 from hires_nst.config import Config
 from hires_nst.evaluation.metrics import seam_visibility
 from hires_nst.imageio.reading import read_picture
@@ -43,6 +45,17 @@ def picture(kind: str, name: str, width: int, height: int) -> Canvas:
 def extractor(config: Config) -> Extractor:
     """The configured network on the configured device, as in the program."""
     return load_extractor(config)
+
+
+def random_weights(backbone: Backbone) -> dict[str, Tensor]:
+    """Random weights (He et al. 2015) for a network, which take the time of its own."""
+    generator, weights = torch.Generator().manual_seed(0), {}
+    for layer in backbone.convolutions:
+        shape = (layer.out_channels, layer.in_channels, 3, 3)
+        scale = (2 / (9 * layer.in_channels)) ** 0.5
+        weights[f"{layer.name}.weight"] = scale * torch.randn(shape, generator=generator)
+        weights[f"{layer.name}.bias"] = torch.zeros(layer.out_channels)
+    return weights
 
 
 def forward_grid(canvas: Canvas, size: int = 512) -> Grid:

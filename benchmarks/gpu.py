@@ -23,7 +23,7 @@ from pathlib import Path
 
 import common
 import torch
-from common import ROOT, SAMPLES, report
+from common import ROOT, SAMPLES, random_weights, report
 from safetensors.torch import save_file
 
 from hires_nst.backbones.registry import BACKBONES
@@ -43,19 +43,6 @@ class Part:
     limit: float
 
 
-def random_weights(name: str, folder: Path) -> Path:
-    """A file of random weights (He et al. 2015) for a network."""
-    generator, tensors = torch.Generator().manual_seed(0), {}
-    for layer in BACKBONES[name].convolutions:
-        scale = (2 / (9 * layer.in_channels)) ** 0.5
-        shape = (layer.out_channels, layer.in_channels, 3, 3)
-        tensors[f"{layer.name}.weight"] = scale * torch.randn(shape, generator=generator)
-        tensors[f"{layer.name}.bias"] = torch.zeros(layer.out_channels)
-    file = folder / f"{name}.safetensors"
-    save_file(tensors, file)
-    return file
-
-
 def parts(folder: Path, *, quick: bool) -> list[Part]:
     """All parts, the most important first."""
     here = ROOT / "benchmarks"
@@ -65,7 +52,9 @@ def parts(folder: Path, *, quick: bool) -> list[Part]:
 
     sets = ("--set", *TINY) if quick else ()
     tile, bytes_set = ("128", TINY) if quick else ("2048", ())
-    vgg19 = ("model.name=vgg19", f"model.weights={random_weights('vgg19', folder)}")
+    weights = folder / "vgg19.safetensors"
+    save_file(random_weights(BACKBONES["vgg19"]), weights)
+    vgg19 = ("model.name=vgg19", f"model.weights={weights}")
     networks = ("vgg19-slim",) if quick else ("vgg19-slim", "vgg19")
     precision = "float32" if quick else "bfloat16"
     large = ["A8"] if quick else ["A4", "A3", "A0"]
