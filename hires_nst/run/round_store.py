@@ -151,9 +151,7 @@ class DiskRoundStore(RoundStore):
             return None
         self._snapshot_of = tile.index
         arrays, about = stored
-        return Snapshot(
-            step=about["step"], tensors=tensors_of(arrays), numbers=about["numbers"], losses=tuple(about["losses"])
-        )
+        return Snapshot(step=about["step"], tensors=tensors_of(arrays), losses=tuple(about["losses"]))
 
     def save_snapshot(self, tile: Tile, take: TakeSnapshot) -> None:
         """See `RoundStore`; written after some time, or when the run is to stop."""
@@ -179,7 +177,7 @@ class DiskRoundStore(RoundStore):
         tile, take = self._latest
         snapshot = take()
         about = {
-            "tile": tile.index, "step": snapshot.step, "numbers": snapshot.numbers, "losses": snapshot.losses
+            "tile": tile.index, "step": snapshot.step, "losses": snapshot.losses
         }  # fmt: skip
         self.checkpoints.write(
             self._file("step.safetensors", kind="step", arrays=numpy_of(snapshot.tensors), about=about)

@@ -230,7 +230,7 @@ def _snapshot(
 ) -> Snapshot:
     step, gradient = before
     tensors = {"z": z, "good": good, "step": step, "gradient": gradient, **pairs.tensors()}
-    return Snapshot(step=number, tensors=tensors, numbers={}, losses=losses)
+    return Snapshot(step=number, tensors=tensors, losses=losses)
 
 
 def _is_curved(step: Tensor, change: Tensor) -> bool:

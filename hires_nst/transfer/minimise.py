@@ -10,7 +10,7 @@ from torch import Tensor
 
 from hires_nst.transfer.convergence import STEPS
 from hires_nst.transfer.lbfgs import lbfgs
-from hires_nst.transfer.optimizers import Minimisation, Minimum, OptimizerState, Snapshot, state_tensors
+from hires_nst.transfer.optimizers import Minimisation, Minimum, OptimizerState, Snapshot
 
 
 def minimise(task: Minimisation) -> Minimum:
@@ -69,8 +69,8 @@ def _adam(task: Minimisation) -> Minimum:
         }
 
     def snapshot(step: int) -> Snapshot:
-        tensors = {"x": x.detach(), **state_tensors(method.state[x])[0]}
-        return Snapshot(step=step, tensors=tensors, numbers={}, losses=tuple(losses[-STEPS:]))
+        tensors = {"x": x.detach(), **{name: tensor.detach() for name, tensor in method.state[x].items()}}
+        return Snapshot(step=step, tensors=tensors, losses=tuple(losses[-STEPS:]))
 
     for step in range(done + 1, task.steps + 1):
         value, x.grad = task.gradient(x)

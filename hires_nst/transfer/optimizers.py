@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
 
 from torch import Tensor
 
@@ -50,7 +49,6 @@ class Snapshot:
 
     step: int
     tensors: dict[str, Tensor]
-    numbers: dict[str, float]
     losses: tuple[float, ...] = ()
 
 
@@ -113,17 +111,3 @@ class Minimum:
     loss: float
     state: OptimizerState | None
     steps: int
-
-
-def state_tensors(state: Mapping[str, Any]) -> tuple[dict[str, Tensor], dict[str, float]]:
-    """The tensors and the numbers in the state of a torch optimiser for one parameter, lists element by element."""
-    tensors: dict[str, Tensor] = {}
-    numbers: dict[str, float] = {}
-    for key, value in state.items():
-        entries = {f"{key}.{i}": v for i, v in enumerate(value)} if isinstance(value, list) else {key: value}
-        for name, entry in entries.items():
-            if isinstance(entry, Tensor):
-                tensors[name] = entry.detach()
-            else:
-                numbers[name] = entry
-    return tensors, numbers
