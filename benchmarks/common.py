@@ -39,7 +39,7 @@ def picture(kind: str, name: str, width: int, height: int) -> Canvas:
     rows, columns = source.shape[:2]
     part = min(columns / width, rows / height)
     box = ((columns - width * part) / 2, (rows - height * part) / 2, width * part, height * part)
-    return Canvas(resize_pixels(source, (width, height), box=box))
+    return Canvas.of(resize_pixels(source, (width, height), box=box))
 
 
 def extractor(config: Config) -> Extractor:

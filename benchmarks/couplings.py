@@ -106,7 +106,7 @@ def main() -> None:
             half = objective_for(extract, config, half_content, half_style)
             coarse = Method(UNTILED, rounds=1, steps=options.coarse_steps)
             start, _ = coarse.refine(half, half_content, half_content)
-            start = Canvas(resize_pixels(start.pixels, (width, height)))
+            start = Canvas.of(resize_pixels(start.pixels, (width, height)))
             objective = objective_for(extract, config, content, style)
             pair = f"{content_name}, {style_name}"
             first = scores(objective, start, content)

@@ -185,11 +185,11 @@ def _rows(pair: Pair, options: argparse.Namespace) -> list[list[str]]:
     extract, painting = extractor(config), pixels_of(pair.style)
 
     def level(size: int) -> tuple[Objective, Canvas, Canvas]:
-        content = Canvas(with_long_edge(pixels_of(pair.content), size))
+        content = Canvas.of(with_long_edge(pixels_of(pair.content), size))
         height, width = style_size(
             (len(painting), painting.shape[1]), (content.height, content.width), scale=1.0, config=config
         )  # fmt: skip
-        style = Canvas(resize_pixels(painting, (width, height)))
+        style = Canvas.of(resize_pixels(painting, (width, height)))
         return objective_for(extract, config, content, style), content, style
 
     lbfgs.FIRST_CHANGE = STARTS[0].first_change
@@ -200,7 +200,7 @@ def _rows(pair: Pair, options: argparse.Namespace) -> list[list[str]]:
     rows, wanted = [], math.nan
     for number, start in enumerate(STARTS):
         lbfgs.FIRST_CHANGE = start.first_change
-        picture = Canvas(np.clip(start.make(images), 0, 1))
+        picture = Canvas.of(np.clip(start.make(images), 0, 1))
         painted, found = course(objective, picture, content, rounds=options.rounds)
         totals = [config.loss.style_weight * s + objective.content_weight * c for s, c in found]
         wanted = wanted if number else totals[-1]

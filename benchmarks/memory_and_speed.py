@@ -24,9 +24,8 @@ from common import SAMPLES, extractor, objective_for, picture, report
 from PIL import Image
 
 from hires_nst.config import Config, Optimizer
-from hires_nst.run.context import CANVASES
+from hires_nst.run.context import pixel_bytes
 from hires_nst.run.disk_space import AUTO_OVERLAP
-from hires_nst.transfer.canvas import BYTES_PER_PIXEL
 from hires_nst.transfer.refine import refine_round
 from hires_nst.transfer.rounds import OptimizerCanvases, Round
 from hires_nst.transfer.tiles import make_grid
@@ -150,11 +149,11 @@ def main() -> None:
     if options.shapes:
         measure_shapes(options.shapes)
     rows = []
-    canvas_count = CANVASES[Optimizer().name]
+    per_pixel = pixel_bytes(Config())
     for side in options.sides:
         command = [sys.executable, __file__, "--one", str(side), "--tile", str(options.tile)]
         used = float(subprocess.run(command, check=True, capture_output=True, text=True).stdout.split()[-1])
-        canvases = side * side * BYTES_PER_PIXEL * canvas_count
+        canvases = side * side * per_pixel
         cells = [f"{value / 1e9:.2f}" for value in (used, canvases, used - canvases)]
         rows.append([f"{side} x {side}", f"{side * side / 1e6:.1f}", *cells])
         print(rows[-1], flush=True)
@@ -162,12 +161,12 @@ def main() -> None:
         report(
             "memory",
             f"Peak memory of a run, tiles of {options.tile} px, overlap {AUTO_OVERLAP} px",
-            ["pixels", "megapixels", "peak, GB", f"{canvas_count} canvases, GB", "rest, GB"],
+            ["pixels", "megapixels", "peak, GB", "canvases, GB", "rest, GB"],
             rows,
             [
-                f"A canvas is float32, {BYTES_PER_PIXEL} bytes per pixel. The finest level has {canvas_count}: "
-                "the photograph, the image before and after a round, where the last round started, and the gradient "
-                "there and at this round's start."
+                f"The canvases take {per_pixel} bytes a pixel at the finest level: the image in float32; in half "
+                "precision the photograph, its change in the last round and in this one, and the gradients where they "
+                "began."
             ],
             script="memory_and_speed",
         )

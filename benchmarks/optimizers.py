@@ -34,7 +34,7 @@ def main() -> None:
         half_content = picture("contents", content_name, width // 2, height // 2)
         half = objective_for(extract, config, half_content, picture("styles", style_name, width // 2, width // 2))
         start, _ = Method(UNTILED, rounds=1, steps=80).refine(half, half_content, half_content)
-        start = Canvas(resize_pixels(start.pixels, (width, height)))
+        start = Canvas.of(resize_pixels(start.pixels, (width, height)))
         content = picture("contents", content_name, width, height)
         objective = objective_for(extract, config, content, picture("styles", style_name, width, width))
         count = len(make_grid(height, width, size=options.tile, stride=16).tiles)

@@ -132,7 +132,7 @@ def fine(extract: Extractor, config: Config, names: tuple[str, str], size: int) 
         if canvas is None:
             start = content
         else:
-            start = Canvas(resize_pixels(canvas.pixels, (side, side)))
+            start = Canvas.of(resize_pixels(canvas.pixels, (side, side)))
             start.clip()
         for pixels in ("plain",) if canvas is None else ("plain", "laplacian"):
             result, levels = start, Levels()
@@ -202,7 +202,7 @@ def main() -> None:
                 else:
                     pixels = (laplacian if kind == "laplacian" else fourier)(size, size)
                     image = descend(start, recorded, pixels, optimizer, options.evaluations)
-                result = Canvas(image[0].permute(1, 2, 0).contiguous().numpy())
+                result = Canvas.of(image[0].permute(1, 2, 0).contiguous().numpy())
                 style, error = scores(objective, result, content)
                 total = config.loss.style_weight * style + objective.content_weight * error
                 values = f"{trace[half]:.4f}", f"{total:.4f}", f"{style:.4f}", f"{error:.4f}"

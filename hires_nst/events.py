@@ -158,7 +158,7 @@ class CheckpointWritten(Event):
     """A file of the run directory, of `bytes`, is on the disk after `seconds` of writing.
 
     Attributes:
-        kind: tile, step (inside a tile), round, level, moments (of a round) or objective (of a level).
+        kind: tile, step (inside a tile), round, level, optimizer or moments (of a round), or objective (of a level).
     """
 
     kind: str

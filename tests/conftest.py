@@ -46,7 +46,7 @@ def random_canvas(height: int, width: int, seed: int = 0) -> Canvas:
     small = torch.rand((1, 3, max(2, height // 6), max(2, width // 6)), generator=generator)
     image = torch.nn.functional.interpolate(small, size=(height, width), mode="bilinear", align_corners=True)
     image = 0.8 * image + 0.2 * torch.rand((1, 3, height, width), generator=generator)
-    return Canvas(np.ascontiguousarray(image[0].permute(1, 2, 0).numpy(), np.float32))
+    return Canvas.of(np.ascontiguousarray(image[0].permute(1, 2, 0).numpy(), np.float32))
 
 
 @pytest.fixture(autouse=True)

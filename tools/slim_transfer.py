@@ -50,19 +50,19 @@ class Pair:
     def read(shared: Path, content: str, style: str) -> Pair:
         """Read both from the shared folder."""
         photo, painting = (
-            Canvas(read_picture(shared / "images" / file, max_megapixels=100).pixels)
+            Canvas.of(read_picture(shared / "images" / file, max_megapixels=100).pixels)
             for file in (f"photos/{content}.png", f"paintings/{style}.jpg")
         )
         return Pair(f"{content}, {style}", photo, painting)
 
     def content_at(self, size: int) -> Canvas:
         """The photograph, size x size (these photographs are square)."""
-        return Canvas(resize_pixels(self.content.pixels, (size, size)))
+        return Canvas.of(resize_pixels(self.content.pixels, (size, size)))
 
     def style_at(self, size: int) -> Canvas:
         """The painting with a long edge of `size` (never enlarged), as the program scales it."""
         factor = min(1.0, size / max(self.style.height, self.style.width))
-        return Canvas(
+        return Canvas.of(
             resize_pixels(self.style.pixels, (round(self.style.width * factor), round(self.style.height * factor)))
         )
 
@@ -88,7 +88,7 @@ def stylized(network: VGG, loss: Loss, pair: Pair, size: int, levels: Levels, op
     canvas: Canvas | None = None
     for level in schedule(size, size, levels=levels):
         content = pair.content_at(level.width)
-        canvas = content if canvas is None else Canvas(resize_pixels(canvas.pixels, (level.width, level.height)))
+        canvas = content if canvas is None else Canvas.of(resize_pixels(canvas.pixels, (level.width, level.height)))
         canvas.clip()
         objective = objective_at(network, loss, pair, level.width)
         optimizer_canvases: OptimizerCanvases | None = OptimizerCanvases()
@@ -109,7 +109,7 @@ def colour_noise(pair: Pair, size: int) -> Canvas:
     """Pixels of the painting in random order: exactly its palette, and no structure."""
     palette = pair.style_at(size).pixels.reshape(-1, 3)
     chosen = np.random.default_rng(0).integers(len(palette), size=(size, size))
-    return Canvas(palette[chosen])
+    return Canvas.of(palette[chosen])
 
 
 @dataclass(frozen=True)

@@ -58,9 +58,13 @@ class Runtime(Section):
 class Checkpoint(Section):
     """What a run stores on disk so that it can be resumed after an interruption."""
 
-    every: Literal["tile", "round", "level"] = Field("tile", description="Save after every tile, round or level.")
+    every: Literal["auto", "tile", "round", "level"] = Field(
+        "auto",
+        description="Save after every tile, round or level; auto is tile on a processor, and on a GPU as often as the "
+        "time that it takes allows.",
+    )
     every_seconds: Positive = Field(
-        60.0, description="With every: tile, seconds between saves inside a tile of many steps."
+        60.0, description="Seconds between saves inside a tile of many steps, and with every: auto at most."
     )
     keep: Annotated[Whole, Field(ge=1, le=1000)] = Field(
         1, description="Finished rounds to keep; the earlier ones serve if a file is damaged."

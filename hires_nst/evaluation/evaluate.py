@@ -145,5 +145,5 @@ def _losses(
 
 def _weighted(pixels: Floats) -> WeightedImage:
     """(h, w, 3), or (h, w, 4) with alpha."""
-    weights = PixelWeights.of(Canvas(pixels[..., 3:])) if pixels.shape[2] == 4 else None
-    return WeightedImage(Canvas(pixels[..., :3]), weights)
+    weights = PixelWeights.of(Canvas.of(pixels[..., 3:])) if pixels.shape[2] == 4 else None
+    return WeightedImage(Canvas.of(pixels[..., :3]), weights)

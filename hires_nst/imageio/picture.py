@@ -12,6 +12,8 @@ from hires_nst.imageio.colour import ColourSpace, to_srgb
 Floats = NDArray[np.float32]
 """float32 samples: (H, W), or (H, W, channels), sRGB-encoded in [0, 1] where they are colours."""
 
+Samples = NDArray[np.floating]
+"""The same in float32, or in half precision (float16), which is enough for the 8 bits of most photographs."""
 
 LUMA = (0.299, 0.587, 0.114)
 """The shares of red, green and blue in the brightness of sRGB-encoded pixels, as in television (ITU-R BT.601)."""

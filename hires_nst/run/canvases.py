@@ -11,6 +11,7 @@ from hires_nst import events
 from hires_nst.config import Init, StyleImage
 from hires_nst.errors import InputError
 from hires_nst.imageio import reading, resize
+from hires_nst.imageio.detail import Resampled
 from hires_nst.imageio.paper import central_crop
 from hires_nst.imageio.picture import Floats, Picture
 from hires_nst.run.context import RunContext
@@ -24,8 +25,8 @@ def read_styles(context: RunContext) -> list[tuple[WeightedImage, StyleImage]]:
     result = []
     for style in context.config.styles:
         picture = read_image(style.image, context)
-        weights = None if picture.alpha is None else PixelWeights.of(Canvas(picture.alpha[..., None]))
-        image = WeightedImage(Canvas(picture.pixels), weights)
+        weights = None if picture.alpha is None else PixelWeights.of(Canvas.of(picture.alpha[..., None]))
+        image = WeightedImage(Canvas.of(picture.pixels), weights)
         _check_visible(image, style.image, context=context)
         result.append((image, style))
     return result
@@ -123,13 +124,18 @@ def _start_pixels(
     return np.pad(pixels, ((level.border,) * 2, (level.border,) * 2, (0, 0)), mode="symmetric")
 
 
-def enlarged_canvas(canvas: Canvas, *, lower: Level, level: Level, context: RunContext) -> Canvas:
+def enlarged(canvas: Canvas, *, lower: Level, level: Level) -> Resampled:
     """The canvas of the level `lower` at the size of `level`, each with its border, mirrored where it ends."""
     rows, columns = level.canvas_size
     across, down = lower.width / level.width, lower.height / level.height
     left, top = lower.border - level.border * across, lower.border - level.border * down
-    result = context.place(rows, columns)
-    resize.resize_strips(
-        canvas.pixels, result.pixels, box=(left, top, columns * across, rows * down), check_stop=context.check_stop
-    )
+    return Resampled(
+        source=canvas.pixels, height=rows, width=columns, box=(left, top, columns * across, rows * down)
+    )  # fmt: skip
+
+
+def enlarged_canvas(canvas: Canvas, *, lower: Level, level: Level, context: RunContext) -> Canvas:
+    """A new canvas with what `enlarged` gives."""
+    image, result = enlarged(canvas, lower=lower, level=level), context.place(*level.canvas_size)
+    resize.resize_strips(image.source, result.pixels, box=image.box, check_stop=context.check_stop)
     return result

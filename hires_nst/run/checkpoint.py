@@ -2,7 +2,9 @@
 
     levels/NN/objective.safetensors           the statistics and norms of the level's objective
     levels/NN/canvas.safetensors              a finished level
-    levels/NN/rounds/RR/canvas.safetensors    a finished round, with the optimiser's canvases
+    levels/NN/rounds/RR/canvas.safetensors    a finished round
+    levels/NN/rounds/RR/optimizer.safetensors the optimiser's canvases after it, with the change of the image
+    levels/NN/rounds/RR/complete.json         the tiles' files, when all of them are there
     levels/NN/rounds/RR/...                   the round under way, see `round_store`
 
 A damaged file counts as missing, with a notice.
@@ -12,8 +14,8 @@ from __future__ import annotations
 
 import shutil
 import time
-from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field, fields
 from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
@@ -26,16 +28,22 @@ from hires_nst import events
 from hires_nst.config import Checkpoint
 from hires_nst.errors import DamagedFile
 from hires_nst.events import OnEvent
-from hires_nst.files import make_folder, plain_os_errors, read_json
+from hires_nst.files import make_folder, plain_os_errors, read_json, write_json
 from hires_nst.run.directory import RunDirectory
-from hires_nst.run.tensors import Array, read_tensors, write_tensors
+from hires_nst.run.tensors import BFLOAT16, Array, read_tensors, write_tensors
 from hires_nst.run.write_behind import WriteBehind
 from hires_nst.transfer.canvas import Canvas, Place
 from hires_nst.transfer.moments import Statistics
-from hires_nst.transfer.rounds import OptimizerCanvases
+from hires_nst.transfer.rounds import OptimizerCanvases, RoundResult
+
+CANVAS, OPTIMIZER, COMPLETE = "canvas.safetensors", "optimizer.safetensors", "complete.json"
+"""Files of a round, see above."""
 
 WRITE_RATE = 50e6
 """Bytes per second that are assumed until a large file was written."""
+
+WRITING_SHARE = 0.03
+"""Of the time that may be spent on writing where it is done by its cost."""
 
 CheckStop = Callable[[float], None]
 """Raises `Interrupted` when the run is to stop before a piece of work that takes so many seconds."""
@@ -72,7 +80,7 @@ class File:
     """A file to write.
 
     Attributes:
-        kind: tile, round, level, objective, moments or step.
+        kind: tile, round, level, optimizer, objective, moments or step.
         round: its index; -1 for none.
         about: JSON-ready data about the arrays.
     """
@@ -83,6 +91,18 @@ class File:
     round: int
     arrays: Mapping[str, Array]
     about: Mapping[str, Any]
+
+
+@dataclass(frozen=True, kw_only=True)
+class UnsavedCanvas:
+    """The files of a finished round that are not written yet, each with what removes those that it replaces."""
+
+    files: Sequence[tuple[File, Callable[[], None]]]
+
+    @property
+    def size(self) -> int:
+        """Bytes."""
+        return sum(array.nbytes for file, _ in self.files for array in file.arrays.values())
 
 
 @dataclass(kw_only=True)
@@ -97,8 +117,12 @@ class CheckpointStore:
         check_stop: called at every point where the run may end.
         is_late: whether work that takes so many seconds would pass the deadline.
         is_resumed: whether an earlier process may have left checkpoints.
+        by_cost: whether tiles and rounds are written only as often as `WRITING_SHARE` and `checkpoint.every_seconds`
+            say. What was not written is when the run is stopped.
         step_seconds: measured time of a step for each pixel of a tile's window.
         write_rate: bytes per second of the last large write.
+        saved: when something was last written for the sake of an interruption, by `time.monotonic`.
+        unsaved: writes the canvas of the last finished round, where that was left out.
     """
 
     directory: RunDirectory
@@ -108,24 +132,59 @@ class CheckpointStore:
     is_late: Callable[[float], bool]
     writer: WriteBehind
     is_resumed: bool
+    by_cost: bool = False
     step_seconds: float = 0.0
     write_rate: float = WRITE_RATE
+    saved: float = field(default_factory=time.monotonic)
+    unsaved: UnsavedCanvas | None = None
+
+    @property
+    def stores_tiles(self) -> bool:
+        """Whether the files of a round under way are written."""
+        return self.settings.every in ("auto", "tile")
+
+    def is_due(self, size: int) -> bool:
+        """Whether so many bytes are to be written now, by what that costs and what a stop would lose."""
+        if not self.by_cost:
+            return True
+        seconds = time.monotonic() - self.saved
+        return seconds >= self.settings.every_seconds or size / self.write_rate <= WRITING_SHARE * seconds
+
+    def save_unsaved(self) -> None:
+        """Write the canvas of the last finished round, if it was left out; before anything of the round after it."""
+        if self.unsaved is not None:
+            unsaved, self.unsaved = self.unsaved, None
+            for file, then in unsaved.files:
+                self.write(file)
+                with plain_os_errors(self.directory.path):
+                    then()
 
     def write(self, file: File) -> None:
         """Write one file, and emit its event; raises as `plain_os_errors`."""
         self.emit(self._written(file, lambda: None))
 
-    def write_behind(self, file: File, on_saved: Callable[[], None]) -> None:
+    def write_behind(
+        self, file: File, on_saved: Callable[[], None], *, then: Callable[[], None] = lambda: None
+    ) -> None:
         """The same in the background, where the arrays must not change; `on_saved` is called when the file is there.
 
         The errors are those of earlier files.
+
+        Args:
+            then: called in the background too, to remove what the file replaces before another one is written.
         """
+
+        def write(check_stop: Callable[[], None]) -> events.CheckpointWritten:
+            written = self._written(file, check_stop)
+            with plain_os_errors(self.directory.path):
+                then()
+            return written
 
         def finished(written: events.CheckpointWritten) -> None:
             self.emit(written)
             on_saved()
 
-        self.writer.put(partial(self._written, file), finished)
+        self.writer.put(write, finished)
 
     def _written(self, file: File, check_stop: Callable[[], None]) -> events.CheckpointWritten:
         began = time.monotonic()
@@ -161,65 +220,133 @@ class CheckpointStore:
         """The newest intact canvas; None to start from the beginning. `sizes` are the levels' heights and widths."""
         for level in sorted(sizes, reverse=True):
             numbers = sorted((number for index, number in self.directory.rounds() if index == level), reverse=True)
-            files = [self.directory.round(level, number) / "canvas.safetensors" for number in numbers]
-            for file in (self.directory.level(level) / "canvas.safetensors", *files):
-                stored = self.read(file)
-                if stored is None:
-                    continue
-                arrays, about = stored
-                canvases = {}
-                for name, array in arrays.items():
-                    canvases[name] = place(*sizes[level])
-                    for top in range(0, canvases[name].height, 256):
-                        self.check_stop(0.0)
-                        canvases[name].pixels[top : top + 256] = array[top : top + 256]
-                steps = about.pop("optimizer_steps")
-                progress = Progress(**{**about, "losses": tuple(about["losses"])})
-                with plain_os_errors(self.directory.path):
-                    self._prune(progress)
-                return progress, canvases.pop("pixels"), OptimizerCanvases(canvases, steps)
+            for folder in (self.directory.level(level), *(self.directory.round(level, number) for number in numbers)):
+                found = self._load(folder, partial(place, *sizes[level]))
+                if found is not None:
+                    with plain_os_errors(self.directory.path):
+                        self._prune(found[0])
+                    return found
         return None
+
+    def _load(self, folder: Path, place: Callable[..., Canvas]) -> tuple[Progress, Canvas, OptimizerCanvases] | None:
+        """The canvas in a folder, and what goes with it; None where that is not there or not intact."""
+        stored = self.read(folder / CANVAS)
+        if stored is None:
+            return None
+        arrays, about = stored
+        progress, steps = _progress(about), about["optimizer_steps"]
+        after = self.directory.round(progress.level, progress.round + 1)
+        changed = None if progress.finished else self.read(after / OPTIMIZER)
+        carried = changed or (self.read(folder / OPTIMIZER) if about["has_optimizer"] else ({}, {}))
+        if carried is None:
+            if not self._is_complete(after):
+                return None
+            carried = {}, {}
+        canvas = self._canvas(arrays["pixels"], place)
+        canvases = {name: self._canvas(array, place) for name, array in carried[0].items()}
+        if changed is not None:  # the canvas with that change was not written any more
+            canvas.add_clipped(canvases["step"])
+            progress, steps = _progress(changed[1]), changed[1]["optimizer_steps"]
+        if "gradient" not in canvases:
+            canvases.pop("step", None)
+        return progress, canvas, OptimizerCanvases(canvases, steps)
+
+    def _canvas(self, array: Array, place: Callable[..., Canvas]) -> Canvas:
+        canvas = place(sample=str(_tensor(np.array(array[:1])).dtype).removeprefix("torch."))
+        for top in range(0, canvas.height, 256):
+            self.check_stop(0.0)
+            canvas.samples[top : top + 256] = _tensor(np.array(array[top : top + 256]))
+        return canvas
+
+    def _is_complete(self, folder: Path) -> bool:
+        """Whether all tiles of a round are there, and intact, so that nothing else is needed for it."""
+        complete = self.read_json(folder / COMPLETE)
+        files = [] if complete is None else [folder / "tiles" / name for name in complete["tiles"]]
+        return bool(files) and all(self.read(file) is not None for file in files)
 
     def save_canvas(
         self,
         progress: Progress,
         canvas: Canvas,
         *,
-        optimizer_canvases: OptimizerCanvases,
+        result: RoundResult | None,
         on_saved: Callable[[], None],
+        tiles: Sequence[str] = (),
     ) -> None:
         """Write the canvas of a finished round or level, then remove the files that it replaces, then call `on_saved`.
 
+        With all tiles of the round on the disk, the optimiser's canvases before it are removed first; then those after
+        it, with the change of the image, take the place of the tiles, and the canvas that of the one before.
+
         The run may end here before the write only if that would pass the deadline: with `checkpoint.every` other than
         `tile`, and with exact coupling, the round has no other file.
+
+        Args:
+            result: of the round; None for a level without rounds.
+            tiles: the names of the files of all tiles of the round, where it has stored them.
         """
 
-        def finished() -> None:
+        if self.settings.every == "level" and not progress.finished:
             with plain_os_errors(self.directory.path):
                 self._prune(progress)
             on_saved()
-
-        if self.settings.every == "level" and not progress.finished:
-            finished()
             return
-        arrays: dict[str, Array] = {"pixels": canvas.pixels}
-        if not progress.finished:
-            arrays |= {name: extra.pixels for name, extra in optimizer_canvases.canvases.items()}
-        about = asdict(progress)
-        about["optimizer_steps"] = optimizer_canvases.steps
+        unsaved = self._files(progress, canvas, result=result)
         self.writer.flush()  # so that no older canvases stay in memory
-        seconds = sum(array.nbytes for array in arrays.values()) / self.write_rate
+        seconds = unsaved.size / self.write_rate
+        if self.by_cost:  # where the run ends here, it is written
+            self.unsaved = unsaved
+            if not (progress.finished or self.is_due(unsaved.size)):
+                on_saved()
+                self.check_stop(seconds)
+                return
         if self.is_late(seconds):
             self.check_stop(seconds)
+        self.unsaved = None
+        if tiles and self.settings.keep == 1:
+            self._drop_optimizer(progress, tiles)
+        *first, (last, prune) = unsaved.files
+        for file, then in first:
+            self.write_behind(file, lambda: None, then=then)
+        self.write_behind(last, on_saved, then=prune)
+        self.saved = time.monotonic()
+        self.check_stop(0.0)
+
+    def _files(self, progress: Progress, canvas: Canvas, *, result: RoundResult | None) -> UnsavedCanvas:
+        """The files of a finished round or level, in the order in which they are written; see `save_canvas`."""
+        carried: dict[str, Array] = {}
+        steps = 0
+        if result is not None and result.optimizer_canvases is not None:
+            steps = result.optimizer_canvases.steps
+            if not progress.finished and result.optimizer_canvases.canvases:
+                canvases = {"step": result.step, **result.optimizer_canvases.canvases}
+                carried = numpy_of({name: extra.samples for name, extra in canvases.items()})
+        about = {**asdict(progress), "optimizer_steps": steps, "has_optimizer": bool(carried)}
         folder, kind = self.directory.round(progress.level, progress.round), "round"
         if progress.finished:
             folder, kind = self.directory.level(progress.level), "level"
-        file = File(
-            path=folder / "canvas.safetensors", kind=kind, level=progress.level, round=progress.round, arrays=arrays,
-            about=about,
-        )  # fmt: skip
-        self.write_behind(file, finished)
-        self.check_stop(0.0)
+        file = partial(File, level=progress.level, round=progress.round, about=about)
+        files: list[tuple[File, Callable[[], None]]] = []
+        if carried:
+            # Before the first round there is no canvas of the level to which the change could be added.
+            replaces = self.settings.keep == 1 and progress.round > 0
+            drop = partial(self._drop_tiles, folder) if replaces else lambda: None
+            files.append((file(path=folder / OPTIMIZER, kind="optimizer", arrays=carried), drop))
+        pixels = numpy_of({"pixels": canvas.samples})
+        files.append((file(path=folder / CANVAS, kind=kind, arrays=pixels), partial(self._prune, progress)))
+        return UnsavedCanvas(files=files)
+
+    def _drop_optimizer(self, progress: Progress, tiles: Sequence[str]) -> None:
+        """Remove the optimiser's canvases before a round of which all tiles are on the disk."""
+        write_json(self.directory.round(progress.level, progress.round) / COMPLETE, {"tiles": list(tiles)})
+        with plain_os_errors(self.directory.path):
+            (self.directory.round(progress.level, progress.round - 1) / OPTIMIZER).unlink(missing_ok=True)
+
+    def _drop_tiles(self, folder: Path) -> None:
+        """Remove the files of a round under way."""
+        shutil.rmtree(folder / "tiles", ignore_errors=True)
+        for name in ("round.json", "parts.json", "moments.safetensors", "step.safetensors", COMPLETE):
+            (folder / name).unlink(missing_ok=True)
 
     def _prune(self, progress: Progress) -> None:
         for level, number in self.directory.rounds():
@@ -228,9 +355,7 @@ class CheckpointStore:
             if old:
                 shutil.rmtree(folder)
             elif (level, number) == (progress.level, progress.round):
-                shutil.rmtree(folder / "tiles", ignore_errors=True)
-                for name in ("round.json", "parts.json", "moments.safetensors", "step.safetensors"):
-                    (folder / name).unlink(missing_ok=True)
+                self._drop_tiles(folder)
 
     def load_objective(self, level: int) -> tuple[dict[str, Statistics], dict[str, float], int] | None:
         """The stored style statistics, content norms and their tile size, if there are any."""
@@ -246,14 +371,33 @@ class CheckpointStore:
         self.write(File(path=path, kind="objective", level=level, round=-1, arrays=arrays_of(style), about=about))
 
 
+def _progress(about: Mapping[str, Any]) -> Progress:
+    """Where a run stands, from what a file of a round says about itself."""
+    own = {name: about[name] for name in (field.name for field in fields(Progress))}
+    return Progress(**{**own, "losses": tuple(own["losses"])})
+
+
 def numpy_of(tensors: Mapping[str, Tensor]) -> dict[str, Array]:
     """Tensors as arrays, by name."""
-    return {name: tensor.detach().cpu().contiguous().numpy() for name, tensor in tensors.items()}
+    return {name: _array(tensor.detach().cpu().contiguous()) for name, tensor in tensors.items()}
+
+
+def _array(tensor: Tensor) -> Array:
+    """A tensor as an array that shares its memory."""
+    array: Array = tensor.view(torch.int16).numpy().view(BFLOAT16) if tensor.dtype == torch.bfloat16 else tensor.numpy()
+    return array
 
 
 def tensors_of(arrays: Mapping[str, Array]) -> dict[str, Tensor]:
     """Arrays, which may be mapped from a file, as tensors of their own memory."""
-    return {name: torch.from_numpy(np.array(array)) for name, array in arrays.items()}
+    return {name: _tensor(np.array(array)) for name, array in arrays.items()}
+
+
+def _tensor(array: Array) -> Tensor:
+    """The opposite of `_array`."""
+    if array.dtype == BFLOAT16:
+        return torch.from_numpy(array.view(np.int16)).view(torch.bfloat16)
+    return torch.from_numpy(array)
 
 
 def arrays_of(statistics: Mapping[str, Statistics]) -> dict[str, Array]:

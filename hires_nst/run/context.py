@@ -18,7 +18,7 @@ from hires_nst.run.cache import Cache
 from hires_nst.run.disk_space import overlap_of
 from hires_nst.run.output_size import OutputSize
 from hires_nst.transfer.allocator import keep_freed_memory
-from hires_nst.transfer.canvas import BYTES_PER_PIXEL, BYTES_PER_WEIGHT, Canvas, Place
+from hires_nst.transfer.canvas import BYTES_PER_PIXEL, BYTES_PER_WEIGHT, HALF_BYTES_PER_PIXEL, Canvas, Place
 from hires_nst.transfer.device import LARGEST_TENSOR, choose_device, free_memory, largest_tile, set_determinism
 from hires_nst.transfer.extractor import Extractor, network_of, padding_of
 from hires_nst.transfer.levels import Level, schedule, style_size
@@ -29,9 +29,12 @@ from hires_nst.transfer.tiles import Grid, make_grid
 MEASURE_FACTOR = 2
 """Tiles of evaluations without a graph are this much larger, in about the memory of those with one."""
 
-CANVASES = {"lbfgs": 6, "adam": 7}
-"""Full-size canvases at the finest level: the content image, the image before a round and after it, and of L-BFGS where
-the last round started and the gradient there and at this round's start, of Adam its two means before and after."""
+IMAGE_BYTES = BYTES_PER_PIXEL + HALF_BYTES_PER_PIXEL
+"""A pixel of the image, and of the content image in half precision."""
+
+ROUND_BYTES = {"lbfgs": 4 * HALF_BYTES_PER_PIXEL, "adam": HALF_BYTES_PER_PIXEL + 4 * BYTES_PER_PIXEL}
+"""Of L-BFGS the changes of the image in the last round and in this one and the gradients at their starts; of Adam the
+change of the image and the two means before and after."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -67,7 +70,7 @@ class RunContext:
         """The side of a level's tiles; the coarsest level is one tile if memory allows."""
         device, area, taken = self.extract.device, level.canvas_area, 0
         if device.type == "cpu" and not self.on_disk:  # the level's canvases come first
-            taken = area * BYTES_PER_PIXEL * CANVASES[self.config.optimizer.name]
+            taken = area * pixel_bytes(self.config)
         budget = self.config.runtime.budget(free_memory(device), taken=taken)
         size = automatic_tile_size(
             budget, self.bytes_per_pixel(), overlap=self.overlap, stride=self.config.stride,
@@ -99,6 +102,12 @@ class RunContext:
         return self.grid(height, width, size=size * MEASURE_FACTOR, overlap=0)
 
 
+def pixel_bytes(config: Config) -> int:
+    """The most that the canvases of a level take for each pixel, while it is painted; exact."""
+    copy = BYTES_PER_PIXEL if config.tiles.coupling == "exact" else 0
+    return IMAGE_BYTES + copy + ROUND_BYTES[config.optimizer.name]
+
+
 def canvas_bytes(
     config: Config,
     finest: Level,
@@ -108,8 +117,8 @@ def canvas_bytes(
 ) -> int:
     """The most that the canvases of a run take together: those of its size, and the style images made smaller.
 
-    While the last level is painted there are `CANVASES`. While it starts, there are fewer, but with `levels.detail:
-    auto` each style image is there at its size and without its fine detail, one at a time, see `detail.add_detail`.
+    While the last level is painted they take `pixel_bytes`. While it starts, there are fewer, but with `levels.detail:
+    auto` each style image is there at its size, one at a time, and what is smoothed, see `detail.add_detail`.
 
     Args:
         finest: the last level.
@@ -118,15 +127,15 @@ def canvas_bytes(
     """
     content_weights, *style_weights = transparent or [False] * (1 + len(styles))
     weights_bytes, lower = finest.canvas_area * content_weights * BYTES_PER_WEIGHT, config.levels.factor**-2
-    canvas = finest.canvas_area * BYTES_PER_PIXEL
-    painting, starting, largest = canvas * CANVASES[config.optimizer.name], (3 + lower) * canvas, 0
+    area, largest = finest.canvas_area, 0
+    painting, starting = area * pixel_bytes(config), area * (IMAGE_BYTES * (1 + lower) + BYTES_PER_PIXEL)
     for own, style, weights in zip(styles, config.styles, style_weights, strict=True):
         scaled = style_size(own, (finest.height, finest.width), scale=style.scale, config=config)
         pixels, copied = scaled[0] * scaled[1] * BYTES_PER_PIXEL, scaled != own
         painting += copied * (pixels + scaled[0] * scaled[1] * weights * BYTES_PER_WEIGHT)
         starting += lower * pixels  # of the level before
         if config.levels.detail == "auto":
-            largest = max(largest, int(pixels * (1 + copied + lower)))
+            largest = max(largest, int(pixels * (copied + lower)))
     return max(painting, int(starting) + largest) + weights_bytes
 
 
@@ -201,6 +210,6 @@ def _is_on_disk(config: Config, size: OutputSize) -> bool:
     if config.runtime.canvas != "auto":
         return config.runtime.canvas == "disk"
     finest = schedule(size.height, size.width, levels=config.levels)[-1]
-    need = finest.canvas_area * BYTES_PER_PIXEL * CANVASES[config.optimizer.name]
+    need = finest.canvas_area * pixel_bytes(config)
     memory, free = config.runtime.memory, free_host_memory()
     return need > (config.runtime.budget(free) if isinstance(memory, str) else free) / 2

@@ -6,9 +6,9 @@ import math
 from collections.abc import Sequence
 
 from hires_nst.config import StyleImage
-from hires_nst.imageio.detail import add_difference, mean_square, smoothed
+from hires_nst.imageio.detail import Resampled, add_difference, mean_square, original, smoothed
 from hires_nst.imageio.picture import Floats
-from hires_nst.run.canvases import enlarged_canvas, style_image
+from hires_nst.run.canvases import enlarged, style_image
 from hires_nst.run.content import ContentImage
 from hires_nst.run.context import RunContext
 from hires_nst.transfer.canvas import Canvas
@@ -42,24 +42,24 @@ def add_detail(
     wanted = context.config.levels.detail
     if wanted == 0 or (wanted == "auto" and not (styles and context.config.loss_at(level.index).active_content_layers)):
         return
-    factor = lower.width / level.width
+    factor, check_stop = lower.width / level.width, context.check_stop
 
     def new_image(rows: int, columns: int) -> Floats:
         return context.place(rows, columns).pixels
 
-    def without_new(pixels: Floats) -> Floats:
-        return smoothed(pixels, factor, new_image=new_image, check_stop=context.check_stop)
+    def without_new(pixels: Floats) -> Resampled:
+        return smoothed(pixels, factor, new_image=new_image, check_stop=check_stop)
 
     fine = level_content.canvas.pixels
-    smooth = enlarged_canvas(content.pixels_at(lower, context), lower=lower, level=level, context=context).pixels
+    smooth = enlarged(content.pixels_at(lower, context), lower=lower, level=level)
     if wanted == "auto":
-        own, strength = mean_square(fine, smooth), 0.0
+        own, strength = mean_square(original(fine), smooth, check_stop=check_stop), 0.0
         for image, style in styles:
             painting = style_image(image, style, level=level, context=context).canvas.pixels
-            strength += style.weight * mean_square(painting, without_new(painting))
+            strength += style.weight * mean_square(original(painting), without_new(painting), check_stop=check_stop)
         strength /= sum(style.weight for _, style in styles)
         share = min(1.0, math.sqrt(strength / own)) if own > 0 else 0.0
     else:
         share = wanted
-    part = smoothed(fine, factor + PART * (1 - factor), new_image=new_image, check_stop=context.check_stop)
-    add_difference(canvas.pixels, share, fine=part, smooth=smooth)
+    part = smoothed(fine, factor + PART * (1 - factor), new_image=new_image, check_stop=check_stop)
+    add_difference(canvas.pixels, share, fine=part, smooth=smooth, check_stop=check_stop)

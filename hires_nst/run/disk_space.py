@@ -12,7 +12,7 @@ from hires_nst.backbones.registry import BACKBONES
 from hires_nst.config import Config
 from hires_nst.errors import DiskFull
 from hires_nst.quantities import amount
-from hires_nst.transfer.canvas import BYTES_PER_PIXEL
+from hires_nst.transfer.canvas import BYTES_PER_PIXEL, HALF_BYTES_PER_PIXEL
 from hires_nst.transfer.device import largest_tile
 from hires_nst.transfer.levels import Level, schedule
 from hires_nst.transfer.tiles import make_grid
@@ -20,8 +20,8 @@ from hires_nst.transfer.tiles import make_grid
 AUTO_OVERLAP = 64
 """Pixels of overlap where `tiles.overlap` is auto: more hardly lowered the style loss, and less raised it."""
 
-ROUND_CANVASES = 3
-"""Full-size canvases in the file of a round: the image, and the two of `OptimizerCanvases`."""
+STATE_BYTES: Mapping[str, int] = MappingProxyType({"lbfgs": HALF_BYTES_PER_PIXEL, "adam": 2 * BYTES_PER_PIXEL})
+"""A pixel of the optimiser's tensors in a tile's file, and in that of a round, beside the change of the image."""
 
 BYTES_PER_CHANNEL: Mapping[str, int] = MappingProxyType({"sliced": 8 * 260, "neighbours": 4 * 4096})
 """What losses store of each channel besides second moments, at most: histograms, and a bank of features."""
@@ -47,28 +47,34 @@ def run_bytes(config: Config, levels: Sequence[tuple[Level, int]]) -> int:
     `levels` go from coarse to fine, each with the size of its tiles.
     """
     finished, most = 0, 0
-    every, exact = config.checkpoint.every, config.tiles.coupling == "exact"
-    state = {"adam": 2, "lbfgs": 1}[config.optimizer.name]  # image-shaped tensors of the optimiser in a tile's file
+    every, keep, exact = config.checkpoint.every, config.checkpoint.keep, config.tiles.coupling == "exact"
+    stores_tiles = every in ("auto", "tile")
+    changed = HALF_BYTES_PER_PIXEL + STATE_BYTES[config.optimizer.name]
     for level, size in levels:
-        canvas = level.canvas_area * BYTES_PER_PIXEL
-        rounds = 0 if every == "level" else min(config.checkpoint.keep, max(0, level.rounds - 1))
-        now = canvas * rounds * ROUND_CANVASES
+        area, most_rounds = level.canvas_area, 0 if every == "level" else min(keep, max(0, level.rounds - 1))
         grids = [
             make_grid(*level.canvas_size, size=size, stride=config.stride, overlap=overlap_of(config), shifted=shifted)
             for shifted in (False, True)
         ]
-        tiles = max(sum(tile.window.area for tile in grid.tiles) for grid in grids) * BYTES_PER_PIXEL
-        largest = (level.canvas_area if exact else max(t.window.area for g in grids for t in g.tiles)) * BYTES_PER_PIXEL
+        windows = max(sum(tile.window.area for tile in grid.tiles) for grid in grids)
+        largest = area if exact else max(tile.window.area for grid in grids for tile in grid.tiles)
         vectors = 3 if config.optimizer.name == "adam" else 2 * min(config.optimizer.history, level.steps) + 5
-        inside = vectors * largest
-        if every != "tile":
-            inside = 0
-        elif level.rounds and not exact:
+        # A step's file is written beside the one that it replaces.
+        inside = 2 * vectors * largest * BYTES_PER_PIXEL if stores_tiles else 0
+        canvas, carried = area * BYTES_PER_PIXEL, area * changed if most_rounds else 0
+        rounds = most_rounds * (canvas + carried)
+        if stores_tiles and level.rounds and not exact:
             # The next round's first tile may be written before the tiles of this one are removed.
-            now += (tiles + largest) * (1 + state)
-        written = canvas * (ROUND_CANVASES if rounds else 1)
-        # A file is written beside the one that it replaces, and a canvas while the next tile is under way.
-        most = max(most, finished + now + 2 * inside + written)
+            tiles = (windows + largest) * changed
+            if keep > 1:
+                now = rounds + tiles + canvas + carried
+            elif most_rounds:  # with all tiles there, the optimiser's canvases before the round are removed
+                now = canvas + max(tiles + carried, tiles + canvas, carried + canvas)
+            else:
+                now = tiles + canvas
+        else:
+            now = rounds + canvas + carried
+        most = max(most, finished + now + inside)
         finished += canvas
     statistics = [_statistics_bytes(config, level) for level, _ in levels]
     return most + sum(statistics) + max(statistics) + SMALL_FILES

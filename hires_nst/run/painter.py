@@ -189,11 +189,15 @@ class LevelPainter:
         if not level.rounds:
             self._save(-1)
         evaluations = 0
-        while number < self.level.rounds and not self._is_converged():
-            steps = self._paint_round(number, objective)
-            if steps is not None:
-                number += 1
-                evaluations = steps + (number - 1) * self.level.steps
+        try:
+            while number < self.level.rounds and not self._is_converged():
+                steps = self._paint_round(number, objective)
+                if steps is not None:
+                    number += 1
+                    evaluations = steps + (number - 1) * self.level.steps
+        except Interrupted:
+            self.checkpoints.save_unsaved()
+            raise
         self.checkpoints.writer.flush()
         return evaluations if 0 < evaluations < self.level.evaluations else None
 
@@ -245,7 +249,7 @@ class LevelPainter:
             level=self.level.index, round=number, rounds=self.level.rounds, loss=result.loss,
             seconds=time.monotonic() - began,
         )  # fmt: skip
-        self._save(number, finished)
+        self._save(number, finished, result=result, tiles=store.tile_files(grid))
         return result.steps
 
     def _refined(self, number: int, objective: Objective, *, grid: Grid, store: DiskRoundStore) -> RoundResult | None:
@@ -265,7 +269,7 @@ class LevelPainter:
                         canvas=state.canvas, content_canvas=self.content.canvas, objective=objective, grid=grid,
                         measure_grid=self.context.measure_grid(*level.canvas_size, size=self.size),
                         coupling=config.tiles.coupling, optimizer=config.optimizer.at_level(level.index),
-                        steps=level.steps, tolerance=tolerance, optimizer_canvases=carried,
+                        steps=level.steps, tolerance=tolerance, optimizer_canvases=carried, half=True, in_place=True,
                     ),
                     listener=RoundEvents(emit=self.context.emit, level=level, number=number, grid=grid, exact=exact),
                     store=store,
@@ -274,7 +278,8 @@ class LevelPainter:
 
     def _shrink_tiles(self, number: int, *, grid: Grid, store: DiskRoundStore) -> None:
         """After memory ran out: cut the remaining tiles; with none finished, start the round over with smaller ones."""
-        store.flush()
+        store.write_tiles()
+        self.checkpoints.writer.flush()
         release_memory()
         smaller = smaller_tiles(store.size, grid, stride=self.context.config.stride)
         self.context.emit(events.TilesShrunk(self.level.index, number, smaller))
@@ -286,7 +291,14 @@ class LevelPainter:
             self.level = split_coarse(self.level, self._grid(), config=self.context.config)
         shutil.rmtree(store.folder, ignore_errors=True)
 
-    def _save(self, number: int, finished: events.RoundFinished | None = None) -> None:
+    def _save(
+        self,
+        number: int,
+        finished: events.RoundFinished | None = None,
+        *,
+        result: RoundResult | None = None,
+        tiles: Sequence[str] = (),
+    ) -> None:
         """Write the canvas of a round, then emit its event."""
         level, state = self.level, self.state
         assert state.canvas is not None
@@ -295,7 +307,7 @@ class LevelPainter:
             finished=number == level.rounds - 1 or self._is_converged(), losses=tuple(self.losses),
         )  # fmt: skip
         self.checkpoints.save_canvas(
-            progress, state.canvas, optimizer_canvases=state.optimizer_canvases,
+            progress, state.canvas, result=result, tiles=tiles,
             on_saved=lambda: None if finished is None else self.context.emit(finished),
         )  # fmt: skip
 

@@ -17,6 +17,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 import torch
+from torch import Tensor
 
 from hires_nst.files import make_folder, write_json
 from hires_nst.run.checkpoint import CheckpointStore, File, arrays_of, numpy_of, statistics_of, tensors_of
@@ -44,7 +45,7 @@ class DiskRoundStore(RoundStore):
     ) -> None:
         self.checkpoints, self.level, self.number, self.device = checkpoints, level, number, device
         self.folder = checkpoints.directory.round(level, number)
-        self.stores_tiles = checkpoints.settings.every == "tile"
+        self.stores_tiles = checkpoints.stores_tiles
         self.geometry = geometry
         self.checksum = ""
         self.done = 0
@@ -57,7 +58,8 @@ class DiskRoundStore(RoundStore):
             stored = checkpoints.read_json(self.folder / "parts.json")
             if stored is not None and stored["round"] == self.checksum:
                 self.cuts = [(first, size) for first, size in stored["cuts"]]
-        self._began = self._saved = time.monotonic()
+        self._began = time.monotonic()
+        self._unwritten: list[tuple[Tile, TileResult]] = []
         self._latest: tuple[Tile, TakeSnapshot] | None = None
         self._snapshot_of: int | None = None  # the tile of step.safetensors
 
@@ -111,21 +113,44 @@ class DiskRoundStore(RoundStore):
             arrays, about = stored
             tensors = tensors_of(arrays)
             self.done += 1
-            image, total = tensors.pop("image"), about["total_steps"]
+            step, total = tensors.pop("step"), about["total_steps"]
             state = None if total is None else OptimizerState(tensors, total)
-            return TileResult(image=image, loss=about["loss"], state=state, steps=about["steps"])
-        self.checkpoints.check_stop(self.checkpoints.step_seconds * tile.window.area)
+            return TileResult(step=step, loss=about["loss"], state=state, steps=about["steps"])
+        waiting = self._unwritten_bytes / self.checkpoints.write_rate
+        self.checkpoints.check_stop(self.checkpoints.step_seconds * tile.window.area + waiting)
         self._began = time.monotonic()
         return None
 
     def save_tile(self, tile: Tile, result: TileResult, *, on_saved: Callable[[], None]) -> None:
-        """See `RoundStore`."""
+        """See `RoundStore`; where files are written by their cost, a tile may wait for others, and counts as saved."""
         self._latest = None
         if not self.stores_tiles:
             on_saved()
             return
+        if not self.checkpoints.by_cost:
+            self._write_tile(tile, result, on_saved=on_saved)
+            return
+        self._unwritten.append((tile, result))
+        on_saved()
+        if self.checkpoints.is_due(self._unwritten_bytes):
+            self.write_tiles()
+
+    @property
+    def _unwritten_bytes(self) -> int:
+        """Of the tiles that wait, and of the canvas that they start from if that waits too."""
+        before = 0 if self.checkpoints.unsaved is None else self.checkpoints.unsaved.size
+        return before + sum(array.nbytes for _, result in self._unwritten for array in _tensors(result).values())
+
+    def write_tiles(self) -> None:
+        """Write the tiles that wait, in the background."""
+        if self._unwritten:
+            self.checkpoints.save_unsaved()
+        for tile, result in self._unwritten:
+            self._write_tile(tile, result, on_saved=lambda: None)
+        self._unwritten = []
+
+    def _write_tile(self, tile: Tile, result: TileResult, *, on_saved: Callable[[], None]) -> None:
         state = result.state
-        tensors = {"image": result.image, **({} if state is None else state.tensors)}
         about = {
             "loss": result.loss, "steps": result.steps, "total_steps": None if state is None else state.steps
         }  # fmt: skip
@@ -136,13 +161,20 @@ class DiskRoundStore(RoundStore):
                 (self.folder / "step.safetensors").unlink(missing_ok=True)
             on_saved()
 
-        self._saved = time.monotonic()
-        file = self._file(_tile_name(tile), kind="tile", arrays=numpy_of(tensors), about=about)
+        self.checkpoints.saved = time.monotonic()
+        file = self._file(_tile_name(tile), kind="tile", arrays=numpy_of(_tensors(result)), about=about)
         self.checkpoints.write_behind(file, finished)
 
+    def tile_files(self, grid: Grid) -> tuple[str, ...]:
+        """The names of the files of all tiles in their folder; none where not every tile is there."""
+        if self.done < len(grid.tiles):
+            return ()
+        return tuple(_tile_name(tile).removeprefix("tiles/") for tile in grid.tiles)
+
     def flush(self) -> None:
-        """See `RoundStore`."""
+        """See `RoundStore`; the canvas at the start of the round changes now."""
         self.checkpoints.writer.flush()
+        self.checkpoints.unsaved = None
 
     def load_snapshot(self, tile: Tile) -> Snapshot | None:
         """See `RoundStore`."""
@@ -160,9 +192,9 @@ class DiskRoundStore(RoundStore):
         seconds = now - self._began
         self.checkpoints.step_seconds = seconds / tile.window.area
         self._latest = (tile, take)
-        if now - self._saved >= self.checkpoints.settings.every_seconds:
+        if now - self.checkpoints.saved >= self.checkpoints.settings.every_seconds:
             self.save_latest()
-        size = sum(tensor.nbytes for tensor in take().tensors.values())
+        size = sum(tensor.nbytes for tensor in take().tensors.values()) + self._unwritten_bytes
         self.checkpoints.check_stop(seconds + size / self.checkpoints.write_rate)
         self._began = time.monotonic()
 
@@ -171,8 +203,15 @@ class DiskRoundStore(RoundStore):
         self._latest = None
 
     def save_latest(self) -> None:
-        """Write the optimiser's state in the tile under way, if there is one."""
-        if self._latest is None or not self.stores_tiles:
+        """Write what waits, and the optimiser's state in the tile under way, if there is one."""
+        if not self.stores_tiles:
+            return
+        if self.checkpoints.by_cost:
+            self.checkpoints.save_unsaved()
+            self.write_tiles()
+            self.flush()
+        self.checkpoints.saved = time.monotonic()
+        if self._latest is None:
             return
         tile, take = self._latest
         snapshot = take()
@@ -183,7 +222,6 @@ class DiskRoundStore(RoundStore):
             self._file("step.safetensors", kind="step", arrays=numpy_of(snapshot.tensors), about=about)
         )
         self._snapshot_of = tile.index
-        self._saved = time.monotonic()
 
     def _read(self, name: str) -> tuple[dict[str, Array], dict[str, Any]] | None:
         stored = self.checkpoints.read(self.folder / name) if self.stores_tiles else None
@@ -193,6 +231,11 @@ class DiskRoundStore(RoundStore):
         about = {"round": self.checksum, **about}
         path = self.folder / name
         return File(path=path, kind=kind, level=self.level, round=self.number, arrays=arrays, about=about)
+
+
+def _tensors(result: TileResult) -> dict[str, Tensor]:
+    """What the file of a tile holds, by name."""
+    return {"step": result.step, **({} if result.state is None else result.state.tensors)}
 
 
 def _tile_name(tile: Tile) -> str:

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from hires_nst import events, files
 from hires_nst.backbones.registry import BACKBONES
 from hires_nst.backbones.weights import own_file
-from hires_nst.config import FileRole
+from hires_nst.config import Config, FileRole
 from hires_nst.errors import Interrupted, OutputError, ResourceError, out_of_memory
 from hires_nst.events import Event, OnEvent
 from hires_nst.imageio import writing
@@ -172,6 +172,7 @@ class SingleRun:
             checkpoints = CheckpointStore(
                 directory=self.directory, settings=self.options.config.checkpoint, emit=self.emit,
                 check_stop=self.check_stop, is_late=self.stop.is_late, writer=writer, is_resumed=is_resumed,
+                by_cost=writes_by_cost(self.options.config, context.extract.device),
             )  # fmt: skip
             if self.stop.deadline is not None:  # which holds for the first step too
                 import_optimizers()
@@ -311,6 +312,11 @@ class SingleRun:
         """Remove the half-written picture of a process that was killed."""
         with files.plain_os_errors(self.options.output):
             (files.behind_links(self.options.output).parent / f".{record.key}.part").unlink(missing_ok=True)
+
+
+def writes_by_cost(config: Config, device: torch.device) -> bool:
+    """Whether checkpoints are written only as often as their cost allows: a tile takes a processor much longer."""
+    return config.checkpoint.every == "auto" and device.type != "cpu"
 
 
 def _machine(context: RunContext) -> Machine:

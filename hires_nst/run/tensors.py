@@ -17,7 +17,12 @@ from hires_nst.files import CHECKSUM_PLACEHOLDER, is_intact, write_checked
 CHUNK = 1 << 23
 """Bytes that are written, or read, at once."""
 
-_DTYPES: dict[str, np.dtype[Any]] = {"F32": np.dtype("<f4"), "F64": np.dtype("<f8")}
+BFLOAT16 = np.dtype("V2")
+"""numpy has no bfloat16: its samples are two bytes of nothing."""
+
+_DTYPES: dict[str, np.dtype[Any]] = {
+    "F32": np.dtype("<f4"), "F64": np.dtype("<f8"), "F16": np.dtype("<f2"), "BF16": BFLOAT16,
+}  # fmt: skip
 
 Array = NDArray[Any]
 
@@ -29,10 +34,10 @@ def write_tensors(
     about: Mapping[str, Any],
     check_stop: Callable[[], None] = lambda: None,
 ) -> int:
-    """Write arrays of float32 or float64, and JSON-ready data about them, in place of what is at `path`.
+    """Write arrays and JSON-ready data about them in place of what is at `path`.
 
-    An array may be a memory map: it is copied piece by piece. `check_stop` is called before each piece; it may raise to
-    end the write, which then leaves nothing.
+    An array is float32, float64, float16 or `BFLOAT16`. It may be a memory map: it is copied piece by piece.
+    `check_stop` is called before each piece; it may raise to end the write, which then leaves nothing.
 
     Returns:
         The size of the file.

@@ -38,16 +38,15 @@ def give_back_memory() -> None:
         glibc.malloc_trim(0)
 
 
-def zeros(shape: tuple[int, ...]) -> NDArray[np.float32]:
-    """An array in a map of its own, which is given back as soon as the array is gone.
+def zeros(size: int) -> NDArray[np.uint8]:
+    """So many bytes in a map of their own, which is given back as soon as the array is gone.
 
     Raises:
         MemoryError: there is not enough memory. OSError: the same.
     """
-    size = int(np.prod(shape)) * np.dtype(np.float32).itemsize
     if size < mmap.PAGESIZE:
-        return np.zeros(shape, np.float32)
-    return np.frombuffer(mmap.mmap(-1, size), np.float32).reshape(shape)
+        return np.zeros(size, np.uint8)
+    return np.frombuffer(mmap.mmap(-1, size), np.uint8)
 
 
 @cache

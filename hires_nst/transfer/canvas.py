@@ -1,4 +1,4 @@
-"""The image being painted, in memory or memory-mapped and used by window; and others of its size."""
+"""The image being painted, used by window, in memory, on a device or memory-mapped; and others of its size."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import os
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Literal, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,34 +25,59 @@ if TYPE_CHECKING:
 BYTES_PER_PIXEL = 12
 """Three float32 samples."""
 
+HALF_BYTES_PER_PIXEL = 6
+"""Three samples of 16 bits."""
+
 BYTES_PER_WEIGHT = 4
 """The float32 of a pixel that has a weight."""
 
+STRIP_ROWS = 256
 
-@dataclass(frozen=True)
+Sample = Literal["float32", "float16", "bfloat16"]
+"""The type of a canvas's samples, by its name in torch."""
+
+
+@dataclass(frozen=True, eq=False)
 class Canvas:
-    """Pixels, float32 (H, W, C): an array, or a memory map of an unnamed temporary file.
+    """An image, or something else of three numbers a pixel, of which windows are read and written.
 
     An image has 3 channels, sRGB in [0, 1]; weights of pixels have 1.
+
+    Attributes:
+        samples: (H, W, C) of a floating type, on any device; in memory, or a memory map of an unnamed temporary file.
+        on_disk: whether it is such a map.
     """
 
-    pixels: NDArray[np.float32]
+    samples: Tensor
+    on_disk: bool = False
 
     @staticmethod
-    def empty(height: int, width: int, *, channels: int = 3, on_disk: bool = False) -> Canvas:
-        """A canvas of zeros.
+    def of(pixels: NDArray[np.floating]) -> Canvas:
+        """A canvas of an array (H, W, C), whose memory it shares unless the array is read-only."""
+        import torch
+
+        return Canvas(torch.from_numpy(pixels if pixels.flags.writeable else pixels.copy()))
+
+    @staticmethod
+    def empty(
+        height: int, width: int, *, channels: int = 3, sample: Sample = "float32", on_disk: bool = False
+    ) -> Canvas:
+        """A canvas of zeros in the memory of the host, or on its disk.
 
         Raises:
             ResourceError: there is not enough memory, or space in the folder for temporary files.
         """
-        shape = (height, width, channels)
-        size = height * width * channels * 4
+        import torch
+
+        dtype = getattr(torch, sample)
+        size = height * width * channels * dtype.itemsize
         try:
             if not on_disk:
-                return Canvas(zeros(shape))
-            with tempfile.TemporaryFile(prefix="hires-nst-") as file:
-                _reserve(file.fileno(), size)
-                return Canvas(np.memmap(file, np.float32, "w+", shape=shape))
+                data = zeros(size)
+            else:
+                with tempfile.TemporaryFile(prefix="hires-nst-") as file:
+                    _reserve(file.fileno(), size)
+                    data = np.memmap(file, np.uint8, "w+", shape=(size,))
         except (MemoryError, OSError) as error:
             folder = temporary_folder() if on_disk else None
             place = "memory" if folder is None else f"the folder for temporary files, {folder},"
@@ -63,16 +88,29 @@ class Canvas:
             if folder is not None and isinstance(error, OSError) and is_disk_full(error):
                 raise DiskFull(message, folder) from None
             raise ResourceError(message) from None
+        return Canvas(torch.from_numpy(data).view(dtype).view(height, width, channels), on_disk)
+
+    @property
+    def pixels(self) -> NDArray[np.float32]:
+        """The samples as an array that shares their memory; only on the host. Of a float16 canvas it is float16."""
+        array: NDArray[np.float32] = self.samples.numpy()
+        return array
+
+    @property
+    def sample(self) -> Sample:
+        """The type of the samples."""
+        name: Sample = str(self.samples.dtype).removeprefix("torch.")  # type: ignore[assignment]
+        return name
 
     @property
     def height(self) -> int:
         """Rows."""
-        return len(self.pixels)
+        return len(self.samples)
 
     @property
     def width(self) -> int:
         """Columns."""
-        return int(self.pixels.shape[1])
+        return int(self.samples.shape[1])
 
     @property
     def image(self) -> Rect:
@@ -83,37 +121,57 @@ class Canvas:
         """A copy of a window: (1, C, h, w), channels last in memory; float32 unless another `dtype` is given."""
         import torch
 
-        window = torch.from_numpy(np.array(self.pixels[rect.slices()]))
-        return window.permute(2, 0, 1)[None].to(device=device, dtype=dtype)
+        window = self.samples[rect.slices()].to(device)
+        return window.to(dtype or torch.float32, copy=True).contiguous().permute(2, 0, 1)[None]
 
     def write(self, rect: Rect, image: Tensor) -> None:
         """Replace a window by (1, 3, h, w)."""
-        self.pixels[rect.slices()] = _pixels(image)
+        self.samples[rect.slices()] = _of_canvas(image, self)
 
     def add(self, rect: Rect, change: Tensor, *, weight: NDArray[np.float32]) -> None:
         """Add (1, 3, h, w), weighted by (h, w), to a window."""
-        self.pixels[rect.slices()] += _pixels(change) * weight[:, :, None]
+        import torch
 
-    def blank(self) -> Canvas:
-        """A canvas of zeros of the same size, in the same kind of place."""
-        channels, on_disk = self.pixels.shape[2], isinstance(self.pixels, np.memmap)
-        return Canvas.empty(self.height, self.width, channels=channels, on_disk=on_disk)
+        factor = torch.from_numpy(weight).to(self.samples.device)[:, :, None]
+        self.samples[rect.slices()] += _of_canvas(change, self) * factor
+
+    def blank(self, sample: Sample | None = None) -> Canvas:
+        """A canvas of zeros of the same size, in the same kind of place; of this type of samples if none is given."""
+        import torch
+
+        sample = sample or self.sample
+        channels = self.samples.shape[2]
+        if self.samples.device.type != "cpu":
+            shape, dtype = (self.height, self.width, channels), getattr(torch, sample)
+            return Canvas(torch.zeros(shape, dtype=dtype, device=self.samples.device))
+        return Canvas.empty(self.height, self.width, channels=channels, sample=sample, on_disk=self.on_disk)
 
     def copy(self) -> Canvas:
-        """Another canvas with the same pixels, in the same kind of place."""
+        """Another canvas with the same samples, in the same kind of place."""
         result = self.blank()
-        result.pixels[:] = self.pixels
+        result.samples.copy_(self.samples)
         return result
 
+    def to(self, device: torch.device) -> Canvas:
+        """The canvas on a device; itself if it is there."""
+        return self if self.samples.device == device else Canvas(self.samples.to(device))
+
     def clip(self) -> None:
-        """Clip every value to [0, 1], in place."""
-        np.clip(self.pixels, 0, 1, out=self.pixels)
+        """Clip every sample to [0, 1], in place."""
+        self.samples.clamp_(0, 1)
+
+    def add_clipped(self, change: Canvas) -> None:
+        """Add another canvas of this size, in place, and clip every sum to [0, 1]."""
+        for top in range(0, self.height, STRIP_ROWS):
+            rows = self.samples[top : top + STRIP_ROWS]
+            rows += change.samples[top : top + STRIP_ROWS]
+            rows.clamp_(0, 1)
 
 
 class Place(Protocol):
     """Where new canvases of a run go: height and width to a canvas of zeros."""
 
-    def __call__(self, height: int, width: int, *, channels: int = 3) -> Canvas:
+    def __call__(self, height: int, width: int, *, channels: int = 3, sample: Sample = "float32") -> Canvas:
         """See `Canvas.empty`."""
 
 
@@ -143,9 +201,8 @@ def _reserve(file: int, size: int) -> None:
             raise
 
 
-def _pixels(image: Tensor) -> NDArray[np.float32]:
-    """(1, 3, h, w) as a float32 array (h, w, 3)."""
+def _of_canvas(image: Tensor, canvas: Canvas) -> Tensor:
+    """(1, 3, h, w) as (h, w, 3) float32 on a canvas's device."""
     import torch
 
-    array: NDArray[np.float32] = image.detach()[0].permute(1, 2, 0).to("cpu", torch.float32).numpy()
-    return array
+    return image.detach()[0].permute(1, 2, 0).to(canvas.samples.device, torch.float32)

@@ -42,9 +42,10 @@ def lbfgs(task: Minimisation) -> Minimum:
     """
     start = task.start.detach()
     value, gradient = task.gradient(start.clone().requires_grad_())
-    tensors = {"start": start, "gradient": gradient.nan_to_num()}
+    first = gradient.nan_to_num()
 
     def minimum(image: Tensor, *, loss: float, steps: int) -> Minimum:
+        tensors = {"step": image - start, "gradient": first}
         state = None if task.state is None else OptimizerState(tensors, task.total_steps(steps))
         return Minimum(image=image, loss=loss, state=state, steps=steps)
 
@@ -151,7 +152,7 @@ class _Descent:
         variables, before = self.variables, self.task.state.tensors if self.task.state is not None else {}
         if before:
             old = variables.gradient(before["gradient"])
-            step = variables.lift(variables.start - before["start"])
+            step = variables.lift(before["step"])
             if _is_curved(step, first - old):
                 self.before = (step, old * self.loss_scale)
                 return self._rate()

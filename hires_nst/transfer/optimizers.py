@@ -13,7 +13,7 @@ from hires_nst.transfer.convergence import STEPS, gains_less
 Gradient = Callable[[Tensor], tuple[Tensor, Tensor]]
 """(1, 3, h, w) to the objective's value there (scalar) and its gradient (1, 3, h, w)."""
 
-GRADIENT_POWERS: Mapping[str, int] = {"start": 0, "gradient": 1, "mean": 1, "square": 2}
+GRADIENT_POWERS: Mapping[str, int] = {"step": 0, "gradient": 1, "mean": 1, "square": 2}
 """The tensors of `OptimizerState`, and the power of the objective's scale that each goes with."""
 
 
@@ -23,8 +23,8 @@ class OptimizerState:
 
     Attributes:
         tensors: (1, 3, h, w) each; none before the first call. Adam: `mean` and `square`, its running means of the
-            gradient and of its square. L-BFGS: `start` and `gradient`, the first image of the last call and the
-            gradient there.
+            gradient and of its square. L-BFGS: `step` and `gradient`, the change of the image in the last call and the
+            gradient at its start.
         steps: taken so far.
     """
 

@@ -20,11 +20,10 @@ import time
 from collections.abc import Callable, Iterable, Mapping
 from functools import partial
 
-import numpy as np
 import torch
 from torch import Tensor
 
-from hires_nst.transfer.canvas import Canvas
+from hires_nst.transfer.canvas import Canvas, Sample
 from hires_nst.transfer.kept import Activations
 from hires_nst.transfer.minimise import minimise
 from hires_nst.transfer.moments import Moments, Statistics
@@ -63,7 +62,7 @@ def refine_round(
         start = objective.whole_image(statistics)
     is_known = start is not None and not start.transports  # a matching's loss would take a second pass
     listener.round_started(float(objective.style_value(start.statistics)) if start and is_known else None)
-    blend = Blend(current.canvas, grid)
+    blend = Blend(current.canvas, grid, sample_of=current.sample_of)
     losses, most = [0.0] * len(grid.tiles), 0
     for index in range(len(grid.tiles)) if order is None else order:
         tile = grid.tiles[index]
@@ -80,12 +79,18 @@ def refine_round(
         losses[index] = result.loss * objective.area_of(tile.owned) / objective.area
         blend.add(tile, result)
     store.flush()
-    canvas, canvases = blend.finish()
+    step, canvases = blend.finish()
+    return _result(current, step, canvases=canvases, loss=sum(losses), steps=most)
+
+
+def _result(current: Round, step: Canvas, *, canvases: Mapping[str, Canvas], loss: float, steps: int) -> RoundResult:
+    """The result of a round that changes the image by `step`; the canvases are the optimiser's but for its `step`."""
+    canvas, before = current.canvas if current.in_place else current.canvas.copy(), current.optimizer_canvases
+    canvas.add_clipped(step)
     if "gradient" in canvases:
-        canvases = {"start": current.canvas, **canvases}
-    before = current.optimizer_canvases
-    after = None if before is None else OptimizerCanvases(canvases, before.steps + most)
-    return RoundResult(canvas=canvas, loss=sum(losses), optimizer_canvases=after, steps=most)
+        canvases = {"step": step, **canvases}
+    after = None if before is None else OptimizerCanvases(canvases, before.steps + steps)
+    return RoundResult(canvas=canvas, step=step, loss=loss, optimizer_canvases=after, steps=steps)
 
 
 def _refine_exactly(current: Round, *, listener: RoundListener, store: RoundStore) -> RoundResult:
@@ -99,27 +104,30 @@ def _refine_exactly(current: Round, *, listener: RoundListener, store: RoundStor
         work.write(work.image, x)
         return objective.gradient(work, current.content_canvas, grid=current.grid)
 
-    before = current.optimizer_canvases
+    before, start = current.optimizer_canvases, read(canvas)
     found = minimise(
         Minimisation(
-            start=read(canvas), mask=objective.changeable(canvas.image, torch.device("cpu")), gradient=gradient,
+            start=start, mask=objective.changeable(canvas.image, torch.device("cpu")), gradient=gradient,
             optimizer=current.optimizer, steps=current.steps, tolerance=current.tolerance,
             state=None if before is None else before.read(read),
             on_step=lambda step, loss: listener.step_finished(0, step, loss=loss),
             on_snapshot=partial(store.save_snapshot, whole), snapshot=store.load_snapshot(whole),
         )
     )  # fmt: skip
-    after = None
-    if found.state is not None:
-        canvases = {name: canvas if name == "start" else canvas.blank() for name in found.state.tensors}
-        for name, tensor in found.state.tensors.items():
-            if name != "start":
-                canvases[name].write(canvas.image, tensor)
-        after = OptimizerCanvases(canvases, found.state.steps)
-    work.write(work.image, found.image)
-    work.clip()
+    canvases = {}
+    for name, tensor in _carried(found.state).items():
+        canvases[name] = canvas.blank(current.sample_of(name))
+        canvases[name].write(canvas.image, tensor)
+    step = canvas.blank(current.sample_of("step"))
+    step.write(canvas.image, found.image - start)
     listener.tile_finished(0, loss=found.loss, seconds=time.monotonic() - began, steps=found.steps)
-    return RoundResult(canvas=work, loss=found.loss, optimizer_canvases=after, steps=found.steps)
+    store.flush()
+    return _result(current, step, canvases=canvases, loss=found.loss, steps=found.steps)
+
+
+def _carried(state: OptimizerState | None) -> dict[str, Tensor]:
+    """The tensors of an optimiser's state but for `step`, which is the change of the image; none without a state."""
+    return {} if state is None else {name: tensor for name, tensor in state.tensors.items() if name != "step"}
 
 
 def _refine_new_tile(
@@ -152,24 +160,35 @@ def refine_tile(
     """
     objective, before = current.objective, current.optimizer_canvases
     read = partial(objective.extract.read, rect=tile.window)
+    pixels = read(current.canvas)
     if not objective.sees(tile.window):  # it does not change
-        return TileResult(image=read(current.canvas), loss=0.0, state=None, steps=0)
+        return _tile_result(current, torch.zeros_like(pixels), loss=0.0, state=None, steps=0)
     ratio = objective.area / objective.area_of(tile.window)
     content_features = objective.content_features(current.content_canvas, tile.window)
     found = minimise(
         Minimisation(
-            start=read(current.canvas), mask=objective.changeable(tile.window, objective.extract.device),
+            start=pixels, mask=objective.changeable(tile.window, objective.extract.device),
             gradient=tile_gradient(objective, tile, content_features=content_features, start=start),
             optimizer=current.optimizer, steps=current.steps, tolerance=current.tolerance,
             state=None if before is None else before.read(read).scaled(ratio),
             on_step=on_step, on_snapshot=on_snapshot, snapshot=snapshot,
         )
     )  # fmt: skip
-    state = found.state
+    state = None if found.state is None else found.state.scaled(1 / ratio)
+    return _tile_result(current, found.image - pixels, loss=found.loss, state=state, steps=found.steps)
+
+
+def _tile_result(current: Round, step: Tensor, *, loss: float, state: OptimizerState | None, steps: int) -> TileResult:
+    """The result of a tile, in the types in which it is carried."""
+
+    def carried(name: str, tensor: Tensor) -> Tensor:
+        sample = current.sample_of(name)
+        return tensor if sample == "float32" else tensor.to(getattr(torch, sample))
+
     if state is not None:
-        tensors = {name: tensor for name, tensor in state.tensors.items() if name != "start"}
-        state = OptimizerState(tensors, state.steps).scaled(1 / ratio)
-    return TileResult(image=found.image, loss=found.loss, state=state, steps=found.steps)
+        tensors = {name: carried(name, tensor) for name, tensor in _carried(state).items()}
+        state = OptimizerState(tensors, state.steps)
+    return TileResult(step=carried("step", step), loss=loss, state=state, steps=steps)
 
 
 def refine_in_parts(current: Round, tile: Tile, *, parts: Grid, start: WholeImage | None) -> TileResult:
@@ -181,8 +200,8 @@ def refine_in_parts(current: Round, tile: Tile, *, parts: Grid, start: WholeImag
         parts: the cut of the window, counted from its corner.
         start: see `refine_tile`.
     """
-    blend, loss = Blend(Canvas(np.array(current.canvas.pixels[tile.window.slices()])), parts), 0.0
-    most = 0
+    blend = Blend(Canvas.empty(parts.height, parts.width), parts)
+    loss, most = 0.0, 0
     for part in parts.tiles:
         owned, window = (rect.moved(tile.window.top, tile.window.left) for rect in (part.owned, part.window))
         moved = Tile(index=part.index, row=part.row, column=part.column, owned=owned, window=window)
@@ -191,11 +210,11 @@ def refine_in_parts(current: Round, tile: Tile, *, parts: Grid, start: WholeImag
         most = max(most, result.steps)
         loss += result.loss * current.objective.area_of(owned) / current.objective.area_of(tile.window)
     read = partial(Canvas.read, rect=parts.image, device=torch.device("cpu"), dtype=current.objective.extract.dtype)
-    canvas, canvases = blend.finish()
+    step, canvases = blend.finish()
     state = None
     if current.optimizer_canvases is not None:
         state = OptimizerCanvases(canvases, current.optimizer_canvases.steps + most).read(read)
-    return TileResult(image=read(canvas), loss=loss, state=state, steps=most)
+    return _tile_result(current, read(step), loss=loss, state=state, steps=most)
 
 
 def tile_gradient(
@@ -242,15 +261,20 @@ def tile_gradient(
 
 
 class Blend:
-    """Tiles' changes added to a copy of the canvas, always in the order of their indices.
+    """Tiles' changes added up, always in the order of their indices; a result that arrives early waits.
 
-    Changes are blended, not pixels, so that tiles that change nothing leave the canvas the same to the bit. A result
-    that arrives early waits for those before it.
+    Changes are blended, not pixels, so that tiles that change nothing leave the canvas the same to the bit.
+
+    Args:
+        canvas: of the size and in the place of those that are made.
+        sample_of: the type of `step`, and of the optimiser's canvases by name.
     """
 
-    def __init__(self, canvas: Canvas, grid: Grid) -> None:
-        self.before, self.after = canvas, canvas.copy()
-        self.grid = grid
+    def __init__(
+        self, canvas: Canvas, grid: Grid, *, sample_of: Callable[[str], Sample] = lambda name: "float32"
+    ) -> None:
+        self.grid, self._like, self._sample_of = grid, canvas, sample_of
+        self.step = canvas.blank(sample_of("step"))
         self.state_canvases: dict[str, Canvas] = {}
         self._waiting: dict[int, TileResult] = {}
         self._next = 0
@@ -264,17 +288,15 @@ class Blend:
 
     def _add(self, tile: Tile, result: TileResult) -> None:
         weight = self.grid.feather(tile)
-        old = self.before.read(tile.window, device=torch.device("cpu"), dtype=result.image.dtype)
-        self.after.add(tile.window, result.image.cpu() - old, weight=weight)
+        self.step.add(tile.window, result.step, weight=weight)
         if result.state is None:
             return
         for name, tensor in result.state.tensors.items():
             if name not in self.state_canvases:
-                self.state_canvases[name] = self.before.blank()
+                self.state_canvases[name] = self._like.blank(self._sample_of(name))
             self.state_canvases[name].add(tile.window, tensor, weight=weight)
 
     def finish(self) -> tuple[Canvas, dict[str, Canvas]]:
-        """The new canvas, and those of the optimiser's tensors; after all tiles."""
+        """The change of the canvas, and the canvases of the optimiser's tensors; after all tiles."""
         assert not self._waiting and self._next == len(self.grid.tiles)
-        self.after.clip()
-        return self.after, self.state_canvases
+        return self.step, self.state_canvases

@@ -4,15 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from types import MappingProxyType
 
 from torch import Tensor
 
 from hires_nst.config import Coupling, Optimizer
-from hires_nst.transfer.canvas import Canvas
+from hires_nst.transfer.canvas import Canvas, Sample
 from hires_nst.transfer.moments import Statistics
 from hires_nst.transfer.objective import Objective
 from hires_nst.transfer.optimizers import OptimizerState, Snapshot, TakeSnapshot
 from hires_nst.transfer.tiles import Grid, Tile
+
+HALF_SAMPLES: Mapping[str, Sample] = MappingProxyType({"step": "float16", "gradient": "bfloat16"})
+"""The types of what `Round.half` carries in half precision: a gradient has any scale, and needs float32's range."""
 
 
 @dataclass(frozen=True)
@@ -21,7 +25,7 @@ class OptimizerCanvases:
 
     Attributes:
         canvases: the tensors of `OptimizerState` for the whole image, with gradients as those of the untiled objective;
-            none before the first round.
+            none before the first round. L-BFGS's `step` is the change of the image in the last round.
         steps: taken so far.
     """
 
@@ -38,7 +42,7 @@ class Round:
     """What all tiles of a round share.
 
     Attributes:
-        canvas: the image at the start of the round; not changed.
+        canvas: the image at the start of the round; not changed unless `in_place`.
         content_canvas: the content image at the same size.
         objective: of the whole image.
         measure_grid: tiles for the evaluations that need no graph; they may be larger.
@@ -46,6 +50,9 @@ class Round:
         steps: of each tile, at most.
         tolerance: see `Minimisation`.
         optimizer_canvases: from the previous round, empty before the first; None neither uses nor returns them.
+        half: whether what is small beside the image goes in half precision: the tiles' changes in float16, and L-BFGS's
+            gradient in bfloat16. Adam's means add up small numbers, and stay in float32.
+        in_place: whether the canvas becomes the result, once all tiles are done.
     """
 
     canvas: Canvas
@@ -58,6 +65,12 @@ class Round:
     steps: int
     tolerance: float = 0.0
     optimizer_canvases: OptimizerCanvases | None = None
+    half: bool = False
+    in_place: bool = False
+
+    def sample_of(self, name: str) -> Sample:
+        """The type in which `step`, or a tensor of the optimiser's, is carried."""
+        return HALF_SAMPLES.get(name, "float32") if self.half else "float32"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -65,12 +78,14 @@ class RoundResult:
     """The result of a round.
 
     Attributes:
+        step: the change of the image, before it was clipped.
         loss: the mean of the tiles' last losses, weighted by owned area.
         optimizer_canvases: for the next round; None where none are carried over.
         steps: the most that a tile took.
     """
 
     canvas: Canvas
+    step: Canvas
     loss: float
     optimizer_canvases: OptimizerCanvases | None
     steps: int
@@ -81,14 +96,14 @@ class TileResult:
     """The result of a tile.
 
     Attributes:
-        image: (1, 3, h, w), the new pixels of its window.
+        step: (1, 3, h, w), the change of the pixels of its window, of the type of `Round.sample_of`.
         loss: the tile's objective at its last evaluation.
-        state: the optimiser's after it, without `start`, with gradients as those of the untiled objective; None where
-            none is carried over.
+        state: the optimiser's after it, without `step`, with gradients as those of the untiled objective, of the types
+            of `Round.sample_of`; None where none is carried over.
         steps: taken.
     """
 
-    image: Tensor
+    step: Tensor
     loss: float
     state: OptimizerState | None
     steps: int

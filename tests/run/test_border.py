@@ -53,13 +53,14 @@ def save(path: Path, height: int, width: int, seed: int) -> Path:
 def test_it_shows_what_surrounds_a_crop(context: RunContext) -> None:
     pixels = random_canvas(130, 140).pixels
     found = content(pixels, (30, 25, 64, 80)).at(level(80, 64), context).canvas.pixels
-    np.testing.assert_array_equal(found, pixels[9:121, 14:110])
+    np.testing.assert_array_equal(found, pixels[9:121, 14:110].astype(np.float16))
 
 
 def test_it_mirrors_the_photograph_where_that_ends(context: RunContext) -> None:
     pixels = random_canvas(80, 64).pixels
     found = content(pixels, (0, 0, 64, 80)).at(level(80, 64), context).canvas.pixels
-    np.testing.assert_array_equal(found, np.pad(pixels, ((16, 16), (16, 16), (0, 0)), mode="symmetric"))
+    expected = np.pad(pixels, ((16, 16), (16, 16), (0, 0)), mode="symmetric")
+    np.testing.assert_array_equal(found, expected.astype(np.float16))
 
 
 @pytest.mark.parametrize("factor", [0.5, 0.75, 2.0, 3.1])
@@ -69,7 +70,7 @@ def test_the_picture_in_it_is_the_photograph_at_that_size(factor: float, context
     found = content(pixels, (0, 0, 128, 96)).at(level(height, width), context).canvas.pixels[16:-16, 16:-16]
     plain = resize.resize_pixels(pixels, (width, height))
     inner = slice(int(3 * max(1, factor)) + 1, -int(3 * max(1, factor)) - 1)  # nearer, the kernel sees the mirror image
-    np.testing.assert_allclose(found[inner, inner], plain[inner, inner], atol=1e-5)
+    np.testing.assert_allclose(found[inner, inner], plain[inner, inner], atol=3e-4)
     np.testing.assert_allclose(found, plain, atol=0.12)
 
 

@@ -223,7 +223,7 @@ def test_tiles_leave_room_for_the_canvases(monkeypatch: pytest.MonkeyPatch) -> N
 
 def start(settings: Config, photo: Path, painting: Path) -> np.ndarray:
     context = opened(settings.model_copy(update={"styles": (StyleImage(image=painting),)}))
-    content = Canvas(pixels(photo))
+    content = Canvas.of(pixels(photo))
     level = Level(index=0, height=content.height, width=content.width, rounds=1, steps=1)
     return canvases.first_canvas(content, canvases.read_styles(context), level=level, context=context).pixels
 
@@ -550,7 +550,7 @@ def test_other_errors_are_not_taken_for_memory(
 def test_detail_adds_the_fine_detail_of_the_photograph(photo: Path) -> None:
     content = ContentImage(pixels=pixels(photo), alpha=None, crop=(0, 0, *SIZE))
     lower, level = schedule(SIZE[1], SIZE[0], levels=config().levels)
-    coarse = Canvas(np.full((32, 40, 3), 0.5, np.float32))
+    coarse = Canvas.of(np.full((32, 40, 3), 0.5, np.float32))
     smooth = resize.resize_pixels(resize.resize_pixels(pixels(photo), (40, 32)), SIZE)
     part = resize.resize_pixels(resize.resize_pixels(pixels(photo), (53, 43)), SIZE)
     for share in (0.0, 0.5, 1.0):
@@ -560,7 +560,7 @@ def test_detail_adds_the_fine_detail_of_the_photograph(photo: Path) -> None:
             context=context,
         )  # fmt: skip
         expected = np.clip(0.5 + share * (part - smooth), 0, 1)
-        np.testing.assert_allclose(start.pixels, expected, atol=1e-5)
+        np.testing.assert_allclose(start.pixels, expected, atol=5e-4)  # the photograph is in half precision
 
 
 def test_detail_is_no_stronger_than_the_paintings(photo: Path, painting: Path) -> None:
@@ -572,13 +572,13 @@ def test_detail_is_no_stronger_than_the_paintings(photo: Path, painting: Path) -
         flat = np.full_like(pixels(painting), 0.5)
         styles = [
             (
-                WeightedImage(Canvas(flat + np.float32(strength) * (pixels(painting) - flat))),
+                WeightedImage(Canvas.of(flat + np.float32(strength) * (pixels(painting) - flat))),
                 StyleImage(image=painting, weight=weight),
             )
             for strength, weight in strengths.items()
         ]
         start = painter.start_canvas(
-            Canvas(np.full((32, 40, 3), 0.5, np.float32)), level, lower=lower, content=content,
+            Canvas.of(np.full((32, 40, 3), 0.5, np.float32)), level, lower=lower, content=content,
             level_content=content.at(level, context), styles=styles, context=context,
         )  # fmt: skip
         return start.pixels - 0.5
@@ -596,7 +596,7 @@ def test_detail_is_no_stronger_than_the_paintings(photo: Path, painting: Path) -
 
 
 def test_a_painting_is_scaled_with_the_level_and_never_enlarged(painting: Path) -> None:
-    canvas = Canvas(pixels(painting))  # 90 x 96
+    canvas = Canvas.of(pixels(painting))  # 90 x 96
     deep = opened(Config())
 
     def at(width: int, scale: float = 1.0) -> tuple[int, int, bool]:
@@ -652,7 +652,7 @@ def test_bfloat16_is_close_to_float32(
 
 
 def test_a_painting_of_one_colour_does_no_harm(photo: Path, tmp_path: Path, out: Path) -> None:
-    flat = save(tmp_path / "flat.png", Canvas(np.full((90, 96, 3), 0.3, np.float32)))
+    flat = save(tmp_path / "flat.png", Canvas.of(np.full((90, 96, 3), 0.3, np.float32)))
     seen = paint(photo, out, flat)
     assert all(np.isfinite(step.loss) for step in of(seen, events.StepFinished))
     assert np.isfinite(pixels(out)).all()

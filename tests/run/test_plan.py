@@ -18,7 +18,7 @@ from hires_nst.config import Config
 from hires_nst.run import plan as planning
 from hires_nst.run.context import RunContext, open_context
 from hires_nst.run.output_size import OutputSize, output_size_of
-from hires_nst.transfer.canvas import Canvas
+from hires_nst.transfer.allocator import zeros
 from hires_nst.transfer.levels import LevelPlan
 
 
@@ -153,20 +153,20 @@ def test_a_painting_that_is_too_small_is_told_by_plan_and_stylize_alike(tmp_path
 
 @pytest.mark.parametrize("scale", [0.2, 1.0, 2.0])
 def test_canvases_take_at_most_what_is_planned(scale: float, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    taken, most, empty = 0, 0, Canvas.empty
+    taken = most = 0
 
-    def counted(*arguments: int, **options: Any) -> Canvas:
+    def counted(size: int) -> np.ndarray:
         nonlocal taken, most
-        canvas = empty(*arguments, **options)
 
-        def free(size: int = canvas.pixels.nbytes) -> None:
+        def free() -> None:
             nonlocal taken
             taken -= size
 
-        weakref.finalize(canvas.pixels, free)
-        taken += canvas.pixels.nbytes
+        array = zeros(size)
+        weakref.finalize(array, free)
+        taken += size
         most = max(most, taken)
-        return canvas
+        return array
 
     photo, painting = picture(tmp_path / "photo.png", 128, 48), picture(tmp_path / "painting.png", 300, 300)
     config = Config.model_validate(
@@ -177,6 +177,6 @@ def test_canvases_take_at_most_what_is_planned(scale: float, tmp_path: Path, mon
         }
     )
     planned = hires_nst.plan(photo, config=config, measure=False).canvas_bytes
-    monkeypatch.setattr(Canvas, "empty", staticmethod(counted))
+    monkeypatch.setattr("hires_nst.transfer.canvas.zeros", counted)
     hires_nst.stylize(photo, tmp_path / "out.png", config=config)
     assert planned / 2 < most <= planned

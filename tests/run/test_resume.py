@@ -456,7 +456,7 @@ def test_canvases_on_disk_need_disk_space_too(
         inputs / "photo.png", styles=inputs / "painting.png", config=Config.model_validate(config), measure=False
     )
     assert plan.canvas_folder == tempfile.gettempdir()
-    assert plan.canvas_bytes == (6 * 64 * 80 + 75 * 80) * 12  # and a smaller painting
+    assert plan.canvas_bytes == 42 * 64 * 80 + 75 * 80 * 12  # and a smaller painting
     for temporary in (tempfile.gettempdir(), "/dev/shm"):
         if not Path(temporary).is_dir():
             continue
@@ -713,7 +713,7 @@ def test_changed_settings_of_the_checkpoints_hold_for_later_parts(inputs: Path, 
     seen = interrupted(inputs, out, events.RoundFinished, 1, changed)
     seen += resume(run_of(out))
     assert not of(seen, events.Notice)
-    assert {e.kind for e in of(seen, events.CheckpointWritten)} == {"round", "level"}
+    assert {e.kind for e in of(seen, events.CheckpointWritten)} == {"round", "optimizer", "level"}
     assert out.read_bytes() == expected
     assert run_of(out).is_dir()
 
@@ -811,7 +811,7 @@ def test_an_edited_config_in_the_run_directory_is_written_again(inputs: Path, ex
     changed = settings(checkpoint={"every": "round"})
     (notice,) = of(interrupted(inputs, out, events.TileFinished, 2, changed), events.Notice)
     assert "config.yaml was edited or damaged" in notice.message
-    assert path.read_bytes() == before.replace(b"every: tile", b"every: round")
+    assert path.read_bytes() == before.replace(b"every: auto", b"every: round")
     assert not of(resume(run_of(out)), events.Notice)
     assert out.read_bytes() == expected
 
@@ -1074,3 +1074,79 @@ def test_the_log_survives_torn_lines(inputs: Path, out: Path) -> None:
     with directory.opened(run_of(out), make=False) as folder:
         folder.log(events.Notice("after the torn one"))
     assert [logged.event for logged in read_log(log)][-1] == events.Notice("after the torn one")
+
+
+# Written by their cost, as on a GPU.
+
+
+@pytest.fixture
+def rarely(monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
+    """Settings with which nothing is due before the end of a level."""
+    monkeypatch.setattr("hires_nst.run.single_run.writes_by_cost", lambda config, device: True)
+    monkeypatch.setattr("hires_nst.run.checkpoint.WRITING_SHARE", 0.0)
+    return settings(checkpoint={"every_seconds": 3600.0}, levels={"rounds": 3})
+
+
+def checkpoints_of(seen: list[events.Event]) -> list[tuple[str, int, int]]:
+    return [(event.kind, event.level, event.round) for event in of(seen, events.CheckpointWritten)]
+
+
+def test_what_is_not_due_is_not_written(rarely: dict[str, Any], inputs: Path, out: Path, tmp_path: Path) -> None:
+    seen = stylize(inputs, out, rarely)
+    written = checkpoints_of(seen)
+    assert [one for one in written if one[0] == "level"] == [("level", 0, 0), ("level", 1, 2)]
+    assert {kind for kind, _, _ in written} == {"objective", "moments", "level"}
+    assert len(of(seen, events.TileFinished)) == 1 + 6 + 12 + 6
+    often = tmp_path / "often.png"
+    stylize(inputs, often, settings(levels={"rounds": 3}))
+    assert often.read_bytes() == out.read_bytes()
+
+
+@pytest.mark.parametrize(
+    "kind, number", [(events.TileFinished, 9), (events.StepFinished, 25), (events.RoundFinished, 3)]
+)
+def test_an_interruption_writes_what_was_not_due(
+    kind: type[events.Event], number: int, rarely: dict[str, Any], inputs: Path, out: Path, tmp_path: Path
+) -> None:
+    whole = tmp_path / "whole.png"
+    stylize(inputs, whole, rarely)
+    before = interrupted(inputs, out, kind, number, rarely)
+    assert any(name == "round" for name, _, _ in checkpoints_of(before))
+    after = resume(run_of(out))
+    assert out.read_bytes() == whole.read_bytes()
+    done = [(e.level, e.round, e.tile) for e in of([*before, *after], events.TileFinished)]
+    assert len(done) == len(set(done)) == 1 + 6 + 12 + 6, "a tile was computed twice, or not at all"
+
+
+def test_without_an_interruption_only_what_is_written_is_there(
+    rarely: dict[str, Any], inputs: Path, out: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As after `kill -9`: the run goes on from the last level."""
+    whole = tmp_path / "whole.png"
+    stylize(inputs, whole, rarely)
+    with monkeypatch.context() as patch:
+        patch.setattr(CheckpointStore, "save_unsaved", lambda self: None)
+        patch.setattr("hires_nst.run.round_store.DiskRoundStore.save_latest", lambda self: None)
+        interrupted(inputs, out, events.RoundFinished, 3, rarely)
+    assert {path.parent.name for path in run_of(out).rglob("canvas.safetensors")} == {"00"}
+    assert of(resume(run_of(out)), events.RunResumed)[0].level == 1
+    assert out.read_bytes() == whole.read_bytes()
+
+
+def test_what_is_due_is_written_with_what_it_starts_from(
+    rarely: dict[str, Any], inputs: Path, out: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole = tmp_path / "whole.png"
+    stylize(inputs, whole, rarely)
+    due = CheckpointStore.is_due
+    calls: list[int] = []
+
+    def is_due(self: CheckpointStore, size: int) -> bool:
+        calls.append(size)
+        return len(calls) % 5 == 0 or due(self, size)
+
+    monkeypatch.setattr(CheckpointStore, "is_due", is_due)
+    written = checkpoints_of(interrupted(inputs, out, events.TileFinished, 24, rarely))
+    assert written.index(("round", 1, 0)) < written.index(("tile", 1, 1))
+    resume(run_of(out))
+    assert out.read_bytes() == whole.read_bytes()

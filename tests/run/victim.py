@@ -29,6 +29,8 @@ FILES = {
     "moments": "*/moments.safetensors",
     "round.json": "*/round.json",
     "round": "*/rounds/*/canvas.safetensors",
+    "optimizer": "*/optimizer.safetensors",
+    "complete": "*/complete.json",
     "level": "*/levels/??/canvas.safetensors",
     "objective": "*/objective.safetensors",
     "run.json": "*/run.json",
@@ -316,7 +318,7 @@ def in_order(points: Sequence[str]) -> list[str]:
     """Points in the order in which a run comes to them, roughly."""
     phases = (
         *("run.json", "config.yaml", "log", "objective", "round.json", "coarse", "step", "round-finished", "moments"),
-        *("fine", "tile", "blend", "round:", "level", "picture", "removal"),
+        *("fine", "tile", "blend", "complete", "optimizer", "round:", "level", "picture", "removal"),
     )
     return sorted(points, key=lambda p: next(i for i, phase in enumerate(phases) if p.startswith(phase)))
 

@@ -132,18 +132,18 @@ def test_lbfgs_begins_with_the_pair_of_its_last_call() -> None:
     scale = torch.linspace(0.5, 3.0, here.numel()).reshape(here.shape)
     objective = quadratic(minimum, scale)
     before = here + 0.5 * (here - minimum)
-    state = OptimizerState({"start": before, "gradient": objective(before)[1]}, 7)
+    state = OptimizerState({"step": here - before, "gradient": objective(before)[1]}, 7)
     found = minimise(Minimisation(start=here, gradient=objective, optimizer=LBFGS, steps=1, state=state))
     assert torch.allclose(found.image, minimum, atol=1e-5)
     assert found.state is not None and found.state.steps == 8
-    assert torch.equal(found.state.tensors["start"], here)
+    assert torch.equal(found.state.tensors["step"], found.image - here)
     assert torch.equal(found.state.tensors["gradient"], objective(here)[1])
 
 
 def test_lbfgs_takes_a_small_step_where_the_pair_has_no_curvature() -> None:
     objective = quadratic(image(1))
     there = image(2)
-    state = OptimizerState({"start": there, "gradient": objective(image(0))[1] + (image(0) - there)}, 3)
+    state = OptimizerState({"step": image(0) - there, "gradient": objective(image(0))[1] + (image(0) - there)}, 3)
     change = (optimised(image(0), objective, optimizer=LBFGS, steps=1, state=state) - image(0)).abs().mean()
     assert float(change) == pytest.approx(RESTART_CHANGE, rel=1e-3)
 

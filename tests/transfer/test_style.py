@@ -72,12 +72,12 @@ def test_paintings_have_shares_of_a_bank_and_what_is_hidden_has_none() -> None:
     assert len(bank([(first, 3.0), (second, 1.0)], most=64)) == 48 + 16
     half = np.ones((64, 64, 1), np.float32)
     half[:32] = 0
-    hidden = WeightedImage(first.canvas, PixelWeights(64, 64, alpha=Canvas(half)))
+    hidden = WeightedImage(first.canvas, PixelWeights(64, 64, alpha=Canvas.of(half)))
     whole, visible = bank([(first, 1.0)], most=9999, size=99), bank([(hidden, 1.0)], most=9999, size=99)
     torch.testing.assert_close(visible, whole[128:])
     speck = np.zeros((64, 64, 1), np.float32)
     speck[0, 0] = 1  # no crossing lies there
-    assert len(bank([(WeightedImage(first.canvas, PixelWeights(64, 64, alpha=Canvas(speck))), 1.0)], most=4)) > 0
+    assert len(bank([(WeightedImage(first.canvas, PixelWeights(64, 64, alpha=Canvas.of(speck))), 1.0)], most=4)) > 0
 
 
 @pytest.mark.parametrize(("height", "width", "most"), [(7, 100, 30), (100, 7, 30), (3, 3, 99), (1, 500, 20), (9, 9, 5)])

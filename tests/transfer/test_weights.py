@@ -33,7 +33,7 @@ def random_weights(height: int, width: int, seed: int = 0) -> PixelWeights:
     values = rng.random((height, width, 1), np.float32)
     values[rng.random(values.shape) < 0.2] = 0
     values[: height // 2, : width // 2] = 0
-    return PixelWeights.of(Canvas(values))
+    return PixelWeights.of(Canvas.of(values))
 
 
 CASES = pytest.mark.parametrize(
@@ -166,7 +166,7 @@ def test_the_balanced_gradient_of_a_tile_is_the_untiled_one_times_the_ratio_of_w
 @pytest.mark.parametrize("style", get_args(StyleLossName))
 def test_weights_of_one_are_no_weights_within_rounding(style: StyleLossName) -> None:
     plain, content, canvas = problem(101, 131, loss=LOSS.model_copy(update={"style": style}))
-    ones = replace(plain, weights=PixelWeights.of(Canvas(np.ones((101, 131, 1), np.float32))))
+    ones = replace(plain, weights=PixelWeights.of(Canvas.of(np.ones((101, 131, 1), np.float32))))
     grid = make_grid(101, 131, size=48, stride=16)
     (value, gradient), (expected_value, expected) = (
         objective.gradient(canvas, content, grid=grid) for objective in (ones, plain)
@@ -178,7 +178,7 @@ def test_weights_of_one_are_no_weights_within_rounding(style: StyleLossName) -> 
 
 def test_a_uniform_weight_changes_nothing() -> None:
     plain, content, canvas = problem(96, 112)
-    faint = PixelWeights.of(Canvas(np.full((96, 112, 1), 0.25, np.float32)))
+    faint = PixelWeights.of(Canvas.of(np.full((96, 112, 1), 0.25, np.float32)))
     grid = make_grid(96, 112, size=48, stride=16)
     norms = content_norms(plain.extract, WeightedImage(content, faint), layers=list(plain.content_norms), grid=grid)
     value, gradient = replace(plain, weights=faint, content_norms=norms).gradient(canvas, content, grid=grid)
@@ -220,7 +220,7 @@ def test_a_hidden_window_is_skipped_also_in_parts() -> None:
     )  # fmt: skip
     result = refine_tile(current, grid.tiles[0], start=None)
     assert (result.loss, result.state) == (0.0, None)
-    torch.testing.assert_close(result.image, objective.extract.read(canvas, grid.tiles[0].window), rtol=0, atol=0)
+    assert not result.step.any()
     # Of a window that is hidden in part, the hidden parts are skipped.
     whole = make_grid(96, 112, size=999, stride=16).tiles[0]
     found = refine_in_parts(current, whole, parts=grid, start=None)
