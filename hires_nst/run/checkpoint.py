@@ -95,14 +95,15 @@ class File:
 
 @dataclass(frozen=True, kw_only=True)
 class UnsavedCanvas:
-    """The files of a finished round that are not written yet, each with what removes those that it replaces."""
+    """The files of a finished round that are not written yet.
 
-    files: Sequence[tuple[File, Callable[[], None]]]
+    Attributes:
+        size: bytes of all of them.
+        files: makes them, in their order, each with what removes those that it replaces.
+    """
 
-    @property
-    def size(self) -> int:
-        """Bytes."""
-        return sum(array.nbytes for file, _ in self.files for array in file.arrays.values())
+    size: int
+    files: Callable[[], Sequence[tuple[File, Callable[[], None]]]]
 
 
 @dataclass(kw_only=True)
@@ -154,7 +155,7 @@ class CheckpointStore:
         """Write the canvas of the last finished round, if it was left out; before anything of the round after it."""
         if self.unsaved is not None:
             unsaved, self.unsaved = self.unsaved, None
-            for file, then in unsaved.files:
+            for file, then in unsaved.files():
                 self.write(file)
                 with plain_os_errors(self.directory.path):
                     then()
@@ -291,7 +292,13 @@ class CheckpointStore:
                 self._prune(progress)
             on_saved()
             return
-        unsaved = self._files(progress, canvas, result=result)
+        carried = _carried(progress, result)
+        size = sum(each.samples.nbytes for each in (canvas, *carried.values()))
+        steps = 0 if result is None or result.optimizer_canvases is None else result.optimizer_canvases.steps
+        about = {**asdict(progress), "optimizer_steps": steps, "has_optimizer": bool(carried)}
+        unsaved = UnsavedCanvas(
+            size=size, files=partial(self._files, progress, canvas, carried=carried, about=about)
+        )  # fmt: skip
         self.writer.flush()  # so that no older canvases stay in memory
         seconds = unsaved.size / self.write_rate
         if self.by_cost:  # where the run ends here, it is written
@@ -305,36 +312,31 @@ class CheckpointStore:
         self.unsaved = None
         if tiles and self.settings.keep == 1:
             self._drop_optimizer(progress, tiles)
-        *first, (last, prune) = unsaved.files
+        *first, (last, prune) = unsaved.files()
         for file, then in first:
             self.write_behind(file, lambda: None, then=then)
         self.write_behind(last, on_saved, then=prune)
         self.saved = time.monotonic()
         self.check_stop(0.0)
 
-    def _files(self, progress: Progress, canvas: Canvas, *, result: RoundResult | None) -> UnsavedCanvas:
-        """The files of a finished round or level, in the order in which they are written; see `save_canvas`."""
-        carried: dict[str, Array] = {}
-        steps = 0
-        if result is not None and result.optimizer_canvases is not None:
-            steps = result.optimizer_canvases.steps
-            if not progress.finished and result.optimizer_canvases.canvases:
-                canvases = {"step": result.step, **result.optimizer_canvases.canvases}
-                carried = numpy_of({name: extra.samples for name, extra in canvases.items()})
-        about = {**asdict(progress), "optimizer_steps": steps, "has_optimizer": bool(carried)}
+    def _files(
+        self, progress: Progress, canvas: Canvas, *, carried: Mapping[str, Canvas], about: Mapping[str, Any]
+    ) -> list[tuple[File, Callable[[], None]]]:
+        """The files of a finished round or level, see `save_canvas` and `UnsavedCanvas.files`."""
         folder, kind = self.directory.round(progress.level, progress.round), "round"
         if progress.finished:
             folder, kind = self.directory.level(progress.level), "level"
         file = partial(File, level=progress.level, round=progress.round, about=about)
         files: list[tuple[File, Callable[[], None]]] = []
         if carried:
+            arrays = numpy_of({name: extra.samples for name, extra in carried.items()})
             # Before the first round there is no canvas of the level to which the change could be added.
             replaces = self.settings.keep == 1 and progress.round > 0
             drop = partial(self._drop_tiles, folder) if replaces else lambda: None
-            files.append((file(path=folder / OPTIMIZER, kind="optimizer", arrays=carried), drop))
+            files.append((file(path=folder / OPTIMIZER, kind="optimizer", arrays=arrays), drop))
         pixels = numpy_of({"pixels": canvas.samples})
         files.append((file(path=folder / CANVAS, kind=kind, arrays=pixels), partial(self._prune, progress)))
-        return UnsavedCanvas(files=files)
+        return files
 
     def _drop_optimizer(self, progress: Progress, tiles: Sequence[str]) -> None:
         """Remove the optimiser's canvases before a round of which all tiles are on the disk."""
@@ -369,6 +371,14 @@ class CheckpointStore:
         path = self.directory.level(level) / "objective.safetensors"
         about = {"norms": dict(norms), "tile_size": tile_size}
         self.write(File(path=path, kind="objective", level=level, round=-1, arrays=arrays_of(style), about=about))
+
+
+def _carried(progress: Progress, result: RoundResult | None) -> dict[str, Canvas]:
+    """The optimiser's canvases after a round, with the change of the image; none at the end of a level."""
+    if progress.finished or result is None or result.optimizer_canvases is None:
+        return {}
+    canvases = result.optimizer_canvases.canvases
+    return {"step": result.step, **canvases} if canvases else {}
 
 
 def _progress(about: Mapping[str, Any]) -> Progress:

@@ -29,6 +29,9 @@ from hires_nst.transfer.tiles import Grid, make_grid
 MEASURE_FACTOR = 2
 """Tiles of evaluations without a graph are this much larger, in about the memory of those with one."""
 
+DEVICE_SHARE = 4
+"""Canvases on a GPU take at most this part of its free memory; the tiles need most of it."""
+
 IMAGE_BYTES = BYTES_PER_PIXEL + HALF_BYTES_PER_PIXEL
 """A pixel of the image, and of the content image in half precision."""
 
@@ -69,7 +72,7 @@ class RunContext:
     def tile_size(self, level: Level) -> int:
         """The side of a level's tiles; the coarsest level is one tile if memory allows."""
         device, area, taken = self.extract.device, level.canvas_area, 0
-        if device.type == "cpu" and not self.on_disk:  # the level's canvases come first
+        if canvases_device(self, level) == device and not (device.type == "cpu" and self.on_disk):  # canvases first
             taken = area * pixel_bytes(self.config)
         budget = self.config.runtime.budget(free_memory(device), taken=taken)
         size = automatic_tile_size(
@@ -106,6 +109,13 @@ def pixel_bytes(config: Config) -> int:
     """The most that the canvases of a level take for each pixel, while it is painted; exact."""
     copy = BYTES_PER_PIXEL if config.tiles.coupling == "exact" else 0
     return IMAGE_BYTES + copy + ROUND_BYTES[config.optimizer.name]
+
+
+def canvases_device(context: RunContext, level: Level) -> torch.device:
+    """Where the canvases of a level are while it is painted: on the GPU where they take little of its free memory."""
+    device = context.extract.device
+    fits = level.canvas_area * pixel_bytes(context.config) <= free_memory(device) // DEVICE_SHARE
+    return device if fits and device.type != "cpu" else torch.device("cpu")
 
 
 def canvas_bytes(

@@ -20,7 +20,7 @@ from hires_nst.imageio.transparency import fill_hidden
 from hires_nst.run.canvases import enlarged_canvas, first_canvas, small_style, style_image
 from hires_nst.run.checkpoint import CheckpointStore, Progress
 from hires_nst.run.content import ContentImage
-from hires_nst.run.context import RunContext
+from hires_nst.run.context import RunContext, canvases_device
 from hires_nst.run.detail import add_detail
 from hires_nst.run.plan import split_coarse
 from hires_nst.run.round_store import DiskRoundStore
@@ -52,6 +52,13 @@ class CanvasState:
 
     canvas: Canvas | None = None
     optimizer_canvases: OptimizerCanvases = field(default_factory=OptimizerCanvases)
+
+    def move(self, device: torch.device) -> None:
+        """Bring all canvases to a device."""
+        if self.canvas is not None:
+            self.canvas = self.canvas.to(device)
+        canvases = {name: canvas.to(device) for name, canvas in self.optimizer_canvases.canvases.items()}
+        self.optimizer_canvases = OptimizerCanvases(canvases, self.optimizer_canvases.steps)
 
 
 def paint(
@@ -85,12 +92,16 @@ def paint(
             content.release()
         if small is not None and small[0] == plan.index:
             context.emit(small[1])
+        place = canvases_device(context, plan)
+        level_content = WeightedImage(level_content.canvas.to(place), level_content.weights)
+        state.move(place)
         scaled = [(style_image(image, style, level=plan, context=context), style.weight) for image, style in styles]
         evaluations = LevelPainter(
             context=context, plan=plan, levels=len(plans), content=level_content, styles=scaled,
             checkpoints=checkpoints, state=state,
         ).paint(reached)  # fmt: skip
         state.optimizer_canvases = OptimizerCanvases()
+        state.move(torch.device("cpu"))
         context.emit(
             events.LevelFinished(
                 index=plan.index, count=len(plans), seconds=time.monotonic() - began, evaluations=evaluations

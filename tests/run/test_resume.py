@@ -22,6 +22,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
 import hires_nst
@@ -29,10 +30,12 @@ from hires_nst import Config, events, files
 from hires_nst.errors import ConfigError, DiskFull, HiresNstError, InputError, Interrupted, OutputError, ResourceError
 from hires_nst.run import directory
 from hires_nst.run.checkpoint import CheckpointStore, Progress
+from hires_nst.run.context import canvases_device
 from hires_nst.run.log import read_log
 from hires_nst.run.record import Machine, check_machine
 from hires_nst.stopping import Stop
 from hires_nst.transfer.canvas import Canvas
+from hires_nst.transfer.levels import Level
 from tests.conftest import random_canvas
 from tests.run.victim import FULL_DISK, POINTS, Outcome, Victim, in_order
 
@@ -1150,3 +1153,32 @@ def test_what_is_due_is_written_with_what_it_starts_from(
     assert written.index(("round", 1, 0)) < written.index(("tile", 1, 1))
     resume(run_of(out))
     assert out.read_bytes() == whole.read_bytes()
+
+
+# Canvases on a device.
+
+
+def test_canvases_that_move_to_a_device_and_back_give_the_same_bytes(
+    inputs: Path, expected: bytes, out: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A processor plays the device: what moves is copied, as it would be to a GPU."""
+    moved: list[torch.device] = []
+
+    def to(self: Canvas, device: torch.device) -> Canvas:
+        moved.append(device)
+        return Canvas(self.samples.to(device, copy=True))
+
+    monkeypatch.setattr(Canvas, "to", to)
+    interrupted(inputs, out, events.TileFinished, 12)
+    resume(run_of(out))
+    assert len(moved) >= 8
+    assert out.read_bytes() == expected
+
+
+def test_canvases_are_on_a_gpu_where_they_take_little_of_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    gpu = torch.device("cuda")
+    context = SimpleNamespace(extract=SimpleNamespace(device=gpu), config=Config())
+    level = Level(index=1, height=1000, width=1000, rounds=1, steps=1)
+    for free, expected in ((10**9, gpu), (10**8, torch.device("cpu"))):
+        monkeypatch.setattr("hires_nst.run.context.free_memory", lambda device, free=free: free)
+        assert canvases_device(context, level) == expected  # type: ignore[arg-type]
