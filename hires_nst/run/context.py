@@ -23,7 +23,7 @@ from hires_nst.transfer.device import LARGEST_TENSOR, choose_device, free_memory
 from hires_nst.transfer.extractor import Extractor, network_of, padding_of
 from hires_nst.transfer.levels import Level, schedule, style_size
 from hires_nst.transfer.losses import STYLE_LOSSES
-from hires_nst.transfer.memory import automatic_tile_size, free_host_memory, tile_bytes_per_pixel
+from hires_nst.transfer.memory import automatic_tile_size, free_host_memory, own_memory, tile_bytes_per_pixel
 from hires_nst.transfer.tiles import Grid, make_grid
 
 MEASURE_FACTOR = 2
@@ -74,7 +74,7 @@ class RunContext:
         device, area, taken = self.extract.device, level.canvas_area, 0
         if canvases_device(self, level) == device and not (device.type == "cpu" and self.on_disk):  # canvases first
             taken = area * pixel_bytes(self.config)
-        budget = self.config.runtime.budget(free_memory(device), taken=taken)
+        budget = self.budget(taken)
         size = automatic_tile_size(
             budget, self.bytes_per_pixel(), overlap=self.overlap, stride=self.config.stride,
             largest=largest_tile(device.type),
@@ -84,6 +84,12 @@ class RunContext:
             if area * self.bytes_per_pixel() < budget and elements < LARGEST_TENSOR:
                 return max(*level.canvas_size, self.config.stride)
         return size if self.config.tiles.size == "auto" else max(self.config.tiles.size, self.config.stride)
+
+    def budget(self, taken: int = 0) -> int:
+        """Bytes to use on the device, where so many are taken; of an amount also what the process has already."""
+        runtime, device = self.config.runtime, self.extract.device
+        own = own_memory() if isinstance(runtime.memory, str) and device.type == "cpu" else 0
+        return runtime.budget(free_memory(device), taken=taken + own)
 
     def bytes_per_pixel(self, steps: int | None = None) -> float:
         """Memory per pixel of a tile's window while it is optimised, for so many steps or for any number of them."""

@@ -26,7 +26,7 @@ from hires_nst.run.plan import split_coarse
 from hires_nst.run.round_store import DiskRoundStore
 from hires_nst.transfer.canvas import Canvas
 from hires_nst.transfer.convergence import ROUNDS, gains_less, step_tolerance
-from hires_nst.transfer.device import free_memory, release_memory, unless_memory_runs_out
+from hires_nst.transfer.device import release_memory, unless_memory_runs_out
 from hires_nst.transfer.kept import KeptActivations
 from hires_nst.transfer.levels import Level, LevelPlan
 from hires_nst.transfer.memory import SMALLEST_TILE
@@ -40,7 +40,7 @@ from hires_nst.transfer.tiles import Grid
 from hires_nst.transfer.weights import WeightedImage
 
 KEPT_SHARE = 10
-"""The content image's activations take at most this part of the free memory."""
+"""The content image's activations take at most this part of the memory to use."""
 
 
 @dataclass
@@ -342,7 +342,7 @@ class LevelPainter:
             loss=context.config.loss_at(plan.index),
             style={layer: statistics.to(context.extract.device) for layer, statistics in style.items()},
             content_norms=norms, height=height, width=width, weights=self.content.weights, border=plan.border,
-            kept=KeptActivations(free_memory(context.extract.device) // KEPT_SHARE),
+            kept=KeptActivations(context.budget() // KEPT_SHARE),
         )  # fmt: skip
 
     def _measured(self) -> tuple[dict[str, Statistics], dict[str, float]]:

@@ -22,7 +22,10 @@ LARGEST_TENSOR = 2**31
 """Elements beyond which cuDNN is unsafe."""
 
 _LARGEST_TILE = {"cpu": 1024, "cuda": 3072}
-_OUT_OF_MEMORY = ("can't allocate memory", "out of memory", "ALLOC_FAILED")
+_OUT_OF_MEMORY = (
+    *("can't allocate memory", "out of memory", "ALLOC_FAILED"),
+    *("could not create a primitive", "could not create a memory object"),  # oneDNN's words for it
+)
 
 
 def choose_device(name: str) -> torch.device:

@@ -24,8 +24,26 @@ OWN_CGROUP = Path("/proc/self/cgroup")
 
 
 def free_host_memory() -> int:
-    """Bytes that are free in this machine and in the control groups of this process."""
-    return min([int(psutil.virtual_memory().available), *map(_free_in_group, _own_groups())])
+    """Bytes that are free in this machine, in the control groups of this process and under its limit on data."""
+    groups = map(_free_in_group, _own_groups())
+    return min([int(psutil.virtual_memory().available), _free_under_limit(), *groups])
+
+
+def own_memory() -> int:
+    """Bytes of memory that only this process has: not those of files and shared maps, as canvases are."""
+    memory = psutil.Process().memory_info()
+    return max(0, memory.rss - getattr(memory, "shared", 0))
+
+
+def _free_under_limit() -> int:
+    """Bytes that RLIMIT_DATA (`ulimit -d`) still allows this process; very many where there is no such limit."""
+    try:
+        import resource
+    except ImportError:  # Windows
+        return sys.maxsize
+    limit, _ = resource.getrlimit(resource.RLIMIT_DATA)
+    used = getattr(psutil.Process().memory_info(), "data", None)  # Linux
+    return sys.maxsize if limit == resource.RLIM_INFINITY or used is None else max(0, limit - used)
 
 
 def _own_groups() -> Iterator[Path]:
