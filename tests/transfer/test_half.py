@@ -29,7 +29,7 @@ class Losses(RoundListener):
             self.values.append(style_loss)
 
 
-def painted(current: Round, losses: Losses, *, rounds: int = 4) -> tuple[Canvas, OptimizerCanvases | None]:
+def painted(current: Round, losses: Losses, *, rounds: int = 3) -> tuple[Canvas, OptimizerCanvases | None]:
     for _ in range(rounds):
         result = refine_round(current, listener=losses)
         current = replace(current, canvas=result.canvas, optimizer_canvases=result.optimizer_canvases)
