@@ -210,7 +210,7 @@ class _Sums(torch.autograd.Function):
             return weighted.sum(0, dtype=shift.dtype), torch.mm(weighted.T, flat, out_dtype=shift.dtype)
         total, product = torch.zeros_like(shift), shift.new_zeros(len(shift), len(shift))
         for block in _blocks(len(flat)):
-            centred = _minus(flat[block], shift)
+            centred = flat[block].to(shift.dtype) - shift
             weighted = centred if weight is None else centred * weight[block]
             total += weighted.sum(0)
             product += transposed_product(weighted, centred)
@@ -226,16 +226,9 @@ class _Sums(torch.autograd.Function):
             return result if weight is None else result.mul_(weight.to(flat.dtype)), None, None
         result = torch.empty_like(flat)
         for block in _blocks(len(flat)):
-            part = torch.addmm(total, _minus(flat[block], shift), both)
+            part = torch.addmm(total, flat[block].to(shift.dtype) - shift, both)
             result[block] = part if weight is None else part.mul_(weight[block])
         return result, None, None
-
-
-def _minus(flat: Tensor, shift: Tensor) -> Tensor:
-    """The difference in the type of the shift."""
-    if flat.dtype == shift.dtype:
-        return flat - shift
-    return flat.to(shift.dtype).sub_(shift)  # in place: a second copy would leave the processor's caches
 
 
 def _blocks(count: int) -> Iterator[slice]:
