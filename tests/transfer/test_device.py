@@ -71,6 +71,7 @@ def test_rocm_is_torchs_cuda_by_another_name(monkeypatch: pytest.MonkeyPatch) ->
 
 def test_apples_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
     mps, done = torch.device("mps"), list[str]()
+    monkeypatch.setattr(torch.backends.mps, "is_available", lambda: False)
     with pytest.raises(ConfigError, match="there is no device mps: torch finds no Apple GPU here"):
         choose_device("mps")
     monkeypatch.setattr(torch.backends.mps, "is_available", lambda: True)
