@@ -30,7 +30,7 @@ from hires_nst.backbones.weights import own_file
 from hires_nst.config import Config, Coupling, Optimizer
 from hires_nst.run.disk_space import overlap_of
 from hires_nst.transfer.allocator import keep_freed_memory
-from hires_nst.transfer.device import choose_device, precision_of
+from hires_nst.transfer.device import choose_device, precision_of, synchronise
 from hires_nst.transfer.extractor import Extractor, network_of
 from hires_nst.transfer.objective import Objective
 from hires_nst.transfer.refine import refine_round, tile_gradient
@@ -51,19 +51,13 @@ def network(name: str, config: Config, device: torch.device) -> VGG:
     return result.in_precision(precision_of(config.runtime.precision, device)).to(device)
 
 
-def synchronise() -> None:
-    """Wait for the device."""
-    if torch.cuda.is_available():
-        torch.cuda.synchronize()
-
-
 def seconds(work: Callable[[], object], repeats: int = REPEATS) -> float:
     """The least time of some calls, after one to warm up."""
     found = []
     for _ in range(repeats + 1):
         began = time.monotonic()
         work()
-        synchronise()
+        synchronise(choose_device("auto"))
         found.append(time.monotonic() - began)
     return min(found[1:])
 
@@ -150,7 +144,7 @@ def a_round(objective: Objective, config: Config, tile: int, coupling: Coupling,
                 profiler.disable()
             began = time.monotonic()
             painted = refine_round(current)
-            synchronise()
+            synchronise(objective.extract.device)
             taken.append(time.monotonic() - began)
         canvas, carried = painted.canvas, painted.optimizer_canvases or carried
     if profile:

@@ -37,6 +37,7 @@ def resume(
     *,
     overwrite: bool = False,
     retry_failed: bool = False,
+    other_machine: bool = False,
     stop: Stop | None = None,
     on_event: OnEvent = events.ignore,
 ) -> Result | Summary:
@@ -46,6 +47,7 @@ def resume(
         folder: a run directory, or the output folder of a batch; the picture stands for its run directory.
         overwrite: replace an existing result, also if the run started without that.
         retry_failed: retry the failed jobs of a batch.
+        other_machine: resume a run that began on another machine, see `stylize`; pictures of a batch always are.
         stop: when to stop in an orderly way.
         on_event: called with each event.
 
@@ -65,7 +67,7 @@ def resume(
         raise ConfigError(f"--retry-failed is for batches only; {folder} is the run directory of a single picture")
     from hires_nst.run import pipeline
 
-    return pipeline.resume(folder, overwrite=overwrite, stop=stop, on_event=on_event)
+    return pipeline.resume(folder, overwrite=overwrite, other_machine=other_machine, stop=stop, on_event=on_event)
 
 
 def status(folder: Path | str) -> RunStatus | BatchStatus:

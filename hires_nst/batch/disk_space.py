@@ -53,5 +53,6 @@ def job_run_bytes(job: Job) -> int:
     """The most that a job's run directory takes on the disk; 0 where the picture's size is not known."""
     if job.size is None:
         return 0
-    kind = "cpu" if job.config.runtime.device == "cpu" else "cuda"
+    device = job.config.runtime.device
+    kind = device if device in ("cpu", "mps") else "cuda"
     return expected_run_bytes(job.config, job.size, kind=kind)

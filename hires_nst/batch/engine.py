@@ -27,7 +27,7 @@ class PaintingEngine:
             set_threads(threads)
 
     def paint(self, task: Task, *, stop: Stop, on_event: OnEvent) -> Painted:
-        """Paint a picture, from where an interrupted attempt stopped.
+        """Paint a picture, from where an interrupted attempt stopped, also on another machine: the log says so.
 
         Raises:
             Interrupted: `stop` was due. RunBusy: another process works on it. HiresNstError: as `stylize`.
@@ -39,7 +39,7 @@ class PaintingEngine:
         def paint(resume: Literal["auto", "never"]) -> Painted:
             result = stylize(
                 task.content, task.picture, config=config, overwrite=True, run_dir=run_dir, resume=resume,
-                stop=stop, cache=self.cache, on_event=on_event,
+                other_machine=True, stop=stop, cache=self.cache, on_event=on_event,
             )  # fmt: skip
             return Painted(result.width, result.height, result.sha256)
 

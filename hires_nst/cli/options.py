@@ -51,6 +51,10 @@ Json = Annotated[
     bool, typer.Option("--json", is_eager=True, callback=_wants_json, help="Print JSON on stdout, one object per line.")
 ]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Print errors only.")]
+OtherMachine = Annotated[
+    bool,
+    typer.Option("--other-machine", help="Resume on another machine too; the last bits of the result may then differ."),
+]
 Folder = Annotated[
     Path, path_argument(metavar="DIR", help="A run directory, such as print.tif.run, or a batch's output folder.")
 ]

@@ -7,7 +7,7 @@ import typer
 
 import hires_nst
 from hires_nst.cli.batch import run_batch
-from hires_nst.cli.options import Folder, Json, Quiet
+from hires_nst.cli.options import Folder, Json, OtherMachine, Quiet
 from hires_nst.cli.progress import showing
 from hires_nst.cli.signals import MaxHours, Until, ending_at_once, stopping
 from hires_nst.cli.stylize import print_result
@@ -21,6 +21,7 @@ def resume(
     overwrite: Annotated[
         bool, typer.Option("--overwrite", help="Replace an existing file at the output path.")
     ] = False,
+    other_machine: OtherMachine = False,
     until: Until = None,
     max_hours: MaxHours = None,
     quiet: Quiet = False,
@@ -32,7 +33,10 @@ def resume(
 
     folder = working_folder(folder)
     with stopping(until=until, max_hours=max_hours, quiet=quiet or json) as stop:
-        run: partial[Any] = partial(hires_nst.resume, folder, overwrite=overwrite, retry_failed=retry_failed, stop=stop)
+        run: partial[Any] = partial(
+            hires_nst.resume, folder, overwrite=overwrite, retry_failed=retry_failed, other_machine=other_machine,
+            stop=stop,
+        )  # fmt: skip
         if is_batch(folder):
             run_batch(run, folder, stop=stop, page=True, quiet=quiet, as_json=json)
             return

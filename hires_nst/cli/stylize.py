@@ -7,7 +7,15 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 import hires_nst
-from hires_nst.cli.options import ConfigOptions, Json, Quiet, path_argument, path_option, takes_config_options
+from hires_nst.cli.options import (
+    ConfigOptions,
+    Json,
+    OtherMachine,
+    Quiet,
+    path_argument,
+    path_option,
+    takes_config_options,
+)
 from hires_nst.cli.progress import print_line, showing
 from hires_nst.cli.roles import Roles, StyleOption, StyleWords
 from hires_nst.cli.schema_options import choice
@@ -59,6 +67,7 @@ def stylize(
             help="auto resumes an interrupted run; never starts over; require fails if there is nothing to resume.",
         ),
     ] = Resume.auto,
+    other_machine: OtherMachine = False,
     until: Until = None,
     max_hours: MaxHours = None,
     quiet: Quiet = False,
@@ -84,8 +93,8 @@ def stylize(
         showing(quiet=quiet, as_json=json) as on_event,
     ):
         result = hires_nst.stylize(
-            content, target, config=config, overwrite=overwrite, run_dir=run_dir, resume=resume.value, stop=stop,
-            on_event=on_event,
+            content, target, config=config, overwrite=overwrite, run_dir=run_dir, resume=resume.value,
+            other_machine=other_machine, stop=stop, on_event=on_event,
         )  # fmt: skip
     if not quiet and not json:
         print_result(result, paper=physical_size(result.width, result.height, config=config))

@@ -17,11 +17,13 @@ Precision = Literal["auto", "float32", "bfloat16"]
 class Runtime(Section):
     """Device, precision, memory and random seed."""
 
-    device: str = Field("auto", description="Device: auto, cpu, cuda or cuda:N.", examples=["cuda:0"])
+    device: str = Field(
+        "auto", description="Device: auto, cpu, cuda or cuda:N (NVIDIA, AMD), or mps (Apple).", examples=["cuda:0"]
+    )
     precision: Precision = Field(
         "auto", description="Precision of the network: float32 or bfloat16; auto is the faster that keeps the gradient."
     )
-    deterministic: bool = Field(True, description="The same bytes each time on CUDA; false may be faster.")
+    deterministic: bool = Field(True, description="The same bytes each time on a GPU; false may be faster.")
     memory: Number | str = Field(
         0.8,
         description="Memory to use: a share of what is free, above 0 to 1, or an amount such as 4 GB.",
@@ -50,8 +52,8 @@ class Runtime(Section):
     @field_validator("device")
     @classmethod
     def _device(cls, value: str) -> str:
-        if not re.fullmatch("auto|cpu|cuda(:[0-9]{1,3})?", value):
-            raise ValueError(f"there is no device {value!r}; write auto, cpu, cuda or cuda:N")
+        if not re.fullmatch("auto|cpu|mps|cuda(:[0-9]{1,3})?", value):
+            raise ValueError(f"there is no device {value!r}; write auto, cpu, cuda, cuda:N or mps")
         return value
 
 

@@ -19,7 +19,14 @@ from hires_nst.run.disk_space import overlap_of
 from hires_nst.run.output_size import OutputSize
 from hires_nst.transfer.allocator import keep_freed_memory
 from hires_nst.transfer.canvas import BYTES_PER_PIXEL, BYTES_PER_WEIGHT, HALF_BYTES_PER_PIXEL, Canvas, Place
-from hires_nst.transfer.device import LARGEST_TENSOR, choose_device, free_memory, largest_tile, set_determinism
+from hires_nst.transfer.device import (
+    choose_device,
+    free_memory,
+    largest_tensor,
+    largest_tile,
+    set_determinism,
+    shares_host_memory,
+)
 from hires_nst.transfer.extractor import Extractor, network_of, padding_of
 from hires_nst.transfer.levels import Level, schedule, style_size
 from hires_nst.transfer.losses import STYLE_LOSSES
@@ -72,7 +79,8 @@ class RunContext:
     def tile_size(self, level: Level) -> int:
         """The side of a level's tiles; the coarsest level is one tile if memory allows."""
         device, area, taken = self.extract.device, level.canvas_area, 0
-        if canvases_device(self, level) == device and not (device.type == "cpu" and self.on_disk):  # canvases first
+        in_host_memory = shares_host_memory(device) and not self.on_disk
+        if in_host_memory or canvases_device(self, level).type != "cpu":  # the level's canvases come first
             taken = area * pixel_bytes(self.config)
         budget = self.budget(taken)
         size = automatic_tile_size(
@@ -81,7 +89,7 @@ class RunContext:
         )  # fmt: skip
         if level.index == 0:
             elements = area * self.backbone.blocks[0][-1]
-            if area * self.bytes_per_pixel() < budget and elements < LARGEST_TENSOR:
+            if area * self.bytes_per_pixel() < budget and elements < largest_tensor(device.type):
                 return max(*level.canvas_size, self.config.stride)
         return size if self.config.tiles.size == "auto" else max(self.config.tiles.size, self.config.stride)
 

@@ -92,7 +92,7 @@ def _statistics_bytes(config: Config, level: Level) -> int:
 def expected_run_bytes(config: Config, size: tuple[int, int], *, kind: str) -> int:
     """The most that the run directory of a picture of that width and height takes, with the largest tiles.
 
-    `kind` is the kind of device, `cpu` or `cuda`.
+    `kind` is the kind of device, see `transfer.device`.
     """
     width, height = size
     largest = largest_tile(kind) if config.tiles.size == "auto" else max(config.tiles.size, config.stride)

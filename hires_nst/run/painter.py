@@ -26,7 +26,7 @@ from hires_nst.run.plan import split_coarse
 from hires_nst.run.round_store import DiskRoundStore
 from hires_nst.transfer.canvas import Canvas
 from hires_nst.transfer.convergence import ROUNDS, gains_less, step_tolerance
-from hires_nst.transfer.device import release_memory, unless_memory_runs_out
+from hires_nst.transfer.device import release_memory, statistics_device, unless_memory_runs_out
 from hires_nst.transfer.kept import KeptActivations
 from hires_nst.transfer.levels import Level, LevelPlan
 from hires_nst.transfer.memory import SMALLEST_TILE
@@ -233,7 +233,11 @@ class LevelPainter:
             "stride": context.config.stride, "rows": list(grid.row_cuts), "columns": list(grid.column_cuts),
         }  # fmt: skip
         store = DiskRoundStore(
-            self.checkpoints, level=self.level.index, number=number, geometry=geometry, device=context.extract.device
+            self.checkpoints,
+            level=self.level.index,
+            number=number,
+            geometry=geometry,
+            device=statistics_device(context.extract.device),
         )
         try:
             result = self._refined(number, objective, grid=grid, store=store)
@@ -337,10 +341,11 @@ class LevelPainter:
                 self.checkpoints.save_objective(plan.index, measured[0], norms=measured[1], tile_size=self.size)
         style, norms, self.size = stored
         height, width = plan.canvas_size
+        home = statistics_device(context.extract.device)
         return Objective(
             extract=context.extract if plan.index and plan.border else context.extract_whole,
             loss=context.config.loss_at(plan.index),
-            style={layer: statistics.to(context.extract.device) for layer, statistics in style.items()},
+            style={layer: statistics.to(home) for layer, statistics in style.items()},
             content_norms=norms, height=height, width=width, weights=self.content.weights, border=plan.border,
             kept=KeptActivations(context.budget() // KEPT_SHARE),
         )  # fmt: skip

@@ -37,6 +37,7 @@ def stylize(
     overwrite: bool = False,
     run_dir: Path | str | None = None,
     resume: Resume = "auto",
+    other_machine: bool = False,
     stop: Stop | None = None,
     cache: Cache | None = None,
     on_event: OnEvent = events.ignore,
@@ -58,6 +59,8 @@ def stylize(
             Without an output either, it is a temporary one, and a run that is interrupted cannot be resumed.
         resume: `auto` resumes a run if there is one, `require` fails if there is none, and `never` starts over, with
             `overwrite` also if there is one.
+        other_machine: resume on another kind or model of device, with another precision or version of torch than the
+            run began with; the last bits of the result may then differ.
         stop: when to stop in an orderly way.
         cache: of loaded networks and other objects, to be shared by several calls.
         on_event: called with each event.
@@ -73,7 +76,7 @@ def stylize(
     ):
         options = RunOptions(
             content=images.content, output=file or path / RESULT, config=images.config, overwrite=overwrite,
-            run_dir=path, makes_folder=names_folder(output),
+            run_dir=path, makes_folder=names_folder(output), other_machine=other_machine,
         )  # fmt: skip
         check_images(options.content, options.config)
         check_output(options, resume=resume)
@@ -125,13 +128,18 @@ def _directory_for(output: Path | None, config: Config, *, run_dir: Path | str |
 
 
 def resume(
-    run_dir: Path | str, *, overwrite: bool = False, stop: Stop | None = None, on_event: OnEvent = events.ignore
+    run_dir: Path | str,
+    *,
+    overwrite: bool = False,
+    other_machine: bool = False,
+    stop: Stop | None = None,
+    on_event: OnEvent = events.ignore,
 ) -> Result:
     """Resume an interrupted run with its own stored configuration and images.
 
     Args:
         overwrite: replace an existing output, also if the run began without that.
-        stop, on_event: see `stylize`.
+        other_machine, stop, on_event: see `stylize`.
 
     Raises:
         As `stylize`; DamagedFile: the record of the run is damaged.
@@ -147,7 +155,7 @@ def resume(
             config = stored_config(record, path, digests=digests)
         options = RunOptions(
             content=content, output=record.output_at(path), config=config, run_dir=path,
-            overwrite=overwrite or record.overwrite,
+            overwrite=overwrite or record.overwrite, other_machine=other_machine,
         )  # fmt: skip
 
         from hires_nst.run.cache import Cache

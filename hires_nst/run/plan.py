@@ -18,7 +18,7 @@ from hires_nst.run.context import RunContext, canvas_bytes, open_context
 from hires_nst.run.disk_space import picture_bytes, run_bytes
 from hires_nst.run.output_size import OutputSize
 from hires_nst.transfer.canvas import temporary_folder
-from hires_nst.transfer.device import free_memory
+from hires_nst.transfer.device import exact, free_memory
 from hires_nst.transfer.levels import Level, LevelPlan, schedule
 from hires_nst.transfer.minimise import minimise
 from hires_nst.transfer.moments import Moments
@@ -178,7 +178,7 @@ def seconds_per_megapixel(context: RunContext, plan: LevelPlan, *, side: int) ->
     def gradient(image: Tensor) -> tuple[Tensor, Tensor]:
         features = context.extract(image, layers).values()
         squares = [Moments.of(feature).finalise().second.mean() for feature in features]
-        value = torch.stack([image.square().mean().double(), *squares]).sum()  # the image, in case there are no layers
+        value = torch.stack([exact(image.square().mean()), *squares]).sum()  # the image, in case there are no layers
         return value.detach(), torch.autograd.grad(value, image)[0]
 
     with torch.enable_grad():

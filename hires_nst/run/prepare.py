@@ -30,6 +30,7 @@ class RunOptions:
         config: the settings, with the style images.
         overwrite: whether an existing output may be replaced.
         makes_folder: whether the output's folder is made if it does not exist.
+        other_machine: whether the run may go on if it began on another machine, see `record.check_machine`.
     """
 
     content: Path
@@ -38,6 +39,7 @@ class RunOptions:
     run_dir: Path
     overwrite: bool = False
     makes_folder: bool = False
+    other_machine: bool = False
 
     @property
     def is_returned(self) -> bool:

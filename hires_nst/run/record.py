@@ -53,12 +53,28 @@ class InputFile(_Entry):
 
 
 class Machine(_Entry):
-    """What the bits of a result may depend on besides the inputs."""
+    """What the bits of a result may depend on besides the inputs.
+
+    Attributes:
+        device: its kind, and its number if one was given.
+        model: of the GPU, see `device.model_of`.
+    """
 
     device: str
+    model: str = ""
     precision: str
     torch: str
     threads: int
+
+    @property
+    def parts(self) -> dict[str, str]:
+        """What must be the same for the same bits, by the words for it; in float32 the threads may count too."""
+        kind = self.device.partition(":")[0]
+        return {
+            "device": f"{kind}, {self.model}" if self.model else kind,
+            "precision": self.precision,
+            "torch": self.torch,
+        }
 
 
 class RunRecord(_Entry):
@@ -231,26 +247,35 @@ def check_same(record: RunRecord, folder: Path, *, config: Config, inputs: Seque
             raise file.error(f"the {file.role} {given.path} {what} in {folder} began; put that file back, or {RESTART}")
 
 
-def check_machine(record: RunRecord, now: Machine, *, folder: Path, emit: OnEvent) -> None:
-    """Raise ConfigError for another kind of device or precision; warn of differences that may change the last bits."""
-    parts = {
-        "device": "another device of its kind", "precision": "", "torch": "another version of torch",
-        "threads": "another number of threads",
-    }  # fmt: skip
-    for name, what in parts.items():
-        before, after = str(getattr(record.machine, name)), str(getattr(now, name))
-        if name in ("device", "precision") and before.partition(":")[0] != after.partition(":")[0]:
-            raise ConfigError(
-                f"the run in {folder} began with {name} {before}, and here it would be {after}; resume it where it "
-                f"began, or {RESTART}"
-            )
-        if before != after:
-            emit(
-                events.Notice(
-                    f"the run began with {what} ({before}, now {after}), so the last bits of the result may not be "
-                    "those of a run without interruption"
-                )
-            )
+def check_machine(record: RunRecord, now: Machine, *, folder: Path, other: bool, emit: OnEvent) -> RunRecord:
+    """The record of a run that goes on here: as it is, or with this machine if it is another one.
+
+    A number of threads that is not the same, or a machine that is not and `other`, are told by a notice.
+
+    Args:
+        other: whether the run may go on with another kind or model of device, precision or version of torch.
+
+    Raises:
+        ConfigError: it is such a machine, and it may not.
+    """
+    before, after = record.machine.parts, now.parts
+    changed = "; ".join(f"{name} {before[name]}, now {after[name]}" for name in before if before[name] != after[name])
+    if changed and not other:
+        raise ConfigError(
+            f"the run in {folder} began on another machine ({changed}), where the result may have other bits; resume "
+            f"it there, or here with --other-machine, or {RESTART}"
+        )
+    what = f"on another machine ({changed})"
+    if not changed and record.machine.threads != now.threads:
+        what = f"with another number of threads ({record.machine.threads}, now {now.threads})"
+    elif not changed:
+        return record
+    emit(
+        events.Notice(
+            f"the run began {what}, so the last bits of the result may not be those of a run without interruption"
+        )
+    )
+    return record.model_copy(update={"machine": now}) if changed else record
 
 
 def store_config(folder: Path, record: RunRecord, *, before: RunRecord | None) -> bool:

@@ -51,7 +51,7 @@ from hires_nst.run.record import (
 from hires_nst.run.write_behind import WriteBehind
 from hires_nst.stopping import Stop
 from hires_nst.transfer.canvas import temporary_folder
-from hires_nst.transfer.device import is_out_of_memory, release_memory, unless_memory_runs_out
+from hires_nst.transfer.device import is_out_of_memory, model_of, release_memory, unless_memory_runs_out
 from hires_nst.transfer.levels import LevelPlan
 from hires_nst.transfer.minimise import import_optimizers
 from hires_nst.transfer.weights import WeightedImage
@@ -159,15 +159,19 @@ class SingleRun:
         self._tell_background(content)
         styles, metadata = read_styles(context), self._metadata()
         context = in_checked_precision(context, size, content=content, styles=styles)
+        resumed: RunRecord | None = None
         if self.record is None:
             plans = level_plans(context, size)
             if text := size.loss(self.options.config):
                 self.emit(events.Notice(text))
         else:
-            check_machine(self.record, _machine(context), folder=self.directory.path, emit=self.emit)
-            plans = self.record.levels
+            resumed = check_machine(
+                self.record, _machine(context), folder=self.directory.path, other=self.options.other_machine,
+                emit=self.emit,
+            )  # fmt: skip
+            plans = resumed.levels
         self._check_disk(context, plans, content=content, styles=[image for image, _ in styles])
-        record = self._save_record(context, plans, size=size)
+        record = self._save_record(context, plans, size=size, resumed=resumed)
         with WriteBehind() as writer:
             checkpoints = CheckpointStore(
                 directory=self.directory, settings=self.options.config.checkpoint, emit=self.emit,
@@ -229,11 +233,13 @@ class SingleRun:
             needs.append(Need(temporary_folder(), canvases, CANVAS_REMEDIES))
         check_disk(needs)
 
-    def _save_record(self, context: RunContext, plans: tuple[LevelPlan, ...], *, size: OutputSize) -> RunRecord:
-        """Write run.json and config.yaml, with which the run begins."""
+    def _save_record(
+        self, context: RunContext, plans: tuple[LevelPlan, ...], *, size: OutputSize, resumed: RunRecord | None
+    ) -> RunRecord:
+        """Write run.json and config.yaml, with which the run begins, or goes on as `resumed`."""
         options, path, before = self.options, self.directory.path, self.record
         config = options.config.model_dump(mode="json")
-        record = before or RunRecord(
+        record = resumed or RunRecord(
             version=VERSION, config=config, inputs=self._inputs(), **output_places(options.output, path),
             overwrite=options.overwrite, machine=_machine(context),
             width=size.width, height=size.height, levels=plans,
@@ -320,8 +326,11 @@ def writes_by_cost(config: Config, device: torch.device) -> bool:
 
 
 def _machine(context: RunContext) -> Machine:
-    device, threads = str(context.extract.device), torch.get_num_threads()
-    return Machine(device=device, precision=context.precision, torch=torch.__version__, threads=threads)
+    device = context.extract.device
+    return Machine(
+        device=str(device), model=model_of(device), precision=context.precision, torch=torch.__version__,
+        threads=torch.get_num_threads(),
+    )  # fmt: skip
 
 
 @contextmanager

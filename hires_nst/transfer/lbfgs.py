@@ -161,7 +161,7 @@ class _Descent:
         return self._rate() * change * self.task.free / moved
 
     def _rate(self) -> Tensor:
-        return self.z.new_tensor(self.task.optimizer.rate)
+        return self.z.new_full((), self.task.optimizer.rate)
 
     def restore(self, snapshot: Snapshot) -> None:
         """Continue after the step of a snapshot."""

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
+from hires_nst.transfer.device import exact, sums_half_precision
 from hires_nst.transfer.reductions import transposed_product
 from hires_nst.transfer.weights import LayerWeights
 
@@ -87,7 +88,7 @@ class Moments:
 
     Attributes:
         count: n.
-        sums: in float64.
+        sums: in float64, see `device.exact`.
     """
 
     count: float
@@ -100,17 +101,17 @@ class Moments:
         The sums over positions are those of the features minus about their mean, in float32 at least; what the mean
         adds is put back in float64. A covariance, which is a difference of the result's, then has errors of its own
         size only: sums of the features themselves would need float64, which takes twice the time and the memory.
-        Features of half precision are summed on CUDA as they are: their own rounding is far larger than that of their
-        sums.
+        Features of half precision are summed as they are where the device can: their own rounding is far larger than
+        that of their sums.
         """
         flat = features.permute(0, 2, 3, 1).flatten(0, 2)
         weight = None if weights is None else weights.values.reshape(-1, 1).to(_sum_type(flat.dtype))
         count = len(flat) if weights is None else weights.total
         shift = _about_the_mean(flat, weight)
         total, product = _Sums.apply(flat, weight, shift)
-        rest, shift = total.double(), shift.double()
+        rest, shift = exact(total), exact(shift)
         mixed = torch.outer(shift, rest)
-        outer = product.double() + mixed + mixed.T + count * torch.outer(shift, shift)
+        outer = exact(product) + mixed + mixed.T + count * torch.outer(shift, shift)
         return Moments(count, {"mean": rest + count * shift, "second": outer})
 
     @staticmethod
@@ -122,12 +123,12 @@ class Moments:
         """
         flat, count, weight, shift = _around_the_mean(features, weights)
         centred = flat - shift[:, None]
-        sums = [torch.full_like(shift, count, dtype=torch.float64)]
+        shift = exact(shift)
+        sums = [torch.full_like(shift, count)]
         power = centred if weight is None else centred * weight
         for k in range(1, order + 1):
             power = power if k == 1 else power * centred
-            sums.append(power.sum(1).double())
-        shift = shift.double()
+            sums.append(exact(power.sum(1)))
         raw = [_sum(comb(k, j) * shift ** (k - j) * sums[j] for j in range(k + 1)) for k in range(1, order + 1)]
         return Moments(count, {"powers": torch.stack(raw)})
 
@@ -191,7 +192,7 @@ def _about_the_mean(flat: Tensor, weight: Tensor | None) -> Tensor:
 
 def _is_summed_as_it_is(flat: Tensor) -> bool:
     """Whether a device multiplies features of half precision with sums in float32."""
-    return flat.is_cuda and flat.element_size() < 4
+    return flat.element_size() < 4 and sums_half_precision(flat.device)
 
 
 class _Sums(torch.autograd.Function):

@@ -17,6 +17,7 @@ from torch import Tensor
 
 from hires_nst.config import Loss
 from hires_nst.transfer.canvas import Canvas
+from hires_nst.transfer.device import exact, statistics_device
 from hires_nst.transfer.extractor import Extractor
 from hires_nst.transfer.kept import Activations, KeptActivations
 from hires_nst.transfer.losses import STYLE_LOSSES
@@ -82,8 +83,8 @@ class ObjectiveTerms:
     def double(self) -> ObjectiveTerms:
         """The same in float64, in which many tiles are added."""
         return ObjectiveTerms(
-            moments=self.moments, matching_loss=self.matching_loss.double(), content_loss=self.content_loss.double(),
-            variation=self.variation.double(),
+            moments=self.moments, matching_loss=exact(self.matching_loss), content_loss=exact(self.content_loss),
+            variation=exact(self.variation),
         )  # fmt: skip
 
 
@@ -302,14 +303,14 @@ class Objective:
         """The weighted sum of the layers' style losses, without `style_weight` and without what a matching adds."""
         function = self.style_loss.value
         if function is None or not self.style:
-            return torch.zeros((), dtype=torch.float64, device=self.extract.device)
+            return torch.zeros((), dtype=torch.float64, device=statistics_device(self.extract.device))
         weights = self.loss.style_layers
         return torch.stack([weights[layer] * function(statistics[layer], s) for layer, s in self.style.items()]).sum()
 
     def value(self, statistics: Mapping[str, Statistics], terms: ObjectiveTerms, *, ratio: float = 1.0) -> Tensor:
         """The objective for the statistics of the whole image, and `ratio` times the sums in terms; differentiable."""
         sums = self.loss.style_weight * terms.matching_loss + self.content_weight * terms.content_loss
-        total: Tensor = (sums + terms.variation / self.area) * ratio
+        total = exact((sums + terms.variation / self.area) * ratio)
         return total + self.loss.style_weight * self.style_value(statistics)
 
     def measure(
@@ -367,7 +368,7 @@ class Objective:
         if self.style:
             whole = self.whole_image(self.statistics(self.measure(canvas, None, grid=grid).moments))
             energy, cotangents = self._cotangents(whole.statistics)
-            value = energy.double().cpu()
+            value = exact(energy).cpu()
 
         def match(features: Mapping[str, Tensor], moments: Mapping[str, Moments]) -> Mapping[str, LayerTargets]:
             return self.targets(features, whole.transports)
@@ -380,8 +381,8 @@ class Objective:
             weights = self.window_weights(window, counted=tile.owned)
             terms = self.terms(x, content_features, counted=tile.owned, window=window, weights=weights, match=match)
             local = self.loss.style_weight * terms.matching_loss + self.content_weight * terms.content_loss
-            local = local + terms.variation / self.area
-            value = value + local.detach().double().cpu()
+            local = exact(local + terms.variation / self.area)
+            value = value + local.detach().cpu()
             shares = self.statistics(terms.moments)
             for layer, cotangent in cotangents.items():
                 for name, tensor in cotangent.tensors.items():

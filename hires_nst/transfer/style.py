@@ -9,6 +9,7 @@ from torch import Tensor
 
 from hires_nst.config import StyleLossName
 from hires_nst.transfer.canvas import Canvas
+from hires_nst.transfer.device import statistics_device
 from hires_nst.transfer.extractor import Extractor
 from hires_nst.transfer.losses import STYLE_LOSSES
 from hires_nst.transfer.moments import Moments, Statistics
@@ -92,12 +93,14 @@ def feature_bank(
                 own = extract.weights(image.weights, window, counted=tile.owned, layers=layers).layers
             for layer, feature in features.items():
                 stride = extract.network.backbone.stride(layer)
-                rows, columns = crossings(grid.image.positions(stride), tile.owned.positions(stride), most=share)
+                places = crossings(grid.image.positions(stride), tile.owned.positions(stride), most=share)
+                rows, columns = (torch.tensor(indices, dtype=torch.long) for indices in places)
                 owned = extract.owned(feature, layer, counted=tile.owned, window=window)
                 found[layer].append(owned[0][:, rows][:, :, columns].flatten(1).T.float())
                 values = own[layer].values if layer in own else torch.ones_like(owned[:, :1])
                 weights[layer].append(values[0, 0][rows][:, columns].flatten())
-    return {layer: _visible(torch.cat(parts), torch.cat(weights[layer])) for layer, parts in found.items()}
+    home = statistics_device(extract.device)
+    return {layer: _visible(torch.cat(parts), torch.cat(weights[layer])).to(home) for layer, parts in found.items()}
 
 
 def _visible(features: Tensor, weights: Tensor) -> Tensor:

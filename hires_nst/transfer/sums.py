@@ -41,7 +41,7 @@ def accumulate(
     weights: PixelWeights | None = None,
     sums_of: LayerSums = first_moments,
 ) -> dict[str, Moments]:
-    """Sums over an image in tiles, by layer; in float64, on the tiles' device.
+    """Sums over an image in tiles, by layer; in float64, see `device.exact`.
 
     Args:
         grid: of the image, its stride at least the deepest layer's.

@@ -109,8 +109,8 @@ class PixelWeights:
         layers = {}
         for layer, stride in strides.items():
             values = F.avg_pool2d(pixels[:, :, rows, columns], stride)
-            layers[layer] = LayerWeights(values.to(device, dtype), float(values.sum()))
-        return WindowWeights(pixels.to(device, dtype), layers)
+            layers[layer] = LayerWeights(values.to(dtype).to(device), float(values.sum()))
+        return WindowWeights(pixels.to(dtype).to(device), layers)
 
     def _ramps(self, rect: Rect) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         """The border's weights of the rectangle's rows and of its columns."""

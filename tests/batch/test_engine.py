@@ -83,6 +83,20 @@ def test_an_interrupted_job_is_resumed_to_the_same_bytes(engine: PaintingEngine,
     assert not task.paths.run_dir.exists()
 
 
+def test_a_job_that_began_on_another_machine_goes_on(engine: PaintingEngine, task: Task) -> None:
+    perform_until(engine, task, tiles=4)
+    path = task.paths.run_dir / "run.json"
+    data = files.read_json(path)
+    del data["checksum"]
+    data["machine"]["torch"] = "2.0"
+    files.write_json(path, data)
+    report, seen = perform_until(engine, task)
+    assert isinstance(report, Outcome)
+    assert any(isinstance(event, events.RunResumed) for event in seen)
+    notices = [event.message for event in seen if isinstance(event, events.Notice)]
+    assert any(notice.startswith("the run began on another machine (torch 2.0, now ") for notice in notices)
+
+
 def test_each_input_is_read_for_its_digest_once(
     engine: PaintingEngine, task: Task, monkeypatch: pytest.MonkeyPatch
 ) -> None:

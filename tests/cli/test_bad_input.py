@@ -166,7 +166,6 @@ def test_a_picture_that_is_fully_transparent(inputs: Path, results: Path) -> Non
         (["--set", "loss.content_layers={conv5_3: 1}"], "vgg19-slim has no layer 'conv5_3'"),
         (["--model", "vgg18"], "there is no network 'vgg18'; did you mean 'vgg1"),
         (["--device", "gpu"], "there is no device 'gpu'; write auto, cpu, cuda"),
-        (["--device", "mps"], "there is no device 'mps'; write auto, cpu, cuda"),
         (["--tile-size", "3"], "--tile-size should be auto or a whole number from 16"),
         (["--init", "contnet"], "did you mean 'content'?"),
         (["--print", "A11"], "--print: 'A11' is not a paper size"),

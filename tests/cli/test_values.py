@@ -139,7 +139,7 @@ def test_a_wrong_value_is_one_line_and_exit_code_2(
         ("--init-noise 1,5", "--init-noise should be a number from 0 to 1, not '1,5'; for example --init-noise 0"),
         ("--fit 1,5", "--fit should be cover or contain, not '1,5'; for example --fit cover"),
         ("--background 1,5", "'1,5' is no colour; give one such as white or #ff8800\n"),
-        ("--device 0", "--device: there is no device '0'; write auto, cpu, cuda or cuda:N"),
+        ("--device 0", "--device: there is no device '0'; write auto, cpu, cuda, cuda:N or mps"),
         ("--model 0", "--model: there is no network '0'; known are vgg19-slim"),
         ("--print 30x40", "--print: '30x40' has no unit; write 30x40cm or 30x40in"),
         ("--coupling loose", "--coupling should be balanced, independent or exact, not 'loose'"),
@@ -151,7 +151,7 @@ def test_a_wrong_value_is_one_line_and_exit_code_2(
             "--preset should be default, draft, better, best, print or gatys, not 'gaty'; did you mean 'gatys'?",
         ),
         ("--model vgg18", "--model: there is no network 'vgg18'; did you mean 'vgg1"),
-        ("--device gpu", "--device: there is no device 'gpu'; write auto, cpu, cuda or cuda:N"),
+        ("--device gpu", "--device: there is no device 'gpu'; write auto, cpu, cuda, cuda:N or mps"),
         ("--set levels.rounds=abc", "levels.rounds should be a whole number from 1 to 1000, not 'abc'; for example"),
     ],
 )

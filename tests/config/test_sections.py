@@ -8,12 +8,12 @@ from hires_nst.config import Config, Optimizer, parse_config
 from hires_nst.errors import ConfigError
 
 
-@pytest.mark.parametrize("device", ["auto", "cpu", "cuda", "cuda:0", "cuda:12"])
+@pytest.mark.parametrize("device", ["auto", "cpu", "mps", "cuda", "cuda:0", "cuda:12"])
 def test_devices(device: str) -> None:
     assert parse_config({"runtime": {"device": device}}).runtime.device == device
 
 
-@pytest.mark.parametrize("device", ["", "mps", "cuda:", "cuda:x", "cuda:²", "cuda:9999", "cpu:1", "cuda:0\n"])
+@pytest.mark.parametrize("device", ["", "mps:0", "rocm", "cuda:", "cuda:x", "cuda:²", "cuda:9999", "cpu:1", "cuda:0\n"])
 def test_no_devices(device: str) -> None:
     with pytest.raises(ConfigError, match="there is no device"):
         parse_config({"runtime": {"device": device}})

@@ -32,7 +32,7 @@ from hires_nst.run import directory
 from hires_nst.run.checkpoint import CheckpointStore, Progress
 from hires_nst.run.context import canvases_device
 from hires_nst.run.log import read_log
-from hires_nst.run.record import Machine, check_machine
+from hires_nst.run.record import Machine, RunRecord, check_machine
 from hires_nst.stopping import Stop
 from hires_nst.transfer.canvas import Canvas
 from hires_nst.transfer.levels import Level
@@ -829,19 +829,63 @@ def test_another_number_of_threads_is_reported(inputs: Path, expected: bytes, ou
     assert "another number of threads (64, now 1)" in notice.message
 
 
-def test_a_device_of_the_same_kind_is_reported_and_another_kind_refused() -> None:
-    def check(before: str, now: str) -> list[str]:
-        reported: list[Any] = []
-        machines = [Machine(device=device, precision="float32", torch="2", threads=1) for device in (before, now)]
-        record: Any = SimpleNamespace(machine=machines[0])
-        check_machine(record, machines[1], folder=Path("out.png.run"), emit=reported.append)
-        return [notice.message for notice in reported]
+def machine(**changes: str) -> Machine:
+    before = {"device": "cuda:0", "model": "Some GPU", "precision": "float32", "torch": "2", "threads": 1}
+    return Machine.model_validate({**before, **changes})
 
-    assert check("cuda:0", "cuda:0") == []
-    (message,) = check("cuda:0", "cuda:1")
-    assert "another device of its kind (cuda:0, now cuda:1)" in message
-    with pytest.raises(ConfigError, match="began with device cuda:0, and here it would be cpu"):
-        check("cuda:0", "cpu")
+
+def record_of(machine: Machine) -> RunRecord:
+    return RunRecord(
+        version="1", config={}, inputs=(), output=Path("out.png"), output_relative="out.png", overwrite=False,
+        machine=machine, width=1, height=1, levels=(),
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"device": "cpu", "model": ""}, "device cuda, Some GPU, now cpu"),
+        ({"model": "Other GPU"}, "device cuda, Some GPU, now cuda, Other GPU"),
+        ({"precision": "bfloat16", "torch": "3"}, "precision float32, now bfloat16; torch 2, now 3"),
+    ],
+)
+def test_another_machine_is_refused_unless_it_is_told_to_go_on(changes: dict[str, str], words: str) -> None:
+    reported: list[Any] = []
+    record = record_of(machine())
+    check = partial(check_machine, record, machine(**changes), folder=Path("out.png.run"), emit=reported.append)
+    with pytest.raises(
+        ConfigError, match=rf"began on another machine \({words}\).*--other-machine, or `--resume never"
+    ):
+        check(other=False)
+    assert not reported
+    assert check(other=True).machine == machine(**changes)  # the next resume there needs no telling
+    (notice,) = reported
+    assert notice.message.startswith(f"the run began on another machine ({words}), so the last bits")
+
+
+@pytest.mark.parametrize("changes", [{}, {"device": "cuda"}, {"device": "cuda:1"}])
+def test_another_gpu_of_the_same_model_is_the_same_machine(changes: dict[str, str]) -> None:
+    record = record_of(machine())
+    reported: list[Any] = []
+    assert check_machine(record, machine(**changes), folder=Path(), other=False, emit=reported.append) is record
+    assert not reported
+
+
+def test_a_run_goes_on_with_another_version_of_torch_when_told_to(inputs: Path, expected: bytes, out: Path) -> None:
+    def is_of_another_version() -> None:
+        data = files.read_json(run_of(out) / "run.json")
+        del data["checksum"]
+        data["machine"]["torch"] = "2.0"
+        files.write_json(run_of(out) / "run.json", data)
+
+    interrupted(inputs, out, events.TileFinished, 2)
+    is_of_another_version()
+    for run in (partial(resume, run_of(out)), partial(stylize, inputs, out)):
+        with pytest.raises(ConfigError, match=r"began on another machine \(torch 2\.0, now "):
+            run()
+    interrupted(inputs, out, events.TileFinished, 2, other_machine=True)
+    assert not of(resume(run_of(out)), events.Notice)
+    assert out.read_bytes() == expected
 
 
 # Damage.

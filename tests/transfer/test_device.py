@@ -10,14 +10,22 @@ import pytest
 import torch
 
 from hires_nst.errors import ConfigError
+from hires_nst.transfer import device
 from hires_nst.transfer.device import (
     choose_device,
     describe_devices,
     free_memory,
     is_out_of_memory,
+    largest_tensor,
     largest_tile,
+    model_of,
+    precision_of,
     release_memory,
     set_determinism,
+    shares_host_memory,
+    statistics_device,
+    sums_half_precision,
+    synchronise,
     unless_memory_runs_out,
 )
 from hires_nst.transfer.memory import free_host_memory
@@ -28,7 +36,8 @@ GIGA = 10**9
 def test_the_largest_tile_is_known_without_torch() -> None:
     code = "import sys; from hires_nst.transfer.device import largest_tile; assert 'torch' not in sys.modules"
     subprocess.run([sys.executable, "-c", code], check=True, timeout=60)
-    assert largest_tile("cuda") > largest_tile("cpu") == largest_tile("mps")
+    assert largest_tile("cuda") > largest_tile("mps") > largest_tile("cpu")
+    assert largest_tensor("cuda") > largest_tensor("mps")
 
 
 def test_devices(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -46,6 +55,52 @@ def test_devices(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     assert choose_device("auto") == torch.device("cpu")
     assert describe_devices() == (processor,)
+
+
+def test_rocm_is_torchs_cuda_by_another_name(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
+    monkeypatch.setattr(torch.cuda, "mem_get_info", lambda index: (3 * GIGA, 8 * GIGA))
+    monkeypatch.setattr(torch.cuda, "get_device_name", lambda index: "AMD Instinct")
+    assert sums_half_precision(torch.device("cuda"))
+    monkeypatch.setattr(torch.version, "hip", "7.0")
+    assert describe_devices()[1] == "cuda:0 (AMD Instinct, ROCm 7.0, 3.0 GB free of 8.0 GB)"
+    assert model_of(torch.device("cuda:0")) == "AMD Instinct"
+    assert not sums_half_precision(torch.device("cuda"))
+
+
+def test_apples_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
+    mps, done = torch.device("mps"), list[str]()
+    monkeypatch.setattr(torch.backends.mps, "is_available", lambda: False)
+    with pytest.raises(ConfigError, match="there is no device mps: torch finds no Apple GPU here"):
+        choose_device("mps")
+    monkeypatch.setattr(torch.backends.mps, "is_available", lambda: True)
+    monkeypatch.setattr(torch.mps, "driver_allocated_memory", lambda: 3 * GIGA)
+    monkeypatch.setattr(torch.mps, "current_allocated_memory", lambda: 2 * GIGA)
+    monkeypatch.setattr(torch.mps, "recommended_max_memory", lambda: 8 * GIGA)
+    monkeypatch.setattr(torch.mps, "empty_cache", lambda: done.append("emptied"))
+    monkeypatch.setattr(torch.mps, "synchronize", lambda: done.append("waited"))
+    assert choose_device("auto") == choose_device("mps") == mps
+    assert choose_device("cpu").type == "cpu"
+    for free, expected in ((64 * GIGA, 6 * GIGA), (GIGA, 2 * GIGA)):
+        monkeypatch.setattr(device, "free_host_memory", lambda free=free: free)
+        assert free_memory(mps) == expected
+    assert describe_devices()[-1] == "mps (Apple GPU, 2.0 GB free)"
+    assert model_of(mps).startswith("Apple GPU")
+    assert statistics_device(mps) == torch.device("cpu")
+    assert shares_host_memory(mps)
+    assert precision_of("auto", mps) == torch.float32
+    release_memory()
+    synchronise(mps)
+    assert done == ["emptied", "waited"]
+    assert is_out_of_memory(RuntimeError("MPS backend out of memory (MPS allocated: 9 GB)"))
+
+
+def test_a_processor_has_float64_and_no_model() -> None:
+    cpu = torch.device("cpu")
+    assert statistics_device(cpu) == cpu
+    assert model_of(cpu) == ""
+    synchronise(cpu)
 
 
 def test_the_processors_memory_is_the_machines() -> None:
@@ -97,14 +152,14 @@ def _fails() -> None:
 
 
 @pytest.mark.parametrize("deterministic", [True, False])
-@pytest.mark.parametrize("kind", ["cpu", "cuda"])
-def test_only_a_cuda_device_is_told_to_give_the_same_bytes(
+@pytest.mark.parametrize("kind", ["cpu", "cuda", "mps"])
+def test_only_a_gpu_is_told_to_give_the_same_bytes(
     kind: str, deterministic: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     told: list[bool] = []
     monkeypatch.setattr(torch, "use_deterministic_algorithms", lambda mode, *, warn_only: told.append(mode))
     monkeypatch.delenv("CUBLAS_WORKSPACE_CONFIG", raising=False)
     set_determinism(torch.device(kind), deterministic=deterministic)
-    assert told == ([deterministic] if kind == "cuda" else [])
+    assert told == ([] if kind == "cpu" else [deterministic])
     assert ("CUBLAS_WORKSPACE_CONFIG" in os.environ) == (kind == "cuda" and deterministic)
     monkeypatch.delenv("CUBLAS_WORKSPACE_CONFIG", raising=False)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from hires_nst.transfer.device import alike
 from hires_nst.transfer.losses.style_loss import FLAT, relative
 from hires_nst.transfer.moments import Moments, Statistics, central
 from hires_nst.transfer.weights import LayerWeights
@@ -60,7 +61,7 @@ def channel_scale(moments: Statistics) -> Statistics:
 def squashed_powers(features: Tensor, weights: LayerWeights | None, *, style: Statistics) -> Moments:
     """`powers` (5, C) of tanh(f / (2 s)), with the scale s of each channel, see `central_moments`."""
     features = features.to(torch.promote_types(features.dtype, torch.float32))
-    halves = features / (2 * style["scale"]).to(features.dtype)[None, :, None, None]
+    halves = features / alike(2 * style["scale"], features)[None, :, None, None]
     return Moments.by_channel(halves.tanh(), weights, order=ORDER)
 
 

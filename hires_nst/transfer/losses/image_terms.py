@@ -23,7 +23,7 @@ def content_sum(features: Tensor, target: Tensor, *, weights: Tensor | None = No
 
 def colours(image: Tensor) -> Tensor:
     """An image less its brightness (the luma of ITU-R BT.601, `imageio.picture.luma`), (1, 3, h, w)."""
-    weights = torch.tensor(LUMA, dtype=image.dtype, device=image.device)
+    weights = torch.tensor(LUMA, dtype=image.dtype).to(image.device)
     without = torch.eye(3, dtype=image.dtype, device=image.device) - weights
     return (without @ image.flatten(2)).view_as(image)  # one product is faster than a sum over channels
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from hires_nst.transfer.device import alike
 from hires_nst.transfer.losses.style_loss import Matching, relative
 from hires_nst.transfer.moments import Moments, Statistics
 from hires_nst.transfer.weights import LayerWeights
@@ -37,7 +38,7 @@ def centring(image: Statistics, style: Statistics) -> Statistics:
 def nearest(features: Tensor, transport: Statistics, *, style: Statistics) -> Tensor:
     """The direction (n, C) of the bank that has the largest cosine to each feature of (1, C, h, w) minus the mean."""
     centred = _centred(features.detach(), transport)
-    bank = transport["bank"].to(centred.dtype)
+    bank = alike(transport["bank"], centred)
     blocks = [centred[begin : begin + BLOCK] for begin in range(0, len(centred), BLOCK)]
     return torch.cat([bank[(block @ bank.T).max(1).indices] for block in blocks]) if blocks else centred
 
@@ -57,12 +58,12 @@ def cosine_distances(features: Tensor, targets: Tensor, *, transport: Statistics
 def _centred(features: Tensor, transport: Statistics) -> Tensor:
     flat = features[0].flatten(1).T
     flat = flat.to(torch.promote_types(flat.dtype, torch.float32))
-    return flat - transport.mean.to(flat.dtype)
+    return flat - alike(transport.mean, flat)
 
 
 def _directions(centred: Tensor, style: Statistics) -> Tensor:
     """Rows of length 1, nearly; of a flat style all are short."""
-    least = LEAST_NORM**2 * style["bank"].square().sum(1).mean().to(centred.dtype)
+    least = alike(LEAST_NORM**2 * style["bank"].square().sum(1).mean(), centred)
     return centred / (centred.square().sum(1, keepdim=True) + least + 1e-30).sqrt()
 
 

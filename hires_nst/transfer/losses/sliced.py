@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from hires_nst.transfer.device import alike, statistics_device
 from hires_nst.transfer.losses.style_loss import FLAT, Matching
 from hires_nst.transfer.moments import Moments, Statistics
 from hires_nst.transfer.weights import LayerWeights
@@ -48,8 +49,9 @@ def histogram_range(moments: Statistics) -> Statistics:
 def histograms(features: Tensor, weights: LayerWeights | None, *, style: Statistics) -> Moments:
     """`histogram` (C, 257): how many values <f, d> lie at each node, for (1, C, h, w); without a graph."""
     values = _projections(features.detach(), style)
+    values = values.to(statistics_device(values.device))
     channels, positions = values.shape
-    weight = None if weights is None else weights.values.flatten().to(values.dtype)
+    weight = None if weights is None else alike(weights.values.flatten(), values)
     result = torch.zeros(channels * NODES, dtype=torch.float64, device=values.device)
     first = torch.arange(channels, device=values.device)[:, None] * NODES
     for begin in range(0, positions, BLOCK):
@@ -99,7 +101,7 @@ def sliced_targets(features: Tensor, transport: Statistics, *, style: Statistics
     values = _projections(features.detach(), style)
     cells = _cells(values, style)
     node = cells.nan_to_num().round().long()
-    lower, upper = (transport[name].to(values.dtype).gather(1, node) for name in ("lower", "upper"))
+    lower, upper = (alike(transport[name], values).gather(1, node) for name in ("lower", "upper"))
     return _values(lower + (upper - lower) * (cells - node + 0.5), style)
 
 
@@ -117,18 +119,18 @@ def _projections(features: Tensor, style: Statistics) -> Tensor:
     """<f, d> (C, n) in float32 at least, of (1, C, h, w)."""
     flat = features[0].flatten(1)
     flat = flat.to(torch.promote_types(flat.dtype, torch.float32))
-    return style["directions"].to(flat.dtype) @ flat
+    return alike(style["directions"], flat) @ flat
 
 
 def _cells(values: Tensor, style: Statistics) -> Tensor:
     """Values (C, n) in nodes from the first, those beyond the range at its ends."""
-    start, width = (style[name].to(values.dtype)[:, None] for name in ("start", "width"))
+    start, width = (alike(style[name], values)[:, None] for name in ("start", "width"))
     return ((values - start) / width).clamp(0, NODES - 1)
 
 
 def _values(cells: Tensor, style: Statistics) -> Tensor:
     """The opposite of `_cells`."""
-    start, width = (style[name].to(cells.dtype)[:, None] for name in ("start", "width"))
+    start, width = (alike(style[name], cells)[:, None] for name in ("start", "width"))
     return start + width * cells
 
 

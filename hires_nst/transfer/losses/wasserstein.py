@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from hires_nst.transfer.device import alike
 from hires_nst.transfer.losses.style_loss import Matching
 from hires_nst.transfer.moments import Statistics
 
@@ -42,7 +43,7 @@ def _root(covariance: Tensor) -> tuple[Tensor, float]:
 def gaussian_targets(features: Tensor, transport: Statistics, *, style: Statistics) -> Tensor:
     """T(f), (C, n) in float32 at least, of (1, C, h, w)."""
     flat = _flat(features.detach())
-    mean, target, matrix = (t.to(flat.dtype) for t in (transport.mean, style.mean, transport["map"]))
+    mean, target, matrix = (alike(t, flat) for t in (transport.mean, style.mean, transport["map"]))
     return target[:, None] + matrix @ (flat - mean[:, None])
 
 
