@@ -7,7 +7,17 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 import hires_nst
-from hires_nst.cli.options import ConfigOptions, Json, Quiet, path_argument, path_option, takes_config_options
+from hires_nst.cli.options import (
+    TILE_OPTIONS,
+    Address,
+    ConfigOptions,
+    ExecutorOption,
+    Json,
+    Quiet,
+    path_argument,
+    path_option,
+    takes_config_options,
+)
 from hires_nst.cli.progress import print_line, showing
 from hires_nst.cli.roles import Roles, StyleOption, StyleWords
 from hires_nst.cli.schema_options import choice
@@ -30,7 +40,7 @@ class Resume(str, Enum):
     require = "require"
 
 
-@takes_config_options()
+@takes_config_options(*TILE_OPTIONS)
 def stylize(
     content: Annotated[Path, path_argument(metavar="CONTENT", help=f"The photograph: {FORMATS}.")],
     styles: StyleWords = None,
@@ -61,6 +71,8 @@ def stylize(
     ] = Resume.auto,
     until: Until = None,
     max_hours: MaxHours = None,
+    executor: ExecutorOption = "local",
+    address: Address = None,
     quiet: Quiet = False,
     json: Json = False,
     options: ConfigOptions,
@@ -84,8 +96,8 @@ def stylize(
         showing(quiet=quiet, as_json=json) as on_event,
     ):
         result = hires_nst.stylize(
-            content, target, config=config, overwrite=overwrite, run_dir=run_dir, resume=resume.value, stop=stop,
-            on_event=on_event,
+            content, target, config=config, overwrite=overwrite, run_dir=run_dir, resume=resume.value,
+            executor=executor, address=address, stop=stop, on_event=on_event,
         )  # fmt: skip
     if not quiet and not json:
         print_result(result, paper=physical_size(result.width, result.height, config=config))

@@ -16,7 +16,7 @@ from hires_nst.files import FileDigests, make_folder
 from hires_nst.run.directory import RESULT, RunDirectory, opened, run_directory
 from hires_nst.run.image_files import ImageFiles, image_files
 from hires_nst.run.output_file import names_folder, output_file
-from hires_nst.run.prepare import Resume, RunOptions, check_images, check_output, sizes_of
+from hires_nst.run.prepare import Resume, RunOptions, check_images, check_options, sizes_of
 from hires_nst.run.provenance import picture_metadata
 from hires_nst.run.record import RunRecord, locate, read_record, stored_config
 from hires_nst.stopping import Stop
@@ -37,6 +37,8 @@ def stylize(
     overwrite: bool = False,
     run_dir: Path | str | None = None,
     resume: Resume = "auto",
+    executor: str = "local",
+    address: str | None = None,
     stop: Stop | None = None,
     cache: Cache | None = None,
     on_event: OnEvent = events.ignore,
@@ -58,6 +60,7 @@ def stylize(
             Without an output either, it is a temporary one, and a run that is interrupted cannot be resumed.
         resume: `auto` resumes a run if there is one, `require` fails if there is none, and `never` starts over, with
             `overwrite` also if there is one.
+        executor, address: where `config.runtime.workers` are, see `executors.opening.tile_executor`.
         stop: when to stop in an orderly way.
         cache: of loaded networks and other objects, to be shared by several calls.
         on_event: called with each event.
@@ -73,10 +76,9 @@ def stylize(
     ):
         options = RunOptions(
             content=images.content, output=file or path / RESULT, config=images.config, overwrite=overwrite,
-            run_dir=path, makes_folder=names_folder(output),
+            run_dir=path, makes_folder=names_folder(output), executor=executor, address=address,
         )  # fmt: skip
-        check_images(options.content, options.config)
-        check_output(options, resume=resume)
+        check_options(options, resume=resume)
         size, _ = sizes_of(options.content, options.output, config=options.config)
         if options.makes_folder:
             make_folder(options.output.parent)

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping
+from itertools import count
 from typing import Any
 
 import torch
@@ -47,8 +48,8 @@ class DiskRoundStore(RoundStore):
         self.stores_tiles = checkpoints.settings.every == "tile"
         self.geometry = geometry
         self.checksum = ""
-        self.done = 0
-        """Tiles that are on the disk."""
+        self.done: set[int] = set()
+        """The indices of the tiles that are on the disk; with several workers, in no order."""
         self.cuts: list[tuple[int, int]] = []
         """First tile that is cut into parts, and the size of the parts."""
         if self.stores_tiles:
@@ -77,7 +78,8 @@ class DiskRoundStore(RoundStore):
 
     def cut(self, size: int) -> None:
         """Cut the remaining tiles into parts."""
-        self.cuts.append((self.done, size))
+        first = next(index for index in count() if index not in self.done)
+        self.cuts.append((first, size))
         write_json(self.folder / "parts.json", {"round": self.checksum, "cuts": self.cuts})
 
     def parts_of(self, tile: Tile) -> Grid | None:
@@ -110,7 +112,7 @@ class DiskRoundStore(RoundStore):
         if stored is not None:
             arrays, about = stored
             tensors = tensors_of(arrays)
-            self.done += 1
+            self.done.add(tile.index)
             image, total = tensors.pop("image"), about["total_steps"]
             state = None if total is None else OptimizerState(tensors, total)
             return TileResult(image=image, loss=about["loss"], state=state, steps=about["steps"])
@@ -131,7 +133,7 @@ class DiskRoundStore(RoundStore):
         }  # fmt: skip
 
         def finished() -> None:
-            self.done += 1
+            self.done.add(tile.index)
             if self._snapshot_of == tile.index:
                 (self.folder / "step.safetensors").unlink(missing_ok=True)
             on_saved()
