@@ -109,7 +109,7 @@ class _Pickler(pickle.Pickler):
         if not tensor.is_contiguous() and not torch.ops.aten.is_non_overlapping_and_dense(tensor):
             tensor = tensor.contiguous()
         flat = tensor.as_strided((tensor.numel(),), (1,))
-        values = pickle.PickleBuffer(flat.view(torch.uint8).numpy())
+        values = pickle.PickleBuffer(_memory(flat.view(torch.uint8)))
         return _tensor, (values, (tensor.dtype, tuple(tensor.shape), tensor.stride()))
 
 
@@ -127,7 +127,13 @@ def _tensor(values: Any, layout: tuple[torch.dtype, tuple[int, ...], tuple[int, 
 
 def _empty(size: int) -> memoryview:
     """Memory that is aligned as torch has it."""
-    return memoryview(torch.empty(size, dtype=torch.uint8).numpy())
+    return _memory(torch.empty(size, dtype=torch.uint8))
+
+
+def _memory(values: Tensor) -> memoryview:
+    """The memory of bytes in a row."""
+    array: Any = values.numpy()
+    return memoryview(array)
 
 
 def packed(message: Any) -> Packed:

@@ -113,9 +113,11 @@ class TilePool:
                     upcoming.give_back(self._lose(number, message.reason))
                 elif isinstance(message, Step) and message.number in member.jobs:
                     on_step(member.jobs[message.number], message.step, message.loss)
-                elif isinstance(message, OutOfMemory) and member.jobs.pop(message.number, None):
+                elif isinstance(message, OutOfMemory) and message.number in member.jobs:
+                    del member.jobs[message.number]
                     ran_out = message.reason
-                elif isinstance(message, Done) and (tile := member.jobs.pop(message.number, None)):
+                elif isinstance(message, Done) and message.number in member.jobs:
+                    tile = member.jobs.pop(message.number)
                     if message.kept:
                         member.kept |= message.kept
                         self._homes[tile.window] = number
