@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import multiprocessing
 import os
 import sys
@@ -87,14 +88,21 @@ def test_memory_that_runs_out_in_a_worker(inputs: Path, tmp_path: Path, monkeypa
 
 
 def test_the_command_line(inputs: Path, tmp_path: Path) -> None:
-    arguments = ["stylize", inputs / "photo.png", inputs / "painting.png", "-o", tmp_path / "out.png", "--quiet"]
+    arguments: list[Path | str] = [
+        "stylize",
+        inputs / "photo.png",
+        inputs / "painting.png",
+        "-o",
+        tmp_path / "out.png",
+        "--quiet",
+    ]
     options = ["--set", "levels.min_size=32", "--set", "levels.coarse_steps=2", "--set", "levels.rounds=1"]
     result = program(*arguments, *options, "--tile-size", "32", "--workers", "2", OMP_NUM_THREADS="1")
     assert (result.returncode, result.stderr) == (0, "")
     assert (tmp_path / "out.png").exists()
-    result = command(*map(str, arguments), "--overwrite", "--address", "auto")
-    assert result.exit_code == 2
-    assert "--address requires --executor ray" in result.stderr
+    refused = command(*map(str, arguments), "--overwrite", "--address", "auto")
+    assert refused.exit_code == 2
+    assert "--address requires --executor ray" in refused.stderr
 
 
 def test_the_number_of_workers_is_no_matter_of_the_picture() -> None:
@@ -116,7 +124,7 @@ def cluster() -> Iterator[RayCluster]:
     paths = [str(ROOT), *filter(None, os.environ.get("PYTHONPATH", "").split(os.pathsep))]
     before = dict(os.environ)
     os.environ["PYTHONPATH"] = os.pathsep.join(paths)  # what the workers on the node find
-    ray.init(num_cpus=2, include_dashboard=False, log_to_driver=False, logging_level="ERROR")
+    ray.init(num_cpus=2, include_dashboard=False, log_to_driver=False, logging_level=logging.ERROR)
     try:
         yield connect(None)
     finally:
@@ -147,7 +155,7 @@ def test_a_run_on_a_cluster(cluster: RayCluster, inputs: Path, expected: bytes, 
 
 def test_without_ray(inputs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "ray", None)
-    arguments = ["stylize", inputs / "photo.png", inputs / "painting.png", "-o", tmp_path / "out.png"]
+    arguments: list[Path | str] = ["stylize", inputs / "photo.png", inputs / "painting.png", "-o", tmp_path / "out.png"]
     options = ["--set", "levels.min_size=32", "--tile-size", "32", "--executor", "ray"]
     result = command(*map(str, arguments), *options)
     assert result.exit_code == 2
