@@ -146,7 +146,8 @@ def costs(options: argparse.Namespace) -> Costs:
         refine_round(current, executor=echo)
         whole = time.perf_counter() - began
         began = time.perf_counter()
-        current.canvas.copy(), current.canvas.blank(), current.canvas.copy().clip()
+        current.canvas.copy().clip()
+        current.canvas.blank()
         around = time.perf_counter() - began
         windows, area = echo.pixels / 1e6, current.canvas.image.area / 1e6
         found = Costs(
@@ -241,7 +242,7 @@ def simulated(options: argparse.Namespace) -> None:
             ["GPUs", "seconds", "times one GPU alone", "GPUs busy", "main process busy", "tiles each", "bound by"],
             rows,
             [
-                f"Given: an evaluation of {options.evaluation:g} ms a megapixel, {options.bandwidth:g} GB/s between the "
+                f"Given: evaluations of {options.evaluation:g} ms a megapixel, {options.bandwidth:g} GB/s between the "
                 f"main process and workers, checkpoints {f'at {options.disk:g} GB/s' * options.checkpoints or 'off'}.",
                 f"Measured on this machine, main process, one thread, milliseconds a megapixel of a window: "
                 f"{cost.send * 1e3:.1f} to read and pack, {cost.receive * 1e3:.1f} to unpack and blend; "

@@ -20,7 +20,7 @@ def worker_devices(workers: int | Literal["auto"], device: str) -> list[str]:
 
 def tile_devices(workers: int | Literal["auto"] | None, device: str) -> list[str]:
     """The device of each worker of one picture, for `runtime.workers` and `runtime.device`."""
-    return worker_devices(1 if workers is None else workers, device)
+    return [device] if workers is None else worker_devices(workers, device)
 
 
 def sharing(workers: int | Literal["auto"] | None, device: str) -> int:

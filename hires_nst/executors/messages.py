@@ -172,3 +172,5 @@ def receive(connection: Connection) -> Any:
 
 
 Send = Callable[[Any], None]
+MakeMessage = Callable[[], Any]
+"""Makes a message when it is its turn, maybe in another thread."""

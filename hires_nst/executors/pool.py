@@ -15,7 +15,8 @@ from typing import Any, Protocol
 import torch
 
 from hires_nst.errors import HiresNstError
-from hires_nst.executors.messages import Done, Job, Lost, OutOfMemory, Ready, StartLevel, StartRound, Step
+from hires_nst.executors.messages import Done, Job, Lost, MakeMessage, OutOfMemory, Ready, StartLevel, StartRound, Step
+from hires_nst.transfer.device import release_memory
 from hires_nst.transfer.objective import Objective, WholeImage
 from hires_nst.transfer.tasks import Finished, MakeTask, SentObjective
 from hires_nst.transfer.tiles import Rect, Tile
@@ -34,8 +35,8 @@ class Crew(Protocol):
     def numbers(self) -> Sequence[int]:
         """Of the workers that it began with."""
 
-    def send(self, number: int, message: Any) -> None:
-        """Send a message to a worker, in whatever state it is."""
+    def send(self, number: int, make: MakeMessage) -> None:
+        """Send a message to a worker, in whatever state it is, after those before; what `make` raises, `wait` may."""
 
     def wait(self, seconds: float) -> Sequence[tuple[int, Any]]:
         """Messages with the numbers of their workers, as soon as there are any; the last of a worker is `Lost`."""
@@ -92,6 +93,7 @@ class TilePool:
         if objective is not self._objective:
             self._objective = objective
             self._homes.clear()
+            release_memory()  # a worker may share the device with this process, which keeps memory for later
         upcoming = _Upcoming(tiles, most=LOOKAHEAD * len(self._members))
         ran_out: str | None = None
         while True:
@@ -153,14 +155,19 @@ class TilePool:
     def _send(self, number: int, tile: Tile, *, objective: Objective, start: WholeImage | None, make: MakeTask) -> None:
         member = self._members[number]
         if member.objective is not objective:
-            self._crew.send(number, StartLevel(SentObjective.of(objective)))
+            self._crew.send(number, partial(_start_level, objective))
             member.objective, member.kept, member.start = objective, set(), None
         if member.start is None or member.start[0] is not start:
-            self._crew.send(number, StartRound.of(start))
+            self._crew.send(number, partial(StartRound.of, start))
             member.start = (start,)
         job = next(self._numbers)
         member.jobs[job] = tile
-        self._crew.send(number, Job(job, make(tile, member.kept.__contains__)))
+        keeps = member.kept.__contains__
+        self._crew.send(number, lambda: Job(job, make(tile, keeps)))
+
+
+def _start_level(objective: Objective) -> StartLevel:
+    return StartLevel(SentObjective.of(objective))
 
 
 class _Upcoming:

@@ -15,7 +15,7 @@ from multiprocessing import connection
 from multiprocessing.connection import Connection
 from typing import Any
 
-from hires_nst.executors.messages import Lost, Ready, receive, send
+from hires_nst.executors.messages import Lost, MakeMessage, Ready, receive, send
 from hires_nst.executors.spawning import exit_reason, ignore_signals, signals_blocked
 from hires_nst.executors.worker import Setup, TileWorker
 
@@ -35,16 +35,34 @@ class _Process:
         other.close()
         self.device = setup.device
         self.setup: Setup | None = setup  # until it is sent
+        self.messages: queue.SimpleQueue[MakeMessage | None] = queue.SimpleQueue()
+        self.error: BaseException | None = None  # in the making of a message
+        self._sender = threading.Thread(target=self._send, daemon=True)
+        self._sender.start()
 
     def close(self) -> None:
         self.process.kill()
         self.process.join()
+        self.messages.put(None)
+        self._sender.join()
         self.connection.close()
         self.process.close()
 
+    def _send(self) -> None:
+        """Make and send messages, so that nobody waits for that; those to a process that is dead are dropped."""
+        while (make := self.messages.get()) is not None:
+            with suppress(OSError):
+                try:
+                    message = make()
+                except BaseException as error:  # for the one who asked for it
+                    self.error = error
+                else:
+                    send(self.connection, message)
+                    del message
+
 
 class ProcessCrew:
-    """A worker process for each setup."""
+    """A worker process for each setup, and a thread of this process that reads its windows and sends them."""
 
     def __init__(self, setups: Sequence[Setup]) -> None:
         """Start them; they load torch meanwhile, and get their setups when they have."""
@@ -66,15 +84,18 @@ class ProcessCrew:
         """The processes' ids."""
         return [one.process.pid for one in self._processes.values() if one.process.pid is not None]
 
-    def send(self, number: int, message: Any) -> None:
-        """See `Crew`; a message to a process that is dead is dropped."""
-        with suppress(KeyError, OSError):
-            send(self._processes[number].connection, message)
+    def send(self, number: int, make: MakeMessage) -> None:
+        """See `Crew`."""
+        if number in self._processes:
+            self._processes[number].messages.put(make)
 
     def wait(self, seconds: float) -> Sequence[tuple[int, Any]]:
         """See `Crew`."""
         by_connection: dict[Any, int] = {one.connection: number for number, one in self._processes.items()}
         messages: list[tuple[int, Any]] = []
+        for one in self._processes.values():
+            if one.error is not None:
+                raise one.error
         for ready in connection.wait(list(by_connection), seconds):
             number = by_connection[ready]
             process = self._processes[number]
@@ -86,8 +107,8 @@ class ProcessCrew:
                 self._processes.pop(number).close()
                 message = Lost(f"{message.reason}, on {process.device}")
             if isinstance(message, Ready) and process.setup is not None:  # torch is loaded: its first message
-                self.send(number, process.setup)
-                process.setup = None
+                setup, process.setup = process.setup, None
+                process.messages.put(lambda setup=setup: setup)  # type: ignore[misc]
                 continue
             messages.append((number, message))
         return messages

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from hires_nst.executors.messages import Lost, Packed, Ready, packed, unpacked
+from hires_nst.executors.messages import Lost, MakeMessage, Packed, Ready, packed, unpacked
 from hires_nst.executors.ray_cluster import RayCluster
 from hires_nst.executors.worker import Setup, TileWorker
 
@@ -50,10 +50,10 @@ class RayCrew:
         """See `Crew`."""
         return self._numbers
 
-    def send(self, number: int, message: Any) -> None:
+    def send(self, number: int, make: MakeMessage) -> None:
         """See `Crew`."""
         if number in self._actors:
-            self._answers[self._actors[number].do.remote(_arrays(message))] = number
+            self._answers[self._actors[number].do.remote(_arrays(make()))] = number
 
     def wait(self, seconds: float) -> Sequence[tuple[int, Any]]:
         """See `Crew`."""

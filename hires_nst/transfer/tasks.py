@@ -70,7 +70,7 @@ class Executor(Protocol):
         Args:
             objective: of the level; its `extract.check_stop` is called all the time, and may raise.
             tiles: taken one after the other, shortly before they are needed.
-            make: makes the task of a tile when it is sent.
+            make: makes the task of a tile when it is sent, maybe in another thread.
             start: of the round.
             on_step: called with each step of a tile, as far as it is known.
 

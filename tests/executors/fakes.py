@@ -9,7 +9,7 @@ from typing import Any
 import torch
 
 from hires_nst.backbones.vgg import VGG
-from hires_nst.executors.messages import Job, Lost, OutOfMemory, Ready, packed, unpacked
+from hires_nst.executors.messages import Job, Lost, MakeMessage, OutOfMemory, Ready, packed, unpacked
 from hires_nst.executors.worker import Setup, TileWorker
 
 Trouble = Callable[[int, Job], "Lost | OutOfMemory | None"]
@@ -34,8 +34,9 @@ class FakeCrew:
         self._inbox: dict[int, deque[Any]] = {number: deque([Ready()]) for number in self.numbers}
         self._workers = {number: TileWorker(unpacked(packed(setup))) for number in self.numbers}
 
-    def send(self, number: int, message: Any) -> None:
+    def send(self, number: int, make: MakeMessage) -> None:
         if number in self._workers:
+            message = make()
             self.sent.append(message)
             self._inbox[number].append(unpacked(packed(message)))
 

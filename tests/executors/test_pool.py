@@ -255,6 +255,15 @@ def test_an_interruption_is_prompt_and_leaves_no_process(crew: ProcessCrew) -> N
     assert gone(pids, 5)
 
 
+def test_an_error_in_the_making_of_a_task_is_raised(crew: ProcessCrew) -> None:
+    class Broken(RoundStore):
+        def parts_of(self, tile: Tile) -> Grid | None:
+            raise ValueError("a bug")
+
+    with TilePool(crew) as pool, pytest.raises(ValueError, match="a bug"):
+        refine_round(current(), executor=pool, store=Broken())
+
+
 ORPHANED = """
 import os, signal
 from tests.executors.test_pool import SETUP, ProcessCrew

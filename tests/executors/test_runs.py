@@ -88,18 +88,12 @@ def test_memory_that_runs_out_in_a_worker(inputs: Path, tmp_path: Path, monkeypa
 
 
 def test_the_command_line(inputs: Path, tmp_path: Path) -> None:
-    arguments: list[Path | str] = [
-        "stylize",
-        inputs / "photo.png",
-        inputs / "painting.png",
-        "-o",
-        tmp_path / "out.png",
-        "--quiet",
-    ]
+    photo, painting, out = inputs / "photo.png", inputs / "painting.png", tmp_path / "out.png"
+    arguments: list[Path | str] = ["stylize", photo, painting, "-o", out, "--quiet"]
     options = ["--set", "levels.min_size=32", "--set", "levels.coarse_steps=2", "--set", "levels.rounds=1"]
     result = program(*arguments, *options, "--tile-size", "32", "--workers", "2", OMP_NUM_THREADS="1")
     assert (result.returncode, result.stderr) == (0, "")
-    assert (tmp_path / "out.png").exists()
+    assert out.exists()
     refused = command(*map(str, arguments), "--overwrite", "--address", "auto")
     assert refused.exit_code == 2
     assert "--address requires --executor ray" in refused.stderr
@@ -112,7 +106,7 @@ def test_the_number_of_workers_is_no_matter_of_the_picture() -> None:
 
 def test_devices_of_workers(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(devices, "cuda_devices", lambda: 2)
-    assert devices.tile_devices(None, "auto") == ["cuda:0"]
+    assert devices.tile_devices(None, "auto") == ["auto"]
     assert devices.tile_devices("auto", "auto") == ["cuda:0", "cuda:1"]
     assert devices.tile_devices(3, "cuda") == ["cuda:0", "cuda:1", "cuda:0"]
     assert devices.tile_devices("auto", "cpu") == ["cpu"]
