@@ -5,21 +5,25 @@
 The first table times a round of two steps by one process as usual, and by 1, 2 and 4 worker processes, with one thread
 each. The second simulates a round of a very large picture on 8 to 256 GPUs: with the time of an evaluation on one GPU,
 which is an option, and with what a tile costs the main process, measured here: reading its windows, packing and
-unpacking messages of their true sizes, and blending. The main process does one thing at a time, each worker has a tile
-in work and one waiting, and one thread writes the checkpoints, as in the program; only the network and the disk are
-speeds that are given.
+unpacking messages of their true sizes, and blending. As in the program, each worker has a tile in work
+and one waiting, a thread for each reads and sends, one blends, and one writes the checkpoints; only the network and the
+disk are speeds that are given.
 """
 
 from __future__ import annotations
 
 import argparse
 import heapq
+import itertools
 import math
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
+import psutil
 import torch
 from common import extractor, objective_for, picture, report
 
@@ -33,7 +37,7 @@ from hires_nst.transfer.objective import Objective, WholeImage
 from hires_nst.transfer.optimizers import OptimizerState
 from hires_nst.transfer.refine import refine_round
 from hires_nst.transfer.rounds import OptimizerCanvases, Round, TileResult
-from hires_nst.transfer.tasks import Executor, Finished, MakeTask
+from hires_nst.transfer.tasks import Finished, MakeTask
 from hires_nst.transfer.tiles import Grid, Tile, make_grid
 
 STEPS = 2
@@ -58,15 +62,24 @@ def first_round(config: Config, side: int, tile: int, *, coupling: str = "balanc
     )  # fmt: skip
 
 
-def seconds_of(current: Round, executor: Executor | None, repeat: int) -> float:
-    """The fastest of several rounds, after one in which the photograph's activations are made."""
-    taken = []
+def fastest(work: Callable[[], object], pids: Sequence[int], repeat: int) -> tuple[float, float, float]:
+    """Run something several times, after once to warm up.
+
+    Returns:
+        The fewest seconds, those of this process's CPU, and those of the busiest other process.
+    """
+    found = []
+    others = [psutil.Process(pid) for pid in pids]
+
+    def used() -> list[float]:
+        return [sum(process.cpu_times()[:2]) for process in (psutil.Process(), *others)]
+
     for _ in range(1 + repeat):
-        began = time.perf_counter()
-        with torch.enable_grad():
-            refine_round(current, executor=executor)
-        taken.append(time.perf_counter() - began)
-    return min(taken[1:])
+        began, before = time.perf_counter(), used()
+        work()
+        mine, *theirs = (after - earlier for after, earlier in zip(used(), before, strict=True))
+        found.append((time.perf_counter() - began, mine, max(theirs, default=0.0)))
+    return tuple(map(min, zip(*found[1:], strict=True)))  # type: ignore[return-value]
 
 
 def measured(options: argparse.Namespace) -> None:
@@ -76,16 +89,22 @@ def measured(options: argparse.Namespace) -> None:
     current = first_round(config, options.side, options.tile)
     extract = current.objective.extract
     setup = Setup(network=extract.network, device="cpu", dtype=extract.dtype, deterministic=True, threads=1)
-    alone = seconds_of(current, None, options.repeat)
-    rows = [["this process", f"{alone:.2f}", "1.00"]]
+    alone, own, _ = fastest(partial(refine_round, current), (), options.repeat)
+    rows = [["this process", f"{alone:.2f}", f"{own:.2f}", "", "1.00"]]
     for workers in options.workers:
-        with TilePool(ProcessCrew([setup] * workers)) as pool:
-            taken = seconds_of(current, pool, options.repeat)
-        rows.append([f"{workers} worker processes", f"{taken:.2f}", f"{alone / taken:.2f}"])
+        crew = ProcessCrew([setup] * workers)
+        with TilePool(crew) as pool:
+            taken, mine, theirs = fastest(partial(refine_round, current, executor=pool), crew.pids, options.repeat)
+        name = f"{workers} worker process{'es' * (workers > 1)}"
+        rows.append([name, f"{taken:.2f}", f"{mine:.2f}", f"{theirs:.2f}", f"{own / max(mine, theirs):.2f}"])
     report(
         "scaling", f"A round of {STEPS} steps, {options.side} px square, {len(current.grid.tiles)} tiles",
-        ["by", "seconds", "times as fast"], rows,
-        ["One thread each; the bundled network in float32; the pass for the moments is shared out too."],
+        ["by", "seconds", "CPU seconds of this process", "of the busiest worker", "times as fast with a core for each"],
+        rows,
+        [
+            "One thread each; the bundled network in float32; the pass for the moments is shared out too. The last "
+            "column follows from the CPU seconds: this machine has two cores, which others use too."
+        ],
     )  # fmt: skip
 
 
@@ -125,11 +144,11 @@ class Echo:
     ) -> Iterator[Finished]:
         """Send each task to nobody, and return its image as the result."""
         for tile in tiles:
-            began = time.perf_counter()
+            began = time.process_time()
             task: Any = make(tile, lambda key: True)
             there = packed(task)
-            self.sending += time.perf_counter() - began
-            state = OptimizerState({"gradient": task.image}, STEPS)
+            self.sending += time.process_time() - began
+            state = OptimizerState({"gradient": task.image.clone()}, STEPS)
             back = packed(TileResult(image=task.image, loss=0.0, state=state, steps=STEPS))
             self.there, self.back = self.there + size_of(there), self.back + size_of(back)
             self.pixels += tile.window.area
@@ -142,13 +161,13 @@ def costs(options: argparse.Namespace) -> Costs:
     current = first_round(config, 2 * options.tile, options.tile, coupling="independent")
     best: Costs | None = None
     for _ in range(3):
-        echo, began = Echo(), time.perf_counter()
+        echo, began = Echo(), time.process_time()
         refine_round(current, executor=echo)
-        whole = time.perf_counter() - began
-        began = time.perf_counter()
+        whole = time.process_time() - began
+        began = time.process_time()
         current.canvas.copy().clip()
         current.canvas.blank()
-        around = time.perf_counter() - began
+        around = time.process_time() - began
         windows, area = echo.pixels / 1e6, current.canvas.image.area / 1e6
         found = Costs(
             send=echo.sending / windows, receive=(whole - echo.sending - around) / windows, round=around / area,
@@ -159,72 +178,97 @@ def costs(options: argparse.Namespace) -> Costs:
     return best
 
 
-def simulate(jobs: list[tuple[float, float, float]], workers: int) -> tuple[float, float, float]:
-    """Share jobs out, in order.
+@dataclass(frozen=True, kw_only=True)
+class Work:
+    """Seconds that a tile takes: of a thread that reads and packs its windows, of the network, of a GPU, of the network
+    again, and of the main process."""
 
-    Args:
-        jobs: seconds of the main process to send each, of a worker to do it, and of the main process for its result.
+    read: float
+    there: float
+    work: float
+    back: float
+    blend: float
 
-    Returns:
-        Seconds until the last result is handled; those in which the main process works; those of a mean worker.
-    """
-    upcoming, busy = iter(jobs), [0.0] * workers
-    events = [(0.0, number, -1.0) for _ in range(2) for number in range(workers)]  # time, worker, cost of a result
-    heapq.heapify(events)
-    main = main_busy = working = 0.0
-    left = len(jobs)
-    given = dict.fromkeys(range(workers), 0)
-    while events:
-        now, number, result = heapq.heappop(events)
-        if result >= 0:
-            main = max(main, now) + result
-            main_busy += result
+
+@dataclass
+class Busy:
+    """When each part of a simulated machine is free again, and how long each has worked."""
+
+    threads: list[float]
+    gpus: list[float]
+    network: float = 0.0
+    main: float = 0.0
+
+    def sent(self, now: float, tile: Work) -> float:
+        """When the tile's windows, asked for now, have arrived."""
+        done = max(heapq.heappop(self.threads), now) + tile.read
+        heapq.heappush(self.threads, done)
+        self.network = max(self.network, done) + tile.there
+        return self.network
+
+    def handled(self, now: float, tile: Work) -> None:
+        """A GPU is done with the tile: its result travels back and is blended."""
+        self.network = max(self.network, now) + tile.back
+        self.main = max(self.main, self.network) + tile.blend
+
+
+def simulate(tiles: list[Work], gpus: int, threads: int) -> float:
+    """Seconds until the last result is blended: each GPU has a tile in work and one waiting, in the order of tiles."""
+    busy, left = Busy([0.0] * threads, [0.0] * gpus), deque(tiles)
+    order, given = itertools.count(), [0] * gpus
+    queue: list[tuple[float, int, int, Work | None]] = [
+        (0.0, next(order), number, None) for _ in range(2) for number in range(gpus)
+    ]
+    while queue:
+        now, _, number, tile = heapq.heappop(queue)
+        if tile is not None:
+            busy.handled(now, tile)
             given[number] -= 1
-        if given[number] and left <= workers:
-            continue  # no tile waits at a worker while others have none
-        job = next(upcoming, None)
-        if job is None:
-            continue
-        left -= 1
-        main = max(main, now) + job[0]
-        main_busy += job[0]
+        if not left or (given[number] and len(left) <= gpus):
+            continue  # no tile waits at a GPU while others have none
         given[number] += 1
-        busy[number] = max(busy[number], main) + job[1]
-        working += job[1]
-        heapq.heappush(events, (busy[number], number, job[2]))
-    return main, main_busy, working / workers
+        following = left.popleft()
+        start = max(busy.gpus[number], busy.sent(now, following))
+        busy.gpus[number] = start + following.work
+        heapq.heappush(queue, (busy.gpus[number], next(order), number, following))
+    return busy.main
 
 
-def a_round(grid: Grid, measure: Grid, workers: int, *, cost: Costs, options: argparse.Namespace) -> list[str]:
-    """The row of a number of workers."""
+def a_round(grid: Grid, measure: Grid, gpus: int, *, cost: Costs, options: argparse.Namespace) -> list[str]:
+    """The row of a number of GPUs."""
     network, evaluation = options.bandwidth * 1e9, options.evaluation / 1e9  # bytes a second; seconds a pixel
 
-    def refining(pixels: int) -> tuple[float, float, float]:
-        return (
-            pixels * (cost.send / 1e6 + cost.there / network), pixels * STEPS * evaluation,
-            pixels * (cost.receive / 1e6 + cost.back / network),
+    def refining(pixels: int) -> Work:
+        return Work(
+            read=pixels * cost.send / 1e6, there=pixels * cost.there / network, work=pixels * STEPS * evaluation,
+            back=pixels * cost.back / network, blend=pixels * cost.receive / 1e6 / options.blend_threads,
         )  # fmt: skip
 
-    def measuring(pixels: int) -> tuple[float, float, float]:
+    def measuring(pixels: int) -> Work:
         share = PIXEL / cost.there
-        return pixels * (cost.send / 1e6 * share + PIXEL / network), pixels * FORWARD * evaluation, 0.0
+        return Work(
+            read=pixels * cost.send / 1e6 * share, there=pixels * PIXEL / network, back=0.0, blend=0.0,
+            work=pixels * FORWARD * evaluation,
+        )  # fmt: skip
 
-    parts = [
-        simulate([measuring(tile.window.area) for tile in measure.tiles], workers),
-        simulate([refining(tile.window.area) for tile in grid.tiles], workers),
-    ]
-    around = grid.image.area / 1e6 * cost.round
-    windows = sum(tile.window.area for tile in grid.tiles)
-    disk = (windows * cost.back + grid.image.area * 3 * PIXEL) / (options.disk * 1e9)  # tiles, then canvases
-    computed = sum(part[0] for part in parts) + around
-    whole = max(computed, disk if options.checkpoints else 0.0)
-    main, work = sum(part[1] for part in parts) + around, sum(part[2] for part in parts)
-    waves = math.ceil(len(grid.tiles) / workers) * workers / len(grid.tiles)
-    shares = {"the main process": main, "the disk": disk * options.checkpoints, "the workers": work * waves}
-    reason = max(shares, key=lambda name: shares[name])
+    passes = [[kind(tile.window.area) for tile in cut.tiles] for kind, cut in ((measuring, measure), (refining, grid))]
+    around = grid.image.area / 1e6 * cost.round / options.blend_threads
+    everything = [tile for tiles in passes for tile in tiles]
+    disk = (sum(tile.window.area for tile in grid.tiles) * cost.back + grid.image.area * 3 * PIXEL) / options.disk / 1e9
+    computed = sum(simulate(tiles, gpus, options.threads) for tiles in passes) + around
+    whole, work = max(computed, disk), sum(tile.work for tile in everything)
+    waves = sum(math.ceil(len(tiles) / gpus) * max(tile.work for tile in tiles) for tiles in passes)
+    shares = {
+        "blending": sum(tile.blend for tile in everything) + around,
+        "the network": sum(tile.there + tile.back for tile in everything),
+        "reading": sum(tile.read for tile in everything) / options.threads,
+        "checkpoints": disk,
+        "the GPUs": waves,
+    }
+    most, second = sorted(shares, key=lambda name: -shares[name])[:2]
     return [
-        str(workers), f"{whole:.1f}", f"{work * workers / whole:.1f}", f"{work / whole:.0%}", f"{main / whole:.0%}",
-        f"{len(grid.tiles) / workers:.1f}", reason,
+        str(gpus), f"{whole:.1f}", f"{work / whole:.1f}", f"{work / gpus / whole:.0%}", f"{len(grid.tiles) / gpus:.1f}",
+        f"{most} {shares[most]:.1f} s, {second} {shares[second]:.1f} s",
     ]  # fmt: skip
 
 
@@ -239,14 +283,16 @@ def simulated(options: argparse.Namespace) -> None:
         report(
             f"scaling_{size}",
             f"Simulated: {STEPS} steps at {options.megapixels:g} megapixels, {len(grid.tiles)} tiles of {size} px",
-            ["GPUs", "seconds", "times one GPU alone", "GPUs busy", "main process busy", "tiles each", "bound by"],
+            ["GPUs", "seconds", "times a GPU that never waits", "GPUs busy", "tiles each", "what takes most"],
             rows,
             [
-                f"Given: evaluations of {options.evaluation:g} ms a megapixel, {options.bandwidth:g} GB/s between the "
-                f"main process and workers, checkpoints {f'at {options.disk:g} GB/s' * options.checkpoints or 'off'}.",
-                f"Measured on this machine, main process, one thread, milliseconds a megapixel of a window: "
+                f"Given: evaluations of {options.evaluation:g} ms a megapixel; {options.bandwidth:g} GB/s between the "
+                f"main process and workers; checkpoints at {options.disk:g} GB/s; {options.threads} threads that read, "
+                f"{options.blend_threads} that blend (the program has 1).",
+                f"Measured on this machine, milliseconds of one thread for a megapixel of a window: "
                 f"{cost.send * 1e3:.1f} to read and pack, {cost.receive * 1e3:.1f} to unpack and blend; "
-                f"{cost.there:.0f} bytes a pixel travel there and {cost.back:.0f} back.",
+                f"{cost.round * 1e3:.1f} a round for a megapixel of the picture; {cost.there:.0f} bytes a pixel travel "
+                f"there and {cost.back:.0f} back, in the first round of a level 12 more there.",
                 "Nothing of this ran on more than one GPU.",
             ],
             script="scaling",
@@ -268,9 +314,14 @@ def main() -> None:
     )  # fmt: skip
     parser.add_argument("--bandwidth", type=float, default=3.0, help="GB/s between the main process and the workers")
     parser.add_argument("--disk", type=float, default=2.0, help="GB/s of checkpoints")
-    parser.add_argument("--checkpoints", action=argparse.BooleanOptionalAction, default=True, help="of every tile")
+    parser.add_argument("--threads", type=int, default=16, help="of the main process's machine, which read windows")
+    parser.add_argument("--blend-threads", type=int, default=1, help="as if blending were shared out over threads")
+    parser.add_argument("--only", choices=("measured", "simulated"))
     options = parser.parse_args()
-    measured(options)
+    if options.only != "simulated":
+        measured(options)
+    if options.only == "measured":
+        return
     options.tile = max(options.tile, 512) if options.side >= 512 else options.tile
     simulated(options)
 
