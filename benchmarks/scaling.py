@@ -27,7 +27,7 @@ import psutil
 import torch
 from common import extractor, objective_for, picture, report
 
-from hires_nst.config import Config, Optimizer
+from hires_nst.config import Config, Coupling, Optimizer
 from hires_nst.executors.messages import packed, size_of, unpacked
 from hires_nst.executors.pool import TilePool
 from hires_nst.executors.processes import ProcessCrew
@@ -48,7 +48,7 @@ PIXEL = 12
 """Bytes of three float32 samples."""
 
 
-def first_round(config: Config, side: int, tile: int, *, coupling: str = "balanced") -> Round:
+def first_round(config: Config, side: int, tile: int, *, coupling: Coupling = "balanced") -> Round:
     """A round on a sample picture, in the middle of a level."""
     extract = extractor(config).padded("zeros")
     content, style = picture("contents", "landscape", side, side), picture("styles", "flow_strokes", side, side)
@@ -56,7 +56,7 @@ def first_round(config: Config, side: int, tile: int, *, coupling: str = "balanc
     grid = make_grid(side, side, size=tile, stride=config.stride, overlap=overlap_of(config))
     state = OptimizerCanvases({"start": content, "gradient": content.blank()}, STEPS)
     return Round(
-        canvas=content, content_canvas=content, objective=objective, grid=grid, coupling=coupling,  # type: ignore[arg-type]
+        canvas=content, content_canvas=content, objective=objective, grid=grid, coupling=coupling,
         measure_grid=make_grid(side, side, size=2 * tile, stride=config.stride), optimizer=Optimizer(), steps=STEPS,
         optimizer_canvases=state,
     )  # fmt: skip
@@ -79,7 +79,7 @@ def fastest(work: Callable[[], object], pids: Sequence[int], repeat: int) -> tup
         work()
         mine, *theirs = (after - earlier for after, earlier in zip(used(), before, strict=True))
         found.append((time.perf_counter() - began, mine, max(theirs, default=0.0)))
-    return tuple(map(min, zip(*found[1:], strict=True)))  # type: ignore[return-value]
+    return tuple(map(min, zip(*found[1:], strict=True)))
 
 
 def measured(options: argparse.Namespace) -> None:

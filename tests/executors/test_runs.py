@@ -118,7 +118,7 @@ def cluster() -> Iterator[RayCluster]:
     paths = [str(ROOT), *filter(None, os.environ.get("PYTHONPATH", "").split(os.pathsep))]
     before = dict(os.environ)
     os.environ["PYTHONPATH"] = os.pathsep.join(paths)  # what the workers on the node find
-    ray.init(num_cpus=2, include_dashboard=False, log_to_driver=False, logging_level=logging.ERROR)
+    ray.init("local", num_cpus=2, include_dashboard=False, log_to_driver=False, logging_level=logging.ERROR)
     try:
         yield connect(None)
     finally:
