@@ -16,11 +16,10 @@ from hires_nst.config import Config
 from hires_nst.evaluation.metrics import seam_visibility
 from hires_nst.imageio.reading import read_picture
 from hires_nst.imageio.resize import resize_pixels
-from hires_nst.run.painter import KEPT_SHARE
 from hires_nst.transfer.canvas import Canvas
 from hires_nst.transfer.device import free_memory
 from hires_nst.transfer.extractor import Extractor, load_extractor
-from hires_nst.transfer.kept import KeptActivations
+from hires_nst.transfer.kept import KEPT_SHARE, KeptActivations
 from hires_nst.transfer.objective import Objective
 from hires_nst.transfer.style import style_statistics
 from hires_nst.transfer.sums import content_norms

@@ -20,7 +20,7 @@ FLOORS = (
     ("backbones", "imageio"),
     ("config",),
     ("transfer",),
-    ("evaluation",),
+    ("evaluation", "executors"),
     ("run",),
     ("batch",),
     ("report",),
@@ -29,6 +29,8 @@ FLOORS = (
 )
 WITH_TORCH = {
     "backbones.models", "backbones.vgg", "backbones.weights", "batch.ray_executor", "batch.ray_worker", "evaluation",
+    "executors.messages", "executors.opening", "executors.pool", "executors.processes", "executors.ray_crew",
+    "executors.worker",
     "run.cache", "run.canvases", "run.checkpoint", "run.content", "run.context", "run.detail", "run.painter",
     "run.plan", "run.precision", "run.round_store", "run.single_run", "transfer",
 }  # fmt: skip

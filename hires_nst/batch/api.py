@@ -10,23 +10,21 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from hires_nst import events
-from hires_nst.batch.devices import cores, worker_devices
 from hires_nst.batch.job import Jobs
 from hires_nst.batch.ledger_reading import reading
 from hires_nst.batch.options import BatchOptions, read_batch
 from hires_nst.batch.selection import ConfigFor, expand
 from hires_nst.batch.tasks import Executor
 from hires_nst.config import Config, StyleImage, merge, parse_config
-from hires_nst.errors import ConfigError, OutputError, nearest
+from hires_nst.errors import OutputError
 from hires_nst.events import OnEvent
+from hires_nst.executors.devices import check_executor, cores, worker_devices
 from hires_nst.files import url_of
 from hires_nst.run.output_size import MUCH_CROPPED, MUCH_ENLARGED
 from hires_nst.stopping import Stop
 
 if TYPE_CHECKING:
     from hires_nst.batch.runner import Summary
-
-EXECUTORS = ("local", "ray")
 
 Contents: TypeAlias = "Path | str | Iterable[Path | str] | None"
 """A folder, a picture, a list of pictures in a text file, or several of these."""
@@ -194,10 +192,7 @@ def run(
         started.
     """
     config, output = config or Config(), _absolute(output)
-    if executor not in EXECUTORS:
-        raise ConfigError(f"there is no executor {executor!r}{nearest(executor, EXECUTORS)}")
-    if executor != "ray" and (address is not None or ship):
-        raise ConfigError(f"{'--ship' if ship else '--address'} requires --executor ray")
+    check_executor(executor, address=address, ship=ship)
     found = jobs(contents, output, styles=styles, config=config, config_for=config_for, preset=preset)
     options = BatchOptions(
         batch=config.batch, runtime=config.runtime, executor=executor, address=address, ship=ship, overwrite=overwrite,

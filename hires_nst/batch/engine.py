@@ -54,7 +54,8 @@ class PaintingEngine:
 
 
 def on_device(config: Config, device: str) -> Config:
-    """The settings with this device, unless they name one themselves."""
-    if config.runtime.device not in ("auto", "cuda"):
-        return config
-    return config.model_copy(update={"runtime": config.runtime.model_copy(update={"device": device})})
+    """The settings with this device, unless they name one themselves; a job has no workers of its own."""
+    changes: dict[str, object] = {"workers": None}
+    if config.runtime.device in ("auto", "cuda"):
+        changes["device"] = device
+    return config.model_copy(update={"runtime": config.runtime.model_copy(update=changes)})

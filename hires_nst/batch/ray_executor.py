@@ -6,14 +6,10 @@ Needs `pip install hires-nst[cluster]`.
 from __future__ import annotations
 
 import importlib
-import re
 import secrets
-import signal
-import socket
-import threading
 import time
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -25,13 +21,10 @@ from hires_nst.batch.engine import PaintingEngine
 from hires_nst.batch.paths import LOGS
 from hires_nst.batch.tasks import Failure, MakeEngine, Stopped, Task, TaskResult, WorkerMessage
 from hires_nst.config import Batch
-from hires_nst.errors import ConfigError
+from hires_nst.executors.ray_cluster import connect
 
 LOST_NODES = 3
 """How often Ray runs a task again after its worker or node was lost, before that counts as a failed attempt."""
-
-REACH_SECONDS = 10.0
-"""The most that the head of a cluster may take to answer."""
 
 CANCEL_SECONDS, CANCELS = 5.0, 3
 """The time between requests to cancel a task, and their number before it is killed: Ray may lose a request."""
@@ -74,28 +67,14 @@ class RayExecutor:
         Raises:
             ConfigError: Ray is not installed, or the cluster cannot be reached.
         """
-        try:
-            self._ray: Any = importlib.import_module("ray")
-        except ImportError:
-            raise ConfigError("Ray is not installed; install it with `pip install 'hires-nst[cluster]'`") from None
-        self._started = not self._ray.is_initialized()
-        if self._started:
-            check_reachable(address)
-            try:
-                with _own_signals():
-                    self._ray.init(address=address, log_to_driver=False, logging_level="ERROR")
-            except (ConnectionError, ValueError, RuntimeError) as error:
-                raise ConfigError(
-                    f"there is no Ray cluster at {address}: {error}; start it, or check --address"
-                ) from None
+        self._cluster = connect(address)
+        self._ray = self._cluster.ray
         self._ship = ship
         self._tasks: dict[Any, _Running] = {}  # by the references of their results
         self._shipped: dict[Path, Any] = {}  # references of the files of many jobs, such as paintings
         self._stopping = False
         self._cancelled, self._cancelled_at = 0, 0.0
-        gpus = batch.cluster_gpus
-        if gpus is None:
-            gpus = 1.0 if self._ray.cluster_resources().get("GPU", 0) else 0.0
+        gpus = self._cluster.gpus_for(batch.cluster_gpus)
         self._needs = {"CPU": batch.cluster_cpus, **({"GPU": gpus} if gpus else {})}
         device = "cuda" if gpus else "cpu"
         make_engine = make_engine or partial(PaintingEngine, device=device, threads=max(1, int(batch.cluster_cpus)))
@@ -110,8 +89,7 @@ class RayExecutor:
     @property
     def workers(self) -> int:
         """How many tasks the cluster can run at once now; at least one, which then waits for resources."""
-        found = self._ray.cluster_resources()
-        return max(1, min(int(found.get(name, 0) // need) for name, need in self._needs.items()))
+        return self._cluster.room(self._needs)
 
     def start(self, task: Task) -> None:
         """Submit a task; Ray chooses the node."""
@@ -161,9 +139,7 @@ class RayExecutor:
             with suppress(Exception):  # it may have ended, and the cluster too
                 self._queue.shutdown(force=True)
             self._queue = None
-        if self._started:
-            self._ray.shutdown()
-            self._started = False
+        self._cluster.leave()
 
     def _reference(self, path: Path, *, shared: bool) -> Any:
         """A file in the object store; None where it cannot be read, since the engine reports the error."""
@@ -211,19 +187,6 @@ def _new_queue(ray: Any) -> Any:
     return queue
 
 
-@contextmanager
-def _own_signals() -> Iterator[None]:
-    """Restore this process's handlers of termination signals after the block, in which Ray sets its own."""
-    before = {kind: signal.getsignal(kind) for kind in (signal.SIGINT, signal.SIGTERM)}
-    try:
-        yield
-    finally:
-        if threading.current_thread() is threading.main_thread():  # in other threads none may be set
-            for kind, handler in before.items():
-                if handler is not None:
-                    signal.signal(kind, handler)
-
-
 def _result(returned: tuple[TaskResult, dict[str, bytes]], running: _Running) -> TaskResult:
     """The result of a task, after writing the files that it sent back; parts of its logs may have come before."""
     result, files = returned
@@ -252,16 +215,3 @@ def _length(path: Path) -> int:
         return path.stat().st_size
     except OSError:
         return 0
-
-
-def check_reachable(address: str | None) -> None:
-    """Raise ConfigError unless something listens at an address such as `10.0.0.7:6379`: Ray would try for minutes."""
-    match = re.fullmatch(r"(?:ray://)?([^:/]+):([0-9]{1,5})", address or "")
-    if match is None:
-        return
-    try:
-        socket.create_connection((match[1], int(match[2])), timeout=REACH_SECONDS).close()
-    except (OSError, OverflowError) as error:
-        raise ConfigError(
-            f"there is no Ray cluster at {address} ({error}); start its head, or check its address"
-        ) from None

@@ -8,9 +8,9 @@ import queue
 import signal
 import threading
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
-from multiprocessing import connection, resource_tracker
+from collections.abc import Sequence
+from contextlib import suppress
+from multiprocessing import connection
 from multiprocessing.connection import Connection
 from multiprocessing.context import SpawnProcess
 from typing import Any
@@ -19,6 +19,7 @@ from hires_nst.batch.attempt import result_of, run_task, throttled
 from hires_nst.batch.tasks import Engine, Failure, MakeEngine, Stopped, Task, WorkerMessage
 from hires_nst.errors import HiresNstError
 from hires_nst.events import Event
+from hires_nst.executors.spawning import TERMINATION_SIGNALS, exit_reason, ignore_signals, signals_blocked
 from hires_nst.stopping import Stop
 
 MOST_FAILED_STARTS = 3
@@ -29,9 +30,6 @@ START_SECONDS = 300.0
 
 EXIT_SECONDS = 10.0
 """The most that a process that has closed its pipes may take to exit."""
-
-TERMINATION_SIGNALS = signal.SIGINT, signal.SIGTERM
-"""A terminal and a service send them to the whole process group: the parent decides what follows."""
 
 
 class _Worker:
@@ -47,7 +45,7 @@ class _Worker:
         self.process: SpawnProcess = context.Process(
             target=_work, args=(other, make_engine), kwargs=times, name=f"worker-{number}", daemon=True
         )
-        with _signals_blocked():
+        with signals_blocked():
             self.process.start()
         other.close()
         self.task: Task | None = None
@@ -71,14 +69,9 @@ class _Worker:
     def exit_reason(self) -> str:
         """Why the process ended, as a sentence."""
         self.process.join(EXIT_SECONDS)  # its pipes close a little before it exits
-        code = self.process.exitcode
         if self.unresponsive:
             return "the worker process stopped responding and was killed"
-        if code is not None and code < 0:
-            name = signal.Signals(-code).name if -code in set(signal.Signals) else f"signal {-code}"
-            hint = ", as the system does when memory runs out" if -code == signal.SIGKILL else ""
-            return f"the worker process was killed by {name}{hint}"
-        return f"the worker process exited with exit code {code}"
+        return exit_reason(self.process.exitcode)
 
     def close(self) -> None:
         self.process.kill()
@@ -185,31 +178,9 @@ class WorkerPool:
         return [(worker.task.id, result)]
 
 
-@contextmanager
-def _signals_blocked() -> Iterator[None]:
-    """Block the termination signals while the block runs; a process that is started in it has to unblock them."""
-    if not hasattr(signal, "pthread_sigmask"):  # not on this system
-        yield
-        return
-    resource_tracker.ensure_running()  # starts with the first process otherwise, and unblocks them
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, TERMINATION_SIGNALS)
-    try:
-        yield
-    finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)
-
-
-def _ignore_signals() -> None:
-    """Ignore the termination signals, including those that came while this process was started."""
-    for number in TERMINATION_SIGNALS:
-        signal.signal(number, signal.SIG_IGN)
-    if hasattr(signal, "pthread_sigmask"):
-        signal.pthread_sigmask(signal.SIG_UNBLOCK, TERMINATION_SIGNALS)
-
-
 def _work(parent: Connection, make_engine: MakeEngine, *, heartbeat_seconds: float, deadline: float | None) -> None:
     """The main function of a worker process."""
-    _ignore_signals()
+    ignore_signals()
     stop = Stop(deadline=deadline)
     tasks: queue.SimpleQueue[Task] = queue.SimpleQueue()
     sending = threading.Lock()

@@ -11,9 +11,12 @@ import hires_nst
 from hires_nst.cli.batch_progress import following
 from hires_nst.cli.options import (
     BATCH_OPTIONS,
+    CLUSTER,
     JOBS,
     RUNNING,
+    Address,
     ConfigOptions,
+    ExecutorOption,
     Json,
     Quiet,
     path_argument,
@@ -22,7 +25,6 @@ from hires_nst.cli.options import (
 )
 from hires_nst.cli.report import report_of_batch
 from hires_nst.cli.roles import Roles, StyleOption
-from hires_nst.cli.schema_options import choice
 from hires_nst.cli.signals import MaxHours, Until, ending_at_once, stopping
 from hires_nst.config import StyleImage, merge
 from hires_nst.errors import ConfigError
@@ -30,8 +32,6 @@ from hires_nst.stopping import Stop
 
 if TYPE_CHECKING:
     from hires_nst.batch import Summary
-
-CLUSTER = "Cluster"
 
 
 @takes_config_options(*BATCH_OPTIONS)
@@ -73,23 +73,8 @@ def batch(
     ] = False,
     until: Until = None,
     max_hours: MaxHours = None,
-    executor: Annotated[
-        str,
-        typer.Option(
-            metavar="local|ray",
-            parser=choice("--executor", ("local", "ray")),
-            help="Run on this machine or on a Ray cluster.",
-            rich_help_panel=CLUSTER,
-        ),
-    ] = "local",
-    address: Annotated[
-        str | None,
-        typer.Option(
-            metavar="ADDRESS",
-            help="Address of the Ray cluster; auto for one on this machine.",
-            rich_help_panel=CLUSTER,
-        ),
-    ] = None,
+    executor: ExecutorOption = "local",
+    address: Address = None,
     ship: Annotated[
         bool,
         typer.Option(

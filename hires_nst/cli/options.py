@@ -40,6 +40,7 @@ path_option = partial(typer.Option, readable=False)
 
 SOURCE, SIZE, LOOK, ENGINE = "Configuration", "Size and file", "Look", "Engine"
 JOBS, RUNNING = "Jobs", "Running"
+CLUSTER = "Cluster"
 
 
 def _wants_json(ctx: typer.Context, wanted: bool) -> bool:
@@ -54,6 +55,25 @@ Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Print errors only.")
 OtherMachine = Annotated[
     bool,
     typer.Option("--other-machine", help="Resume on another machine too; the last bits of the result may then differ."),
+]
+ExecutorOption = Annotated[
+    str,
+    typer.Option(
+        "--executor",
+        metavar="local|ray",
+        parser=choice("--executor", ("local", "ray")),
+        help="Run on this machine or on a Ray cluster.",
+        rich_help_panel=CLUSTER,
+    ),
+]
+Address = Annotated[
+    str | None,
+    typer.Option(
+        "--address",
+        metavar="ADDRESS",
+        help="Address of the Ray cluster; auto for one on this machine.",
+        rich_help_panel=CLUSTER,
+    ),
 ]
 Folder = Annotated[
     Path, path_argument(metavar="DIR", help="A run directory, such as print.tif.run, or a batch's output folder.")
@@ -126,6 +146,9 @@ CONFIG_OPTIONS = (
 )  # fmt: skip
 """Options of every command with a configuration."""
 
+TILE_OPTIONS = (ConfigOption(name="workers", key="runtime.workers", panel=ENGINE),)
+"""Options of the command for one picture."""
+
 BATCH_OPTIONS = (
     ConfigOption(name="recursive", key="batch.recursive", panel=JOBS, flags=("--recursive", "-r")),
     ConfigOption(name="include", key="batch.include", panel=JOBS, metavar="PATTERN"),
@@ -158,11 +181,11 @@ class ConfigOptions:
     values: Mapping[str, Any] = field(default_factory=dict)
 
     @classmethod
-    def of(cls, arguments: Mapping[str, Any]) -> ConfigOptions:
-        """The options among a command's arguments."""
+    def of(cls, arguments: Mapping[str, Any], more: Sequence[ConfigOption] = BATCH_OPTIONS) -> ConfigOptions:
+        """The options among the arguments of a command that has the options `more` besides the common ones."""
         given = {
             option: arguments[option.name]
-            for option in (*CONFIG_OPTIONS, *BATCH_OPTIONS)
+            for option in (*CONFIG_OPTIONS, *more)
             if arguments.get(option.name) not in (None, [])
         }
         values = {option.key: option.value or value for option, value in given.items() if option.key is not None}
@@ -255,7 +278,7 @@ def takes_config_options(*more: ConfigOption) -> Decorator:
         number = next((index for index, parameter in enumerate(own) if is_option(parameter)), len(own))
 
         def run(**arguments: Any) -> None:
-            options = ConfigOptions.of({parameter.name: arguments.pop(parameter.name) for parameter in shared})
+            options = ConfigOptions.of({parameter.name: arguments.pop(parameter.name) for parameter in shared}, more)
             command(options=options, **arguments)
 
         first, last = shared[: len(more)], shared[len(more) :]  # panels appear in the order of their first option

@@ -8,7 +8,10 @@ import typer
 
 import hires_nst
 from hires_nst.cli.options import (
+    TILE_OPTIONS,
+    Address,
     ConfigOptions,
+    ExecutorOption,
     Json,
     OtherMachine,
     Quiet,
@@ -38,7 +41,7 @@ class Resume(str, Enum):
     require = "require"
 
 
-@takes_config_options()
+@takes_config_options(*TILE_OPTIONS)
 def stylize(
     content: Annotated[Path, path_argument(metavar="CONTENT", help=f"The photograph: {FORMATS}.")],
     styles: StyleWords = None,
@@ -70,6 +73,8 @@ def stylize(
     other_machine: OtherMachine = False,
     until: Until = None,
     max_hours: MaxHours = None,
+    executor: ExecutorOption = "local",
+    address: Address = None,
     quiet: Quiet = False,
     json: Json = False,
     options: ConfigOptions,
@@ -94,7 +99,7 @@ def stylize(
     ):
         result = hires_nst.stylize(
             content, target, config=config, overwrite=overwrite, run_dir=run_dir, resume=resume.value,
-            other_machine=other_machine, stop=stop, on_event=on_event,
+            other_machine=other_machine, executor=executor, address=address, stop=stop, on_event=on_event,
         )  # fmt: skip
     if not quiet and not json:
         print_result(result, paper=physical_size(result.width, result.height, config=config))

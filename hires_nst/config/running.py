@@ -33,6 +33,12 @@ class Runtime(Section):
         "auto", description="Where full-size images are stored: memory or disk; auto is disk when memory is short."
     )
     seed: Annotated[Whole, Field(ge=0, lt=2**63)] = Field(0, description="Seed of the random numbers.")
+    workers: Literal["auto"] | Annotated[Whole, Field(ge=1, le=1024)] | None = Field(
+        None,
+        description="Processes that share the tiles of one picture; auto is one for each CUDA device; when not given, "
+        "one, or on a Ray cluster as many as it has room for.",
+        examples=[2],
+    )
 
     @field_validator("memory", mode="before")
     @classmethod
@@ -132,8 +138,8 @@ class Batch(Section):
         60.0, description="Seconds after which a job is taken over from a process that has stopped responding."
     )
     cluster_cpus: Annotated[Number, Field(gt=0, le=1024)] = Field(
-        1.0, description="CPU cores for each job on a Ray cluster."
+        1.0, description="CPU cores for each job, or worker of one picture, on a Ray cluster."
     )
     cluster_gpus: Annotated[Number, Field(ge=0, le=64)] | None = Field(
-        None, description="GPUs for each job on a Ray cluster; 1 when not given and the cluster has any."
+        None, description="GPUs for each job, or worker, on a Ray cluster; 1 when not given and the cluster has any."
     )

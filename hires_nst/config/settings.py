@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
 FREE_SETTINGS = (
-    "batch", "jobs", "checkpoint", "images", "runtime.device", "runtime.memory", "runtime.canvas"
+    "batch", "jobs", "checkpoint", "images", "runtime.device", "runtime.memory", "runtime.canvas",
+    "runtime.workers",
 )  # fmt: skip
 """Settings that do not change the picture: a run may be resumed with other values, and a batch does not repaint."""
 

@@ -14,6 +14,7 @@ from hires_nst.backbones.registry import Backbone
 from hires_nst.config import Config
 from hires_nst.errors import InputError
 from hires_nst.events import OnEvent, ignore
+from hires_nst.executors.devices import sharing
 from hires_nst.run.cache import Cache
 from hires_nst.run.disk_space import overlap_of
 from hires_nst.run.output_size import OutputSize
@@ -31,6 +32,7 @@ from hires_nst.transfer.extractor import Extractor, network_of, padding_of
 from hires_nst.transfer.levels import Level, schedule, style_size
 from hires_nst.transfer.losses import STYLE_LOSSES
 from hires_nst.transfer.memory import automatic_tile_size, free_host_memory, own_memory, tile_bytes_per_pixel
+from hires_nst.transfer.tasks import Executor
 from hires_nst.transfer.tiles import Grid, make_grid
 
 MEASURE_FACTOR = 2
@@ -57,6 +59,8 @@ class RunContext:
         check_stop: called at every point where the run may end; it raises `Interrupted` to stop it.
         cache: of networks and statistics, which other runs in this process may share.
         style_key: everything besides the level that the style statistics depend on.
+        sharing: workers that share the memory of the device, each with a tile.
+        executor: does the tiles elsewhere; None does them in this process.
     """
 
     config: Config
@@ -70,6 +74,8 @@ class RunContext:
     check_stop: Callable[[], None]
     cache: Cache
     style_key: Hashable
+    sharing: int = 1
+    executor: Executor | None = None
 
     @property
     def precision(self) -> str:
@@ -84,7 +90,7 @@ class RunContext:
             taken = area * pixel_bytes(self.config)
         budget = self.budget(taken)
         size = automatic_tile_size(
-            budget, self.bytes_per_pixel(), overlap=self.overlap, stride=self.config.stride,
+            budget // self.sharing, self.bytes_per_pixel(), overlap=self.overlap, stride=self.config.stride,
             largest=largest_tile(device.type),
         )  # fmt: skip
         if level.index == 0:
@@ -170,8 +176,12 @@ def open_context(
     emit: OnEvent = ignore,
     check_stop: Callable[[], None] = lambda: None,
     cache: Cache | None = None,
+    executor: str = "local",
 ) -> RunContext:
     """Choose the device and the precision, and load the network unless it is in the cache.
+
+    Args:
+        executor: where workers are; those on this machine share the memory of its devices.
 
     Raises:
         ConfigError: the device does not exist. WeightsError: see `load_network`.
@@ -197,6 +207,7 @@ def open_context(
         check_stop=check_stop,
         cache=cache,
         style_key=(network_key, styles_key),
+        sharing=sharing(config.runtime.workers, config.runtime.device) if executor == "local" else 1,
     )
 
 

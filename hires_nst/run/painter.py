@@ -27,7 +27,7 @@ from hires_nst.run.round_store import DiskRoundStore
 from hires_nst.transfer.canvas import Canvas
 from hires_nst.transfer.convergence import ROUNDS, gains_less, step_tolerance
 from hires_nst.transfer.device import release_memory, statistics_device, unless_memory_runs_out
-from hires_nst.transfer.kept import KeptActivations
+from hires_nst.transfer.kept import KEPT_SHARE, KeptActivations
 from hires_nst.transfer.levels import Level, LevelPlan
 from hires_nst.transfer.memory import SMALLEST_TILE
 from hires_nst.transfer.moments import Statistics
@@ -38,9 +38,6 @@ from hires_nst.transfer.style import style_statistics
 from hires_nst.transfer.sums import content_norms
 from hires_nst.transfer.tiles import Grid
 from hires_nst.transfer.weights import WeightedImage
-
-KEPT_SHARE = 10
-"""The content image's activations take at most this part of the memory to use."""
 
 
 @dataclass
@@ -287,7 +284,7 @@ class LevelPainter:
                         steps=level.steps, tolerance=tolerance, optimizer_canvases=carried, half=True, in_place=True,
                     ),
                     listener=RoundEvents(emit=self.context.emit, level=level, number=number, grid=grid, exact=exact),
-                    store=store,
+                    store=store, executor=self.context.executor,
                 )
             )  # fmt: skip
 

@@ -16,7 +16,7 @@ from hires_nst.files import FileDigests, make_folder
 from hires_nst.run.directory import RESULT, RunDirectory, opened, run_directory
 from hires_nst.run.image_files import ImageFiles, image_files
 from hires_nst.run.output_file import names_folder, output_file
-from hires_nst.run.prepare import Resume, RunOptions, check_images, check_output, sizes_of
+from hires_nst.run.prepare import Resume, RunOptions, check_images, check_options, sizes_of
 from hires_nst.run.provenance import picture_metadata
 from hires_nst.run.record import RunRecord, locate, read_record, stored_config
 from hires_nst.stopping import Stop
@@ -38,6 +38,8 @@ def stylize(
     run_dir: Path | str | None = None,
     resume: Resume = "auto",
     other_machine: bool = False,
+    executor: str = "local",
+    address: str | None = None,
     stop: Stop | None = None,
     cache: Cache | None = None,
     on_event: OnEvent = events.ignore,
@@ -59,15 +61,14 @@ def stylize(
             Without an output either, it is a temporary one, and a run that is interrupted cannot be resumed.
         resume: `auto` resumes a run if there is one, `require` fails if there is none, and `never` starts over, with
             `overwrite` also if there is one.
-        other_machine: resume on another kind or model of device, with another precision or version of torch than the
-            run began with; the last bits of the result may then differ.
+        other_machine: resume also on another machine, see `record.check_machine`; the last bits may then differ.
+        executor, address: where `config.runtime.workers` are, see `executors.opening.tile_executor`.
         stop: when to stop in an orderly way.
         cache: of loaded networks and other objects, to be shared by several calls.
         on_event: called with each event.
 
     Raises:
-        Interrupted: `stop` said so; the run can be resumed.
-        RunBusy: another process works in the run directory.
+        Interrupted: `stop` said so; the run can be resumed. RunBusy: another process works in the run directory.
         ConfigError, InputError, OutputError, ResourceError, WeightsError: see `hires_nst.errors`.
     """
     with (
@@ -76,10 +77,10 @@ def stylize(
     ):
         options = RunOptions(
             content=images.content, output=file or path / RESULT, config=images.config, overwrite=overwrite,
-            run_dir=path, makes_folder=names_folder(output), other_machine=other_machine,
+            run_dir=path, makes_folder=names_folder(output), other_machine=other_machine, executor=executor,
+            address=address,
         )  # fmt: skip
-        check_images(options.content, options.config)
-        check_output(options, resume=resume)
+        check_options(options, resume=resume)
         size, _ = sizes_of(options.content, options.output, config=options.config)
         if options.makes_folder:
             make_folder(options.output.parent)

@@ -12,6 +12,7 @@ from typing import Literal
 from hires_nst.config import Config
 from hires_nst.errors import ConfigError, OutputError, is_folder
 from hires_nst.events import Notice, OnEvent, ignore
+from hires_nst.executors.devices import check_executor
 from hires_nst.files import check_exists
 from hires_nst.run import directory
 from hires_nst.run.output_size import OutputSize, output_size_of
@@ -31,6 +32,7 @@ class RunOptions:
         overwrite: whether an existing output may be replaced.
         makes_folder: whether the output's folder is made if it does not exist.
         other_machine: whether the run may go on if it began on another machine, see `record.check_machine`.
+        executor, address: see `executors.opening.tile_executor`.
     """
 
     content: Path
@@ -40,11 +42,20 @@ class RunOptions:
     overwrite: bool = False
     makes_folder: bool = False
     other_machine: bool = False
+    executor: str = "local"
+    address: str | None = None
 
     @property
     def is_returned(self) -> bool:
         """Whether the result is returned, and its file part of the run directory."""
         return self.output.name == directory.RESULT and self.output.parent.resolve() == self.run_dir.resolve()
+
+
+def check_options(options: RunOptions, *, resume: Resume) -> None:
+    """Raise as `check_executor`, `check_images` and `check_output`."""
+    check_executor(options.executor, address=options.address)
+    check_images(options.content, options.config)
+    check_output(options, resume=resume)
 
 
 def check_images(content: Path, config: Config) -> None:

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping
+from itertools import count
 from typing import Any
 
 import torch
@@ -48,8 +49,8 @@ class DiskRoundStore(RoundStore):
         self.stores_tiles = checkpoints.stores_tiles
         self.geometry = geometry
         self.checksum = ""
-        self.done = 0
-        """Tiles that are on the disk."""
+        self.done: set[int] = set()
+        """The indices of the tiles that are on the disk; with several workers, in no order."""
         self.cuts: list[tuple[int, int]] = []
         """First tile that is cut into parts, and the size of the parts."""
         if self.stores_tiles:
@@ -79,7 +80,8 @@ class DiskRoundStore(RoundStore):
 
     def cut(self, size: int) -> None:
         """Cut the remaining tiles into parts."""
-        self.cuts.append((self.done, size))
+        first = next(index for index in count() if index not in self.done)
+        self.cuts.append((first, size))
         write_json(self.folder / "parts.json", {"round": self.checksum, "cuts": self.cuts})
 
     def parts_of(self, tile: Tile) -> Grid | None:
@@ -112,7 +114,7 @@ class DiskRoundStore(RoundStore):
         if stored is not None:
             arrays, about = stored
             tensors = tensors_of(arrays)
-            self.done += 1
+            self.done.add(tile.index)
             step, total = tensors.pop("step"), about["total_steps"]
             state = None if total is None else OptimizerState(tensors, total)
             return TileResult(step=step, loss=about["loss"], state=state, steps=about["steps"])
@@ -156,7 +158,7 @@ class DiskRoundStore(RoundStore):
         }  # fmt: skip
 
         def finished() -> None:
-            self.done += 1
+            self.done.add(tile.index)
             if self._snapshot_of == tile.index:
                 (self.folder / "step.safetensors").unlink(missing_ok=True)
             on_saved()
@@ -167,7 +169,7 @@ class DiskRoundStore(RoundStore):
 
     def tile_files(self, grid: Grid) -> tuple[str, ...]:
         """The names of the files of all tiles in their folder; none where not every tile is there."""
-        if self.done < len(grid.tiles):
+        if len(self.done) < len(grid.tiles):
             return ()
         return tuple(_tile_name(tile).removeprefix("tiles/") for tile in grid.tiles)
 

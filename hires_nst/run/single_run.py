@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
@@ -20,6 +20,8 @@ from hires_nst.backbones.weights import own_file
 from hires_nst.config import Config, FileRole
 from hires_nst.errors import Interrupted, OutputError, ResourceError, out_of_memory
 from hires_nst.events import Event, OnEvent
+from hires_nst.executors.opening import tile_executor
+from hires_nst.executors.pool import TilePool
 from hires_nst.imageio import writing
 from hires_nst.imageio.formats import WITHOUT_ALPHA, written_format
 from hires_nst.imageio.metadata.record import Metadata
@@ -154,7 +156,10 @@ class SingleRun:
     def _run(self, size: OutputSize) -> RunRecord:
         """Everything up to the written picture."""
         is_resumed = self.record is not None
-        context = open_context(self.options.config, size, emit=self.emit, check_stop=self.check_stop, cache=self.cache)
+        context = open_context(
+            self.options.config, size, emit=self.emit, check_stop=self.check_stop, cache=self.cache,
+            executor=self.options.executor,
+        )  # fmt: skip
         content = read_content(self.options.content, size, context=context)
         self._tell_background(content)
         styles, metadata = read_styles(context), self._metadata()
@@ -172,7 +177,7 @@ class SingleRun:
             plans = resumed.levels
         self._check_disk(context, plans, content=content, styles=[image for image, _ in styles])
         record = self._save_record(context, plans, size=size, resumed=resumed)
-        with WriteBehind() as writer:
+        with WriteBehind() as writer, self._executor(context, plans) as executor:
             checkpoints = CheckpointStore(
                 directory=self.directory, settings=self.options.config.checkpoint, emit=self.emit,
                 check_stop=self.check_stop, is_late=self.stop.is_late, writer=writer, is_resumed=is_resumed,
@@ -184,6 +189,7 @@ class SingleRun:
                 smallest = min(plans, key=lambda plan: plan.window_area)
                 estimate = unless_memory_runs_out(partial(seconds_per_megapixel, context, smallest, side=MEASURED_SIDE))
                 checkpoints.step_seconds = (estimate or 0.0) / 1e6
+            context = replace(context, executor=executor)
             canvas = paint(context, plans, content=content, styles=styles, checkpoints=checkpoints)
         finest = plans[-1]
         pixels, alpha = canvas.pixels[finest.picture.slices()], None
@@ -191,6 +197,18 @@ class SingleRun:
             alpha = weights.read(finest.picture).astype(np.float32, copy=False)
             fill_hidden(pixels, alpha)
         return self._write(record, pixels, alpha=alpha, metadata=metadata, dpi=size.dpi)
+
+    def _executor(self, context: RunContext, plans: tuple[LevelPlan, ...]) -> AbstractContextManager[TilePool | None]:
+        """What does the tiles, see `tile_executor`; nothing where no level has several, or the coupling is exact."""
+        if all(plan.tiles == 1 for plan in plans) or context.config.tiles.coupling == "exact":
+            return nullcontext()
+
+        def tell(reason: str) -> None:
+            self.emit(events.Notice(f"a worker was lost ({reason}); the others do its tiles"))
+
+        return tile_executor(
+            context.config, context.extract, executor=self.options.executor, address=self.options.address, on_lost=tell
+        )
 
     def _metadata(self) -> Metadata | None:
         """The metadata of the result, see `picture_metadata`; that of a picture that is returned is None."""

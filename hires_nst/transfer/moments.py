@@ -145,6 +145,10 @@ class Moments:
     def __add__(self, other: Moments) -> Moments:
         return Moments(self.count + other.count, {name: total + other.sums[name] for name, total in self.sums.items()})
 
+    def to(self, device: torch.device) -> Moments:
+        """The same sums on another device."""
+        return Moments(self.count, {name: tensor.to(device) for name, tensor in self.sums.items()})
+
     def finalise(self, count: float | None = None) -> Statistics:
         """The sums divided by their own count, or by `count`: means over positions; differentiable.
 

@@ -7,7 +7,7 @@ statistics of the whole image, which have to be summed before.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Hashable, Mapping
 from dataclasses import dataclass
 from functools import cached_property, reduce
 from operator import add
@@ -99,6 +99,15 @@ class TermWeights:
 
     style: WindowWeights | None = None
     content: WindowWeights | None = None
+
+    def to(self, device: torch.device) -> TermWeights:
+        """The same on another device."""
+        if self.style is None and self.content is None:
+            return self
+        style = None if self.style is None else self.style.to(device)
+        both = self.content is self.style
+        content = style if both else None if self.content is None else self.content.to(device)
+        return TermWeights(style, content)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -288,12 +297,20 @@ class Objective:
 
     def content_features(self, canvas: Canvas, window: Rect) -> Activations:
         """The content image's activations of a window, without a graph; `canvas` must not change."""
+        return self.content_activations((id(canvas), window), lambda: self.extract.read(canvas, window))
+
+    def content_activations(self, key: Hashable, read: Callable[[], Tensor]) -> Activations:
+        """The activations that are kept under a key, or else those of the pixels that `read` gives."""
 
         def make() -> Activations:
             with torch.no_grad():
-                return self.extract(self.extract.read(canvas, window), set(self.content_norms))
+                return self.extract(read(), set(self.content_norms))
 
-        return make() if self.kept is None else self.kept.get((id(canvas), window), make)
+        return make() if self.kept is None else self.kept.get(key, make)
+
+    def keeps(self, key: Hashable) -> bool:
+        """Whether the content image's activations of a key are kept."""
+        return self.kept is not None and key in self.kept
 
     def statistics(self, moments: Mapping[str, Moments], scale: float = 1.0) -> dict[str, Statistics]:
         """`scale` times the share of these sums in the whole image's statistics, which is all of it for all sums."""
@@ -332,7 +349,7 @@ class Objective:
             return self.targets(features, transports or {})
 
         def of_tile(tile: Tile) -> ObjectiveTerms:
-            window = self._haloed(tile, grid)
+            window = self.haloed(tile, grid)
             with torch.no_grad():
                 features = self.content_features(content_canvas, window) if content_canvas else {}
                 image = self.extract.read(canvas, window)
@@ -375,7 +392,7 @@ class Objective:
 
         result = torch.zeros((1, 3, self.height, self.width), dtype=self.extract.dtype)
         for tile in visible_tiles(grid, self.weights):
-            window = self._haloed(tile, grid)
+            window = self.haloed(tile, grid)
             content_features = self.content_features(content_canvas, window)
             x = self.extract.read(canvas, window).requires_grad_()
             weights = self.window_weights(window, counted=tile.owned)
@@ -403,5 +420,6 @@ class Objective:
         found = {layer: Statistics({name: next(gradients) for name in s.tensors}) for layer, s in leaves.items()}
         return energy.detach(), found
 
-    def _haloed(self, tile: Tile, grid: Grid) -> Rect:
+    def haloed(self, tile: Tile, grid: Grid) -> Rect:
+        """A tile's own pixels and those around them that their positions depend on."""
         return tile.owned.grown(self.halo, grid.image)

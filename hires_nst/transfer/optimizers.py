@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
+import torch
 from torch import Tensor
 
 from hires_nst.config import Optimizer
@@ -30,6 +31,10 @@ class OptimizerState:
 
     tensors: Mapping[str, Tensor] = field(default_factory=dict)
     steps: int = 0
+
+    def to(self, device: torch.device) -> OptimizerState:
+        """The same on another device."""
+        return OptimizerState({name: tensor.to(device) for name, tensor in self.tensors.items()}, self.steps)
 
     def scaled(self, factor: float) -> OptimizerState:
         """The state for `factor` times the objective."""

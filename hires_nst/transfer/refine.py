@@ -16,9 +16,10 @@ optimises the whole canvas.
 
 from __future__ import annotations
 
+import operator
 import time
-from collections.abc import Callable, Iterable, Mapping
-from functools import partial
+from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping
+from functools import partial, reduce
 
 import torch
 from torch import Tensor
@@ -26,10 +27,30 @@ from torch import Tensor
 from hires_nst.transfer.canvas import Canvas, Sample
 from hires_nst.transfer.kept import Activations
 from hires_nst.transfer.minimise import minimise
-from hires_nst.transfer.moments import Moments, Statistics
-from hires_nst.transfer.objective import LayerTargets, Objective, WholeImage
-from hires_nst.transfer.optimizers import Gradient, Minimisation, OptimizerState, Snapshot, TakeSnapshot
-from hires_nst.transfer.rounds import OptimizerCanvases, Round, RoundListener, RoundResult, RoundStore, TileResult
+from hires_nst.transfer.moments import Moments
+from hires_nst.transfer.objective import Objective, WholeImage
+from hires_nst.transfer.optimizers import Gradient, Minimisation, Snapshot, TakeSnapshot
+from hires_nst.transfer.rounds import (
+    OptimizerCanvases,
+    Round,
+    RoundListener,
+    RoundResult,
+    RoundStore,
+    TileResult,
+    tile_result,
+)
+from hires_nst.transfer.sums import visible_tiles
+from hires_nst.transfer.tasks import (
+    Executor,
+    PartsTask,
+    Task,
+    TileTask,
+    Unchanged,
+    measure_task,
+    on_host,
+    tile_task,
+    window_gradient,
+)
 from hires_nst.transfer.tiles import Grid, Tile
 
 
@@ -39,48 +60,72 @@ def refine_round(
     order: Iterable[int] | None = None,
     listener: RoundListener = RoundListener(),  # noqa: B008 - it has no state
     store: RoundStore = RoundStore(),  # noqa: B008 - it has no state
+    executor: Executor | None = None,
 ) -> RoundResult:
     """One round: every tile from the same canvas, blended with the feather weights in the order of the tiles' indices.
 
     A tile's result depends on the canvas, the global statistics and the tile alone, so the new canvas is the same to
-    the bit for any `order`.
+    the bit for any `order`, and for any `executor` with devices of the same kind.
 
     Args:
         order: tile indices in the order in which to work on them.
         store: of the round's progress, from which what is finished is loaded.
+        executor: does the tiles of a round that has several, unless the coupling is `exact`; None does them here, one
+            after the other.
     """
     if current.coupling == "exact":
         return _refine_exactly(current, listener=listener, store=store)
     grid, objective = current.grid, current.objective
+    executor = executor if len(grid.tiles) > 1 else None
     start: WholeImage | None = None
     if current.coupling == "balanced" and len(grid.tiles) > 1 and objective.style:
         statistics = store.load_statistics()
         if statistics is None:
-            moments = objective.measure(current.canvas, None, grid=current.measure_grid).moments
-            statistics = objective.statistics(moments)
+            statistics = objective.statistics(_measured(current, executor))
             store.save_statistics(statistics)
         start = objective.whole_image(statistics)
     is_known = start is not None and not start.transports  # a matching's loss would take a second pass
     listener.round_started(float(objective.style_value(start.statistics)) if start and is_known else None)
-    blend = Blend(current.canvas, grid, sample_of=current.sample_of)
-    losses, most = [0.0] * len(grid.tiles), 0
-    for index in range(len(grid.tiles)) if order is None else order:
-        tile = grid.tiles[index]
-        result = store.load_tile(tile)
-        if result is not None:
-            listener.tile_restored(index, loss=result.loss, steps=result.steps)
-        else:
-            began = time.monotonic()
-            result = _refine_new_tile(current, tile, start=start, listener=listener, store=store)
-            seconds = time.monotonic() - began
-            finished = partial(listener.tile_finished, index, loss=result.loss, seconds=seconds, steps=result.steps)
-            store.save_tile(tile, result, on_saved=finished)
-        most = max(most, result.steps)
-        losses[index] = result.loss * objective.area_of(tile.owned) / objective.area
-        blend.add(tile, result)
+    results = _Results(current)
+
+    def unfinished() -> Iterator[Tile]:
+        for index in range(len(grid.tiles)) if order is None else order:
+            tile = grid.tiles[index]
+            result = store.load_tile(tile)
+            if result is None:
+                yield tile
+            else:
+                listener.tile_restored(index, loss=result.loss, steps=result.steps)
+                results.add(tile, result)
+
+    for tile, result, seconds in _refined(
+        current, unfinished(), start=start, listener=listener, store=store, executor=executor
+    ):
+        finished = partial(listener.tile_finished, tile.index, loss=result.loss, seconds=seconds, steps=result.steps)
+        store.save_tile(tile, result, on_saved=finished)
+        results.add(tile, result)
     store.flush()
-    step, canvases = blend.finish()
-    return _result(current, step, canvases=canvases, loss=sum(losses), steps=most)
+    return results.finish()
+
+
+class _Results:
+    """The tiles of a round, as they are finished."""
+
+    def __init__(self, current: Round) -> None:
+        self._round, self._blend = current, Blend(current.canvas, current.grid, sample_of=current.sample_of)
+        self._losses, self._steps = [0.0] * len(current.grid.tiles), [0] * len(current.grid.tiles)
+
+    def add(self, tile: Tile, result: TileResult) -> None:
+        """Add a tile."""
+        objective = self._round.objective
+        self._steps[tile.index] = result.steps
+        self._losses[tile.index] = result.loss * objective.area_of(tile.owned) / objective.area
+        self._blend.add(tile, result)
+
+    def finish(self) -> RoundResult:
+        """The result of the round, after all tiles."""
+        step, canvases = self._blend.finish()
+        return _result(self._round, step, canvases=canvases, loss=sum(self._losses), steps=max(self._steps))
 
 
 def _result(current: Round, step: Canvas, *, canvases: Mapping[str, Canvas], loss: float, steps: int) -> RoundResult:
@@ -91,6 +136,66 @@ def _result(current: Round, step: Canvas, *, canvases: Mapping[str, Canvas], los
         canvases = {"step": step, **canvases}
     after = None if before is None else OptimizerCanvases(canvases, before.steps + steps)
     return RoundResult(canvas=canvas, step=step, loss=loss, optimizer_canvases=after, steps=steps)
+
+
+def _measured(current: Round, executor: Executor | None) -> Mapping[str, Moments]:
+    """The sums of the whole image at the start of a round, added in the order of the tiles."""
+    objective, grid = current.objective, current.measure_grid
+    if executor is None:
+        return objective.measure(current.canvas, None, grid=grid).moments
+    sent = on_host(current)
+    found: dict[int, Mapping[str, Moments]] = {
+        part.tile.index: part.result
+        for part in executor.run(
+            objective, visible_tiles(grid, objective.weights), make=lambda tile, keeps: measure_task(sent, tile)
+        )
+    }
+    parts = [{layer: m.to(objective.extract.device) for layer, m in found[index].items()} for index in sorted(found)]
+    return {layer: reduce(operator.add, (part[layer] for part in parts)) for layer in parts[0]}
+
+
+def _refined(
+    current: Round,
+    tiles: Iterator[Tile],
+    *,
+    start: WholeImage | None,
+    listener: RoundListener,
+    store: RoundStore,
+    executor: Executor | None,
+) -> Iterator[tuple[Tile, TileResult, float]]:
+    """Optimise tiles that are not stored: the results in any order, and the seconds that each took."""
+    if executor is None:
+        for tile in tiles:
+            began = time.monotonic()
+            result = _refine_new_tile(current, tile, start=start, listener=listener, store=store)
+            yield tile, result, time.monotonic() - began
+        return
+    sent = on_host(current)
+
+    def make(tile: Tile, keeps: Callable[[Hashable], bool]) -> Task:
+        parts = store.parts_of(tile) if current.objective.sees(tile.window) else None
+        if parts is None:
+            return _task(sent, tile, keeps=keeps)
+        return PartsTask(tuple(_task(sent, _moved(tile, part), keeps=keeps) for part in parts.tiles))
+
+    for found in executor.run(
+        current.objective, tiles, make=make, start=start,
+        on_step=lambda tile, step, loss: listener.step_finished(tile.index, step, loss=loss),
+    ):  # fmt: skip
+        result = found.result
+        if not isinstance(result, TileResult):
+            parts = store.parts_of(found.tile)
+            assert parts is not None
+            result = _joined(current, found.tile, parts=parts, results=iter(result))
+        yield found.tile, result, found.seconds
+
+
+def _task(current: Round, tile: Tile, *, keeps: Callable[[Hashable], bool]) -> TileTask | Unchanged:
+    """The task of a tile's window, if anything in it counts."""
+    if current.objective.sees(tile.window):
+        return tile_task(current, tile, keeps=keeps)
+    step = torch.zeros_like(current.objective.extract.read(current.canvas, tile.window))
+    return Unchanged(tile_result(step, loss=0.0, state=None, steps=0, half=current.half))
 
 
 def _refine_exactly(current: Round, *, listener: RoundListener, store: RoundStore) -> RoundResult:
@@ -114,8 +219,9 @@ def _refine_exactly(current: Round, *, listener: RoundListener, store: RoundStor
             on_snapshot=partial(store.save_snapshot, whole), snapshot=store.load_snapshot(whole),
         )
     )  # fmt: skip
+    carried = {} if found.state is None else {n: t for n, t in found.state.tensors.items() if n != "step"}
     canvases = {}
-    for name, tensor in _carried(found.state).items():
+    for name, tensor in carried.items():
         canvases[name] = canvas.blank(current.sample_of(name))
         canvases[name].write(canvas.image, tensor)
     step = canvas.blank(current.sample_of("step"))
@@ -123,11 +229,6 @@ def _refine_exactly(current: Round, *, listener: RoundListener, store: RoundStor
     listener.tile_finished(0, loss=found.loss, seconds=time.monotonic() - began, steps=found.steps)
     store.flush()
     return _result(current, step, canvases=canvases, loss=found.loss, steps=found.steps)
-
-
-def _carried(state: OptimizerState | None) -> dict[str, Tensor]:
-    """The tensors of an optimiser's state but for `step`, which is the change of the image; none without a state."""
-    return {} if state is None else {name: tensor for name, tensor in state.tensors.items() if name != "step"}
 
 
 def _refine_new_tile(
@@ -158,37 +259,10 @@ def refine_tile(
         start: the whole image at the start of the round (`balanced`), or None for the window by itself.
         on_step, on_snapshot, snapshot: see `Minimisation`.
     """
-    objective, before = current.objective, current.optimizer_canvases
-    read = partial(objective.extract.read, rect=tile.window)
-    pixels = read(current.canvas)
-    if not objective.sees(tile.window):  # it does not change
-        return _tile_result(current, torch.zeros_like(pixels), loss=0.0, state=None, steps=0)
-    ratio = objective.area / objective.area_of(tile.window)
-    content_features = objective.content_features(current.content_canvas, tile.window)
-    found = minimise(
-        Minimisation(
-            start=pixels, mask=objective.changeable(tile.window, objective.extract.device),
-            gradient=tile_gradient(objective, tile, content_features=content_features, start=start),
-            optimizer=current.optimizer, steps=current.steps, tolerance=current.tolerance,
-            state=None if before is None else before.read(read).scaled(ratio),
-            on_step=on_step, on_snapshot=on_snapshot, snapshot=snapshot,
-        )
-    )  # fmt: skip
-    state = None if found.state is None else found.state.scaled(1 / ratio)
-    return _tile_result(current, found.image - pixels, loss=found.loss, state=state, steps=found.steps)
-
-
-def _tile_result(current: Round, step: Tensor, *, loss: float, state: OptimizerState | None, steps: int) -> TileResult:
-    """The result of a tile, in the types in which it is carried."""
-
-    def carried(name: str, tensor: Tensor) -> Tensor:
-        sample = current.sample_of(name)
-        return tensor if sample == "float32" else tensor.to(getattr(torch, sample))
-
-    if state is not None:
-        tensors = {name: carried(name, tensor) for name, tensor in _carried(state).items()}
-        state = OptimizerState(tensors, state.steps)
-    return TileResult(step=carried("step", step), loss=loss, state=state, steps=steps)
+    task = _task(current, tile, keeps=current.objective.keeps)
+    if isinstance(task, Unchanged):
+        return task.result
+    return task.do(current.objective, start=start, on_step=on_step, on_snapshot=on_snapshot, snapshot=snapshot)
 
 
 def refine_in_parts(current: Round, tile: Tile, *, parts: Grid, start: WholeImage | None) -> TileResult:
@@ -200,64 +274,41 @@ def refine_in_parts(current: Round, tile: Tile, *, parts: Grid, start: WholeImag
         parts: the cut of the window, counted from its corner.
         start: see `refine_tile`.
     """
+    results = (refine_tile(current, _moved(tile, part), start=start) for part in parts.tiles)
+    return _joined(current, tile, parts=parts, results=results)
+
+
+def _joined(current: Round, tile: Tile, *, parts: Grid, results: Iterator[TileResult]) -> TileResult:
+    """The result of a tile from those of its parts, in their order; see `refine_in_parts`."""
     blend = Blend(Canvas.empty(parts.height, parts.width), parts)
     loss, most = 0.0, 0
-    for part in parts.tiles:
-        owned, window = (rect.moved(tile.window.top, tile.window.left) for rect in (part.owned, part.window))
-        moved = Tile(index=part.index, row=part.row, column=part.column, owned=owned, window=window)
-        result = refine_tile(current, moved, start=start)
+    for part, result in zip(parts.tiles, results, strict=True):
         blend.add(part, result)
         most = max(most, result.steps)
-        loss += result.loss * current.objective.area_of(owned) / current.objective.area_of(tile.window)
+        area = current.objective.area_of(_moved(tile, part).owned)
+        loss += result.loss * area / current.objective.area_of(tile.window)
     read = partial(Canvas.read, rect=parts.image, device=torch.device("cpu"), dtype=current.objective.extract.dtype)
     step, canvases = blend.finish()
     state = None
     if current.optimizer_canvases is not None:
         state = OptimizerCanvases(canvases, current.optimizer_canvases.steps + most).read(read)
-    return _tile_result(current, read(step), loss=loss, state=state, steps=most)
+    return tile_result(read(step), loss=loss, state=state, steps=most, half=current.half)
+
+
+def _moved(tile: Tile, part: Tile) -> Tile:
+    """A part of a tile's window, at its place in the image."""
+    owned, window = (rect.moved(tile.window.top, tile.window.left) for rect in (part.owned, part.window))
+    return Tile(index=part.index, row=part.row, column=part.column, owned=owned, window=window)
 
 
 def tile_gradient(
     objective: Objective, tile: Tile, *, content_features: Activations, start: WholeImage | None
 ) -> Gradient:
-    """The value and gradient of a tile's own objective, as a function of its window's pixels.
-
-    Args:
-        content_features: the content image's activations of the window.
-        start: the whole image at the start of the round, or None for the window by itself. The first evaluation gives
-            T0, and the frozen targets of a matching; by itself, a window has new ones at each evaluation.
-    """
-    weights = objective.window_weights(tile.window, counted=tile.window)
-    ratio = objective.area / objective.area_of(tile.window)
-    offset: dict[str, Statistics] | None = None
-    targets: Mapping[str, LayerTargets] | None = None
-
-    def match(features: Mapping[str, Tensor], moments: Mapping[str, Moments]) -> Mapping[str, LayerTargets]:
-        nonlocal targets
-        if start is None:
-            own = objective.whole_image({layer: m.finalise() for layer, m in moments.items()})
-            return objective.targets(features, own.transports)
-        if targets is None:
-            targets = objective.targets(features, start.transports)
-        return targets
-
-    def gradient(x: Tensor) -> tuple[Tensor, Tensor]:
-        nonlocal offset
-        terms = objective.terms(
-            x, content_features, counted=tile.window, window=tile.window, weights=weights, match=match
-        )
-        if start is None:
-            share = {layer: moments.finalise() for layer, moments in terms.moments.items()}
-        else:
-            share = objective.statistics(terms.moments, ratio)
-            if offset is None:
-                offset = {layer: start.statistics[layer] - share[layer].detach() for layer in share}
-            share = {layer: offset[layer] + share[layer] for layer in share}
-        value = objective.value(share, terms, ratio=ratio)
-        (result,) = torch.autograd.grad(value, x)
-        return value.detach(), result
-
-    return gradient
+    """The value and gradient of a tile's own objective; see `window_gradient`."""
+    return window_gradient(
+        objective, tile.window, weights=objective.window_weights(tile.window, counted=tile.window),
+        ratio=objective.area / objective.area_of(tile.window), content_features=content_features, start=start,
+    )  # fmt: skip
 
 
 class Blend:

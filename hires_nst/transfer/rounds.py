@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
 
+import torch
 from torch import Tensor
 
 from hires_nst.config import Coupling, Optimizer
@@ -107,6 +108,20 @@ class TileResult:
     loss: float
     state: OptimizerState | None
     steps: int
+
+
+def tile_result(step: Tensor, *, loss: float, state: OptimizerState | None, steps: int, half: bool) -> TileResult:
+    """The result of a tile, in the types in which a round carries it, see `Round.half`."""
+
+    def carried(name: str, tensor: Tensor) -> Tensor:
+        sample = HALF_SAMPLES.get(name, "float32") if half else "float32"
+        return tensor if sample == "float32" else tensor.to(getattr(torch, sample))
+
+    if state is not None:
+        state = OptimizerState(
+            {name: carried(name, t) for name, t in state.tensors.items() if name != "step"}, state.steps
+        )
+    return TileResult(step=carried("step", step), loss=loss, state=state, steps=steps)
 
 
 class RoundListener:

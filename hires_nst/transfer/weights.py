@@ -37,6 +37,11 @@ class WindowWeights:
     pixels: Tensor
     layers: Mapping[str, LayerWeights]
 
+    def to(self, device: torch.device) -> WindowWeights:
+        """The same on another device."""
+        layers = {layer: LayerWeights(w.values.to(device), w.total) for layer, w in self.layers.items()}
+        return WindowWeights(self.pixels.to(device), layers)
+
 
 @dataclass(frozen=True, eq=False)
 class PixelWeights:

@@ -25,7 +25,6 @@ from PIL import Image
 
 from hires_nst.batch import disk_space, runner, workers
 from hires_nst.batch.attempt import run_task
-from hires_nst.batch.devices import cuda_devices, devices
 from hires_nst.batch.ledger import Ledger
 from hires_nst.batch.ledger_reading import read_changes, reading
 from hires_nst.batch.ledger_schema import STATES, Outcome
@@ -48,6 +47,7 @@ from hires_nst.events import (
     OnEvent,
     json_line,
 )
+from hires_nst.executors.devices import cuda_devices, devices
 from hires_nst.files import fingerprint
 from hires_nst.report.batches import attempts_before
 from hires_nst.report.render import write_report

@@ -7,11 +7,26 @@ import shutil
 import subprocess
 from typing import Literal
 
+from hires_nst.errors import ConfigError, nearest
+
+EXECUTORS = ("local", "ray")
+
 
 def worker_devices(workers: int | Literal["auto"], device: str) -> list[str]:
     """The device of each worker, for `batch.workers` and `runtime.device`."""
     found = devices(device)
     return [found[number % len(found)] for number in range(len(found) if workers == "auto" else workers)]
+
+
+def tile_devices(workers: int | Literal["auto"] | None, device: str) -> list[str]:
+    """The device of each worker of one picture, for `runtime.workers` and `runtime.device`."""
+    return [device] if workers is None else worker_devices(workers, device)
+
+
+def sharing(workers: int | Literal["auto"] | None, device: str) -> int:
+    """The most workers of one picture that share the memory of a device."""
+    places = tile_devices(workers, device)
+    return max(map(places.count, places))
 
 
 def devices(device: str) -> list[str]:
@@ -49,3 +64,11 @@ def cores() -> int:
         return len(os.sched_getaffinity(0))
     except AttributeError:  # not on this system
         return os.cpu_count() or 1
+
+
+def check_executor(executor: str, *, address: str | None = None, ship: bool = False) -> None:
+    """Raise ConfigError where there is no such executor, or the options of a cluster are given without one."""
+    if executor not in EXECUTORS:
+        raise ConfigError(f"there is no executor {executor!r}{nearest(executor, EXECUTORS)}")
+    if executor != "ray" and (address is not None or ship):
+        raise ConfigError(f"{'--ship' if ship else '--address'} requires --executor ray")
