@@ -16,6 +16,7 @@ from hires_nst.files import FileDigests, make_folder
 from hires_nst.run.directory import RESULT, RunDirectory, opened, run_directory
 from hires_nst.run.image_files import ImageFiles, image_files
 from hires_nst.run.output_file import names_folder, output_file
+from hires_nst.run.output_size import OutputSize
 from hires_nst.run.prepare import Resume, RunOptions, check_images, check_options, sizes_of
 from hires_nst.run.provenance import picture_metadata
 from hires_nst.run.record import RunRecord, locate, read_record, stored_config
@@ -80,15 +81,21 @@ def stylize(
             run_dir=path, makes_folder=names_folder(output), other_machine=other_machine, executor=executor,
             address=address,
         )  # fmt: skip
-        check_options(options, resume=resume)
-        size, _ = sizes_of(options.content, options.output, config=options.config)
-        if options.makes_folder:
-            make_folder(options.output.parent)
+        size = _checked(options, resume=resume)
         with opened(path, make=True) as directory:
             run = _single_run(directory, options, stop=stop, cache=cache, on_event=on_event)
             _resume_or_clear(run, resume=resume)
             run.options = images.stored(options, directory)
             return run.result(size)
+
+
+def _checked(options: RunOptions, *, resume: Resume) -> OutputSize:
+    """Check a request as far as that is possible without its run directory; make the output's folder."""
+    check_options(options, resume=resume)
+    size, _ = sizes_of(options.content, options.output, config=options.config)
+    if options.makes_folder:
+        make_folder(options.output.parent)
+    return size
 
 
 def _resume_or_clear(run: SingleRun, *, resume: Resume) -> None:
