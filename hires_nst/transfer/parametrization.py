@@ -14,7 +14,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from hires_nst.config import PixelVariables
-from hires_nst.transfer.reductions import total
+from hires_nst.transfer.reductions import in_one_thread, total
 
 LEVELS = 5
 """Of the pyramid; each is half as large as the one before."""
@@ -53,9 +53,10 @@ class Parametrization:
         parts = torch.split(z, [3 * math.prod(size) for size in self.sizes])
         levels = [part.view(1, 3, *size) for part, size in zip(parts, self.sizes, strict=True)]
         result: Tensor = levels[0]
-        for level in levels[1:]:
-            size = (self.height, self.width)
-            result = result + F.interpolate(level, size=size, mode="bilinear", align_corners=False)
+        size = (self.height, self.width)
+        with in_one_thread():
+            for level in levels[1:]:
+                result = result + F.interpolate(level, size=size, mode="bilinear", align_corners=False)
         return result
 
     def transpose(self, gradient: Tensor) -> Tensor:
@@ -63,7 +64,7 @@ class Parametrization:
         if self.pixels != "laplacian":
             return gradient.flatten()
         z = gradient.new_zeros(self.length).requires_grad_()
-        with torch.enable_grad():
+        with torch.enable_grad(), in_one_thread():
             (result,) = torch.autograd.grad(self.change(z), z, gradient)
         return result
 

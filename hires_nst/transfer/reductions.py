@@ -6,6 +6,9 @@ then depends on where. Here the parts have a fixed size.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -42,3 +45,20 @@ def transposed_product(first: Tensor, second: Tensor) -> Tensor:
         first, second = F.pad(first, (0, 0, 0, rest)), F.pad(second, (0, 0, 0, rest))
     shape = (-1, ROWS, first.shape[1])
     return torch.bmm(first.view(shape).transpose(1, 2), second.view(shape)).sum(0)
+
+
+@contextmanager
+def in_one_thread() -> Iterator[None]:
+    """Have a processor's operations in the block run in one thread: for those whose bits depend on how they are split.
+
+    torch's bilinear interpolation is one: where a thread's part of a row ends, it rounds in another way.
+    """
+    threads = torch.get_num_threads()
+    if threads == 1:
+        yield
+        return
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)

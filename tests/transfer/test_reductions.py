@@ -13,6 +13,7 @@ from hires_nst.transfer import device
 from hires_nst.transfer.extractor import Extractor, network_of
 from hires_nst.transfer.moments import Moments
 from hires_nst.transfer.objective import Objective
+from hires_nst.transfer.parametrization import Parametrization
 from hires_nst.transfer.reductions import inner, total, transposed_product
 from hires_nst.transfer.refine import refine_round
 from hires_nst.transfer.rounds import OptimizerCanvases, Round
@@ -44,6 +45,16 @@ def with_threads(work: Callable[[], Tensor]) -> list[Tensor]:
 
 def numbers(size: int, seed: int = 0) -> Tensor:
     return torch.rand(size, generator=torch.Generator().manual_seed(seed)) - 0.3
+
+
+@pytest.mark.parametrize("size", [(213, 300), (437, 310), (67, 1000)])
+def test_a_pyramid_of_pixels_is_the_same_with_any_number_of_threads(size: tuple[int, int]) -> None:
+    pyramid = Parametrization(*size, "laplacian")
+    image = numbers(3 * size[0] * size[1]).view(1, 3, *size)
+    for work in (lambda: pyramid.change(numbers(pyramid.length)), lambda: pyramid.transpose(image)):
+        found = with_threads(work)
+        assert all(torch.equal(found[0], other) for other in found)
+    assert torch.get_num_threads() == 5  # as it was
 
 
 @SIZES
