@@ -32,9 +32,9 @@ class OptimizerState:
     tensors: Mapping[str, Tensor] = field(default_factory=dict)
     steps: int = 0
 
-    def to(self, device: torch.device) -> OptimizerState:
-        """The same on another device."""
-        return OptimizerState({name: tensor.to(device) for name, tensor in self.tensors.items()}, self.steps)
+    def to(self, device: torch.device, dtype: torch.dtype) -> OptimizerState:
+        """The same on another device, in another type."""
+        return OptimizerState({name: tensor.to(device, dtype) for name, tensor in self.tensors.items()}, self.steps)
 
     def scaled(self, factor: float) -> OptimizerState:
         """The state for `factor` times the objective."""

@@ -16,6 +16,7 @@ from torch import Tensor
 
 from hires_nst.backbones.vgg import Padding
 from hires_nst.config import Loss, Optimizer
+from hires_nst.transfer.canvas import Canvas
 from hires_nst.transfer.extractor import Extractor
 from hires_nst.transfer.kept import Activations, KeptActivations
 from hires_nst.transfer.minimise import minimise
@@ -86,7 +87,7 @@ class TileTask:
 
     Attributes:
         window: its place in the image.
-        image: (1, 3, h, w), its pixels at the start of the round.
+        image: (1, 3, h, w), its pixels at the start of the round; this and others in the types of their canvases.
         content: those of the content image; None where the objective keeps their activations.
         content_key: of these activations.
         weights: how much its pixels and positions count.
@@ -125,12 +126,12 @@ class TileTask:
             start: the whole image at the start of the round (`balanced`), or None for the window by itself.
             on_step, on_snapshot, snapshot: see `Minimisation`.
         """
-        device, content = objective.extract.device, self.content
-        pixels = self.image.to(device)
+        device, dtype, content = objective.extract.device, objective.extract.dtype, self.content
+        pixels = self.image.to(device, dtype)
 
         def read() -> Tensor:
             assert content is not None, "the activations are not kept"
-            return content.to(device)
+            return content.to(device, dtype)
 
         gradient = window_gradient(
             objective, self.window, weights=self.weights.to(device), ratio=self.ratio, start=start,
@@ -140,7 +141,7 @@ class TileTask:
             Minimisation(
                 start=pixels, mask=None if self.mask is None else self.mask.to(device),
                 gradient=gradient, optimizer=self.optimizer, steps=self.steps, tolerance=self.tolerance,
-                state=None if self.state is None else self.state.to(device).scaled(self.ratio),
+                state=None if self.state is None else self.state.to(device, dtype).scaled(self.ratio),
                 on_step=on_step, on_snapshot=on_snapshot, snapshot=snapshot,
             )
         )  # fmt: skip
@@ -151,7 +152,11 @@ class TileTask:
 def tile_task(current: Round, tile: Tile, *, keeps: Callable[[Hashable], bool]) -> TileTask:
     """The task of a tile's window, on the device of the round's objective; see `MakeTask`."""
     objective, window, before = current.objective, tile.window, current.optimizer_canvases
-    read, key = objective.extract.read, (id(current.content_canvas), tile.window)
+    key = id(current.content_canvas), tile.window
+
+    def read(canvas: Canvas, window: Rect) -> Tensor:
+        return canvas.read(window, device=objective.extract.device, dtype=canvas.samples.dtype)
+
     return TileTask(
         window=window, image=read(current.canvas, window),
         content=None if keeps(key) else read(current.content_canvas, window), content_key=key,
