@@ -133,7 +133,8 @@ class Canvas:
         import torch
 
         factor = torch.from_numpy(weight).to(self.samples.device)[:, :, None]
-        self.samples[rect.slices()] += _of_canvas(change, self) * factor
+        window = self.samples[rect.slices()]
+        window.copy_(window.to(torch.float32) + _of_canvas(change, self) * factor)  # faster than += in half precision
 
     def blank(self, sample: Sample | None = None) -> Canvas:
         """A canvas of zeros of the same size, in the same kind of place; of this type of samples if none is given."""
