@@ -5,9 +5,9 @@
 The first table times a round of two steps by one process as usual, and by 1, 2 and 4 worker processes, with one thread
 each. The second simulates a round of a very large picture on 8 to 256 GPUs: with the time of an evaluation on one GPU,
 which is an option, and with what a tile costs the main process, measured here: reading its windows, packing and
-unpacking messages of their true sizes, and blending. As in the program, each worker has a tile in work
-and one waiting, a thread for each reads and sends, one blends, and one writes the checkpoints; only the network and the
-disk are speeds that are given.
+unpacking messages of their true sizes, and blending. As in the program, each worker has a tile in work and one waiting,
+a thread for each reads and sends, torch's threads blend, and one writes the checkpoints; only the network and the disk
+are speeds that are given.
 """
 
 from __future__ import annotations
@@ -254,7 +254,7 @@ def a_round(grid: Grid, measure: Grid, gpus: int, *, cost: Costs, options: argpa
     passes = [[kind(tile.window.area) for tile in cut.tiles] for kind, cut in ((measuring, measure), (refining, grid))]
     around = grid.image.area / 1e6 * cost.round / options.blend_threads
     everything = [tile for tiles in passes for tile in tiles]
-    disk = (sum(tile.window.area for tile in grid.tiles) * cost.back + grid.image.area * 3 * PIXEL) / options.disk / 1e9
+    disk = (sum(tile.window.area for tile in grid.tiles) * cost.back + grid.image.area * 2 * PIXEL) / options.disk / 1e9
     computed = sum(simulate(tiles, gpus, options.threads) for tiles in passes) + around
     whole, work = max(computed, disk), sum(tile.work for tile in everything)
     waves = sum(math.ceil(len(tiles) / gpus) * max(tile.work for tile in tiles) for tiles in passes)
@@ -288,7 +288,7 @@ def simulated(options: argparse.Namespace) -> None:
             [
                 f"Given: evaluations of {options.evaluation:g} ms a megapixel; {options.bandwidth:g} GB/s between the "
                 f"main process and workers; checkpoints at {options.disk:g} GB/s; {options.threads} threads that read, "
-                f"{options.blend_threads} that blend (the program has 1).",
+                f"{options.blend_threads} over which blending is shared out.",
                 f"Measured on this machine, milliseconds of one thread for a megapixel of a window: "
                 f"{cost.send * 1e3:.1f} to read and pack, {cost.receive * 1e3:.1f} to unpack and blend; "
                 f"{cost.round * 1e3:.1f} a round for a megapixel of the picture; {cost.there:.0f} bytes a pixel travel "
@@ -315,7 +315,7 @@ def main() -> None:
     parser.add_argument("--bandwidth", type=float, default=3.0, help="GB/s between the main process and the workers")
     parser.add_argument("--disk", type=float, default=2.0, help="GB/s of checkpoints")
     parser.add_argument("--threads", type=int, default=16, help="of the main process's machine, which read windows")
-    parser.add_argument("--blend-threads", type=int, default=1, help="as if blending were shared out over threads")
+    parser.add_argument("--blend-threads", type=int, default=16, help="over which torch shares out blending")
     parser.add_argument("--only", choices=("measured", "simulated"))
     options = parser.parse_args()
     if options.only != "simulated":
