@@ -1,10 +1,11 @@
 """A picture of hundreds of megapixels within a few gigabytes of memory.
 
-python benchmarks/gigapixel.py [--megapixels 400] [--limit "4 GB"] [--set KEY=VALUE ...]
+python benchmarks/gigapixel.py [--megapixels 400] [--limit "4 GB"] [--group FOLDER] [--set KEY=VALUE ...]
 
 The program paints the sample photograph at that size on a short schedule, in a process that the system refuses more
-than the limit (RLIMIT_DATA: its heap and its private maps, which canvases on disk are not). What the process had at
-most is read from the system while it works.
+than the limit: by RLIMIT_DATA, which counts its heap and its private maps, used or not; or by a memory control group,
+which the process joins, for example /sys/fs/cgroup/memory/NAME with the limit in its memory.limit_in_bytes. What the
+process had at most is read from the system while it works. Canvases are on disk.
 """
 
 from __future__ import annotations
@@ -40,9 +41,12 @@ def high_water(found: dict[str, int], ended: threading.Event) -> None:
                 found[name] = max(found.get(name, 0), int(value.split()[0]) * 1024)
 
 
-def paint(megapixels: float, limit: str, settings: list[str]) -> None:
+def paint(megapixels: float, limit: str, *, group: Path | None, settings: list[str]) -> None:
     """Paint within the limit, and print what it took, as JSON."""
-    resource.setrlimit(resource.RLIMIT_DATA, (parse_amount(limit),) * 2)
+    if group is None:
+        resource.setrlimit(resource.RLIMIT_DATA, (parse_amount(limit),) * 2)
+    else:
+        (group / "cgroup.procs").write_text(str(os.getpid()))
     import hires_nst
     from hires_nst.config import gather, parse_config
 
@@ -73,11 +77,12 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--megapixels", type=float, default=400.0)
     parser.add_argument("--limit", default="4 GB")
+    parser.add_argument("--group", type=Path, metavar="FOLDER", help="a memory control group, in place of RLIMIT_DATA")
     parser.add_argument("--set", nargs="+", default=[], metavar="KEY=VALUE")
     parser.add_argument("--paint", action="store_true", help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.paint:
-        paint(options.megapixels, options.limit, options.set)
+        paint(options.megapixels, options.limit, group=options.group, settings=options.set)
         return
     command = [sys.executable, __file__, *sys.argv[1:], "--paint"]
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")])}
@@ -91,14 +96,15 @@ def main() -> None:
         ["pixels", "megapixels", "limit", "VmData, GB", "RssAnon, GB", "seconds", "file, GB"],
         [
             [
-                f"{width} x {height}", f"{width * height / 1e6:.0f}", options.limit, *gigabytes,
+                f"{width} x {height}", f"{width * height / 1e6:.0f}",
+                f"{options.limit}, {'RLIMIT_DATA' if options.group is None else 'control group'}", *gigabytes,
                 f"{found['seconds']:.0f}",
                 f"{found['file'] / 1e9:.2f}",
             ]
         ],
         [
-            "VmData is what the limit (RLIMIT_DATA) counts: the heap and all private maps that can be written. RssAnon",
-            "is the part of them that was in memory. Canvases are on disk. Schedule: " + ", ".join(SHORT) + ".",
+            "VmData is the heap and all private maps that can be written, RssAnon the part of them that was in memory.",
+            "Canvases are on disk. Schedule: " + ", ".join(SHORT) + ".",
         ],
         script="gigapixel",
     )  # fmt: skip

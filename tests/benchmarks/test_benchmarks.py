@@ -64,6 +64,7 @@ COMMANDS = {
         "--side 64 --tile 32 --workers 2 --repeat 1 --megapixels 1 --sizes 256 --gpus 1 8",
         ["scaling", "scaling_256"],
     ),
+    "gigapixel": ("--megapixels 0.01 --set levels.min_size=32 levels.coarse_steps=2", ["gigapixel"]),
     "gpu": ("--quick --only kill --seconds 120", ["gpu"]),
     "batch": (f"--pictures 1 --megapixels 0.01 --jobs 20 --set {' '.join(QUICK)}", ["batch", "batch_ledger"]),
 }
