@@ -132,10 +132,10 @@ def pixel_bytes(config: Config) -> int:
 
 
 def canvases_device(context: RunContext, level: Level) -> torch.device:
-    """Where the canvases of a level are while it is painted: on the GPU where they take little of its free memory."""
+    """Where the canvases of a level are while it is painted: on a GPU where they take little of its own memory."""
     device = context.extract.device
     fits = level.canvas_area * pixel_bytes(context.config) <= free_memory(device) // DEVICE_SHARE
-    return device if fits and device.type != "cpu" else torch.device("cpu")
+    return device if fits and not shares_host_memory(device) else torch.device("cpu")
 
 
 def canvas_bytes(
