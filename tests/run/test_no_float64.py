@@ -58,8 +58,7 @@ def without_float64(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     monkeypatch.setattr(device, "has_float64", lambda device: device != FAKE)
     monkeypatch.setitem(device._LARGEST_TILE, FAKE.type, 1024)
     free = device.free_memory
-    for module in ("run.context", "run.painter"):
-        monkeypatch.setattr(f"hires_nst.{module}.free_memory", lambda device: free(torch.device("cpu")))
+    monkeypatch.setattr(context, "free_memory", lambda device: free(torch.device("cpu")))
     with FakeDevice():  # type: ignore[no-untyped-call]
         yield
 
