@@ -56,7 +56,7 @@ def painted(size: str, checkout: Path, settings: Sequence[str]) -> Mapping[str, 
         files = [SAMPLES / "contents" / "landscape.jpg", SAMPLES / "styles" / "flow_strokes.jpg"]
         command = [sys.executable, "-c", PAINT, size, *map(str, files), f"{folder}/out.png", *settings]
         environment = {**os.environ, "PYTHONPATH": str(checkout)}
-        done = subprocess.run(command, env=environment, check=True, stdout=subprocess.PIPE, text=True)
+        done = subprocess.run(command, env=environment, cwd=checkout, check=True, stdout=subprocess.PIPE, text=True)
     found: Mapping[str, float] = json.loads(done.stdout.splitlines()[-1])
     return found
 
