@@ -60,7 +60,7 @@ def _adam(task: Minimisation) -> Minimum:
     done, losses = 0, list[float]()
     if task.snapshot is not None:
         done, tensors, losses = task.snapshot.step, task.snapshot.tensors, [*task.snapshot.losses]
-        task.gradient(x)  # the first evaluation is part of what the objective is: see `tile_gradient`
+        task.gradient(x)  # the first evaluation is part of what the objective is: see `window_gradient`
         with torch.no_grad():
             x.copy_(tensors["x"])
         method.state[x] = {

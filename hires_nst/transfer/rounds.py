@@ -20,6 +20,11 @@ HALF_SAMPLES: Mapping[str, Sample] = MappingProxyType({"step": "float16", "gradi
 """The types of what `Round.half` carries in half precision: a gradient has any scale, and needs float32's range."""
 
 
+def sample_of(name: str, half: bool) -> Sample:
+    """The type in which `step`, or a tensor of the optimiser's, is carried with or without half precision."""
+    return HALF_SAMPLES.get(name, "float32") if half else "float32"
+
+
 @dataclass(frozen=True)
 class OptimizerCanvases:
     """What the optimiser carries from round to round; it is image-shaped, so it is cut and blended like the image.
@@ -71,7 +76,7 @@ class Round:
 
     def sample_of(self, name: str) -> Sample:
         """The type in which `step`, or a tensor of the optimiser's, is carried."""
-        return HALF_SAMPLES.get(name, "float32") if self.half else "float32"
+        return sample_of(name, self.half)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -114,7 +119,7 @@ def tile_result(step: Tensor, *, loss: float, state: OptimizerState | None, step
     """The result of a tile, in the types in which a round carries it, see `Round.half`."""
 
     def carried(name: str, tensor: Tensor) -> Tensor:
-        sample = HALF_SAMPLES.get(name, "float32") if half else "float32"
+        sample = sample_of(name, half)
         return tensor if sample == "float32" else tensor.to(getattr(torch, sample))
 
     if state is not None:
