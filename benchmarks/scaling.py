@@ -33,11 +33,12 @@ from hires_nst.executors.pool import TilePool
 from hires_nst.executors.processes import ProcessCrew
 from hires_nst.executors.worker import Setup
 from hires_nst.run.disk_space import overlap_of
-from hires_nst.transfer.objective import Objective, WholeImage
+from hires_nst.transfer.objective import Objective
 from hires_nst.transfer.optimizers import OptimizerState
 from hires_nst.transfer.refine import refine_round
 from hires_nst.transfer.rounds import OptimizerCanvases, Round, tile_result
 from hires_nst.transfer.tasks import Finished, MakeTask
+from hires_nst.transfer.terms import WholeImage
 from hires_nst.transfer.tiles import Grid, Tile, make_grid
 
 STEPS = 2

@@ -130,6 +130,14 @@ CONFIG_OPTIONS = (
         help="Weight of each painting relative to the others, in their order.",
     ),
     ConfigOption(
+        name="masks", panel=LOOK, flags=("--mask",), metavar="MASK", type=list[str],
+        help="Mask of the photograph, white where a painting counts; one for each painting, in their order, - for "
+        "what the others leave. Repeatable.",
+    ),
+    ConfigOption(name="protect", key="regions.protect", panel=LOOK, metavar="MASK|faces"),
+    ConfigOption(name="protect_strength", key="regions.protect_strength", panel=LOOK, metavar="X"),
+    ConfigOption(name="content_mask", key="regions.content", panel=LOOK, metavar="MASK"),
+    ConfigOption(
         name="init", panel=LOOK, metavar="KIND|FILE", type=str,
         help="Initial image: content, style, noise, uniform, or an image file.",
     ),
@@ -177,6 +185,7 @@ class ConfigOptions:
     assignments: Sequence[str] | None = None
     dpi: float | None = None
     style_weights: str | None = None
+    masks: Sequence[str] | None = None
     init: str | None = None
     values: Mapping[str, Any] = field(default_factory=dict)
 
@@ -227,7 +236,7 @@ class ConfigOptions:
             chosen["output"] = self._output(chosen.get("output", {}), below)
         if self.init is not None:
             chosen["init"] = {**chosen.get("init", {}), **_start(self.init)}
-        if styles or self.style_scale is not None or self.style_weights is not None:
+        if styles or self.style_scale is not None or self.style_weights is not None or self.masks:
             chosen["styles"] = self._styles(styles, below)
         return parse_config(merge(below, chosen))
 
@@ -247,7 +256,7 @@ class ConfigOptions:
         return {**output, "dpi": self.dpi}
 
     def _styles(self, paths: Sequence[Path], below: Mapping[str, Any]) -> list[dict[str, Any]]:
-        """The paintings with the scale and weights of the command line."""
+        """The paintings with the scale, weights and masks of the command line."""
         styles: list[dict[str, Any]] = [{"image": str(path)} for path in paths] or below.get("styles") or []
         if not isinstance(styles, list) or not all(isinstance(style, dict) for style in styles):
             return styles  # the schema refuses them with a message
@@ -261,6 +270,14 @@ class ConfigOptions:
                     "give one for each"
                 )
             styles = [{**style, "weight": weight} for style, weight in zip(styles, weights, strict=True)]
+        if self.masks:
+            if len(self.masks) != len(styles):
+                raise ConfigError(
+                    f"--mask is given {counted(len(self.masks), 'time')} for {counted(len(styles), 'painting')}; give "
+                    "one for each, - for what the others leave"
+                )
+            masks = [None if mask == "-" else mask for mask in self.masks]
+            styles = [{**style, "mask": mask} for style, mask in zip(styles, masks, strict=True)]
         return styles
 
 

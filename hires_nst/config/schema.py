@@ -6,7 +6,7 @@ import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 from pydantic import BaseModel, model_validator
 from pydantic.fields import FieldInfo
@@ -22,11 +22,14 @@ from hires_nst.config.sections import (
     Model,
     Optimizer,
     Output,
+    Regions,
     StyleImage,
     Tiles,
 )
 from hires_nst.config.settings import FileRole, NamedFile, picture_settings
 from hires_nst.errors import ConfigError, nearest
+
+SectionType = TypeVar("SectionType", bound=Section)
 
 
 class Config(Section):
@@ -34,6 +37,7 @@ class Config(Section):
 
     version: Literal[1] = 1
     styles: tuple[StyleImage, ...] = ()
+    regions: Regions = Regions()
     output: Output = Output()
     model: Model = Model()
     loss: Loss = Loss()
@@ -105,24 +109,40 @@ class Config(Section):
         return self.model_copy(update={"styles": styles}) if styles else self
 
     def files(self) -> tuple[NamedFile, ...]:
-        """The paintings in their order, the initial image and the weights; the files of `jobs` are not among them."""
+        """The paintings in their order, masks, initial image and weights; the files of `jobs` are not among them."""
         named: list[tuple[FileRole, Path | None]] = [("painting", style.image) for style in self.styles]
+        named += [("mask of the painting", style.own_mask) for style in self.styles]
+        named += [("mask", path) for path in self.masks]
         named += [("initial image", self.init.file), ("weights", self.model.weights)]
         return tuple(NamedFile(role, path) for role, path in named if path is not None)
 
+    @property
+    def masks(self) -> tuple[Path, ...]:
+        """The masks of the photograph."""
+        regions = [path for path in (self.regions.protect, self.regions.content) if isinstance(path, Path)]
+        return (*(style.mask for style in self.styles if style.mask is not None), *regions)
+
     def with_files(self, places: Mapping[Path, Path]) -> Config:
         """The configuration with other paths for its files; a path that is not in `places` stays."""
-        init, model = self.init, self.model
-        if init.file is not None:
-            init = init.model_copy(update={"file": places.get(init.file, init.file)})
-        if model.weights is not None:
-            model = model.model_copy(update={"weights": places.get(model.weights, model.weights)})
-        styles = [style.model_copy(update={"image": places.get(style.image, style.image)}) for style in self.styles]
-        return self.model_copy(update={"styles": tuple(styles), "init": init, "model": model})
+
+        def moved(section: SectionType, *fields: str) -> SectionType:
+            paths = {field: getattr(section, field) for field in fields}
+            return section.model_copy(
+                update={field: places.get(path, path) for field, path in paths.items() if isinstance(path, Path)}
+            )
+
+        return self.model_copy(
+            update={
+                "styles": tuple(moved(style, "image", "mask", "own_mask") for style in self.styles),
+                "regions": moved(self.regions, "protect", "content"),
+                "init": moved(self.init, "file"),
+                "model": moved(self.model, "weights"),
+            }
+        )
 
     @property
     def pictures(self) -> tuple[Path, ...]:
-        """The paintings and the initial image."""
+        """The paintings, the masks and the initial image."""
         return tuple(file.path for file in self.files() if file.role != "weights")
 
     def picture_fingerprint(self) -> str:

@@ -14,12 +14,15 @@ FREE_SETTINGS = (
 )  # fmt: skip
 """Settings that do not change the picture: a run may be resumed with other values, and a batch does not repaint."""
 
-FileRole = Literal["photograph", "painting", "initial image", "weights"]
+FileRole = Literal["photograph", "painting", "mask of the painting", "mask", "initial image", "weights"]
 """What an input file is for, in the words of messages; run.json stores them."""
 
+MASKS: tuple[FileRole, ...] = ("mask of the painting", "mask")
+
 _FILE_KEYS: Mapping[FileRole, re.Pattern[str]] = {
-    "painting": re.compile(r"styles\.\d+\.image"), "initial image": re.compile(r"init\.file"),
-    "weights": re.compile(r"model\.weights"),
+    "painting": re.compile(r"styles\.\d+\.image"), "mask of the painting": re.compile(r"styles\.\d+\.own_mask"),
+    "mask": re.compile(r"styles\.\d+\.mask|regions\.(protect|content)"),
+    "initial image": re.compile(r"init\.file"), "weights": re.compile(r"model\.weights"),
 }  # fmt: skip
 
 
@@ -68,9 +71,16 @@ def nest(values: Mapping[str, Any]) -> dict[str, Any]:
 def picture_settings(data: Mapping[str, Any]) -> dict[str, Any]:
     """The settings that the picture depends on, by dotted key.
 
-    Paths of input files are not among them: the files are compared by their content.
+    Paths of input files are not among them, but whether there is a mask is: the files are compared by their content.
     """
-    return {key: value for key, value in flatten(data).items() if not (_is_free(key) or role_of(key))}
+    found = {key: value for key, value in flatten(data).items() if not _is_free(key)}
+    masks = {key: _mask_setting(value) for key, value in found.items() if role_of(key) in MASKS and value is not None}
+    return {key: value for key, value in found.items() if not role_of(key)} | masks
+
+
+def _mask_setting(value: Any) -> str:
+    """What the picture depends on of a mask's setting, besides the content of a file."""
+    return "faces" if value == "faces" else "file"
 
 
 @lru_cache(maxsize=1024)

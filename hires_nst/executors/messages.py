@@ -16,8 +16,8 @@ import torch
 from torch import Tensor
 
 from hires_nst.transfer.moments import Statistics
-from hires_nst.transfer.objective import WholeImage
 from hires_nst.transfer.tasks import SentObjective, Task
+from hires_nst.transfer.terms import WholeImage
 
 Packed = list[Any]
 """A pickle, and the buffers that belong to it."""

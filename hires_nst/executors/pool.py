@@ -17,8 +17,9 @@ import torch
 from hires_nst.errors import HiresNstError
 from hires_nst.executors.messages import Done, Job, Lost, MakeMessage, OutOfMemory, Ready, StartLevel, StartRound, Step
 from hires_nst.transfer.device import release_memory
-from hires_nst.transfer.objective import Objective, WholeImage
+from hires_nst.transfer.objective import Objective
 from hires_nst.transfer.tasks import Finished, MakeTask, SentObjective
+from hires_nst.transfer.terms import WholeImage
 from hires_nst.transfer.tiles import Rect, Tile
 
 POLL_SECONDS = 0.1

@@ -21,8 +21,9 @@ from hires_nst.transfer.device import (
 )
 from hires_nst.transfer.extractor import Extractor
 from hires_nst.transfer.kept import KEPT_SHARE, KeptActivations
-from hires_nst.transfer.objective import Objective, WholeImage
+from hires_nst.transfer.objective import Objective
 from hires_nst.transfer.tasks import PartsTask, TileTask
+from hires_nst.transfer.terms import WholeImage
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -15,6 +15,7 @@ from hires_nst.imageio.detail import Resampled
 from hires_nst.imageio.paper import central_crop
 from hires_nst.imageio.picture import Floats, Picture
 from hires_nst.run.context import RunContext
+from hires_nst.run.masks import read_mask
 from hires_nst.transfer.canvas import Canvas
 from hires_nst.transfer.levels import Level, style_size
 from hires_nst.transfer.weights import PixelWeights, WeightedImage
@@ -25,17 +26,34 @@ def read_styles(context: RunContext) -> list[tuple[WeightedImage, StyleImage]]:
     result = []
     for style in context.config.styles:
         picture = read_image(style.image, context)
-        weights = None if picture.alpha is None else PixelWeights.of(Canvas.of(picture.alpha[..., None]))
+        alpha = _own_alpha(style, picture, context=context)
+        weights = None if alpha is None else PixelWeights.of(Canvas.of(alpha[..., None]))
         image = WeightedImage(Canvas.of(picture.pixels), weights)
         _check_visible(image, style.image, context=context)
         result.append((image, style))
     return result
 
 
+def _own_alpha(style: StyleImage, picture: Picture, *, context: RunContext) -> Floats | None:
+    """How much each pixel of a painting counts, (H, W): its alpha channel within its mask; None where all do."""
+    if style.own_mask is None:
+        return picture.alpha
+    colours = {s.own_mask_colour for s in context.config.styles if s.own_mask == style.own_mask}
+    mask = read_mask(
+        style.own_mask, colour=style.own_mask_colour,
+        colours=sorted(map(str, colours - {None, style.own_mask_colour})),
+        max_megapixels=context.config.images.max_megapixels,
+    )  # fmt: skip
+    own = resize.resize_pixels(mask[..., 0], (picture.width, picture.height), kernel=resize.ALPHA_KERNEL)
+    return own if picture.alpha is None else own * picture.alpha
+
+
 def _check_visible(image: WeightedImage, path: Path, *, context: RunContext) -> None:
     """Raise InputError where the deepest layer would see nothing of an image."""
     if image.weights is not None and image.weights.total(context.config.stride) == 0:
-        raise InputError(f"what would be used of {path} is transparent; give a picture that is visible there")
+        raise InputError(
+            f"what would be used of {path} is transparent or outside its mask; give a picture that is visible there"
+        )
 
 
 def read_image(path: Path, context: RunContext) -> Picture:

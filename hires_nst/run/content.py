@@ -11,8 +11,10 @@ from hires_nst.imageio.picture import Floats
 from hires_nst.run.canvases import read_image
 from hires_nst.run.context import RunContext
 from hires_nst.run.output_size import OutputSize
+from hires_nst.run.regions import LevelRegions, RunRegions, read_regions
 from hires_nst.transfer.canvas import Canvas
 from hires_nst.transfer.levels import Level
+from hires_nst.transfer.regions import Region
 from hires_nst.transfer.weights import PixelWeights, WeightedImage
 
 
@@ -24,11 +26,13 @@ class ContentImage:
         pixels: (H, W, 3), sRGB in [0, 1]; None once they are released.
         alpha: (H, W), in [0, 1]; None where all of it is opaque.
         crop: left, top, width and height of the part that the picture shows.
+        regions: parts with styles of their own, and the like; None for none.
     """
 
     pixels: Floats | None
     alpha: Floats | None
     crop: tuple[int, int, int, int]
+    regions: RunRegions | None = None
 
     def at(self, level: Level, context: RunContext) -> WeightedImage:
         """The content image of a level with its border, weighted by its alpha channel."""
@@ -44,6 +48,12 @@ class ContentImage:
         if self.alpha is None:
             return None
         return PixelWeights.of(self._resized(self.alpha[..., None], level, context=context))
+
+    def regions_at(self, level: Level, alpha: PixelWeights | None, *, context: RunContext) -> LevelRegions:
+        """The regions of a level with its border, within its alpha channel; raises as `RunRegions.at`."""
+        if self.regions is None:
+            return LevelRegions((Region(),))
+        return self.regions.at(level, alpha, context=context)
 
     def release(self) -> None:
         """Free the memory of the pixels, after the last level's are made."""
@@ -70,18 +80,21 @@ def read_content(path: Path, size: OutputSize, *, context: RunContext) -> Conten
     """The content image.
 
     Raises:
-        InputError: it cannot be read, or nothing in the part that is painted is visible.
+        InputError: it cannot be read, or nothing in the part that is painted is visible; and as `read_regions`.
     """
     picture = read_image(path, context)
+    regions = None
+    if context.config.masks or context.config.regions.protect is not None:
+        regions = read_regions(path, picture.pixels, crop=size.crop, context=context)
     if picture.alpha is None:
-        return ContentImage(pixels=picture.pixels, alpha=None, crop=size.crop)
+        return ContentImage(pixels=picture.pixels, alpha=None, crop=size.crop, regions=regions)
     # What surrounds the crop may be hidden, and its colours arbitrary.
     left, top, width, height = size.crop
     part = slice(top, top + height), slice(left, left + width)
     pixels, alpha, crop = picture.pixels[part], picture.alpha[part], (0, 0, width, height)
     if float(alpha.min()) == 1:
-        return ContentImage(pixels=pixels, alpha=None, crop=crop)
-    content = ContentImage(pixels=pixels, alpha=alpha, crop=crop)
+        return ContentImage(pixels=pixels, alpha=None, crop=crop, regions=regions)
+    content = ContentImage(pixels=pixels, alpha=alpha, crop=crop, regions=regions)
     weights = content.weights_at(Level(index=0, height=size.height, width=size.width, rounds=0, steps=0), context)
     if weights is not None and weights.total(context.config.stride) == 0:
         raise InputError(f"what would be used of {path} is transparent; give a picture that is visible there")

@@ -17,6 +17,7 @@ from hires_nst.events import OnEvent, ignore
 from hires_nst.executors.devices import sharing
 from hires_nst.run.cache import Cache
 from hires_nst.run.disk_space import overlap_of
+from hires_nst.run.masks import mask_canvases
 from hires_nst.run.output_size import OutputSize
 from hires_nst.transfer.allocator import keep_freed_memory
 from hires_nst.transfer.canvas import BYTES_PER_PIXEL, BYTES_PER_WEIGHT, HALF_BYTES_PER_PIXEL, Canvas, Place
@@ -156,7 +157,9 @@ def canvas_bytes(
         transparent: whether the content image and the style images have weights, if any of them does.
     """
     content_weights, *style_weights = transparent or [False] * (1 + len(styles))
-    weights_bytes, lower = finest.canvas_area * content_weights * BYTES_PER_WEIGHT, config.levels.factor**-2
+    masks_bytes = mask_canvases(config) * HALF_BYTES_PER_PIXEL // 3
+    weights_bytes = finest.canvas_area * (content_weights * BYTES_PER_WEIGHT + masks_bytes)
+    lower = config.levels.factor**-2
     area, largest = finest.canvas_area, 0
     painting, starting = area * pixel_bytes(config), area * (IMAGE_BYTES * (1 + lower) + BYTES_PER_PIXEL)
     for own, style, weights in zip(styles, config.styles, style_weights, strict=True):
@@ -193,7 +196,10 @@ def open_context(
     network_key = _network_key(config, device, cache=cache)
     network = cache.network(network_key, partial(network_of, config, device, on_event=emit))
     extract = Extractor(network, device=device, dtype=torch.float32, check_stop=check_stop)
-    styles_key = tuple((_digest(style.image, cache), style.weight, style.scale) for style in config.styles)
+    styles_key = tuple(
+        (_digest(s.image, cache), s.weight, s.scale, _digest(s.own_mask, cache), s.own_mask_colour)
+        for s in config.styles
+    )
     on_disk = _is_on_disk(config, size)
     return RunContext(
         config=config,

@@ -22,20 +22,19 @@ from hires_nst.run.checkpoint import CheckpointStore, Progress
 from hires_nst.run.content import ContentImage
 from hires_nst.run.context import RunContext, canvases_device
 from hires_nst.run.detail import add_detail
+from hires_nst.run.level_objective import level_objective, measured
 from hires_nst.run.plan import split_coarse
+from hires_nst.run.regions import LevelRegions, protect
 from hires_nst.run.round_store import DiskRoundStore
 from hires_nst.transfer.canvas import Canvas
 from hires_nst.transfer.convergence import ROUNDS, gains_less, step_tolerance
 from hires_nst.transfer.device import release_memory, statistics_device, unless_memory_runs_out
-from hires_nst.transfer.kept import KEPT_SHARE, KeptActivations
 from hires_nst.transfer.levels import Level, LevelPlan
 from hires_nst.transfer.memory import SMALLEST_TILE
 from hires_nst.transfer.moments import Statistics
 from hires_nst.transfer.objective import Objective
 from hires_nst.transfer.refine import refine_round
 from hires_nst.transfer.rounds import OptimizerCanvases, Round, RoundListener, RoundResult
-from hires_nst.transfer.style import style_statistics
-from hires_nst.transfer.sums import content_norms
 from hires_nst.transfer.tiles import Grid
 from hires_nst.transfer.weights import WeightedImage
 
@@ -90,11 +89,15 @@ def paint(
         if small is not None and small[0] == plan.index:
             context.emit(small[1])
         place = canvases_device(context, plan)
+        regions = content.regions_at(plan, level_content.weights, context=context)
+        if reached is None and regions.protected is not None:
+            protect(state.canvas, level_content.canvas, protected=regions.protected)
+        regions = LevelRegions(regions.regions, regions.content)
         level_content = WeightedImage(level_content.canvas.to(place), level_content.weights)
         state.move(place)
         scaled = [(style_image(image, style, level=plan, context=context), style.weight) for image, style in styles]
         evaluations = LevelPainter(
-            context=context, plan=plan, levels=len(plans), content=level_content, styles=scaled,
+            context=context, plan=plan, levels=len(plans), content=level_content, regions=regions, styles=scaled,
             checkpoints=checkpoints, state=state,
         ).paint(reached)  # fmt: skip
         state.optimizer_canvases = OptimizerCanvases()
@@ -157,6 +160,7 @@ class LevelPainter:
     Attributes:
         levels: of the run.
         content: the content image at the size of the level.
+        regions: of the level.
         styles: the style images at the size that goes with the level, and their weights.
         state: its canvas is the start of the level, and is replaced with every round.
     """
@@ -165,6 +169,7 @@ class LevelPainter:
     plan: LevelPlan
     levels: int
     content: WeightedImage
+    regions: LevelRegions
     styles: Sequence[tuple[WeightedImage, float]]
     checkpoints: CheckpointStore
     state: CanvasState
@@ -337,35 +342,11 @@ class LevelPainter:
                 stored = (*measured, self.size)
                 self.checkpoints.save_objective(plan.index, measured[0], norms=measured[1], tile_size=self.size)
         style, norms, self.size = stored
-        height, width = plan.canvas_size
-        home = statistics_device(context.extract.device)
-        return Objective(
-            extract=context.extract if plan.index and plan.border else context.extract_whole,
-            loss=context.config.loss_at(plan.index),
-            style={layer: statistics.to(home) for layer, statistics in style.items()},
-            content_norms=norms, height=height, width=width, weights=self.content.weights, border=plan.border,
-            kept=KeptActivations(context.budget() // KEPT_SHARE),
-        )  # fmt: skip
+        return level_objective(style, norms, level=plan, content=self.content, regions=self.regions, context=context)
 
     def _measured(self) -> tuple[dict[str, Statistics], dict[str, float]]:
-        """The data of the style images and the norms of the content image's activations, by layer."""
-        context, plan, size = self.context, self.plan, self.size
-        loss, layers = context.config.loss_at(plan.index), context.config.layers
-        style_layers = [name for name in layers if name in loss.active_style_layers]
-        content_layers = [name for name in layers if name in loss.active_content_layers]
-
-        def measure() -> dict[str, Statistics]:
-            return style_statistics(
-                context.extract_whole, self.styles, layers=style_layers, loss=loss.style,
-                grid_of=lambda style: context.measure_grid(style.height, style.width, size=size),
-            )  # fmt: skip
-
-        key = (context.style_key, loss.style, layers, tuple(style_layers), plan.height, plan.width, size)
-        grid = context.measure_grid(*plan.canvas_size, size=size)
-        return (
-            context.cache.statistics(key, measure),
-            content_norms(context.extract, self.content, layers=content_layers, grid=grid),
-        )
+        """See `measured`."""
+        return measured(self.plan, content=self.content, styles=self.styles, size=self.size, context=self.context)
 
 
 def smaller_tiles(size: int, grid: Grid, *, stride: int) -> int:

@@ -15,6 +15,7 @@ from hires_nst.events import Notice, OnEvent, ignore
 from hires_nst.executors.devices import check_executor
 from hires_nst.files import check_exists
 from hires_nst.run import directory
+from hires_nst.run.masks import check_shape
 from hires_nst.run.output_size import OutputSize, output_size_of
 from hires_nst.run.record import RESTART
 from hires_nst.transfer.levels import check_side
@@ -106,6 +107,11 @@ def sizes_of(
         for text in header.notes:
             emit(Notice(f"{path}: {text}"))
     size = output_size_of(sizes[content], config, content=content)
+    for path in config.masks:
+        check_shape(path, sizes[path], of=content, size=sizes[content])
+    for style in config.styles:
+        if style.own_mask is not None:
+            check_shape(style.own_mask, sizes[style.own_mask], of=style.image, size=sizes[style.image])
     if output is not None:
         writing.check_format(output, (size.width, size.height), bit_depth=config.output.bit_depth)
     styles = []

@@ -7,7 +7,7 @@ statistics of the whole image, which have to be summed before.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Hashable, Mapping
+from collections.abc import Callable, Collection, Hashable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property, reduce
 from operator import add
@@ -25,89 +25,22 @@ from hires_nst.transfer.losses.image_terms import colours, content_sum, variatio
 from hires_nst.transfer.losses.style_loss import StyleLoss
 from hires_nst.transfer.moments import Moments, Statistics
 from hires_nst.transfer.reductions import total
+from hires_nst.transfer.regions import Region, RegionWindow, layer_of, region_of
 from hires_nst.transfer.sums import visible_tiles
+from hires_nst.transfer.terms import (
+    LayerTargets,
+    Match,
+    ObjectiveTerms,
+    TermWeights,
+    WholeImage,
+    gradient_of,
+    unmatched,
+)
 from hires_nst.transfer.tiles import Grid, Rect, Tile
-from hires_nst.transfer.weights import LayerWeights, PixelWeights, WindowWeights
+from hires_nst.transfer.weights import PixelWeights, WindowWeights
 
-
-@dataclass(frozen=True)
-class WholeImage:
-    """The statistics of a whole image by style layer, and the maps of a matching, which follow from them."""
-
-    statistics: Mapping[str, Statistics]
-    transports: Mapping[str, Statistics]
-
-
-@dataclass(frozen=True)
-class LayerTargets:
-    """The targets of the features of a layer at the counted positions, see `Matching`."""
-
-    targets: Tensor
-    transport: Statistics
-
-
-Match = Callable[[Mapping[str, Tensor], Mapping[str, Moments]], Mapping[str, LayerTargets]]
-"""(features at the counted positions, their sums), by style layer, to the targets of these features."""
-
-
-def unmatched(features: Mapping[str, Tensor], moments: Mapping[str, Moments]) -> Mapping[str, LayerTargets]:
-    """No targets: what a matching adds to the style loss is left out."""
-    return {}
-
-
-@dataclass(frozen=True, kw_only=True)
-class ObjectiveTerms:
-    """Sums over the positions of a part of an image.
-
-    Attributes:
-        moments: of each style layer, what its loss needs, in float64.
-        matching_loss: sum of the layers' errors to their targets, each weighted and divided by the whole image's
-            positions: the share in the style loss that is not a function of `moments`.
-        content_loss: sum of the layers' content losses, each weighted and divided by the content image's own norm.
-        variation: sum of squared differences of neighbouring pixels, and of their colours, each times its weight.
-    """
-
-    moments: Mapping[str, Moments]
-    matching_loss: Tensor
-    content_loss: Tensor
-    variation: Tensor
-
-    def __add__(self, other: ObjectiveTerms) -> ObjectiveTerms:
-        return ObjectiveTerms(
-            moments={layer: moments + other.moments[layer] for layer, moments in self.moments.items()},
-            matching_loss=self.matching_loss + other.matching_loss,
-            content_loss=self.content_loss + other.content_loss,
-            variation=self.variation + other.variation,
-        )
-
-    def double(self) -> ObjectiveTerms:
-        """The same in float64, in which many tiles are added."""
-        return ObjectiveTerms(
-            moments=self.moments, matching_loss=exact(self.matching_loss), content_loss=exact(self.content_loss),
-            variation=exact(self.variation),
-        )  # fmt: skip
-
-
-@dataclass(frozen=True)
-class TermWeights:
-    """How much a window's pixels and positions count in the terms of an objective; None where all count alike.
-
-    Attributes:
-        style: in the moments.
-        content: in the content loss and the total variation.
-    """
-
-    style: WindowWeights | None = None
-    content: WindowWeights | None = None
-
-    def to(self, device: torch.device) -> TermWeights:
-        """The same on another device."""
-        if self.style is None and self.content is None:
-            return self
-        style = None if self.style is None else self.style.to(device)
-        both = self.content is self.style
-        content = style if both else None if self.content is None else self.content.to(device)
-        return TermWeights(style, content)
+LEAST_POSITIONS = 4
+"""Of a layer in a region, by weight; below this the layer does not count there."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -118,11 +51,13 @@ class Objective:
     moments count less and less towards the edge, and everything else in full.
 
     Attributes:
-        style: data of the style images, by layer, see `StyleLoss`.
+        style: data of the style images, by style term, see `StyleLoss` and `regions`.
         content_norms: squared norm of the content image's activations, by content layer.
         height, width: of the image with its border.
         weights: how much each pixel counts, in every term; None where all count alike.
         border: pixels on each side that surround the picture and do not belong to it.
+        regions: the parts of the image with styles of their own.
+        content_weights: how much each pixel counts in the content loss; None for `weights`.
         kept: the content image's activations, which do not change; None keeps none.
     """
 
@@ -134,20 +69,32 @@ class Objective:
     width: int
     weights: PixelWeights | None = None
     border: int = 0
+    regions: tuple[Region, ...] = (Region(),)
+    content_weights: PixelWeights | None = None
     kept: KeptActivations | None = None
 
     @cached_property
-    def style_weights(self) -> PixelWeights | None:
-        """How much each pixel counts in the moments."""
-        if not self.border:
-            return self.weights
-        alpha = None if self.weights is None else self.weights.alpha
-        return PixelWeights(self.height, self.width, alpha=alpha, border=self.border)
+    def style_weights(self) -> tuple[PixelWeights | None, ...]:
+        """How much each pixel counts in the moments of each region."""
+
+        def of(region: Region) -> PixelWeights | None:
+            weights = self.weights if region.weights is None else region.weights
+            if not self.border:
+                return weights
+            alpha = None if weights is None else weights.alpha
+            return PixelWeights(self.height, self.width, alpha=alpha, border=self.border)
+
+        return tuple(map(of, self.regions))
+
+    @cached_property
+    def style_layers(self) -> frozenset[str]:
+        """The layers of the style terms."""
+        return frozenset(map(layer_of, self.style))
 
     @property
     def layers(self) -> set[str]:
         """Every layer in use."""
-        return set(self.style) | set(self.content_norms)
+        return self.style_layers | set(self.content_norms)
 
     @property
     def style_loss(self) -> StyleLoss:
@@ -189,12 +136,23 @@ class Objective:
             return None
         return torch.from_numpy(self.weights.read(rect) > 0)[None, None].to(device)
 
-    def positions(self, layer: str) -> float:
-        """The positions of `layer` in the whole image, by their weight in the moments."""
-        stride = self.extract.network.backbone.stride(layer)
-        if self.style_weights is not None:
-            return self.style_weights.total(stride)
+    def positions(self, term: str) -> float:
+        """The positions of a style term in the whole image, by their weight in the moments."""
+        stride = self.extract.network.backbone.stride(layer_of(term))
+        weights = self.style_weights[region_of(term)]
+        if weights is not None:
+            return weights.total(stride)
         return (self.height // stride) * (self.width // stride)
+
+    def is_too_small(self, term: str) -> bool:
+        """Whether a region has too few positions of a layer for its statistics to say anything."""
+        return self.regions[region_of(term)].weights is not None and self.positions(term) < LEAST_POSITIONS
+
+    def region_ratio(self, region: Region, window: Rect) -> float:
+        """See `RegionWindow`."""
+        if region.weights is None:
+            return self.area / area if (area := self.area_of(window)) else 0.0
+        return region.weights.total() / area if (area := region.weights.within(window)) else 0.0
 
     def window_weights(self, window: Rect, *, counted: Rect) -> TermWeights:
         """The weights of a window for `terms`."""
@@ -204,10 +162,13 @@ class Objective:
                 return None
             return self.extract.weights(weights, window, counted=counted, layers=layers)
 
-        if self.style_weights is self.weights:
-            both = read(self.weights, self.layers)
-            return TermWeights(both, both)
-        return TermWeights(read(self.style_weights, self.style), read(self.weights, self.content_norms))
+        regions = tuple(
+            RegionWindow(read(weights, self.style_layers), self.region_ratio(region, window))
+            for region, weights in zip(self.regions, self.style_weights, strict=True)
+        )
+        content = read(self.content_weights or self.weights, self.content_norms)
+        has_variation = self.loss.tv_weight or self.loss.colour_tv_weight
+        return TermWeights(regions, content, read(self.weights, ()) if has_variation else None)
 
     def terms(
         self,
@@ -236,16 +197,16 @@ class Objective:
             target = self.extract.owned(target, layer, counted=counted, window=window)
             values = None if weights.content is None else weights.content.layers[layer].values
             content_loss = content_loss + weight * content_sum(own[layer], target, weights=values)
-        values = None if weights.content is None else weights.content.pixels
+        values = None if weights.variation is None else weights.variation.pixels
         variation = self._variation(image, counted=counted.relative_to(window), weights=values)
-        own_weights: Mapping[str, LayerWeights] = {} if weights.style is None else weights.style.layers
-        moments = {
-            layer: self.style_loss.sums(own[layer], own_weights.get(layer), style=style)
-            for layer, style in self.style.items()
-        }
+        moments = {}
+        for term, style in self.style.items():
+            layer_weights = weights.of_region(region_of(term), layer := layer_of(term))
+            if layer_weights is None or layer_weights.total > 0:
+                moments[term] = self.style_loss.sums(own[layer], layer_weights, style=style)
         matching_loss = torch.zeros((), dtype=image.dtype, device=image.device)
-        for layer, found in match(own, moments).items():
-            matching_loss = matching_loss + self._matching_sum(layer, own[layer], found=found, weights=own_weights)
+        for term, found in match(own, moments).items():
+            matching_loss = matching_loss + self._matching_sum(term, own[layer_of(term)], found=found, weights=weights)
         return ObjectiveTerms(
             moments=moments, matching_loss=matching_loss, content_loss=content_loss, variation=variation
         )
@@ -262,16 +223,19 @@ class Objective:
             total = total + self.loss.colour_tv_weight * variation
         return total
 
-    def _matching_sum(
-        self, layer: str, features: Tensor, *, found: LayerTargets, weights: Mapping[str, LayerWeights]
-    ) -> Tensor:
-        """A layer's share in `ObjectiveTerms.matching_loss`."""
+    def _matching_sum(self, term: str, features: Tensor, *, found: LayerTargets, weights: TermWeights) -> Tensor:
+        """A style term's share in `ObjectiveTerms.matching_loss`."""
         matching = self.style_loss.matching
         assert matching is not None
-        errors = matching.errors(features, found.targets, transport=found.transport, style=self.style[layer])
-        if layer in weights:
-            errors = errors * weights[layer].values.flatten()
-        return self.loss.style_layers[layer] / self.positions(layer) * total(errors)
+        errors = matching.errors(features, found.targets, transport=found.transport, style=self.style[term])
+        layer_weights = weights.of_region(region_of(term), layer_of(term))
+        if layer_weights is not None:
+            errors = errors * layer_weights.values.flatten()
+        return self._weight(term) / self.positions(term) * total(errors)
+
+    def _weight(self, term: str) -> float:
+        """Of a style term in the style loss."""
+        return self.loss.style_layers[layer_of(term)] * self.regions[region_of(term)].share
 
     def whole_image(self, statistics: Mapping[str, Statistics]) -> WholeImage:
         """The statistics of the whole image with the maps of a matching."""
@@ -279,21 +243,27 @@ class Objective:
         if matching is None:
             return WholeImage(statistics, {})
         with torch.no_grad():
-            transports = {layer: matching.transport(statistics[layer].detach(), s) for layer, s in self.style.items()}
+            transports = {term: matching.transport(s.detach(), self.style[term]) for term, s in statistics.items()}
         return WholeImage(statistics, transports)
 
     def targets(
-        self, features: Mapping[str, Tensor], transports: Mapping[str, Statistics]
+        self, features: Mapping[str, Tensor], transports: Mapping[str, Statistics], *, terms: Collection[str]
     ) -> Mapping[str, LayerTargets]:
-        """The targets of features under the maps of `whole_image`, without a graph; none without a matching."""
+        """The targets of features under the maps of `whole_image`, without a graph; none without a matching.
+
+        Args:
+            terms: the style terms that have positions there.
+        """
         matching = self.style_loss.matching
         if matching is None:
             return {}
+
+        def of(term: str, transport: Statistics) -> LayerTargets:
+            found = matching.targets(features[layer_of(term)], transport, style=self.style[term])
+            return LayerTargets(found, transport)
+
         with torch.no_grad():
-            return {
-                layer: LayerTargets(matching.targets(features[layer], transport, style=self.style[layer]), transport)
-                for layer, transport in transports.items()
-            }
+            return {term: of(term, transport) for term, transport in transports.items() if term in terms}
 
     def content_features(self, canvas: Canvas, window: Rect) -> Activations:
         """The content image's activations of a window, without a graph; `canvas` must not change."""
@@ -312,23 +282,52 @@ class Objective:
         """Whether the content image's activations of a key are kept."""
         return self.kept is not None and key in self.kept
 
-    def statistics(self, moments: Mapping[str, Moments], scale: float = 1.0) -> dict[str, Statistics]:
-        """`scale` times the share of these sums in the whole image's statistics, which is all of it for all sums."""
-        return {layer: m.finalise(self.positions(layer) / scale) for layer, m in moments.items()}
+    def statistics(
+        self, moments: Mapping[str, Moments], scales: Sequence[float] | None = None
+    ) -> dict[str, Statistics]:
+        """The share of these sums in the whole image's statistics, which is all of it for all sums.
 
-    def style_value(self, statistics: Mapping[str, Statistics]) -> Tensor:
-        """The weighted sum of the layers' style losses, without `style_weight` and without what a matching adds."""
+        Args:
+            scales: factors of the shares by region; 1 when not given.
+        """
+
+        def scale(term: str) -> float:
+            return 1.0 if scales is None else scales[region_of(term)]
+
+        return {term: m.finalise(self.positions(term) / scale(term)) for term, m in moments.items()}
+
+    def style_value(self, statistics: Mapping[str, Statistics], emphasis: Sequence[float] | None = None) -> Tensor:
+        """The weighted sum of the style terms' losses, without `style_weight` and without what a matching adds.
+
+        Args:
+            statistics: of the style terms that count.
+            emphasis: factors by region; 1 when not given.
+        """
         function = self.style_loss.value
-        if function is None or not self.style:
+        if function is None or not statistics:
             return torch.zeros((), dtype=torch.float64, device=statistics_device(self.extract.device))
-        weights = self.loss.style_layers
-        return torch.stack([weights[layer] * function(statistics[layer], s) for layer, s in self.style.items()]).sum()
 
-    def value(self, statistics: Mapping[str, Statistics], terms: ObjectiveTerms, *, ratio: float = 1.0) -> Tensor:
-        """The objective for the statistics of the whole image, and `ratio` times the sums in terms; differentiable."""
+        def weight(term: str) -> float:
+            return self._weight(term) * (1.0 if emphasis is None else emphasis[region_of(term)])
+
+        terms = [term for term in self.style if term in statistics]
+        return torch.stack([weight(term) * function(statistics[term], self.style[term]) for term in terms]).sum()
+
+    def value(
+        self,
+        statistics: Mapping[str, Statistics],
+        terms: ObjectiveTerms,
+        *,
+        ratio: float = 1.0,
+        emphasis: Sequence[float] | None = None,
+    ) -> Tensor:
+        """The objective for the statistics of the whole image, and `ratio` times the sums in terms; differentiable.
+
+        `emphasis` is that of `style_value`.
+        """
         sums = self.loss.style_weight * terms.matching_loss + self.content_weight * terms.content_loss
         total = exact((sums + terms.variation / self.area) * ratio)
-        return total + self.loss.style_weight * self.style_value(statistics)
+        return total + self.loss.style_weight * self.style_value(statistics, emphasis)
 
     def measure(
         self,
@@ -346,7 +345,7 @@ class Objective:
         """
 
         def match(features: Mapping[str, Tensor], moments: Mapping[str, Moments]) -> Mapping[str, LayerTargets]:
-            return self.targets(features, transports or {})
+            return self.targets(features, transports or {}, terms=moments)
 
         def of_tile(tile: Tile) -> ObjectiveTerms:
             window = self.haloed(tile, grid)
@@ -388,7 +387,7 @@ class Objective:
             value = exact(energy).cpu()
 
         def match(features: Mapping[str, Tensor], moments: Mapping[str, Moments]) -> Mapping[str, LayerTargets]:
-            return self.targets(features, whole.transports)
+            return self.targets(features, whole.transports, terms=moments)
 
         result = torch.zeros((1, 3, self.height, self.width), dtype=self.extract.dtype)
         for tile in visible_tiles(grid, self.weights):
@@ -401,23 +400,22 @@ class Objective:
             local = exact(local + terms.variation / self.area)
             value = value + local.detach().cpu()
             shares = self.statistics(terms.moments)
-            for layer, cotangent in cotangents.items():
-                for name, tensor in cotangent.tensors.items():
-                    local = local + (tensor * shares[layer][name]).sum()
-            (g,) = torch.autograd.grad(local, x)
+            for term, share in shares.items():
+                for name, tensor in cotangents[term].tensors.items() if term in cotangents else ():
+                    local = local + (tensor * share[name]).sum()
             rows, columns = window.slices()
-            result[:, :, rows, columns] += g.cpu()
+            result[:, :, rows, columns] += gradient_of(local, x).cpu()
         return value, result
 
     def _cotangents(self, statistics: Mapping[str, Statistics]) -> tuple[Tensor, dict[str, Statistics]]:
         """The style loss without what a matching adds, weighted, and its gradient for the statistics; both detached."""
-        leaves = {layer: s.detach() for layer, s in statistics.items()}
+        leaves = {term: s.detach() for term, s in statistics.items()}
         tensors = [tensor.requires_grad_() for s in leaves.values() for tensor in s.tensors.values()]
         energy = self.loss.style_weight * self.style_value(leaves)
         if not energy.requires_grad:
             return energy, {}
         gradients = iter(torch.autograd.grad(energy, tensors, materialize_grads=True))
-        found = {layer: Statistics({name: next(gradients) for name in s.tensors}) for layer, s in leaves.items()}
+        found = {term: Statistics({name: next(gradients) for name in s.tensors}) for term, s in leaves.items()}
         return energy.detach(), found
 
     def haloed(self, tile: Tile, grid: Grid) -> Rect:

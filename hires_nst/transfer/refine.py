@@ -16,7 +16,6 @@ optimises the whole canvas.
 
 from __future__ import annotations
 
-import operator
 import time
 from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping
 from functools import partial, reduce
@@ -28,7 +27,7 @@ from hires_nst.transfer.canvas import Canvas, Sample
 from hires_nst.transfer.kept import Activations
 from hires_nst.transfer.minimise import minimise
 from hires_nst.transfer.moments import Moments
-from hires_nst.transfer.objective import Objective, WholeImage
+from hires_nst.transfer.objective import Objective
 from hires_nst.transfer.optimizers import Gradient, Minimisation, Snapshot, TakeSnapshot
 from hires_nst.transfer.rounds import (
     OptimizerCanvases,
@@ -51,6 +50,7 @@ from hires_nst.transfer.tasks import (
     tile_task,
     window_gradient,
 )
+from hires_nst.transfer.terms import WholeImage, sum_of_moments
 from hires_nst.transfer.tiles import Grid, Tile
 
 
@@ -150,8 +150,8 @@ def _measured(current: Round, executor: Executor | None) -> Mapping[str, Moments
             objective, visible_tiles(grid, objective.weights), make=lambda tile, keeps: measure_task(sent, tile)
         )
     }
-    parts = [{layer: m.to(objective.extract.device) for layer, m in found[index].items()} for index in sorted(found)]
-    return {layer: reduce(operator.add, (part[layer] for part in parts)) for layer in parts[0]}
+    parts = [{term: m.to(objective.extract.device) for term, m in found[index].items()} for index in sorted(found)]
+    return reduce(sum_of_moments, parts)
 
 
 def _refined(

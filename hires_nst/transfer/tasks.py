@@ -21,9 +21,11 @@ from hires_nst.transfer.extractor import Extractor
 from hires_nst.transfer.kept import Activations, KeptActivations
 from hires_nst.transfer.minimise import minimise
 from hires_nst.transfer.moments import Moments, Statistics
-from hires_nst.transfer.objective import LayerTargets, Objective, TermWeights, WholeImage
+from hires_nst.transfer.objective import Objective
 from hires_nst.transfer.optimizers import Gradient, Minimisation, OptimizerState, Snapshot, TakeSnapshot
+from hires_nst.transfer.regions import Region
 from hires_nst.transfer.rounds import Round, TileResult, tile_result
+from hires_nst.transfer.terms import LayerTargets, TermWeights, WholeImage, gradient_of
 from hires_nst.transfer.tiles import Rect, Tile
 
 OnStep = Callable[[int, float], None]
@@ -208,7 +210,7 @@ class MeasureTask:
     weights: TermWeights
 
     def do(self, objective: Objective, *, start: WholeImage | None, on_step: OnStep = no_step) -> Mapping[str, Moments]:
-        """The sums by style layer, in float64."""
+        """The sums by style term, in float64."""
         device = objective.extract.device
         with torch.no_grad():
             return objective.terms(
@@ -244,31 +246,31 @@ def window_gradient(
         start: the whole image at the start of the round, or None for the window by itself. The first evaluation gives
             T0, and the frozen targets of a matching; by itself, a window has new ones at each evaluation.
     """
+    emphasis = weights.emphasis(ratio)
     offset: dict[str, Statistics] | None = None
     targets: Mapping[str, LayerTargets] | None = None
 
     def match(features: Mapping[str, Tensor], moments: Mapping[str, Moments]) -> Mapping[str, LayerTargets]:
         nonlocal targets
         if start is None:
-            own = objective.whole_image({layer: m.finalise() for layer, m in moments.items()})
-            return objective.targets(features, own.transports)
+            own = objective.whole_image({term: m.finalise() for term, m in moments.items()})
+            return objective.targets(features, own.transports, terms=moments)
         if targets is None:
-            targets = objective.targets(features, start.transports)
+            targets = objective.targets(features, start.transports, terms=moments)
         return targets
 
     def gradient(x: Tensor) -> tuple[Tensor, Tensor]:
         nonlocal offset
         terms = objective.terms(x, content_features, counted=window, window=window, weights=weights, match=match)
         if start is None:
-            share = {layer: moments.finalise() for layer, moments in terms.moments.items()}
+            share = {term: moments.finalise() for term, moments in terms.moments.items()}
         else:
-            share = objective.statistics(terms.moments, ratio)
+            share = objective.statistics(terms.moments, [region.ratio for region in weights.regions])
             if offset is None:
-                offset = {layer: start.statistics[layer] - share[layer].detach() for layer in share}
-            share = {layer: offset[layer] + share[layer] for layer in share}
-        value = objective.value(share, terms, ratio=ratio)
-        (result,) = torch.autograd.grad(value, x)
-        return value.detach(), result
+                offset = {term: start.statistics[term] - share[term].detach() for term in share}
+            share = {**start.statistics, **{term: offset[term] + share[term] for term in share}}
+        value = objective.value(share, terms, ratio=ratio, emphasis=emphasis)
+        return value.detach(), gradient_of(value, x)
 
     return gradient
 
@@ -284,8 +286,8 @@ class _TaskObjective(Objective):
     def area(self) -> float:
         return self.whole_area
 
-    def positions(self, layer: str) -> float:
-        return self.whole_positions[layer]
+    def positions(self, term: str) -> float:
+        return self.whole_positions[term]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -294,6 +296,7 @@ class SentObjective:
 
     Attributes:
         area, positions: of the whole image, see `Objective`.
+        shares: of the regions.
         padding: of the network.
     """
 
@@ -304,6 +307,7 @@ class SentObjective:
     width: int
     area: float
     positions: Mapping[str, float]
+    shares: tuple[float, ...]
     padding: Padding
 
     @staticmethod
@@ -312,7 +316,8 @@ class SentObjective:
         return SentObjective(
             loss=objective.loss, style=dict(objective.style), content_norms=dict(objective.content_norms),
             height=objective.height, width=objective.width, area=objective.area,
-            positions={layer: objective.positions(layer) for layer in objective.style},
+            positions={term: objective.positions(term) for term in objective.style},
+            shares=tuple(region.share for region in objective.regions),
             padding=objective.extract.network.padding,
         )  # fmt: skip
 
@@ -320,7 +325,8 @@ class SentObjective:
         """The objective in this process, for tasks."""
         return _TaskObjective(
             extract=extract.padded(self.padding), loss=self.loss, content_norms=self.content_norms, kept=kept,
-            style={layer: statistics.to(extract.device) for layer, statistics in self.style.items()},
+            style={term: statistics.to(extract.device) for term, statistics in self.style.items()},
+            regions=tuple(Region(share=share) for share in self.shares),
             height=self.height, width=self.width, whole_area=self.area, whole_positions=self.positions,
         )  # fmt: skip
 

@@ -14,9 +14,10 @@ from hires_nst.config import Coupling, Loss, Optimizer, StyleLossName
 from hires_nst.evaluation.metrics import seam_visibility
 from hires_nst.transfer.canvas import Canvas
 from hires_nst.transfer.losses import STYLE_LOSSES
-from hires_nst.transfer.objective import Objective, WholeImage
+from hires_nst.transfer.objective import Objective
 from hires_nst.transfer.refine import refine_round, tile_gradient
 from hires_nst.transfer.rounds import OptimizerCanvases, Round
+from hires_nst.transfer.terms import WholeImage
 from hires_nst.transfer.tiles import make_grid
 from tests.conftest import random_canvas
 from tests.transfer.losses.plain import value_of

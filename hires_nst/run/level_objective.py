@@ -1,0 +1,101 @@
+"""The objective of a level: what is measured of the style images and the photograph, and in which regions."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+
+from hires_nst import events
+from hires_nst.run.context import RunContext
+from hires_nst.run.masks import StyleGroup, style_groups
+from hires_nst.run.regions import LevelRegions
+from hires_nst.transfer.canvas import Canvas
+from hires_nst.transfer.device import statistics_device
+from hires_nst.transfer.kept import KEPT_SHARE, KeptActivations
+from hires_nst.transfer.levels import Level
+from hires_nst.transfer.moments import Statistics
+from hires_nst.transfer.objective import Objective
+from hires_nst.transfer.regions import layer_of, region_of, term_name
+from hires_nst.transfer.style import style_statistics
+from hires_nst.transfer.sums import content_norms
+from hires_nst.transfer.tiles import Grid
+from hires_nst.transfer.weights import WeightedImage
+
+
+def measured(
+    level: Level,
+    *,
+    content: WeightedImage,
+    styles: Sequence[tuple[WeightedImage, float]],
+    size: int,
+    context: RunContext,
+) -> tuple[dict[str, Statistics], dict[str, float]]:
+    """The data of the style images by style term, and the norms of the content image's activations by layer.
+
+    Args:
+        content, styles: at the sizes of the level; the styles with their weights.
+        size: of the tiles in which the level is painted.
+    """
+    loss, layers = context.config.loss_at(level.index), context.config.layers
+    style_layers = [name for name in layers if name in loss.active_style_layers]
+    content_layers = [name for name in layers if name in loss.active_content_layers]
+    key = (context.style_key, loss.style, layers, tuple(style_layers), level.height, level.width, size)
+
+    def grid_of(image: Canvas) -> Grid:
+        return context.measure_grid(image.height, image.width, size=size)
+
+    def of_group(group: StyleGroup) -> dict[str, Statistics]:
+        own = [styles[number] for number in group.styles]
+        return context.cache.statistics(
+            (key, group.styles),
+            lambda: style_statistics(
+                context.extract_whole, own, layers=style_layers, loss=loss.style, grid_of=grid_of
+            ),
+        )  # fmt: skip
+
+    style = {
+        term_name(layer, region): statistics
+        for region, group in enumerate(style_groups(context.config))
+        for layer, statistics in of_group(group).items()
+    }
+    grid = context.measure_grid(*level.canvas_size, size=size)
+    return style, content_norms(context.extract, content, layers=content_layers, grid=grid)
+
+
+def level_objective(
+    style: Mapping[str, Statistics],
+    norms: Mapping[str, float],
+    *,
+    level: Level,
+    content: WeightedImage,
+    regions: LevelRegions,
+    context: RunContext,
+) -> Objective:
+    """The objective of a level, from what `measured` gives.
+
+    Layers that see too little of a region are left out there, with a notice.
+    """
+    height, width = level.canvas_size
+    home = statistics_device(context.extract.device)
+    objective = Objective(
+        extract=context.extract if level.index and level.border else context.extract_whole,
+        loss=context.config.loss_at(level.index),
+        style={term: statistics.to(home) for term, statistics in style.items()},
+        content_norms=norms, height=height, width=width, weights=content.weights, border=level.border,
+        regions=regions.regions, content_weights=regions.content,
+        kept=KeptActivations(context.budget() // KEPT_SHARE),
+    )  # fmt: skip
+    small = [term for term in objective.style if objective.is_too_small(term)]
+    if not small:
+        return objective
+    groups = style_groups(context.config)
+    for region in sorted({region_of(term) for term in small}):
+        paintings = " and ".join(context.config.styles[number].image.name for number in groups[region].styles)
+        layers = ", ".join(layer_of(term) for term in small if region_of(term) == region)
+        context.emit(
+            events.Notice(
+                f"at level {level.index + 1} the region of {paintings} is too small for {layers}, so there it counts "
+                "in the other layers only"
+            )
+        )
+    return replace(objective, style={term: s for term, s in objective.style.items() if term not in small})

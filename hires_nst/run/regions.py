@@ -1,0 +1,198 @@
+"""The regions of a run: which paintings count where, what is protected, and where the content loss counts how much."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from hires_nst import events
+from hires_nst.config import Config
+from hires_nst.errors import ConfigError, InputError
+from hires_nst.imageio import resize
+from hires_nst.imageio.faces import face_mask
+from hires_nst.imageio.picture import Floats
+from hires_nst.run.context import RunContext
+from hires_nst.run.masks import StyleGroup, read_mask, style_groups
+from hires_nst.transfer.canvas import STRIP_ROWS, Canvas
+from hires_nst.transfer.levels import Level
+from hires_nst.transfer.regions import Region
+from hires_nst.transfer.weights import PixelWeights
+
+
+@dataclass(frozen=True)
+class LevelRegions:
+    """The regions of a level.
+
+    Attributes:
+        regions: in the order of the groups.
+        content: how much each pixel counts in the content loss; None for its alpha channel alone.
+        protected: the share of the photograph that a level starts with and that no painting changes, (H, W, 1).
+    """
+
+    regions: tuple[Region, ...]
+    content: PixelWeights | None = None
+    protected: Canvas | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunRegions:
+    """The regions of a run, as read; masks are (h, w, 1) in [0, 1], over the whole photograph, None for white.
+
+    Attributes:
+        groups: the paintings of each region.
+        masks: of each region.
+        emphasis: of each region relative to the others, 1 in the mean: how the weights of its paintings compare.
+        protected, content: of `regions.protect`, with its strength, and of `regions.content`.
+        crop: left, top, width and height of what the picture shows, in widths and heights of the photograph.
+    """
+
+    groups: tuple[StyleGroup, ...]
+    masks: tuple[Floats | None, ...]
+    emphasis: tuple[float, ...]
+    protected: Floats | None
+    content: Floats | None
+    crop: tuple[float, float, float, float]
+
+    def at(self, level: Level, alpha: PixelWeights | None, *, context: RunContext) -> LevelRegions:
+        """The regions at a level with its border, within its alpha channel.
+
+        Raises:
+            InputError: a mask covers nothing of what is painted. ConfigError: the masks leave nothing for paintings
+                without one.
+        """
+        protected, content = (
+            None if mask is None else self._resized(mask, level, context=context)
+            for mask in (self.protected, self.content)
+        )
+        masks = [None if mask is None else self._resized(mask, level, context=context) for mask in self.masks]
+        if protected is None and len(self.groups) <= 1 and masks in ([], [None]):
+            regions: tuple[Region, ...] = (Region(),)
+        else:
+            regions = self._regions(level, masks, alpha=alpha, protected=protected, context=context)
+        weights = None if content is None else PixelWeights.of(_product(content, alpha))
+        return LevelRegions(regions, weights, protected)
+
+    def _regions(
+        self,
+        level: Level,
+        masks: Sequence[Canvas | None],
+        *,
+        alpha: PixelWeights | None,
+        protected: Canvas | None,
+        context: RunContext,
+    ) -> tuple[Region, ...]:
+        area = level.canvas_area if alpha is None else alpha.total()
+        result = []
+        for group, mask, emphasis in zip(self.groups, masks, self.emphasis, strict=True):
+            if mask is None:
+                mask = context.place(*level.canvas_size, channels=1, sample="float16")
+                others = [] if group.mask is not None else [other for other in masks if other is not None]
+                _fill_rest(mask, others)
+            if protected is not None:
+                _multiply(mask, protected, inverted=True)
+            weights = PixelWeights.of(_product(mask, alpha))
+            if weights.total() == 0:
+                raise self._nothing(group, config=context.config)
+            result.append(Region(weights, emphasis * weights.total() / area))
+        return tuple(result)
+
+    def _nothing(self, group: StyleGroup, *, config: Config) -> InputError | ConfigError:
+        """The error about a region of which nothing is painted."""
+        if group.mask is not None:
+            return InputError(
+                f"the mask {group.mask} covers nothing of what is painted; make it white where its painting counts"
+            )
+        return ConfigError(
+            f"the masks leave nothing for {config.styles[group.styles[0]].image}; give it a mask of its own, or leave "
+            "it out"
+        )
+
+    def _resized(self, mask: Floats, level: Level, *, context: RunContext) -> Canvas:
+        rows, columns = level.canvas_size
+        left, top, width, height = (
+            share * side for share, side in zip(self.crop, 2 * (mask.shape[1], mask.shape[0]), strict=True)
+        )
+        across, down = width / level.width, height / level.height
+        canvas = context.place(rows, columns, channels=1, sample="float16")
+        resize.resize_strips(
+            mask, canvas.pixels, kernel=resize.ALPHA_KERNEL,
+            box=(left - level.border * across, top - level.border * down, columns * across, rows * down),
+            check_stop=context.check_stop,
+        )  # fmt: skip
+        return canvas
+
+
+def read_regions(
+    photograph: Path, pixels: Floats, *, crop: tuple[int, int, int, int], context: RunContext
+) -> RunRegions:
+    """Read the masks of a run.
+
+    Args:
+        pixels: of the photograph, (H, W, 3), in which faces are found.
+        crop: left, top, width and height of what the picture shows.
+
+    Raises:
+        InputError: a mask cannot be read, or is black. ConfigError: faces are to be found, and the detector is missing.
+    """
+    config, groups = context.config, style_groups(context.config)
+    limit = config.images.max_megapixels
+
+    def read(path: Path | None, colour: str | None = None) -> Floats | None:
+        if path is None:
+            return None
+        colours = {s.mask_colour for s in config.styles if s.mask == path and s.mask_colour not in (None, colour)}
+        mask = read_mask(path, colour=colour, colours=sorted(map(str, colours)), max_megapixels=limit)
+        return None if float(mask.min()) == 1 else mask
+
+    protect, strength = config.regions.protect, np.float32(config.regions.protect_strength)
+    protected = None
+    if protect == "faces":
+        protected = face_mask(pixels)
+        if protected is None:
+            context.emit(events.Notice(f"no face was found in {photograph}, so nothing is protected"))
+    elif protect is not None:
+        protected = read_mask(protect, colour=None, colours=(), max_megapixels=limit)
+    if protected is not None:
+        protected = protected * strength if strength > 0 else None
+    means = [np.mean([config.styles[number].weight for number in group.styles]) for group in groups]
+    height, width = pixels.shape[:2]
+    left, top, across, down = crop
+    return RunRegions(
+        groups=groups, masks=tuple(read(group.mask, group.colour) for group in groups),
+        emphasis=tuple(float(mean / np.mean(means)) for mean in means), protected=protected,
+        content=read(config.regions.content),
+        crop=(left / width, top / height, across / width, down / height),
+    )  # fmt: skip
+
+
+def protect(canvas: Canvas, photograph: Canvas, *, protected: Canvas) -> None:
+    """Put the protected share of the photograph back into a canvas, in place."""
+    for top in range(0, canvas.height, STRIP_ROWS):
+        rows = slice(top, top + STRIP_ROWS)
+        own = canvas.pixels[rows]
+        own += protected.pixels[rows].astype(np.float32) * (photograph.pixels[rows].astype(np.float32) - own)
+
+
+def _fill_rest(mask: Canvas, others: Sequence[Canvas]) -> None:
+    """Fill a mask with what the others leave."""
+    for top in range(0, mask.height, STRIP_ROWS):
+        rows = slice(top, top + STRIP_ROWS)
+        taken = sum((other.pixels[rows].astype(np.float32) for other in others), np.zeros((), np.float32))
+        mask.pixels[rows] = np.clip(1 - taken, 0, 1)
+
+
+def _multiply(mask: Canvas, factor: Canvas, *, inverted: bool = False) -> None:
+    """Multiply a mask by another one, or by what that one leaves."""
+    for top in range(0, mask.height, STRIP_ROWS):
+        share = factor.pixels[top : top + STRIP_ROWS]
+        mask.pixels[top : top + STRIP_ROWS] *= 1 - share if inverted else share
+
+
+def _product(mask: Canvas, alpha: PixelWeights | None) -> Canvas:
+    """The mask within an alpha channel, in place."""
+    if alpha is not None and alpha.alpha is not None:
+        _multiply(mask, alpha.alpha)
+    return mask
