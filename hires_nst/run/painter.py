@@ -90,7 +90,7 @@ def paint(
             context.emit(small[1])
         place = canvases_device(context, plan)
         regions = content.regions_at(plan, level_content.weights, context=context)
-        if reached is None and regions.protected is not None:
+        if reached is None and regions.protected is not None and state.canvas is not None:
             protect(state.canvas, level_content.canvas, protected=regions.protected)
         regions = LevelRegions(regions.regions, regions.content)
         level_content = WeightedImage(level_content.canvas.to(place), level_content.weights)

@@ -85,12 +85,16 @@ class RunRegions:
         context: RunContext,
     ) -> tuple[Region, ...]:
         area = level.canvas_area if alpha is None else alpha.total()
+
+        def rest(others: Sequence[Canvas]) -> Canvas:
+            canvas = context.place(*level.canvas_size, channels=1, sample="float16")
+            _fill_rest(canvas, others)
+            return canvas
+
+        given = {group: mask or rest(()) for group, mask in zip(self.groups, masks, strict=True) if group.mask}
+        own = [given[group] if group.mask else rest(list(given.values())) for group in self.groups]
         result = []
-        for group, mask, emphasis in zip(self.groups, masks, self.emphasis, strict=True):
-            if mask is None:
-                mask = context.place(*level.canvas_size, channels=1, sample="float16")
-                others = [] if group.mask is not None else [other for other in masks if other is not None]
-                _fill_rest(mask, others)
+        for group, mask, emphasis in zip(self.groups, own, self.emphasis, strict=True):
             if protected is not None:
                 _multiply(mask, protected, inverted=True)
             weights = PixelWeights.of(_product(mask, alpha))

@@ -92,9 +92,9 @@ class Objective:
         return frozenset(map(layer_of, self.style))
 
     @property
-    def layers(self) -> set[str]:
+    def layers(self) -> frozenset[str]:
         """Every layer in use."""
-        return self.style_layers | set(self.content_norms)
+        return self.style_layers.union(self.content_norms)
 
     @property
     def style_loss(self) -> StyleLoss:

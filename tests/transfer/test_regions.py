@@ -13,6 +13,7 @@ from torch import Tensor
 from hires_nst.backbones.registry import Pooling
 from hires_nst.config import Coupling, Loss, Optimizer, StyleLossName
 from hires_nst.transfer.canvas import Canvas
+from hires_nst.transfer.moments import Statistics
 from hires_nst.transfer.objective import Objective
 from hires_nst.transfer.refine import refine_round, tile_gradient
 from hires_nst.transfer.regions import Region, layer_of, region_of, term_name
@@ -48,7 +49,7 @@ def in_regions(
     height, width = masks[0].shape[:2]
     objective, photograph, canvas = problem(height, width, loss=loss, pooling=pooling)
     layers = [name for name in TINY.layer_names if name in loss.active_style_layers]
-    style = {}
+    style: dict[str, Statistics] = {}
     for number, _ in enumerate(masks):
         found = style_statistics(
             objective.extract, [(WeightedImage(random_canvas(90, 120, seeds[number])), 1.0)], layers=layers,
