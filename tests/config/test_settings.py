@@ -23,8 +23,12 @@ from hires_nst.config import (
 from hires_nst.config.section import section_in
 from hires_nst.errors import ConfigError
 
-WITH_FILES = {
-    "styles": [{"image": "a.jpg"}, {"image": "b.jpg", "scale": 2}],
+WITH_FILES: dict[str, Any] = {
+    "styles": [
+        {"image": "a.jpg", "mask": "m.png", "own_mask": "o.png"},
+        {"image": "b.jpg", "scale": 2, "own_mask": "p.png"},
+    ],
+    "regions": {"protect": "faces", "content": "c.png"},
     "init": {"kind": "file", "file": "start.png"},
     "model": {"weights": "w.pth"},
 }
@@ -34,6 +38,10 @@ def test_every_file_has_its_role() -> None:
     assert parse_config(WITH_FILES).files() == (
         ("painting", Path("a.jpg")),
         ("painting", Path("b.jpg")),
+        ("mask of the painting", Path("o.png")),
+        ("mask of the painting", Path("p.png")),
+        ("mask", Path("m.png")),
+        ("mask", Path("c.png")),
         ("initial image", Path("start.png")),
         ("weights", Path("w.pth")),
     )
@@ -43,7 +51,9 @@ def test_every_file_has_its_role() -> None:
 def test_files_take_other_places() -> None:
     config = parse_config(WITH_FILES)
     moved = config.with_files({file.path: "/x" / file.path for file in config.files()})
-    assert [str(file.path) for file in moved.files()] == ["/x/a.jpg", "/x/b.jpg", "/x/start.png", "/x/w.pth"]
+    names = ["a.jpg", "b.jpg", "o.png", "p.png", "m.png", "c.png", "start.png", "w.pth"]
+    assert [str(file.path) for file in moved.files()] == [f"/x/{name}" for name in names]
+    assert moved.regions.protect == "faces"
     assert moved.styles[1].scale == 2
     assert moved.with_files({"/x" / file.path: file.path for file in config.files()}) == config
     assert config.with_files({Path("other"): Path("c")}) == config
@@ -58,7 +68,7 @@ def test_no_path_of_the_schema_is_forgotten() -> None:
         for key, field in section.model_fields.items()
         if Path in get_args(field.annotation)
     }
-    assert keys == {"init.file", "model.weights", "checkpoint.directory"}
+    assert keys == {"init.file", "model.weights", "checkpoint.directory", "regions.protect", "regions.content"}
 
 
 def test_when_a_painting_is_needed() -> None:
@@ -98,11 +108,15 @@ def test_what_may_change_without_another_picture() -> None:
     others: list[dict[str, Any]] = [
         {"batch": {"retries": 7}}, {"checkpoint": {"keep": 2}}, {"images": {"max_megapixels": 9}},
         {"runtime": {"device": "cpu", "memory": 0.1, "canvas": "disk"}},
-        {"styles": [{"image": "else.jpg"}, {"image": "b.jpg", "scale": 2}]},
+        {"styles": [{"image": "else.jpg", "mask": "n.png", "own_mask": "q.png"}, WITH_FILES["styles"][1]]},
     ]  # fmt: skip
     for other in others:
         assert load_config(overrides=[WITH_FILES, other]).picture_fingerprint() == base.picture_fingerprint(), other
-    for changed in ({"runtime": {"precision": "bfloat16"}}, {"runtime": {"seed": 1}}, {"levels": {"rounds": 2}}):
+    for changed in (
+        {"runtime": {"precision": "bfloat16"}}, {"runtime": {"seed": 1}}, {"levels": {"rounds": 2}},
+        {"styles": [{"image": "a.jpg"}, WITH_FILES["styles"][1]]}, {"regions": {"protect": None}},
+        {"regions": {"protect": "face.png"}},
+    ):  # fmt: skip
         assert load_config(overrides=[WITH_FILES, changed]).picture_fingerprint() != base.picture_fingerprint()
 
 

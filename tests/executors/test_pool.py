@@ -31,6 +31,7 @@ from hires_nst.transfer.tiles import Grid, Tile, make_grid
 from hires_nst.transfer.weights import PixelWeights
 from tests.executors.fakes import FakeCrew, setup_for
 from tests.transfer.test_equivalence import LOSS, problem
+from tests.transfer.test_regions import in_regions, ramp
 
 ROOT = Path(__file__).parents[2]
 HEIGHT, WIDTH = 96, 160
@@ -38,9 +39,17 @@ SETUP = setup_for(problem(HEIGHT, WIDTH)[0].extract.network)
 
 
 def current(
-    *, coupling: Coupling = "balanced", optimizer: str = "lbfgs", loss: Loss = LOSS, weighted: bool = False
+    *,
+    coupling: Coupling = "balanced",
+    optimizer: str = "lbfgs",
+    loss: Loss = LOSS,
+    weighted: bool = False,
+    regions: bool = False,
 ) -> Round:
     objective, content, canvas = problem(HEIGHT, WIDTH, loss=loss)
+    if regions:
+        mask = ramp(HEIGHT, WIDTH)
+        objective, content, canvas = in_regions(mask, 1 - mask, loss=loss, content=mask, border=16)
     if weighted:  # and the third of the picture that is transparent has a tile that sees nothing
         alpha = np.ones((HEIGHT, WIDTH, 1), np.float32)
         alpha[:, :100] = 0.0
@@ -78,11 +87,11 @@ class Parts(RoundStore):
         return make_grid(tile.window.height, tile.window.width, size=32, stride=16, overlap=16)
 
 
-@pytest.mark.parametrize("weighted", [False, True])
+@pytest.mark.parametrize("kind", ["plain", "weighted", "regions"])
 @pytest.mark.parametrize("optimizer", ["lbfgs", "adam"])
 @pytest.mark.parametrize("coupling", ["balanced", "independent"])
-def test_any_number_of_workers_gives_the_same_bits(coupling: Coupling, optimizer: str, weighted: bool) -> None:
-    first = current(coupling=coupling, optimizer=optimizer, weighted=weighted)
+def test_any_number_of_workers_gives_the_same_bits(coupling: Coupling, optimizer: str, kind: str) -> None:
+    first = current(coupling=coupling, optimizer=optimizer, weighted=kind == "weighted", regions=kind == "regions")
     expected = two_rounds(first)
     for workers in (1, 2, 3):
         with TilePool(FakeCrew(workers, SETUP)) as pool:
