@@ -92,8 +92,8 @@ SHEETS: dict[str, tuple[Row, ...]] = {
         Row(
             LANDSCAPE, STROKES,
             (
-                'one styles=[{"image":"STYLE"}]', f'the-other styles=[{{"image":"{SAMPLES}/{MOSAIC}"}}]',
-                f'two-regions styles=[{{"image":"STYLE","mask":"SKY"}},{{"image":"{SAMPLES}/{MOSAIC}"}}]',
+                'one styles=[{"image":"STYLE"}]', 'the-other styles=[{"image":"OTHER"}]',
+                'two-regions styles=[{"image":"STYLE","mask":"SKY"},{"image":"OTHER"}]',
             ),
         ),
         Row(
@@ -130,7 +130,7 @@ def painted_row(row: Row, pair: Pair, options: argparse.Namespace) -> tuple[Floa
     cells = [labelled("photograph", pixels_of(pair.content), CELL), labelled("painting", pixels_of(pair.style), CELL)]
     lines = []
     for words in row.configurations:
-        places = {"STYLE": pair.style, "SKY": sky_mask(options.work)}
+        places = {"STYLE": pair.style, "OTHER": SAMPLES / MOSAIC, "SKY": sky_mask(options.work)}
         settings = [reduce(lambda text, name: text.replace(name, str(places[name])), places, w) for w in words.split()]
         configuration = Configuration.of([*settings, f"levels.min_size={options.min_size}", *options.set])
         file = options.work / str(options.size) / f"choosing-{configuration.name}" / f"{pair.name}.png"

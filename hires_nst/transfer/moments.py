@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from functools import reduce
+from functools import partial, reduce
 from math import comb
 from operator import add
 from typing import Any
@@ -15,13 +15,10 @@ from torch.autograd.function import once_differentiable
 
 from hires_nst.transfer.device import exact, sums_half_precision
 from hires_nst.transfer.reductions import transposed_product
-from hires_nst.transfer.weights import LayerWeights
+from hires_nst.transfer.weights import BLOCK, LayerWeights
 
 LEAST_COUNT = 1e-12
 """Stands for a sum of weights that are all 0."""
-
-BLOCK = 1 << 13
-"""Positions whose features are brought to the type of the sums at once: 2 MB for 64 channels."""
 
 
 @dataclass(frozen=True)
@@ -105,10 +102,11 @@ class Moments:
         that of their sums.
         """
         flat = features.permute(0, 2, 3, 1).flatten(0, 2)
+        spans = None if weights is None else (features.shape[3], weights.spans)
         weight = None if weights is None else weights.values.reshape(-1, 1).to(_sum_type(flat.dtype))
         count = len(flat) if weights is None else weights.total
         shift = _about_the_mean(flat, weight)
-        total, product = _Sums.apply(flat, weight, shift)
+        total, product = _Sums.apply(flat, weight, shift, spans)
         rest, shift = exact(total), exact(shift)
         mixed = torch.outer(shift, rest)
         outer = exact(product) + mixed + mixed.T + count * torch.outer(shift, shift)
@@ -203,40 +201,62 @@ class _Sums(torch.autograd.Function):
     """Sums of m c and of m c c^T over positions, with c = f - shift, features f (n, C), and weights m (n, 1) or None.
 
     In blocks of positions, so that what is brought to float32 stays in the processor's caches; nothing but the features
-    is kept for the gradient, m (c (G + G^T) + g) for cotangents g (C,) and G (C, C) of the two sums.
+    is kept for the gradient, m (c (G + G^T) + g) for cotangents g (C,) and G (C, C) of the two sums. `spans` are the
+    width of the rows of positions, and `LayerWeights.spans`: other positions weigh nothing, and are left out.
     """
 
     @staticmethod
-    def forward(ctx: Any, flat: Tensor, weight: Tensor | None, shift: Tensor) -> tuple[Tensor, Tensor]:
+    def forward(
+        ctx: Any, flat: Tensor, weight: Tensor | None, shift: Tensor, spans: Spans | None
+    ) -> tuple[Tensor, Tensor]:
         ctx.save_for_backward(flat, weight, shift)
+        ctx.spans = spans
         if _is_summed_as_it_is(flat):
             weighted = flat if weight is None else flat * weight.to(flat.dtype)
             return weighted.sum(0, dtype=shift.dtype), torch.mm(weighted.T, flat, out_dtype=shift.dtype)
         total, product = torch.zeros_like(shift), shift.new_zeros(len(shift), len(shift))
-        for block in _blocks(len(flat)):
-            centred = flat[block].to(shift.dtype) - shift
-            weighted = centred if weight is None else centred * weight[block]
+        for part, block in _blocks(flat, spans):
+            centred = block.reshape(-1, len(shift)).to(shift.dtype) - shift
+            weighted = centred if weight is None else centred * part(weight).reshape(-1, 1)
             total += weighted.sum(0)
             product += transposed_product(weighted, centred)
         return total, product
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: Any, total: Tensor, product: Tensor) -> tuple[Tensor, None, None]:
+    def backward(ctx: Any, total: Tensor, product: Tensor) -> tuple[Tensor, None, None, None]:
         flat, weight, shift = ctx.saved_tensors
         both = product + product.T
         if _is_summed_as_it_is(flat):
             result = torch.addmm(total.to(flat.dtype), flat, both.to(flat.dtype))
-            return result if weight is None else result.mul_(weight.to(flat.dtype)), None, None
-        result = torch.empty_like(flat)
-        for block in _blocks(len(flat)):
-            part = torch.addmm(total, flat[block].to(shift.dtype) - shift, both)
-            result[block] = part if weight is None else part.mul_(weight[block])
-        return result, None, None
+            return result if weight is None else result.mul_(weight.to(flat.dtype)), None, None, None
+        result = torch.empty_like(flat) if ctx.spans is None else torch.zeros_like(flat)
+        for part, block in _blocks(flat, ctx.spans):
+            found = torch.addmm(total, block.reshape(-1, len(shift)).to(shift.dtype) - shift, both)
+            found = found if weight is None else found.mul_(part(weight).reshape(-1, 1))
+            part(result).copy_(found.view(block.shape))
+        return result, None, None, None
 
 
-def _blocks(count: int) -> Iterator[slice]:
-    return (slice(begin, begin + BLOCK) for begin in range(0, count, BLOCK))
+Spans = tuple[int, tuple[tuple[slice, slice], ...]]
+
+
+def _blocks(flat: Tensor, spans: Spans | None) -> Iterator[tuple[Callable[[Tensor], Tensor], Tensor]]:
+    """Blocks of (n, C): each as a function that gives that part of any (n, K), and as the part of `flat`."""
+    parts: list[Callable[[Tensor], Tensor]]
+    if spans is None:
+        parts = [partial(_rows, rows=slice(begin, begin + BLOCK)) for begin in range(0, len(flat), BLOCK)]
+    else:
+        parts = [partial(_rectangle, width=spans[0], rows=rows, columns=columns) for rows, columns in spans[1]]
+    return ((part, part(flat)) for part in parts)
+
+
+def _rows(flat: Tensor, *, rows: slice) -> Tensor:
+    return flat[rows]
+
+
+def _rectangle(flat: Tensor, *, width: int, rows: slice, columns: slice) -> Tensor:
+    return flat.view(-1, width, flat.shape[1])[rows, columns]
 
 
 def _around_the_mean(features: Tensor, weights: LayerWeights | None) -> tuple[Tensor, float, Tensor | None, Tensor]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import KW_ONLY, dataclass, field
+from dataclasses import KW_ONLY, dataclass, field, replace
 
 import numpy as np
 import torch
@@ -17,12 +17,39 @@ from hires_nst.transfer.tiles import Rect
 STRIP_ROWS = 256
 
 
+BLOCK = 1 << 13
+"""Positions whose features are summed at once, and brought to the type of the sums: 2 MB for 64 channels."""
+
+
 @dataclass(frozen=True)
 class LayerWeights:
-    """The weights of a layer's positions, (1, 1, h, w) in [0, 1], and their sum."""
+    """The weights of a layer's positions.
+
+    Attributes:
+        values: (1, 1, h, w), in [0, 1].
+        total: their sum.
+        spans: rows and columns, in blocks of about `BLOCK` positions, outside which all weights are 0.
+    """
 
     values: Tensor
     total: float
+    spans: tuple[tuple[slice, slice], ...]
+
+    @staticmethod
+    def of(values: Tensor) -> LayerWeights:
+        """The weights of positions on the CPU, of any floating type."""
+        height, width = values.shape[-2:]
+        counts = values[0, 0].numpy() > 0
+        rows, spans = max(1, BLOCK // max(1, width)), []
+        for top in range(0, height, rows):
+            columns = np.flatnonzero(counts[top : top + rows].any(0))
+            if len(columns):
+                spans.append((slice(top, min(top + rows, height)), slice(int(columns[0]), int(columns[-1]) + 1)))
+        return LayerWeights(values, float(values.sum()), tuple(spans))
+
+    def to(self, device: torch.device, dtype: torch.dtype | None = None) -> LayerWeights:
+        """The same on another device, or of another type."""
+        return replace(self, values=self.values.to(dtype or self.values.dtype).to(device))
 
 
 @dataclass(frozen=True)
@@ -39,7 +66,7 @@ class WindowWeights:
 
     def to(self, device: torch.device) -> WindowWeights:
         """The same on another device."""
-        layers = {layer: LayerWeights(w.values.to(device), w.total) for layer, w in self.layers.items()}
+        layers = {layer: weights.to(device) for layer, weights in self.layers.items()}
         return WindowWeights(self.pixels.to(device), layers)
 
 
@@ -114,7 +141,7 @@ class PixelWeights:
         layers = {}
         for layer, stride in strides.items():
             values = F.avg_pool2d(pixels[:, :, rows, columns], stride)
-            layers[layer] = LayerWeights(values.to(dtype).to(device), float(values.sum()))
+            layers[layer] = LayerWeights.of(values).to(device, dtype)
         return WindowWeights(pixels.to(dtype).to(device), layers)
 
     def _ramps(self, rect: Rect) -> tuple[NDArray[np.float64], NDArray[np.float64]]:

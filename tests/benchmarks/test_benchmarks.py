@@ -65,6 +65,7 @@ COMMANDS = {
         ["scaling", "scaling_256"],
     ),
     "gigapixel": ("--megapixels 0.01 --set levels.min_size=32 levels.coarse_steps=2", ["gigapixel"]),
+    "mask_cost": ("--tile 32 --repeat 1", ["mask_cost"]),
     "gpu": ("--quick --only kill --seconds 120", ["gpu"]),
     "batch": (f"--pictures 1 --megapixels 0.01 --jobs 20 --set {' '.join(QUICK)}", ["batch", "batch_ledger"]),
 }

@@ -72,7 +72,7 @@ def test_the_gradient_of_moments_is_that_of_the_plain_sums() -> None:
 def test_powers_match_numpy_and_have_the_gradient_of_plain_sums(weighted: bool) -> None:
     f = (3 + features(seed=8)).requires_grad_()
     m = torch.rand((1, 1, 5, 10), generator=torch.Generator().manual_seed(9), dtype=torch.float64)
-    weights = LayerWeights(m, float(m.sum())) if weighted else None
+    weights = LayerWeights.of(m) if weighted else None
     m = m if weighted else torch.ones_like(m)
     found = Moments.by_channel(f, weights, order=5)
     plain = torch.stack([(m * f**k).sum((0, 2, 3)) for k in range(1, 6)])

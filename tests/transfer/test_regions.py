@@ -13,14 +13,14 @@ from torch import Tensor
 from hires_nst.backbones.registry import Pooling
 from hires_nst.config import Coupling, Loss, Optimizer, StyleLossName
 from hires_nst.transfer.canvas import Canvas
-from hires_nst.transfer.moments import Statistics
+from hires_nst.transfer.moments import Moments, Statistics
 from hires_nst.transfer.objective import Objective
 from hires_nst.transfer.refine import refine_round, tile_gradient
 from hires_nst.transfer.regions import Region, layer_of, region_of, term_name
 from hires_nst.transfer.rounds import OptimizerCanvases, Round
 from hires_nst.transfer.style import style_statistics
 from hires_nst.transfer.tiles import make_grid
-from hires_nst.transfer.weights import PixelWeights, WeightedImage
+from hires_nst.transfer.weights import LayerWeights, PixelWeights, WeightedImage
 from tests.conftest import TINY, random_canvas
 from tests.transfer.test_equivalence import LOSS, problem, relative, whole_image
 
@@ -204,3 +204,21 @@ def test_names_of_style_terms() -> None:
     for region_number in (0, 1, 12):
         name = term_name("conv4_1", region_number)
         assert (layer_of(name), region_of(name)) == ("conv4_1", region_number)
+
+
+def test_positions_that_weigh_nothing_are_left_out_of_sums() -> None:
+    features = torch.randn((1, 5, 150, 130), dtype=torch.float64).contiguous(memory_format=torch.channels_last)
+    mask = torch.zeros((1, 1, 150, 130), dtype=torch.float64)
+    mask[..., 20:60, 7:31] = torch.rand((40, 24), dtype=torch.float64)
+    mask[..., 149, 129] = 0.5
+    weights = LayerWeights.of(mask)
+    area = sum((rows.stop - rows.start) * (columns.stop - columns.start) for rows, columns in weights.spans)
+    assert area < 0.5 * mask.numel()
+    found = {}
+    for whole in (weights, replace(weights, spans=((slice(0, 150), slice(0, 130)),))):
+        x = features.clone().requires_grad_()
+        moments = Moments.of(x, whole)
+        (gradient,) = torch.autograd.grad(moments.outer.square().sum() + moments.total.square().sum(), x)
+        found[whole is weights] = moments.outer, moments.total, gradient
+    for ours, theirs in zip(found[True], found[False], strict=True):
+        torch.testing.assert_close(ours, theirs, rtol=1e-12, atol=1e-12)

@@ -97,7 +97,7 @@ def test_weighted_moments_are_those_of_repeated_positions() -> None:
     features = torch.rand((1, 3, 4, 5), generator=torch.Generator().manual_seed(1), dtype=torch.float64)
     times = torch.arange(20).reshape(4, 5) % 4
     repeated = features.flatten(2).repeat_interleave(times.flatten(), dim=2)[..., None]
-    found = Moments.of(features, LayerWeights(times[None, None].double() / 3, float(times.sum()) / 3)).finalise()
+    found = Moments.of(features, LayerWeights.of(times[None, None].double() / 3)).finalise()
     expected = Moments.of(repeated).finalise()
     torch.testing.assert_close(found.mean, expected.mean)
     torch.testing.assert_close(found.second, expected.second)

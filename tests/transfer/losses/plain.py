@@ -36,7 +36,7 @@ def value_of(
     loss: StyleLoss, image: Tensor, style: Statistics, *, weights: Tensor | None = None, frozen: Tensor | None = None
 ) -> Tensor:
     """The loss of a feature map; targets follow from `frozen`, which has the image's own value by default."""
-    of_image = None if weights is None else LayerWeights(weights, float(weights.sum()))
+    of_image = None if weights is None else LayerWeights.of(weights)
     value = torch.zeros((), dtype=torch.float64)
     if loss.value is not None:
         value = value + loss.value(loss.sums(image, of_image, style=style).finalise(), style)

@@ -56,7 +56,7 @@ def test_sums_add_over_parts_and_are_linear_in_the_weights(name: str) -> None:
     data, image = style_data(loss, style), correlated(seed=4)
     parts = loss.sums(image[..., :7], None, style=data) + loss.sums(image[..., 7:], None, style=data)
     whole = loss.sums(image, None, style=data)
-    faint = LayerWeights(torch.full((1, 1, 20, 20), 0.25, dtype=torch.float64), 100.0)
+    faint = LayerWeights.of(torch.full((1, 1, 20, 20), 0.25, dtype=torch.float64))
     for found in (parts.finalise(), loss.sums(image, faint, style=data).finalise()):
         for key, tensor in whole.finalise().tensors.items():
             torch.testing.assert_close(found[key], tensor)
