@@ -102,6 +102,7 @@ def paint(
         ).paint(reached)  # fmt: skip
         state.optimizer_canvases = OptimizerCanvases()
         state.move(torch.device("cpu"))
+        release_memory()  # blocks of one level's sizes seldom serve the next
         context.emit(
             events.LevelFinished(
                 index=plan.index, count=len(plans), seconds=time.monotonic() - began, evaluations=evaluations
