@@ -2,13 +2,8 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from itertools import pairwise
-
-import torch
-from torch import Tensor
 
 from hires_nst import events
 from hires_nst.config import Config
@@ -16,17 +11,12 @@ from hires_nst.events import OnEvent
 from hires_nst.run.canvases import small_style
 from hires_nst.run.context import RunContext, canvas_bytes, open_context
 from hires_nst.run.disk_space import picture_bytes, run_bytes
+from hires_nst.run.estimate import estimated_seconds
 from hires_nst.run.output_size import OutputSize
 from hires_nst.transfer.canvas import temporary_folder
-from hires_nst.transfer.device import exact, free_memory
+from hires_nst.transfer.device import free_memory
 from hires_nst.transfer.levels import Level, LevelPlan, schedule
-from hires_nst.transfer.minimise import minimise
-from hires_nst.transfer.moments import Moments
-from hires_nst.transfer.optimizers import Minimisation
 from hires_nst.transfer.tiles import Grid
-
-MEASURED_STEPS = 3
-"""Steps that are timed for an estimate; the first one warms up."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,8 +35,9 @@ class Plan:
         photograph: what becomes of it in words, see `OutputSize.use`.
         cropped: the share of the photograph, 0 to 1, that is cropped to the shape of the paper.
         enlarged: how many times the rest is made longer and wider; below 1 it is reduced.
-        seconds_per_megapixel: measured time per million pixels and evaluation; None when it was not measured.
-        seconds: an estimate for the whole run from it, without what `levels.tolerance` may save.
+        seconds_per_megapixel: measured time per million pixels and evaluation at the finest level, see
+            `estimate.Rates`; None when it was not measured.
+        seconds: an estimate for the whole run, without what `levels.tolerance` may save.
     """
 
     width: int
@@ -101,11 +92,9 @@ def make_plan(
     plans = level_plans(context, size)
     if small := small_style(own_sizes, config.styles, levels=plans):
         note(small[1])
-    largest = max(plans, key=lambda plan: plan.window_area)
     per_megapixel = seconds = None
     if measure:
-        per_megapixel = seconds_per_megapixel(context, largest, side=512)
-        seconds = sum(_work(context, p) for p in plans) / 1e6 * per_megapixel
+        per_megapixel, seconds = estimated_seconds(context, plans)
     return Plan(
         width=size.width,
         height=size.height,
@@ -163,38 +152,3 @@ def split_coarse(level: Level, grid: Grid, *, config: Config) -> Level:
         index=level.index, height=level.height, width=level.width, rounds=rounds, steps=config.levels.steps,
         border=level.border,
     )  # fmt: skip
-
-
-def seconds_per_megapixel(context: RunContext, plan: LevelPlan, *, side: int) -> float:
-    """The time of a step with its evaluation (forward and backward) on a tile of noise, per million pixels.
-
-    The tile is the level's largest window, or the part of it that has at most side x side pixels.
-    """
-    layers = set(context.config.layers)
-    height = min(plan.window_height, max(side, side**2 // plan.window_width))
-    width = min(plan.window_width, side**2 // height)
-    times = [time.monotonic()]
-
-    def gradient(image: Tensor) -> tuple[Tensor, Tensor]:
-        features = context.extract(image, layers).values()
-        squares = [Moments.of(feature).finalise().second.mean() for feature in features]
-        value = torch.stack([exact(image.square().mean()), *squares]).sum()  # the image, in case there are no layers
-        return value.detach(), torch.autograd.grad(value, image)[0]
-
-    with torch.enable_grad():
-        minimise(
-            Minimisation(
-                start=torch.rand((1, 3, height, width), device=context.extract.device), gradient=gradient,
-                optimizer=context.config.optimizer.at_level(plan.index), steps=MEASURED_STEPS,
-                on_step=lambda step, loss: times.append(time.monotonic()),
-            )
-        )  # fmt: skip
-    return min(after - before for before, after in pairwise(times)) / (height * width / 1e6)
-
-
-def _work(context: RunContext, level: LevelPlan) -> float:
-    """Pixel evaluations of a level with overlaps; a third of one for moments, and for the photograph in both grids."""
-    grids = [context.grid(*level.canvas_size, size=level.tile_size, shifted=shifted) for shifted in (False, True)]
-    windows = sum(tile.window.area for grid in grids for tile in grid.tiles) / len(grids)
-    measured = level.canvas_area if level.tiles > 1 else 0
-    return level.rounds * (level.steps * windows + measured / 3) + 2 * windows / 3

@@ -34,9 +34,10 @@ from hires_nst.run.content import ContentImage, read_content
 from hires_nst.run.context import RunContext, canvas_bytes, open_context
 from hires_nst.run.directory import RunDirectory, folder_bytes, resume_command
 from hires_nst.run.disk_space import CANVAS_REMEDIES, PICTURE_REMEDIES, RUN_REMEDIES, Need, check_disk, picture_bytes
+from hires_nst.run.estimate import seconds_per_megapixel
 from hires_nst.run.output_size import OutputSize
 from hires_nst.run.painter import paint
-from hires_nst.run.plan import level_plans, planned_run_bytes, seconds_per_megapixel
+from hires_nst.run.plan import level_plans, planned_run_bytes
 from hires_nst.run.precision import in_checked_precision
 from hires_nst.run.prepare import RunOptions
 from hires_nst.run.provenance import picture_metadata

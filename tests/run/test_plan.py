@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import weakref
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 import pytest
-import torch
 from PIL import Image
 
 import hires_nst
 from hires_nst import events
 from hires_nst.batch import plan as batch_plan
-from hires_nst.config import Config
+from hires_nst.config import Config, Coupling
+from hires_nst.run import estimate
 from hires_nst.run import plan as planning
 from hires_nst.run.context import RunContext, open_context
 from hires_nst.run.output_size import OutputSize, output_size_of
@@ -52,26 +52,32 @@ def test_the_largest_window_is_measured_by_its_area(shape: tuple[int, int], tile
 
 @pytest.mark.parametrize("shape", SHAPES)
 @pytest.mark.parametrize("side", [256, 512])
-def test_an_evaluation_is_timed_on_a_tile_of_the_window_s_shape(
-    shape: tuple[int, int], side: int, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_an_evaluation_is_timed_on_a_tile_of_the_window_s_shape(shape: tuple[int, int], side: int) -> None:
     width, height = shape
-    context, _ = context_of(64, 64)
-    made: list[tuple[int, ...]] = []
-
-    def rand(size: tuple[int, ...], **options: Any) -> torch.Tensor:
-        made.append(size)
-        return torch.zeros((1, 3, 16, 16))
-
-    monkeypatch.setattr(torch, "rand", rand)
     plan = LevelPlan(
         index=0, height=height, width=width, rounds=1, steps=1, tiles=1, tile_size=width, window_height=height,
         window_width=width,
     )  # fmt: skip
-    planning.seconds_per_megapixel(context, plan, side=side)
-    ((_, _, rows, columns),) = made
+    rows, columns = estimate.measured_size(plan, side=side)
     assert rows <= height and columns <= width
     assert 0.99 * min(side**2, width * height) <= rows * columns <= side**2
+
+
+@pytest.mark.parametrize("coupling", get_args(Coupling))
+@pytest.mark.parametrize("name", ["mean-covariance", "sliced", "neighbours"])
+def test_time_follows_the_work(coupling: Coupling, name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Twice the rounds take twice the time, but for what is measured once."""
+    monkeypatch.setattr(estimate, "SIDE", 32)
+    monkeypatch.setattr(estimate, "_least_seconds", lambda work, context: (work(), 1.0)[1])
+    levels = {"min_size": 32, "coarse_steps": 2, "steps": 2, "decay": 1, "factor": 4}
+    found = []
+    for rounds in (0, 1, 2):
+        overrides = [{"level": 1, "rounds": rounds}]
+        context, size = context_of(
+            128, 128, levels={**levels, "overrides": overrides}, loss={"style": name}, tiles={"coupling": coupling}
+        )
+        found.append(estimate.estimated_seconds(context, planning.level_plans(context, size))[1])
+    assert 0 < found[2] - found[1] == pytest.approx(found[1] - found[0])
 
 
 def test_a_tile_of_few_steps_needs_less_memory_than_one_of_many(tmp_path: Path) -> None:
