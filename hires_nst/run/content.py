@@ -30,6 +30,21 @@ class ContentImage:
     alpha: Floats | None
     crop: tuple[int, int, int, int]
 
+    @property
+    def painted(self) -> tuple[Floats, Floats | None]:
+        """The part that the picture shows: its pixels, and its alpha channel; only before they are released."""
+        assert self.pixels is not None
+        left, top, width, height = self.crop
+        part = slice(top, top + height), slice(left, left + width)
+        return self.pixels[part], None if self.alpha is None else self.alpha[part]
+
+    def writeable(self) -> Floats:
+        """The pixels, which may be changed before they are released."""
+        assert self.pixels is not None
+        if not self.pixels.flags.writeable:
+            self.pixels = self.pixels.copy()
+        return self.pixels
+
     def at(self, level: Level, context: RunContext) -> WeightedImage:
         """The content image of a level with its border, weighted by its alpha channel."""
         return WeightedImage(self.pixels_at(level, context), self.weights_at(level, context))

@@ -344,7 +344,7 @@ class LevelPainter:
             loss=context.config.loss_at(plan.index),
             style={layer: statistics.to(home) for layer, statistics in style.items()},
             content_norms=norms, height=height, width=width, weights=self.content.weights, border=plan.border,
-            kept=KeptActivations(context.budget() // KEPT_SHARE),
+            kept=KeptActivations(context.budget() // KEPT_SHARE), desaturation=context.config.colors.desaturation,
         )  # fmt: skip
 
     def _measured(self) -> tuple[dict[str, Statistics], dict[str, float]]:

@@ -21,7 +21,7 @@ from hires_nst.transfer.device import exact, statistics_device
 from hires_nst.transfer.extractor import Extractor
 from hires_nst.transfer.kept import Activations, KeptActivations
 from hires_nst.transfer.losses import STYLE_LOSSES
-from hires_nst.transfer.losses.image_terms import colours, content_sum, variation_sum
+from hires_nst.transfer.losses.image_terms import colours, content_sum, desaturated, variation_sum
 from hires_nst.transfer.losses.style_loss import StyleLoss
 from hires_nst.transfer.moments import Moments, Statistics
 from hires_nst.transfer.reductions import total
@@ -124,6 +124,7 @@ class Objective:
         weights: how much each pixel counts, in every term; None where all count alike.
         border: pixels on each side that surround the picture and do not belong to it.
         kept: the content image's activations, which do not change; None keeps none.
+        desaturation: the share of its colours that the image loses before anything else, see `desaturated`.
     """
 
     extract: Extractor
@@ -135,6 +136,7 @@ class Objective:
     weights: PixelWeights | None = None
     border: int = 0
     kept: KeptActivations | None = None
+    desaturation: float = 0.0
 
     @cached_property
     def style_weights(self) -> PixelWeights | None:
@@ -228,6 +230,7 @@ class Objective:
             weights: see `window_weights`.
             match: gives the targets.
         """
+        image = desaturated(image, self.desaturation)
         features = self.extract(image, self.layers)
         own = {layer: self.extract.owned(f, layer, counted=counted, window=window) for layer, f in features.items()}
         content_loss = torch.zeros((), dtype=image.dtype, device=image.device)

@@ -294,6 +294,7 @@ class SentObjective:
 
     Attributes:
         area, positions: of the whole image, see `Objective`.
+        desaturation: see `Objective`.
         padding: of the network.
     """
 
@@ -304,6 +305,7 @@ class SentObjective:
     width: int
     area: float
     positions: Mapping[str, float]
+    desaturation: float
     padding: Padding
 
     @staticmethod
@@ -313,7 +315,7 @@ class SentObjective:
             loss=objective.loss, style=dict(objective.style), content_norms=dict(objective.content_norms),
             height=objective.height, width=objective.width, area=objective.area,
             positions={layer: objective.positions(layer) for layer in objective.style},
-            padding=objective.extract.network.padding,
+            desaturation=objective.desaturation, padding=objective.extract.network.padding,
         )  # fmt: skip
 
     def objective(self, extract: Extractor, kept: KeptActivations) -> Objective:
@@ -322,6 +324,7 @@ class SentObjective:
             extract=extract.padded(self.padding), loss=self.loss, content_norms=self.content_norms, kept=kept,
             style={layer: statistics.to(extract.device) for layer, statistics in self.style.items()},
             height=self.height, width=self.width, whole_area=self.area, whole_positions=self.positions,
+            desaturation=self.desaturation,
         )  # fmt: skip
 
 
