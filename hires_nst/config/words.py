@@ -23,6 +23,7 @@ _WORDS = {
     "num_steps steps epochs",
     "levels.min_size": "min_scale start_scale",
     "colors.mode": "colours color colour color_mode color_transfer color_transfer_mode",
+    "colors.strength": "colour_strength colors_strength colours_strength",
     "init.kind": "init_image init_img init_method initialization",
     "optimizer.name": "optimiser",
     "optimizer.history": "lbfgs_num_correction",

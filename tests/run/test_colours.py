@@ -10,13 +10,15 @@ from typing import Any, get_args
 
 import numpy as np
 import pytest
+from PIL import Image
 
 import hires_nst
 from hires_nst import Config, events
 from hires_nst.config import ColorMode, StyleImage
-from hires_nst.errors import ConfigError, Interrupted
+from hires_nst.errors import ConfigError, InputError, Interrupted
 from hires_nst.imageio.oklab import grey, oklab
 from hires_nst.imageio.picture import Floats
+from hires_nst.imageio.reading import read_picture
 from hires_nst.imageio.recolour import ColourMoments, colour_moments, mean_moments
 from hires_nst.imageio.resize import resize_pixels
 from hires_nst.run import colours, painter, single_run
@@ -136,6 +138,18 @@ def test_moments_are_those_of_the_part_that_is_painted(folder: Path) -> None:
     assert np.abs(colour_moments(photograph).mean - pixels(folder / "photo.png").mean((0, 1))).max() > 1e-3
 
 
+def test_transparent_parts_do_not_count(folder: Path, tmp_path: Path) -> None:
+    for name, seed in (("photo", 1), ("painting", 2)):
+        samples = cut_out(seed).copy()
+        samples[..., :3] = 90 + samples[..., :3] // 4
+        Image.fromarray(samples).save(tmp_path / f"{name}.png")
+    photo, painting = (read_picture(tmp_path / f"{name}.png", max_megapixels=1) for name in ("photo", "painting"))
+    _, styles = inputs(tmp_path, settings("match"), styles=("painting.png",))
+    found = styles[0][0].canvas.pixels
+    check_moments(colour_moments(found, painting.alpha), colour_moments(photo.pixels, photo.alpha))
+    assert np.abs(colour_moments(found).mean - colour_moments(photo.pixels).mean).max() > 1e-3
+
+
 def test_luminance_gives_the_painting_s_lightness_mean_and_deviation(folder: Path) -> None:
     photograph, styles = inputs(folder, settings("luminance"))
     painting = styles[0][0].canvas.pixels
@@ -252,6 +266,22 @@ def test_a_run_may_stop_while_colours_are_put_back(
     np.testing.assert_allclose(pixels(out), expected, atol=1e-6)
 
 
+def test_a_photograph_that_has_changed_meanwhile_is_refused(folder: Path, tmp_path: Path) -> None:
+    photo, out = tmp_path / "photo.png", tmp_path / "out.png"
+    before = (folder / "photo.png").read_bytes()
+    photo.write_bytes(before)
+
+    def on_event(event: events.Event) -> None:
+        if isinstance(event, events.LevelFinished):
+            photo.write_bytes((folder / "other.png").read_bytes())
+
+    with pytest.raises(InputError, match=r"photo.png has changed since the run in .* began; put the old file back"):
+        hires_nst.stylize(photo, out, styles=folder / "a.png", config=settings("photo"), on_event=on_event)
+    photo.write_bytes(before)
+    hires_nst.resume(tmp_path / "out.png.run")
+    np.testing.assert_allclose(pixels(out), paint(folder, settings("photo")), atol=1e-6)
+
+
 @pytest.mark.parametrize("mode", ["match", "luminance"])
 def test_pictures_that_share_a_cache_are_those_without(mode: str, folder: Path) -> None:
     cache = Cache()
@@ -297,7 +327,7 @@ def test_a_plan_of_it(mode: str, folder: Path) -> None:
 
 
 def test_both_spellings(folder: Path, tmp_path: Path) -> None:
-    for words in (["--colors", "match", "--color-strength", "0.5"], ["--colours=match", "--colour-strength=0.5"]):
+    for words in (["--colors", "match", "--color-strength", "0.5"], ["--colours=match", "--color-strength=0.5"]):
         done = command("config", "show", *words)
         assert done.exit_code == 0
         assert "mode: match" in done.stdout and "strength: 0.5" in done.stdout
