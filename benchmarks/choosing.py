@@ -1,4 +1,4 @@
-"""The pictures of docs/choosing.md: what each loss, content weight, style scale and start does.
+"""The pictures of docs/choosing.md: what each loss, content weight, style scale, start and way of colouring does.
 
 python benchmarks/choosing.py [--size 384] [--min-size 96] [--shared ../shared] [sheet ...]
 
@@ -12,6 +12,7 @@ import argparse
 from dataclasses import dataclass
 from functools import reduce
 from pathlib import Path
+from typing import get_args
 
 import common
 import numpy as np
@@ -21,6 +22,7 @@ from PIL import Image, ImageDraw, ImageFilter
 from quality import Configuration
 from sheets import jpeg, labelled, stacked
 
+from hires_nst.config import ColorMode
 from hires_nst.imageio.picture import Floats
 
 CELL = 320
@@ -76,6 +78,15 @@ SHEETS: dict[str, tuple[Row, ...]] = {
         Row(
             LANDSCAPE, MOSAIC,
             ("content", "content-and-noise init.noise=0.5", "style init.kind=style", "noise init.kind=noise"),
+        ),
+    ),
+    "colors": (
+        Row(
+            PORTRAIT, VAN_GOGH,
+            (
+                *(f"{mode} colors.mode={mode}" for mode in get_args(ColorMode)),
+                "match-by-half colors.mode=match colors.strength=0.5",
+            ),
         ),
     ),
     "styles": tuple(

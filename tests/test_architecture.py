@@ -31,8 +31,8 @@ WITH_TORCH = {
     "backbones.models", "backbones.vgg", "backbones.weights", "batch.ray_executor", "batch.ray_worker", "evaluation",
     "executors.messages", "executors.opening", "executors.pool", "executors.processes", "executors.ray_crew",
     "executors.worker",
-    "run.cache", "run.canvases", "run.checkpoint", "run.content", "run.context", "run.detail", "run.estimate",
-    "run.level_objective", "run.painter", "run.plan", "run.precision", "run.regions", "run.round_store",
+    "run.cache", "run.canvases", "run.checkpoint", "run.colours", "run.content", "run.context", "run.detail",
+    "run.estimate", "run.level_objective", "run.painter", "run.plan", "run.precision", "run.regions", "run.round_store",
     "run.single_run", "transfer",
 }  # fmt: skip
 """Packages and modules that may import torch; all others are quick to import, as the command line must be."""

@@ -124,6 +124,8 @@ CONFIG_OPTIONS = (
     ),
     ConfigOption(name="keep_location", key="output.keep_location", panel=SIZE, flags=("--keep-location",)),
     ConfigOption(name="content_weight", key="loss.content_weight", panel=LOOK, metavar="X"),
+    ConfigOption(name="colors", key="colors.mode", panel=LOOK, metavar="MODE", flags=("--colors", "--colours")),
+    ConfigOption(name="color_strength", key="colors.strength", panel=LOOK, metavar="0-1"),
     ConfigOption(name="style_scale", key="styles.scale", panel=LOOK, metavar="X"),
     ConfigOption(
         name="style_weights", panel=LOOK, metavar="X,Y,...", type=str,

@@ -19,6 +19,8 @@ from hires_nst.config.running import Batch, Checkpoint, Precision, Runtime
 from hires_nst.config.schema import Config, field_at
 from hires_nst.config.section import Section
 from hires_nst.config.sections import (
+    ColorMode,
+    Colors,
     Coupling,
     Init,
     InitKind,
@@ -41,6 +43,8 @@ __all__ = [
     "SCHEMA_FILE",
     "Batch",
     "Checkpoint",
+    "ColorMode",
+    "Colors",
     "Config",
     "Coupling",
     "FileRole",

@@ -16,6 +16,7 @@ from hires_nst.config.running import Batch, BatchJob, Checkpoint, Images, Runtim
 from hires_nst.config.section import Section, section_in
 from hires_nst.config.sections import (
     LAYERS,
+    Colors,
     Init,
     Levels,
     Loss,
@@ -42,6 +43,7 @@ class Config(Section):
     model: Model = Model()
     loss: Loss = Loss()
     init: Init = Init()
+    colors: Colors = Colors()
     levels: Levels = Levels()
     tiles: Tiles = Tiles()
     optimizer: Optimizer = Optimizer()
@@ -93,8 +95,9 @@ class Config(Section):
 
     @property
     def needs_style(self) -> bool:
-        """Whether a painting is needed: a style layer counts, or the start is the painting."""
-        return any(loss.active_style_layers for loss in self.losses.values()) or self.init.kind == "style"
+        """Whether a painting is needed: a style layer counts, the start is the painting, or its colours are taken."""
+        takes_part = self.init.kind == "style" or self.colors.effective == "pre-match"
+        return takes_part or any(loss.active_style_layers for loss in self.losses.values())
 
     def check_styles(self) -> None:
         """Raise ConfigError where a painting is needed and there is none."""

@@ -19,6 +19,7 @@ Coupling = Literal["balanced", "independent", "exact"]
 OptimizerName = Literal["lbfgs", "adam"]
 PixelVariables = Literal["auto", "plain", "laplacian"]
 InitKind = Literal["content", "style", "noise", "uniform", "file"]
+ColorMode = Literal["painting", "match", "luminance", "photo", "pre-match"]
 
 SIZES = ("long_edge", "megapixels", "scale", "print")
 LAYERS = ("style_layers", "content_layers")
@@ -246,6 +247,36 @@ class Init(Section):
         if (self.kind == "file") != (self.file is not None):
             raise ValueError("kind: file and file: PATH belong together, as in init: {kind: file, file: start.png}")
         return self
+
+
+class Colors(Section):
+    """Whose colours the result has."""
+
+    mode: ColorMode = Field(
+        "painting",
+        description="Colours of the result: painting; match (the painting is recoloured to the photograph first); "
+        "luminance (only lightness is transferred); photo (as painting, and the photograph's colours are put back at "
+        "the end); pre-match (the photograph is recoloured to the painting first).",
+        examples=["photo"],
+    )
+    strength: Annotated[Number, Field(ge=0, le=1)] = Field(
+        1.0, description="Strength of colors.mode, 0 to 1; 0 gives the same picture as painting.", examples=[0.5]
+    )
+
+    @property
+    def effective(self) -> ColorMode:
+        """The mode, `painting` where its strength is 0."""
+        return self.mode if self.strength > 0 else "painting"
+
+    @property
+    def restored(self) -> float:
+        """The share of the photograph's colours, 0 to 1, that is put back at the end."""
+        return self.strength if self.mode in ("luminance", "photo") else 0.0
+
+    @property
+    def desaturation(self) -> float:
+        """The share of their colours, 0 to 1, that all images lose before the network sees them."""
+        return self.strength if self.mode == "luminance" else 0.0
 
 
 class LossOverride(Section):

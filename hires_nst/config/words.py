@@ -25,6 +25,8 @@ _WORDS = {
     "levels.coarse_steps": "iterations num_iterations initial_iterations max_iter max_iterations n_iter num_iter iter "
     "num_steps steps epochs",
     "levels.min_size": "min_scale start_scale",
+    "colors.mode": "colours color colour color_mode color_transfer color_transfer_mode",
+    "colors.strength": "colour_strength colors_strength colours_strength",
     "init.kind": "init_image init_img init_method initialization",
     "optimizer.name": "optimiser",
     "optimizer.history": "lbfgs_num_correction",
@@ -43,7 +45,7 @@ KEYS: Mapping[str, str] = MappingProxyType({word: key for key, words in _WORDS.i
 """The key, such as `output.long_edge`, for each word, in lower case with underscores."""
 
 _PHOTOGRAPH = "the photograph and then the paintings are given as they are: hires-nst stylize photo.jpg painting.jpg"
-_COLOURS = "the painting's colours are always taken; --content-weight 0.4 keeps more of the photograph"
+_COLOURS = "--colors photo puts the photograph's colours back; match and luminance are other ways (docs/choosing.md)"
 _PROGRESS = "progress is shown all the time; add --json for every step"
 _NORMAL = "losses are normalised here; leave it out"
 _CPU = "write --device cpu"

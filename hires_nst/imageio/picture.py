@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -22,6 +23,18 @@ LUMA = (0.299, 0.587, 0.114)
 def luma(pixels: Floats) -> Floats:
     """The brightness of sRGB-encoded pixels, (..., 3) to (..., 1)."""
     return np.asarray((pixels * np.array(LUMA, np.float32)).sum(-1, keepdims=True), np.float32)
+
+
+def mixed(pixels: Floats, matrix: NDArray[np.float64], *, offset: Sequence[float] = (0, 0, 0)) -> Floats:
+    """Each channel as a weighted sum of all three, `matrix @ pixel + offset`; (..., 3) to (..., 3).
+
+    In single products, so that a pixel's result is the same to the bit whatever is around it.
+    """
+    result = np.empty(pixels.shape, np.float32)
+    for channel, (row, constant) in enumerate(zip(matrix.astype(np.float32), offset, strict=True)):
+        products = (pixels[..., source] * weight for source, weight in enumerate(row))
+        result[..., channel] = sum(products, start=np.float32(constant))
+    return result
 
 
 @dataclass(frozen=True, eq=False)

@@ -12,8 +12,10 @@ from hires_nst.config import Init, StyleImage
 from hires_nst.errors import InputError
 from hires_nst.imageio import reading, resize
 from hires_nst.imageio.detail import Resampled
+from hires_nst.imageio.oklab import grey
 from hires_nst.imageio.paper import central_crop
 from hires_nst.imageio.picture import Floats, Picture
+from hires_nst.imageio.recolour import recolour
 from hires_nst.run.context import RunContext
 from hires_nst.run.masks import read_mask
 from hires_nst.transfer.canvas import Canvas
@@ -109,19 +111,20 @@ def first_canvas(
     rng = np.random.default_rng(context.config.runtime.seed)
     canvas = context.place(*level.canvas_size)
     shape = canvas.pixels.shape
+    noise = None
+    if init.kind != "uniform" and (init.kind == "noise" or init.noise):
+        noise = rng.standard_normal(shape, np.float32) * np.float32(0.2) + np.float32(0.5)
     if init.kind == "uniform":
         canvas.pixels[:] = rng.random(shape, np.float32)
-        return canvas
-    noise = None
-    if init.kind == "noise" or init.noise:
-        noise = rng.standard_normal(shape, np.float32) * np.float32(0.2) + np.float32(0.5)
-    if init.kind == "noise":
+    elif init.kind == "noise":
         canvas.pixels[:] = noise
     else:
         canvas.pixels[:] = _start_pixels(init, content, styles=styles, level=level, context=context)
         if noise is not None:
             canvas.pixels[:] = (1 - init.noise) * canvas.pixels + init.noise * noise
     canvas.clip()
+    if share := context.config.colors.desaturation:
+        recolour(canvas.pixels, grey, strength=share, check_stop=context.check_stop)
     return canvas
 
 

@@ -34,6 +34,21 @@ class ContentImage:
     crop: tuple[int, int, int, int]
     regions: RunRegions | None = None
 
+    @property
+    def painted(self) -> tuple[Floats, Floats | None]:
+        """The part that the picture shows: its pixels, and its alpha channel; only before they are released."""
+        assert self.pixels is not None
+        left, top, width, height = self.crop
+        part = slice(top, top + height), slice(left, left + width)
+        return self.pixels[part], None if self.alpha is None else self.alpha[part]
+
+    def writeable(self) -> Floats:
+        """The pixels, which may be changed before they are released."""
+        assert self.pixels is not None
+        if not self.pixels.flags.writeable:
+            self.pixels = self.pixels.copy()
+        return self.pixels
+
     def at(self, level: Level, context: RunContext) -> WeightedImage:
         """The content image of a level with its border, weighted by its alpha channel."""
         return WeightedImage(self.pixels_at(level, context), self.weights_at(level, context))
@@ -76,15 +91,18 @@ class ContentImage:
         return canvas
 
 
-def read_content(path: Path, size: OutputSize, *, context: RunContext) -> ContentImage:
+def read_content(path: Path, size: OutputSize, *, context: RunContext, with_regions: bool = True) -> ContentImage:
     """The content image.
+
+    Args:
+        with_regions: whether its masks are read too.
 
     Raises:
         InputError: it cannot be read, or nothing in the part that is painted is visible; and as `read_regions`.
     """
     picture = read_image(path, context)
     regions = None
-    if context.config.masks or context.config.regions.protect is not None:
+    if with_regions and (context.config.masks or context.config.regions.protect is not None):
         regions = read_regions(path, picture.pixels, crop=size.crop, context=context)
     if picture.alpha is None:
         return ContentImage(pixels=picture.pixels, alpha=None, crop=size.crop, regions=regions)

@@ -129,6 +129,7 @@ def _objective(context: RunContext, plan: LevelPlan, *, height: int, width: int)
             grid_of=lambda image: context.measure_grid(image.height, image.width, size=PAINTING),
         ),
         content_norms=dict.fromkeys(loss.active_content_layers, float(height * width)), height=height, width=width,
+        desaturation=context.config.colors.desaturation,
     )  # fmt: skip
 
 

@@ -83,7 +83,7 @@ def level_objective(
         style={term: statistics.to(home) for term, statistics in style.items()},
         content_norms=norms, height=height, width=width, weights=content.weights, border=level.border,
         regions=regions.regions, content_weights=regions.content,
-        kept=KeptActivations(context.budget() // KEPT_SHARE),
+        kept=KeptActivations(context.budget() // KEPT_SHARE), desaturation=context.config.colors.desaturation,
     )  # fmt: skip
     small = [term for term in objective.style if objective.is_too_small(term)]
     if not small:

@@ -81,6 +81,7 @@ def _gradient(
             grid_of=lambda style: whole(style.height, style.width),
         ),
         content_norms=content_norms(extract, content, layers=list(loss.active_content_layers), grid=grid),
+        desaturation=config.colors.desaturation,
     )  # fmt: skip
     with torch.enable_grad():
         return objective.gradient(content.canvas, content.canvas, grid=grid)[1].flatten()

@@ -30,6 +30,7 @@ from hires_nst.imageio.transparency import fill_hidden, parse_colour
 from hires_nst.run.cache import Cache
 from hires_nst.run.canvases import read_styles
 from hires_nst.run.checkpoint import CheckpointStore
+from hires_nst.run.colours import recolour_inputs, restore_colours
 from hires_nst.run.content import ContentImage, read_content
 from hires_nst.run.context import RunContext, canvas_bytes, open_context
 from hires_nst.run.directory import RunDirectory, folder_bytes, resume_command
@@ -48,6 +49,7 @@ from hires_nst.run.record import (
     check_machine,
     check_same,
     input_file,
+    locate,
     output_places,
     store_config,
 )
@@ -164,6 +166,7 @@ class SingleRun:
         content = read_content(self.options.content, size, context=context)
         self._tell_background(content)
         styles, metadata = read_styles(context), self._metadata()
+        context = recolour_inputs(content, styles, context=context)
         context = in_checked_precision(context, size, content=content, styles=styles)
         resumed: RunRecord | None = None
         if self.record is None:
@@ -194,6 +197,9 @@ class SingleRun:
             canvas = paint(context, plans, content=content, styles=styles, checkpoints=checkpoints)
         finest = plans[-1]
         pixels, alpha = canvas.pixels[finest.picture.slices()], None
+        if self.options.config.colors.restored:
+            photograph = locate(record.content, self.directory.path, digests=self.cache.digests)
+            restore_colours(pixels, photograph, size=size, context=context)
         if weights := content.weights_at(finest, context):
             alpha = weights.read(finest.picture).astype(np.float32, copy=False)
             fill_hidden(pixels, alpha)

@@ -21,7 +21,7 @@ from hires_nst.transfer.device import exact, statistics_device
 from hires_nst.transfer.extractor import Extractor
 from hires_nst.transfer.kept import Activations, KeptActivations
 from hires_nst.transfer.losses import STYLE_LOSSES
-from hires_nst.transfer.losses.image_terms import colours, content_sum, variation_sum
+from hires_nst.transfer.losses.image_terms import colours, content_sum, desaturated, variation_sum
 from hires_nst.transfer.losses.style_loss import StyleLoss
 from hires_nst.transfer.moments import Moments, Statistics
 from hires_nst.transfer.reductions import total
@@ -59,6 +59,7 @@ class Objective:
         regions: the parts of the image with styles of their own.
         content_weights: how much each pixel counts in the content loss; None for `weights`.
         kept: the content image's activations, which do not change; None keeps none.
+        desaturation: the share of its colours that the image loses before anything else, see `desaturated`.
     """
 
     extract: Extractor
@@ -72,6 +73,7 @@ class Objective:
     regions: tuple[Region, ...] = (Region(),)
     content_weights: PixelWeights | None = None
     kept: KeptActivations | None = None
+    desaturation: float = 0.0
 
     @cached_property
     def style_weights(self) -> tuple[PixelWeights | None, ...]:
@@ -189,6 +191,7 @@ class Objective:
             weights: see `window_weights`.
             match: gives the targets.
         """
+        image = desaturated(image, self.desaturation)
         features = self.extract(image, self.layers)
         own = {layer: self.extract.owned(f, layer, counted=counted, window=window) for layer, f in features.items()}
         content_loss = torch.zeros((), dtype=image.dtype, device=image.device)

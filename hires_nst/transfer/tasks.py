@@ -297,6 +297,7 @@ class SentObjective:
     Attributes:
         area, positions: of the whole image, see `Objective`.
         shares: of the regions.
+        desaturation: see `Objective`.
         padding: of the network.
     """
 
@@ -308,6 +309,7 @@ class SentObjective:
     area: float
     positions: Mapping[str, float]
     shares: tuple[float, ...]
+    desaturation: float
     padding: Padding
 
     @staticmethod
@@ -318,7 +320,7 @@ class SentObjective:
             height=objective.height, width=objective.width, area=objective.area,
             positions={term: objective.positions(term) for term in objective.style},
             shares=tuple(region.share for region in objective.regions),
-            padding=objective.extract.network.padding,
+            desaturation=objective.desaturation, padding=objective.extract.network.padding,
         )  # fmt: skip
 
     def objective(self, extract: Extractor, kept: KeptActivations) -> Objective:
@@ -328,6 +330,7 @@ class SentObjective:
             style={term: statistics.to(extract.device) for term, statistics in self.style.items()},
             regions=tuple(Region(share=share) for share in self.shares),
             height=self.height, width=self.width, whole_area=self.area, whole_positions=self.positions,
+            desaturation=self.desaturation,
         )  # fmt: skip
 
 

@@ -250,8 +250,9 @@ def test_every_option_of_the_table_exists() -> None:
 @pytest.mark.parametrize(
     ("words", "advice"),
     [
-        ("--original-colors", "--content-weight 0.4"), ("--original_colors", "--content-weight 0.4"),
-        ("-original_colors 1", "--content-weight 0.4"), ("--iterations 500", "--set levels.coarse_steps=500"),
+        ("--original-colors", "--colors photo"), ("--original_colors", "--colors photo"),
+        ("-original_colors 1", "--colors photo"), ("--colour-strength 0.5", "--color-strength"),
+        ("--color match", "--colors"), ("--iterations 500", "--set levels.coarse_steps=500"),
         ("-num_iterations 1000", "--set levels.coarse_steps="), ("--initial-iterations=9", "levels.coarse_steps="),
         ("--max_iter 9", "levels.coarse_steps="), ("--gpu 0", "--device cuda:0"), ("-gpu -1", "--device cuda:0"),
         ("-style_image a.jpg", "write --style painting.jpg"), ("-content_image a.jpg", "photo.jpg"),

@@ -10,7 +10,7 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 
 from hires_nst.backbones.registry import BACKBONES
-from hires_nst.config import StyleLossName
+from hires_nst.config import ColorMode, StyleLossName
 
 TINY = settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 
@@ -35,6 +35,7 @@ SECTIONS: dict[str, dict[str, st.SearchStrategy[object]]] = {
         "tv_weight": WEIGHT,
         "colour_tv_weight": WEIGHT,
     },
+    "colors": {"mode": st.sampled_from(get_args(ColorMode)), "strength": st.floats(0, 1)},
     "levels": {
         "rounds": st.integers(1, 1000),
         "decay": st.floats(0.01, 1),

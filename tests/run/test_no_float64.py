@@ -27,6 +27,7 @@ CASES: list[dict[str, Any]] = [
     {"tiles": {"coupling": "exact"}, "loss": {"style": "wasserstein"}},
     {"tiles": {"coupling": "independent"}, "loss": {"tv_weight": 0.1, "colour_tv_weight": 0.1}},
     {"optimizer": {"name": "adam"}},
+    {"colors": {"mode": "luminance"}},
     {"runtime": {"precision": "bfloat16"}},
 ]
 

@@ -21,6 +21,15 @@ def content_sum(features: Tensor, target: Tensor, *, weights: Tensor | None = No
     return total(squares if weights is None else squares * weights)
 
 
+def desaturated(image: Tensor, share: float) -> Tensor:
+    """An image, (1, 3, h, w), with a share of it replaced by the mean of its channels; itself for 0.
+
+    The mean rather than the luma, so that with a share of 1 the gradient is the same in all channels: an image that
+    begins grey stays grey to the bit, whatever the optimiser.
+    """
+    return (1 - share) * image + share * image.mean(1, keepdim=True) if share else image
+
+
 def colours(image: Tensor) -> Tensor:
     """An image less its brightness (the luma of ITU-R BT.601, `imageio.picture.luma`), (1, 3, h, w)."""
     weights = torch.tensor(LUMA, dtype=image.dtype).to(image.device)

@@ -1,0 +1,93 @@
+"""The colours of a run, as `colors.mode` says: what is recoloured before it is painted, and put back afterwards."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from hires_nst.config import StyleImage
+from hires_nst.events import ignore
+from hires_nst.imageio.oklab import grey, with_colours_of
+from hires_nst.imageio.picture import Floats
+from hires_nst.imageio.recolour import (
+    ColourMoments,
+    Pointwise,
+    colour_map,
+    colour_moments,
+    mean_moments,
+    recolour,
+    unchanged,
+)
+from hires_nst.imageio.resize import resized_rows
+from hires_nst.run.content import ContentImage, read_content
+from hires_nst.run.context import RunContext
+from hires_nst.run.output_size import OutputSize
+from hires_nst.transfer.weights import WeightedImage
+
+STRIP_ROWS = 64
+
+
+def recolour_inputs(
+    content: ContentImage, styles: Sequence[tuple[WeightedImage, StyleImage]], *, context: RunContext
+) -> RunContext:
+    """Recolour the style images or the content image at their own sizes, in place.
+
+    The moments of the content image are those of the part that is painted. Transparent pixels count by their alpha.
+    For `luminance` all images become grey, and the style images' lightness gets the content image's mean and deviation.
+
+    Returns:
+        The context, with what the style images depend on in its `style_key`.
+    """
+    colors, check_stop = context.config.colors, context.check_stop
+    if colors.effective in ("painting", "photo"):
+        return context
+    seen = grey if colors.effective == "luminance" else unchanged
+
+    def moments(pixels: Floats, alpha: Floats | None) -> ColourMoments:
+        return colour_moments(pixels, alpha, of=seen, check_stop=check_stop)
+
+    def change(pixels: Floats, function: Pointwise) -> None:
+        recolour(pixels, function, strength=colors.strength, check_stop=check_stop)
+
+    photograph = moments(*content.painted)
+    paintings = [moments(image.canvas.pixels, _alpha_of(image)) for image, _ in styles]
+    if colors.effective == "pre-match":
+        together = mean_moments(paintings, [style.weight for _, style in styles])
+        change(content.writeable(), colour_map(photograph, together))
+        return context
+    for (image, _), painting in zip(styles, paintings, strict=True):
+        change(image.canvas.pixels, _through(seen, colour_map(painting, photograph)))
+    if colors.effective == "luminance":
+        change(content.writeable(), grey)
+    return replace(context, style_key=(context.style_key, colors, photograph.key))
+
+
+def _through(seen: Pointwise, change: Pointwise) -> Pointwise:
+    """A change of what is seen of pixels."""
+    return lambda pixels: seen(change(seen(pixels)))
+
+
+def _alpha_of(image: WeightedImage) -> Floats | None:
+    alpha = None if image.weights is None else image.weights.alpha
+    return None if alpha is None else alpha.pixels[..., 0]
+
+
+def restore_colours(pixels: Floats, path: Path, *, size: OutputSize, context: RunContext) -> None:
+    """Give the painted picture the colours of the photograph, at its own lightness, as `colors` says; in place.
+
+    The photograph is read again, since its pixels were released before the last level.
+
+    Args:
+        pixels: (H, W, 3), the picture without its border; may be a memory map, as it is used in strips.
+        path: of the photograph.
+    """
+    share = context.config.colors.restored
+    photograph = read_content(path, size, context=replace(context, emit=ignore), with_regions=False)
+    assert photograph.pixels is not None
+    height, width = pixels.shape[:2]
+    for first in range(0, height, STRIP_ROWS):
+        context.check_stop()
+        last = min(first + STRIP_ROWS, height)
+        colours = resized_rows(photograph.pixels, (width, height), rows=(first, last), box=photograph.crop)
+        pixels[first:last] = with_colours_of(pixels[first:last], colours, share=share)
