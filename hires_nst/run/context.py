@@ -15,11 +15,12 @@ from hires_nst.config import Config
 from hires_nst.errors import InputError
 from hires_nst.events import OnEvent, ignore
 from hires_nst.executors.devices import sharing
+from hires_nst.quantities import parse_amount
 from hires_nst.run.cache import Cache
 from hires_nst.run.disk_space import overlap_of
 from hires_nst.run.masks import mask_canvases
 from hires_nst.run.output_size import OutputSize
-from hires_nst.transfer.allocator import keep_freed_memory
+from hires_nst.transfer.allocator import give_back_memory, keep_freed_memory
 from hires_nst.transfer.canvas import BYTES_PER_PIXEL, BYTES_PER_WEIGHT, HALF_BYTES_PER_PIXEL, Canvas, Place
 from hires_nst.transfer.device import (
     choose_device,
@@ -105,6 +106,15 @@ class RunContext:
         runtime, device = self.config.runtime, self.extract.device
         own = own_memory() if isinstance(runtime.memory, str) and device.type == "cpu" else 0
         return runtime.budget(free_memory(device), taken=taken + own)
+
+    def trim(self) -> None:
+        """Give freed memory back to the system where the process has more than half of `runtime.memory`, an amount.
+
+        The allocator keeps what is freed, in blocks that seldom serve windows of other sizes.
+        """
+        memory = self.config.runtime.memory
+        if isinstance(memory, str) and own_memory() > parse_amount(memory) // 2:
+            give_back_memory()
 
     def bytes_per_pixel(self, steps: int | None = None) -> float:
         """Memory per pixel of a tile's window while it is optimised, for so many steps or for any number of them."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import shutil
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 
@@ -289,7 +289,10 @@ class LevelPainter:
                         coupling=config.tiles.coupling, optimizer=config.optimizer.at_level(level.index),
                         steps=level.steps, tolerance=tolerance, optimizer_canvases=carried, half=True, in_place=True,
                     ),
-                    listener=RoundEvents(emit=self.context.emit, level=level, number=number, grid=grid, exact=exact),
+                    listener=RoundEvents(
+                        emit=self.context.emit, level=level, number=number, grid=grid, exact=exact,
+                        between_tiles=self.context.trim,
+                    ),
                     store=store, executor=self.context.executor,
                 )
             )  # fmt: skip
@@ -335,6 +338,7 @@ class LevelPainter:
         stored = self.checkpoints.load_objective(plan.index)
         while stored is None:
             measured = unless_memory_runs_out(self._measured)
+            context.trim()
             if measured is None:
                 release_memory()
                 self.size = smaller_tiles(self.size, self._grid(), stride=context.config.stride)
@@ -364,13 +368,14 @@ def smaller_tiles(size: int, grid: Grid, *, stride: int) -> int:
 
 @dataclass(kw_only=True)
 class RoundEvents(RoundListener):
-    """A round as events."""
+    """A round as events; `between_tiles` is called before the first tile, and after each."""
 
     emit: OnEvent
     level: Level
     number: int
     grid: Grid
     exact: bool
+    between_tiles: Callable[[], None] = lambda: None
 
     @property
     def tiles(self) -> int:
@@ -383,6 +388,7 @@ class RoundEvents(RoundListener):
 
     def round_started(self, style_loss: float | None) -> None:
         """See `RoundListener`."""
+        self.between_tiles()
         level = self.level
         self.emit(
             events.RoundStarted(
@@ -403,6 +409,7 @@ class RoundEvents(RoundListener):
 
     def tile_finished(self, tile: int, *, loss: float, seconds: float, steps: int) -> None:
         """See `RoundListener`."""
+        self.between_tiles()
         self.emit(
             events.TileFinished(
                 level=self.level.index, round=self.number, tile=tile, tiles=self.tiles, loss=loss, seconds=seconds,

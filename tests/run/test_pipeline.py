@@ -753,3 +753,15 @@ def test_a_loss_that_overflows_leaves_the_picture_as_it_was(
     settings = Config.model_validate({**SMALL, "loss": loss})
     hires_nst.stylize(photo, tmp_path / "out.png", styles=painting, config=settings)
     assert pixels(tmp_path / "out.png").shape == (SIZE[1], SIZE[0], 3)
+
+
+@pytest.mark.parametrize(("memory", "is_tight"), [("100 MB", True), ("900 GB", False), (0.8, False)])
+def test_freed_memory_is_given_back_where_an_amount_is_nearly_used(
+    memory: str | float, is_tight: bool, photo: Path, painting: Path, out: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    given = []
+    monkeypatch.setattr(context, "give_back_memory", lambda: given.append(1))
+    seen = paint(photo, out, painting, config(runtime={"memory": memory}))
+    tiles = of(seen, events.TileFinished)
+    assert len(tiles) > 3
+    assert len(given) >= len(tiles) if is_tight else not given
