@@ -14,8 +14,8 @@ FREE_SETTINGS = (
 )  # fmt: skip
 """Settings that do not change the picture: a run may be resumed with other values, and a batch does not repaint."""
 
-FileRole = Literal["photograph", "painting", "initial image", "weights"]
-"""What an input file is for, in the words of messages; run.json stores them."""
+FileRole = Literal["photograph", "painting", "initial image", "weights", "network"]
+"""What an input file is for, in the words of messages; run.json stores them. A network is one from Python."""
 
 _FILE_KEYS: Mapping[FileRole, re.Pattern[str]] = {
     "painting": re.compile(r"styles\.\d+\.image"), "initial image": re.compile(r"init\.file"),

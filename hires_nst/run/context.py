@@ -10,7 +10,7 @@ from pathlib import Path
 
 import torch
 
-from hires_nst.backbones.registry import Backbone
+from hires_nst.backbones.description import Backbone
 from hires_nst.config import Config
 from hires_nst.errors import InputError
 from hires_nst.events import OnEvent, ignore
@@ -94,7 +94,7 @@ class RunContext:
             largest=largest_tile(device.type),
         )  # fmt: skip
         if level.index == 0:
-            elements = area * self.backbone.blocks[0][-1]
+            elements = area * self.backbone.stored(self.config.layers).largest
             if area * self.bytes_per_pixel() < budget and elements < largest_tensor(device.type):
                 return max(*level.canvas_size, self.config.stride)
         return size if self.config.tiles.size == "auto" else max(self.config.tiles.size, self.config.stride)

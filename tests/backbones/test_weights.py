@@ -16,8 +16,10 @@ from PIL import Image
 from safetensors.torch import save_file
 from torch import Tensor
 
-from hires_nst.backbones import download, weights
-from hires_nst.backbones.registry import BACKBONES, Backbone, Weights
+from hires_nst.backbones import download, weight_files, weights
+from hires_nst.backbones.description import Weights
+from hires_nst.backbones.registry import VGG19, VGG19_SLIM, VGGS
+from hires_nst.backbones.vgg_layers import VGGBackbone
 from hires_nst.errors import ResourceError, WeightsError
 from hires_nst.events import DownloadProgress, Event, Notice
 
@@ -50,11 +52,11 @@ def published(*, legacy: bool = False) -> bytes:
     return buffer.getvalue()
 
 
-def tiny_backbone(content: bytes, url: str = "http://127.0.0.1:9/tiny.pth") -> Backbone:
+def tiny_backbone(content: bytes, url: str = "http://127.0.0.1:9/tiny.pth") -> VGGBackbone:
     """A network of three convolutions whose published file is `content`."""
     digest = hashlib.sha256(content).hexdigest()[:8]
     source = Weights(provider="torchvision", file="tiny.pth", sha256=digest, url=url, size=len(content))
-    return dataclasses.replace(BACKBONES["vgg19"], name="tiny", blocks=TINY_BLOCKS, weights=source)
+    return dataclasses.replace(VGG19, name="tiny", blocks=TINY_BLOCKS, weights=source)
 
 
 def same(first: dict[str, Tensor], second: dict[str, Tensor]) -> bool:
@@ -103,24 +105,26 @@ def server() -> Iterator[str]:
 # Names.
 
 
-@pytest.mark.parametrize("name", ["vgg16", "vgg19"])
+@pytest.mark.parametrize("name", ["vgg16", "vgg19", "vgg16-bn", "vgg19-bn"])
 def test_names_are_those_of_torchvision(name: str) -> None:
-    from torchvision.models import vgg16, vgg19
+    from torchvision.models import get_model
 
     with torch.device("meta"):
-        model = {"vgg16": vgg16, "vgg19": vgg19}[name](weights=None)
-    theirs = {key: value for key, value in model.state_dict().items() if key.startswith("features.")}
-    names = weights.torchvision_names(BACKBONES[name])
+        features = get_model(name.replace("-", "_"), weights=None).features.state_dict()
+    theirs = {f"features.{key}": value for key, value in features.items() if not key.endswith("num_batches_tracked")}
+    names = weight_files.torchvision_names(VGGS[name])
     assert list(names) == list(theirs)
     shapes: dict[str, tuple[int, ...]] = {}
-    for conv in BACKBONES[name].convolutions:
+    for conv in VGGS[name].convolutions:
         shapes[f"{conv.name}.weight"] = (conv.out_channels, conv.in_channels, 3, 3)
         shapes[f"{conv.name}.bias"] = (conv.out_channels,)
+        for part in ("weight", "bias", "running_mean", "running_var") if VGGS[name].batch_norm else ():
+            shapes[f"{conv.name.replace('conv', 'norm')}.{part}"] = (conv.out_channels,)
     assert {names[key]: tuple(value.shape) for key, value in theirs.items()} == shapes
 
 
 def test_names_in_plain_sight() -> None:
-    names = weights.torchvision_names(BACKBONES["vgg19"])
+    names = weight_files.torchvision_names(VGG19)
     assert names["features.0.weight"] == "conv1_1.weight"
     assert names["features.5.bias"] == "conv2_1.bias"
     assert names["features.28.weight"] == "conv5_1.weight"
@@ -248,7 +252,7 @@ def test_a_malicious_pickle_is_refused_and_not_run(tmp_path: Path, legacy: bool)
 
 
 def test_the_bundled_network_is_there_and_runs() -> None:
-    backbone = BACKBONES["vgg19-slim"]
+    backbone = VGG19_SLIM
     assert weights.verify(backbone).state == "ok"
     network = weights.load_network(backbone, pooling="max", padding="replicate")
     features = network(torch.rand(1, 3, 16, 16), ["conv1_1", "conv5_1"])
@@ -259,17 +263,17 @@ def test_the_bundled_network_is_there_and_runs() -> None:
 
 
 def test_a_damaged_bundled_network_is_not_used(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    source = dataclasses.replace(BACKBONES["vgg19-slim"].weights, sha256="0" * 64)
-    backbone = dataclasses.replace(BACKBONES["vgg19-slim"], weights=source)
+    source = dataclasses.replace(VGG19_SLIM.weights, sha256="0" * 64)
+    backbone = dataclasses.replace(VGG19_SLIM, weights=source)
     with pytest.raises(WeightsError, match=r"is damaged.*install hires-nst again"):
         weights.load_weights(backbone)
     monkeypatch.setattr(weights, "bundled_file", lambda backbone: tmp_path / "none")
     with pytest.raises(WeightsError, match="install hires-nst again"):
-        weights.load_weights(BACKBONES["vgg19-slim"])
+        weights.load_weights(VGG19_SLIM)
 
 
 def test_a_bundled_network_is_neither_downloaded_nor_imported() -> None:
-    backbone = BACKBONES["vgg19-slim"]
+    backbone = VGG19_SLIM
     with pytest.raises(WeightsError, match="nothing to download"):
         weights.fetch(backbone)
     with pytest.raises(WeightsError, match="nothing to import"):
@@ -374,7 +378,7 @@ def test_import_of_another_file(tmp_path: Path, home: Path) -> None:
 
 
 def test_identify(tmp_path: Path) -> None:
-    assert weights.identify(weights.bundled_file(BACKBONES["vgg19-slim"])).name == "vgg19-slim"
+    assert weights.identify(weights.bundled_file(VGG19_SLIM)).name == "vgg19-slim"
     torch.save(state(), tmp_path / "w.pth")
     with pytest.raises(WeightsError, match="does not contain the weights of a known network"):
         weights.identify(tmp_path / "w.pth")
