@@ -31,8 +31,8 @@ def register_network(
 
     It takes part in everything that networks of the program do: tiles, half precision, workers. Strides and receptive
     fields are found in its operations. The module is copied, and evaluated as it is outside of training. Its weights
-    are recorded with a run: to resume one, also with `hires_nst.resume`, register the same module again first. Batches
-    and the command line do not know it.
+    are recorded with a run: to resume one, also with `hires_nst.resume`, register the same module again first. The
+    workers of a batch import the calling script, so register it at the top of that; the command line does not know it.
 
     Args:
         name: a new one, or that of an earlier network of your own, which it replaces.

@@ -15,6 +15,8 @@ from torch import Tensor, fx, nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 from torchvision.models import get_model
 from torchvision.models.feature_extraction import create_feature_extractor
+from torchvision.ops.misc import ConvNormActivation
+from torchvision.ops.stochastic_depth import StochasticDepth
 
 from hires_nst.backbones.graph import IMAGE, Graph, Kind, Span, Step
 from hires_nst.errors import ConfigError
@@ -25,7 +27,7 @@ POINTWISE = (
 )
 """Modules that compute each position from the same position alone."""
 
-IDENTITIES = (nn.Identity, nn.Dropout, nn.Dropout2d)
+IDENTITIES = (nn.Identity, nn.Dropout, nn.Dropout2d, StochasticDepth)
 """Modules that do nothing outside of training."""
 
 OVERWRITABLE: frozenset[Kind] = frozenset({"convolution", "max", "average", "add", "concatenate"})
@@ -55,13 +57,12 @@ def trace(module: nn.Module, layers: Sequence[str], *, name: str) -> Traced:
     Raises:
         ConfigError: the module cannot be traced, has no such layer, or does something else; the message names it.
     """
-    was_training, nodes = module.training, list(dict.fromkeys(layers))
+    nodes = list(dict.fromkeys(layers))
     try:
-        extractor = create_feature_extractor(module, return_nodes=nodes, suppress_diff_warning=True).eval()
+        copied = _opened(copy.deepcopy(module)).eval()
+        extractor = create_feature_extractor(copied, return_nodes=nodes, suppress_diff_warning=True)
     except (ValueError, TypeError, RuntimeError, AttributeError, fx.proxy.TraceError) as error:
         raise ConfigError(f"the layers of {name} cannot be found: {str(error).splitlines()[0]}") from None
-    finally:
-        module.train(was_training)
     return _Tracing(extractor, name=name).result(nodes)
 
 
@@ -213,6 +214,14 @@ class _Tracing:
             "operations whose receptive field is known, which are convolutions, poolings, batch norms, activation "
             "functions, sums and concatenations; choose layers before it"
         )
+
+
+def _opened(module: nn.Module) -> nn.Module:
+    """The module with torchvision's blocks of convolution, norm and activation as plain rows, which are traced into."""
+    for name, child in list(module.named_children()):
+        opened = _opened(child)
+        setattr(module, name, nn.Sequential(*opened) if isinstance(opened, ConvNormActivation) else opened)
+    return module
 
 
 _IMAGE_STEP = Step(name=IMAGE, kind="pointwise", inputs=(), channels=3, stride=1, reach=((0, 0), (0, 0)))

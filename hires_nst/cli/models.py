@@ -27,14 +27,14 @@ def _checked(name: str | None) -> str | None:
 def list_models() -> None:
     """List the networks with their licences, sources and costs, and whether their weights are there."""
     table = Table()
-    for heading in ("name", "what it is", "licence", "source", "parameters", "work", "weights", "pictures"):
+    for heading in ("name", "what it is", "licence", "parameters", "work", "weights", "pictures"):
         table.add_column(heading, overflow="fold")
     for model in hires_nst.models.list():
         work = 100 * model.multiply_adds / BACKBONES["vgg19"].multiply_adds()
         got = {"bundled": "bundled", "file": "imported"}.get(model.provider, "downloaded")
         state = got if model.present else f"not {got}"
         table.add_row(
-            model.name, model.description, model.licence, model.source, f"{model.parameters / 1e6:.1f} M",
+            model.name, f"{model.description} ({model.source})", model.licence, f"{model.parameters / 1e6:.1f} M",
             f"{work:.0f} %", state, "looked at" if model.looked_at else "not looked at",
         )  # fmt: skip
     console = Console()

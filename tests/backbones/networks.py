@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 from torchvision.models.resnet import Bottleneck, ResNet
 
+from hires_nst.backbones import registry
 from hires_nst.backbones.description import Weights
 from hires_nst.backbones.network import Padding
 from hires_nst.backbones.traced import TracedNetwork
@@ -20,7 +23,7 @@ LAYERS = {
 }
 
 
-class Narrow(Bottleneck):
+class Narrow(Bottleneck):  # type: ignore[misc]
     """A block of ResNet-50 with a quarter of the channels."""
 
     expansion = 1
@@ -48,7 +51,7 @@ class Inception(nn.Module):
         pooled = self.branch_pool(F.avg_pool2d(x, kernel_size=3, stride=1, padding=1))
         x = self.mixed(torch.cat([self.branch1(x), self.branch5(x), pooled], 1))
         x = torch.cat([self.stride(self.column(self.row(x))), F.max_pool2d(x, kernel_size=3, stride=2)], 1)
-        return self.deep(self.reduced(x))
+        return self.deep(self.reduced(x))  # type: ignore[no-any-return]
 
 
 class Unit(nn.Module):
@@ -78,6 +81,14 @@ class Others(nn.Module):
         x = self.stem(x)
         y = self.depthwise(self.act(self.norm(x)))
         return self.down(self.block(self.drop(y) + x + x))  # type: ignore[no-any-return]
+
+
+def known_networks() -> Iterator[None]:
+    """For a fixture: afterwards the networks are those of before."""
+    before = dict(registry._networks)
+    yield
+    registry._networks.clear()
+    registry._networks.update(before)
 
 
 def module(kind: str, seed: int = 1) -> nn.Module:

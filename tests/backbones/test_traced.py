@@ -12,18 +12,23 @@ from torch import Tensor, nn
 from torchvision.models import get_model, get_model_weights
 from torchvision.models.feature_extraction import create_feature_extractor
 
+import hires_nst
 from hires_nst.backbones.graph import Graph, Span, Step
 from hires_nst.backbones.network import Padding
 from hires_nst.backbones.registry import BACKBONES, VGG19
 from hires_nst.backbones.traced import TracedNetwork
 from hires_nst.backbones.traced_layers import TorchvisionBackbone
 from hires_nst.backbones.tracing import trace
+from hires_nst.backbones.weights import load_network
 from hires_nst.errors import ConfigError, InputError
-from tests.backbones.networks import LAYERS, module, traced_network
+from tests.backbones.networks import LAYERS, known_networks, module, traced_network
 from tests.backbones.test_vgg import smooth_image
 
 KINDS = tuple(LAYERS)
 TORCHVISION = ("resnet50", "inception-v3")
+
+
+known = pytest.fixture(autouse=True)(known_networks)
 
 
 def normalised(image: Tensor, network: TracedNetwork) -> Tensor:
@@ -52,6 +57,23 @@ def test_features_are_those_of_the_module_where_its_own_padding_keeps_the_grid(k
             feature, theirs = feature[:, :, 1:, 1:], theirs
         assert torch.allclose(feature, theirs, rtol=1e-9, atol=1e-12), layer
         assert feature.is_contiguous(memory_format=torch.channels_last) or layer == "down"
+
+
+def test_blocks_of_torchvision_are_traced_into_whatever_mode_they_are_in() -> None:
+    torch.manual_seed(0)
+    mobile, layers = get_model("mobilenet_v2", weights=None), ["features.0", "features.3", "features.6"]
+    for part in mobile.modules():
+        if isinstance(part, nn.BatchNorm2d):
+            nn.init.uniform_(part.weight, 0.5, 1.5)
+    hires_nst.register_network("mobile", mobile.train(), style_layers=layers[:2], content_layers=layers[2:])
+    backbone, image = BACKBONES["mobile"], smooth_image(64, 96).float()
+    assert mobile.training
+    network = load_network(backbone, pooling="max", padding="zeros")
+    expected = create_feature_extractor(mobile, layers, suppress_diff_warning=True).eval()(image)
+    for layer, feature in network(image, layers).items():
+        torch.testing.assert_close(feature, expected[layer], rtol=1e-4, atol=1e-5)
+    assert [backbone.stride(layer) for layer in layers] == [2, 4, 8]
+    assert backbone.radius("features.6") == 29
 
 
 def test_unpadded_convolutions_give_the_features_of_the_module_for_a_moved_picture() -> None:

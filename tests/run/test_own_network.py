@@ -5,7 +5,6 @@ from __future__ import annotations
 import pickle
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +20,7 @@ from hires_nst.backbones.traced_layers import OwnBackbone
 from hires_nst.errors import ConfigError, WeightsError
 from hires_nst.executors.messages import packed, unpacked
 from hires_nst.executors.worker import TileWorker
-from tests.backbones.networks import LAYERS, module
+from tests.backbones.networks import LAYERS, known_networks, module
 from tests.executors.fakes import setup_for
 from tests.run import test_resume
 from tests.run.test_resume import interrupted, run_of, stylize
@@ -36,13 +35,7 @@ def register(kind: str = "inception", *, seed: int = 1, own: nn.Module | None = 
     )
 
 
-@pytest.fixture(autouse=True)
-def _known() -> Iterator[None]:
-    """The networks as they were."""
-    before = dict(registry._networks)
-    yield
-    registry._networks.clear()
-    registry._networks.update(before)
+known = pytest.fixture(autouse=True)(known_networks)
 
 
 def settings(**sections: Any) -> dict[str, Any]:
