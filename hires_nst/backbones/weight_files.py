@@ -91,6 +91,17 @@ def checked_weights(backbone: Backbone, stored: Mapping[str, Any], *, file: Path
     return _checked(backbone, stored, shapes=shapes, file=file)
 
 
+def tells_order(stored: Mapping[str, Any]) -> bool:
+    """Whether a VGG's file shows for which channel order it is.
+
+    A classifier does, whose layers are numbered otherwise in files for RGB, and so do the papers' names, which files
+    for BGR have. Convolutions alone under torchvision's names do not.
+    """
+    return any(key.startswith("classifier.") for key in stored) or not any(
+        key.startswith("features.") for key in stored
+    )
+
+
 def _for_rgb(backbone: VGGBackbone, weights: dict[str, Tensor]) -> dict[str, Tensor]:
     """The weights of convolutions alone, for images in RGB."""
     result: dict[str, Tensor] = {}

@@ -21,7 +21,7 @@ from hires_nst.backbones.traced import TracedNetwork
 from hires_nst.backbones.traced_layers import OwnBackbone, TorchvisionBackbone
 from hires_nst.backbones.vgg import VGG
 from hires_nst.backbones.vgg_layers import VGGBackbone
-from hires_nst.backbones.weight_files import checked_weights, read_file
+from hires_nst.backbones.weight_files import checked_weights, read_file, tells_order
 from hires_nst.errors import OutputError, WeightsError
 from hires_nst.events import Notice, OnEvent, ignore
 from hires_nst.files import atomic_write, make_folder, sha256_of
@@ -169,19 +169,24 @@ def identify(file: Path, *, digest: str | None = None, networks: Mapping[str, Ba
     """The network that a file is for: by its digest, which may be known, otherwise by its keys and shapes.
 
     Raises:
-        WeightsError: it is for none of the `networks`.
+        WeightsError: it is for none of the `networks`, or nothing in it says for which of those that are alike.
     """
     digest = digest or digest_of(file)
     for backbone in networks.values():
         if backbone.weights.sha256 and backbone.weights.matches(digest):
             return backbone
-    fitting = _networks_of(read_file(file), networks, file=file)
-    # A file that is not the published one of a network is more likely that of one like it which has none.
-    for backbone in sorted(fitting, key=lambda one: not one.weights.matches(digest)):
-        return backbone
-    raise WeightsError(
-        f"{file} does not contain the weights of a known network ({', '.join(networks)}); check the file"
-    )
+    stored = read_file(file)
+    fitting = _networks_of(stored, networks, file=file)
+    if not fitting:
+        raise WeightsError(
+            f"{file} does not contain the weights of a known network ({', '.join(networks)}); check the file"
+        )
+    # A file that is not the published one of a network is that of another like it, whose files have no checksum.
+    likely = [backbone for backbone in fitting if backbone.weights.matches(digest)] or fitting
+    if len(fitting) > 1 and not tells_order(stored):
+        names = " or ".join(backbone.name for backbone in fitting)
+        raise WeightsError(f"{file} may be a file of {names}; say of which with --name")
+    return likely[0]
 
 
 def verify(backbone: Backbone) -> WeightsCheck:

@@ -228,9 +228,9 @@ def _network_key(config: Config, device: torch.device, *, cache: Cache) -> Hasha
 
 
 def model_key(config: Config, cache: Cache) -> Hashable:
-    """What identifies the network, wherever the file of its weights is."""
-    weights = config.model.weights
-    return config.model.model_copy(update={"weights": None}), _digest(weights, cache) or weights
+    """What identifies the network, wherever the file of its weights is; one from Python may have been replaced."""
+    weights, published = config.model.weights, config.backbone.weights.sha256
+    return config.model.model_copy(update={"weights": None}), _digest(weights, cache) or weights, published
 
 
 def _digest(path: Path | None, cache: Cache) -> str | None:

@@ -156,6 +156,27 @@ def test_an_image_that_is_too_small_to_be_reflected_is_refused() -> None:
         network(smooth_image(15, 200), {"reduced"})
 
 
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("padding", ["replicate", "zeros"])
+def test_what_is_stored_for_the_gradient_is_about_what_was_estimated(kind: str, padding: Padding) -> None:
+    network, found = traced_network(kind, padding=padding), dict[int, int]()
+    own = {tensor.untyped_storage().data_ptr() for tensor in network.state_dict().values()}
+    kept = []  # or other tensors would take the place
+
+    def pack(tensor: Tensor) -> Tensor:
+        kept.append(tensor)
+        found[tensor.untyped_storage().data_ptr()] = tensor.untyped_storage().nbytes()
+        return tensor
+
+    image = smooth_image(96, 128).requires_grad_()
+    with torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor):
+        network(image, LAYERS[kind])
+    measured = sum(size for place, size in found.items() if place not in own) / (96 * 128)
+    stored = network.backbone.stored(LAYERS[kind])
+    assert 0.5 < measured / (8 * (stored.values + stored.indices)) < 1.3
+    assert stored.largest == max(step.size for step in network.backbone.graph.steps)
+
+
 # Geometry.
 
 

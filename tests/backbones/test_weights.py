@@ -473,6 +473,9 @@ def test_import_of_a_file_without_a_published_checksum(tmp_path: Path, home: Pat
         assert same(weights.load_weights(backbone), weight_files.checked_weights(backbone, state(), file=tmp_path))
     assert weights.verify(backbone).message.startswith("caffe has no published checksum")
     assert weights.identify(tmp_path / "torchvision.pth", networks=networks) is published_one
+    torch.save(tensors, tmp_path / "features.pth")
+    with pytest.raises(WeightsError, match="may be a file of tiny or caffe; say of which with --name"):
+        weights.identify(tmp_path / "features.pth", networks=networks)
     with pytest.raises(WeightsError, match="its classifier has torchvision's names, so it is for images in RGB"):
         weights.import_file(backbone, tmp_path / "torchvision.pth")
     with pytest.raises(WeightsError, match=r"cannot be downloaded by the program; get one of the files"):

@@ -20,6 +20,8 @@ from hires_nst.backbones.traced_layers import OwnBackbone
 from hires_nst.errors import ConfigError, WeightsError
 from hires_nst.executors.messages import packed, unpacked
 from hires_nst.executors.worker import TileWorker
+from hires_nst.run.cache import Cache
+from hires_nst.run.context import model_key
 from tests.backbones.networks import LAYERS, known_networks, module
 from tests.executors.fakes import setup_for
 from tests.run import test_resume
@@ -68,6 +70,14 @@ def test_it_travels_to_workers_that_do_not_know_it() -> None:
     backbone = network.backbone
     assert isinstance(backbone, OwnBackbone)
     assert len(pickle.dumps(backbone)) < 20_000, "its modules stay"
+
+
+def test_a_shared_cache_knows_a_network_that_was_replaced() -> None:
+    keys = []
+    for seed in (1, 2, 1):
+        register(seed=seed)
+        keys.append(model_key(Config(model={"name": "mine"}), Cache()))
+    assert keys[0] == keys[2] != keys[1]
 
 
 def test_a_run_goes_on_only_with_the_same_module(inputs: Path, tmp_path: Path) -> None:
