@@ -114,11 +114,13 @@ class _Tracing:
     def _add(self, node: fx.Node) -> None:
         target: Any = node.target
         if node.op == "placeholder":
-            self.values[node] = IMAGE
+            if not self.values:  # others are options of the module, and unknown where they are used
+                self.values[node] = IMAGE
         elif node.op == "call_module":
             self._add_module(node, self.root.get_submodule(target))
         elif target in (F.relu, torch.relu, "relu", "relu_"):
-            self._add_module(node, nn.ReLU())
+            in_place = target == "relu_" or bool(_options(node, "inplace").get("inplace"))
+            self._add_module(node, nn.ReLU(in_place))
         elif target is F.max_pool2d:
             self._add_module(node, nn.MaxPool2d(**_options(node, "kernel_size", "stride", "padding", "dilation")))
         elif target is F.avg_pool2d:
@@ -134,9 +136,10 @@ class _Tracing:
             raise self._unknown(node)
 
     def _add_module(self, node: fx.Node, module: nn.Module) -> None:
-        inputs = node.args[:1]
+        inputs = (*node.args, *node.kwargs.values())[:1]
+        before = self._value(node, inputs[0])
         if isinstance(module, IDENTITIES) or (isinstance(module, nn.BatchNorm2d) and self._folded(node, module)):
-            self.values[node] = self._value(node, inputs[0])
+            self.values[node] = before
         elif isinstance(module, nn.Conv2d):
             self._put(node, "convolution", inputs=inputs, module=copy.deepcopy(module))
         elif isinstance(module, nn.ReLU):
@@ -149,14 +152,18 @@ class _Tracing:
             self._put(node, "pointwise", inputs=inputs, module=copy.deepcopy(module))
         else:
             raise self._unknown(node)
+        if getattr(module, "inplace", False):  # what takes the input later gets the result
+            self.values.update({other: self.values[node] for other, name in self.values.items() if name == before})
 
     def _put(self, node: fx.Node, kind: Kind, *, inputs: Any, module: nn.Module | None = None) -> None:
         """Add the step of a node."""
         names = tuple(self._value(node, source) for source in inputs)
         sources = [self.steps.get(name, _IMAGE_STEP) for name in names]
         stride, channels = sources[0].stride, sources[0].channels
-        if any(source.stride != stride for source in sources):
-            raise ConfigError(f"{self.name} joins values of different strides, in {node.name}; choose layers before it")
+        if any(source.stride != stride or (source.channels != channels and kind == "add") for source in sources):
+            raise ConfigError(
+                f"{self.name} joins values of different strides or channels, in {node.name}; choose layers before it"
+            )
         step = Step(
             name=node.name, kind=kind, inputs=names, stride=stride, channels=channels,
             reach=(_widest(source.reach[0] for source in sources), _widest(source.reach[1] for source in sources)),

@@ -287,6 +287,29 @@ def test_spans(kernel: int, stride: int, dilation: int, padding: int, before: in
         assert F.conv1d(x, torch.zeros(1, 1, kernel), stride=stride, dilation=dilation).shape[2] >= size // stride
 
 
+class Overwriting(nn.Module):
+    """Activation functions that work in place on what is used again."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv, self.again, self.act = nn.Conv2d(3, 4, 3, padding=1), nn.Conv2d(4, 4, 1), nn.ELU(inplace=True)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.conv(x)
+        first = self.again(F.relu(x, inplace=True)) + x
+        return self.act(first) + first
+
+
+def test_what_works_in_place_changes_what_is_used_again() -> None:
+    torch.manual_seed(0)
+    own, image, layers = Overwriting().eval(), smooth_image(20, 24).float(), ["conv", "again", "add_1"]
+    hires_nst.register_network("mine", own, style_layers=layers, content_layers=[])
+    network = load_network(BACKBONES["mine"], pooling="max", padding="zeros")
+    expected = create_feature_extractor(own, layers, suppress_diff_warning=True).eval()(image)
+    for layer, feature in network(image, layers).items():
+        torch.testing.assert_close(feature, expected[layer])
+
+
 # What is refused.
 
 
@@ -321,7 +344,7 @@ class Simple(nn.Sequential):
     ("refused", "layer", "sentence"),
     [
         (Squeezed(), "last", r"cannot be evaluated in tiles: pool \(AdaptiveAvgPool2d\)"),
-        (Uneven(), "after", "joins values of different strides, in add"),
+        (Uneven(), "after", "joins values of different strides or channels, in add"),
         (Simple(nn.Conv2d(3, 4, 3)), "1", "layers of mine cannot be found: node: '1' is not present"),
         (Simple(nn.ReLU()), "0", "has no convolution"),
         (Simple(nn.Conv2d(3, 4, 3, stride=(1, 2))), "0", "different strides along rows and columns"),
