@@ -13,12 +13,12 @@ from torchvision.models import get_model, get_model_weights
 from torchvision.models.feature_extraction import create_feature_extractor
 
 import hires_nst
-from hires_nst.backbones.graph import Graph, Span, Step
+from hires_nst.backbones.graph import Graph, Span
 from hires_nst.backbones.network import Padding
 from hires_nst.backbones.registry import BACKBONES, VGG19
 from hires_nst.backbones.traced import TracedNetwork
 from hires_nst.backbones.traced_layers import TorchvisionBackbone
-from hires_nst.backbones.tracing import trace
+from hires_nst.backbones.tracing import torchvision_model, trace
 from hires_nst.backbones.weights import load_network
 from hires_nst.errors import ConfigError, InputError
 from tests.backbones.networks import LAYERS, known_networks, module, traced_network
@@ -180,28 +180,48 @@ def test_what_is_stored_for_the_gradient_is_about_what_was_estimated(kind: str, 
 # Geometry.
 
 
-@pytest.mark.parametrize("kind", KINDS)
-def test_the_reach_is_where_the_gradient_ends(kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    def averaged(self: TracedNetwork, step: Step, x: Tensor) -> Tensor:
-        return self._averaged(step, x)  # a maximum depends on one pixel only
+@pytest.fixture
+def averaging(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Means in place of maxima, which depend on one pixel only."""
+    monkeypatch.setattr(TracedNetwork, "_max", lambda self, step, x: self._averaged(step, x))
 
-    monkeypatch.setattr(TracedNetwork, "_max", averaged)
+
+def check_reach(network: TracedNetwork, layer: str, *, side: int) -> None:
+    """Compare the geometry with where the gradient of one position is not 0; weights are positive."""
+    (step,) = (one for one in network.backbone.graph.steps if one.name == network.backbone.graph.layers[layer])
+    middle, image = side // 2 // step.stride, smooth_image(side, side).requires_grad_()
+    feature = network(image, {layer})[layer]
+    (gradient,) = torch.autograd.grad(feature[0, :, middle, middle].sum(), image)
+    for axis in (0, 1):
+        seen = (gradient[0] != 0).any(0).any(1 - axis).nonzero()[:, 0]
+        before, after = middle * step.stride - int(seen.min()), int(seen.max()) - (middle + 1) * step.stride + 1
+        assert (before, after) == step.reach[axis], layer
+    assert network.backbone.radius(layer) == max(*step.reach[0], *step.reach[1])
+
+
+@pytest.mark.usefixtures("averaging")
+@pytest.mark.parametrize("kind", KINDS)
+def test_the_reach_is_where_the_gradient_ends(kind: str) -> None:
     network = traced_network(kind, padding="zeros")
     for parameter in network.parameters():
         parameter.abs_()  # so that no rectifier cuts a path off
     network.mean.fill_(0)
-    steps = {step.name: step for step in network.backbone.graph.steps}
-    for layer, name in network.backbone.graph.layers.items():
-        stride, reach = steps[name].stride, steps[name].reach
-        middle, side = 160 // stride, 336
-        image = smooth_image(side, side).requires_grad_()
-        feature = network(image, {layer})[layer]
-        (gradient,) = torch.autograd.grad(feature[0, :, middle, middle].sum(), image)
-        for axis in (0, 1):
-            seen = (gradient[0] != 0).any(0).any(1 - axis).nonzero()[:, 0]
-            before, after = middle * stride - int(seen.min()), int(seen.max()) - (middle + 1) * stride + 1
-            assert (before, after) == reach[axis], layer
-        assert network.backbone.radius(layer) == max(*reach[0], *reach[1])
+    for layer in LAYERS[kind]:
+        check_reach(network, layer, side=336)
+
+
+@pytest.mark.usefixtures("averaging")
+@pytest.mark.parametrize("name", TORCHVISION)
+def test_the_reach_of_torchvisions_networks_is_where_the_gradient_ends(name: str) -> None:
+    backbone = BACKBONES[name]
+    assert isinstance(backbone, TorchvisionBackbone)
+    traced = trace(torchvision_model(backbone.model), backbone.names, name=name)
+    network = TracedNetwork(backbone, traced.operations, padding="zeros").double()
+    for parameter in network.parameters():
+        parameter.fill_(1 / parameter[0].numel())
+    network.mean.fill_(0)
+    for layer in (backbone.style_layers[-1], *backbone.content_layers):
+        check_reach(network, layer, side=192)
 
 
 @pytest.mark.parametrize(
