@@ -24,7 +24,7 @@ class Span:
 
     Networks differ from that. Where the padding p that a network was trained with gives n / stride positions whenever n
     is a multiple of the stride, `before` is p. Other convolutions and poolings, such as Inception's, which have no
-    padding, get the smallest that does: beyond the edges they compute the same, for positions that lie elsewhere.
+    padding, get the smallest that does: away from the edges they compute the same for a picture moved by some pixels.
     """
 
     kernel: int
