@@ -27,7 +27,7 @@ from pairs import SHARED, WORK, Painted, Pair, kept, known_pairs, pixels_of, wit
 from quality import Configuration, painter
 from reference import STYLE_LOSSES, folder_of, paint
 
-from hires_nst.backbones.vgg import VGG
+from hires_nst.backbones.network import Network
 from hires_nst.evaluation.metrics import reduced
 
 LOSSES = {"style-transfer-pytorch": "wasserstein", "spst": "gram+mean-std", "neural-style": "gram"}
@@ -45,7 +45,7 @@ class Measured:
 
 
 @torch.no_grad()
-def measured(network: VGG, scheme: str, picture: Painted, pair: Pair, size: int) -> Measured:
+def measured(network: Network, scheme: str, picture: Painted, pair: Pair, size: int) -> Measured:
     """The losses of a picture at its full size."""
     loss = STYLE_LOSSES[scheme]
     unit = loss.unit(network)
@@ -58,7 +58,7 @@ def measured(network: VGG, scheme: str, picture: Painted, pair: Pair, size: int)
 
 
 @torch.no_grad()
-def converted(network: VGG, scheme: str, pair: Pair, size: int) -> tuple[dict[str, float], float]:
+def converted(network: Network, scheme: str, pair: Pair, size: int) -> tuple[dict[str, float], float]:
     """The reference's weights of layers, whose sum is 1, and of the content, for the program's losses.
 
     The program divides each layer's loss by the painting's own norm: tr R for `wasserstein`, |R|^2 for `gram`. In
@@ -99,7 +99,9 @@ def program(scheme: str, layers: Mapping[str, float], content: float, options: a
     )  # fmt: skip
 
 
-def compared(scheme: str, pair: Pair, network: VGG, options: argparse.Namespace) -> tuple[Measured, Measured, float]:
+def compared(
+    scheme: str, pair: Pair, network: Network, options: argparse.Namespace
+) -> tuple[Measured, Measured, float]:
     """The reference, the program at about its content loss, and the factor on the converted content weight."""
     own = argparse.Namespace(**{**vars(options), "coarsest": COARSEST[scheme], "content_factor": 1.0})
     paint(scheme, pair, network, own)

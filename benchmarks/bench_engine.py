@@ -24,8 +24,10 @@ from collections.abc import Callable
 import torch
 from common import objective_for, picture, random_weights, report
 
-from hires_nst.backbones.registry import BACKBONES, ConvLayer
+from hires_nst.backbones.network import Network
+from hires_nst.backbones.registry import VGGS
 from hires_nst.backbones.vgg import VGG
+from hires_nst.backbones.vgg_layers import ConvLayer
 from hires_nst.backbones.weights import own_file
 from hires_nst.config import Config, Coupling, Optimizer
 from hires_nst.run.disk_space import overlap_of
@@ -42,9 +44,9 @@ ONE_LAYER = {"style_layers": {"conv1_1": 1.0}, "content_layers": {}}
 REPEATS = 5
 
 
-def network(name: str, config: Config, device: torch.device) -> VGG:
+def network(name: str, config: Config, device: torch.device) -> Network:
     """The network, with random weights where its own are not there."""
-    backbone = BACKBONES[name]
+    backbone = VGGS[name]
     if backbone.is_bundled or own_file(backbone).is_file():
         return network_of(config, device)
     result = VGG(backbone, random_weights(backbone), pooling=backbone.pooling)
@@ -71,7 +73,7 @@ def matrix_rate(dtype: torch.dtype, device: torch.device) -> float:
 
 def arithmetic(config: Config, name: str) -> float:
     """Multiplications and additions of the convolutions for a pixel, forward and backward."""
-    backbone, left, stride, total = BACKBONES[name], set(config.layers), 1, 0.0
+    backbone, left, stride, total = VGGS[name], set(config.layers), 1, 0.0
     for step in backbone.steps:
         if not left:
             break

@@ -11,7 +11,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from hires_nst.backbones.registry import Backbone
+from hires_nst.backbones.vgg_layers import VGGBackbone
 from hires_nst.config import Config
 from hires_nst.evaluation.metrics import seam_visibility
 from hires_nst.imageio.reading import read_picture
@@ -46,7 +46,7 @@ def extractor(config: Config) -> Extractor:
     return load_extractor(config)
 
 
-def random_weights(backbone: Backbone) -> dict[str, Tensor]:
+def random_weights(backbone: VGGBackbone) -> dict[str, Tensor]:
     """Random weights (He et al. 2015) for a network, which take the time of its own."""
     generator, weights = torch.Generator().manual_seed(0), {}
     for layer in backbone.convolutions:

@@ -26,7 +26,7 @@ import torch
 from common import ROOT, SAMPLES, random_weights, report
 from safetensors.torch import save_file
 
-from hires_nst.backbones.registry import BACKBONES
+from hires_nst.backbones.registry import VGG19
 
 FILES = str(SAMPLES / "contents" / "landscape.jpg"), str(SAMPLES / "styles" / "flow_strokes.jpg")
 TINY = ("output.print.dpi=20", "levels.min_size=32", "levels.coarse_steps=4", "levels.rounds=2")
@@ -53,7 +53,7 @@ def parts(folder: Path, *, quick: bool) -> list[Part]:
     sets = ("--set", *TINY) if quick else ()
     tile, bytes_set = ("128", TINY) if quick else ("2048", ())
     weights = folder / "vgg19.safetensors"
-    save_file(random_weights(BACKBONES["vgg19"]), weights)
+    save_file(random_weights(VGG19), weights)
     vgg19 = ("model.name=vgg19", f"model.weights={weights}")
     networks = ("vgg19-slim",) if quick else ("vgg19-slim", "vgg19")
     precision = "float32" if quick else "bfloat16"

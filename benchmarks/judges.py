@@ -16,7 +16,7 @@ import torch
 from common import ROOT
 from torch import Tensor
 
-from hires_nst.backbones.vgg import VGG
+from hires_nst.backbones.network import Network
 from hires_nst.evaluation.evaluate import LOSS_EDGE
 from hires_nst.evaluation.metrics import reduced
 from hires_nst.imageio.picture import Floats
@@ -36,7 +36,7 @@ class Judge:
     """A network with the layers that count."""
 
     name: str
-    network: VGG
+    network: Network
     style_layers: Sequence[str] = plain.STYLE_LAYERS
     content_layers: Sequence[str] = (plain.CONTENT_LAYER,)
 

@@ -19,7 +19,7 @@ import torch
 from common import PAIRS, extractor, objective_for, picture, report, scores
 from torch import Tensor
 
-from hires_nst.backbones.registry import BACKBONES
+from hires_nst.backbones.registry import VGG19
 from hires_nst.backbones.weights import load_network
 from hires_nst.config import Config, Levels, Loss, Optimizer, OptimizerName
 from hires_nst.evaluation.metrics import roughness
@@ -115,7 +115,7 @@ def traced(gradient: Gradient, trace: list[float]) -> Gradient:
 def vgg19(file: Path) -> tuple[Extractor, Config]:
     """The first three blocks of VGG-19, and losses on them."""
     centre = (123.68 / 255, 116.779 / 255, 103.939 / 255)
-    known = BACKBONES["vgg19"]
+    known = VGG19
     backbone = dataclasses.replace(known, blocks=known.blocks[:3], mean=centre, std=(1 / 255,) * 3)
     network = load_network(backbone, pooling="max", padding="replicate", file=file)
     layers = dict.fromkeys(("conv1_1", "conv2_1", "conv3_1"), 1.0)

@@ -41,8 +41,8 @@ from judges import tensor
 from pairs import SHARED, WORK, Pair, known_pairs, painted, pixels_of, save, with_long_edge
 from torch import Tensor
 
+from hires_nst.backbones.network import Network
 from hires_nst.backbones.registry import BACKBONES
-from hires_nst.backbones.vgg import VGG
 from hires_nst.backbones.weights import load_network
 from hires_nst.config import Config
 from hires_nst.evaluation.metrics import reduced
@@ -72,7 +72,7 @@ class StyleLoss:
     style_weight: float = 1.0
     caffe: bool = True
 
-    def unit(self, network: VGG) -> float:
+    def unit(self, network: Network) -> float:
         """The factor on a network's activations."""
         return 255 * sum(network.backbone.std) / 3 if self.caffe else 1.0
 
@@ -116,7 +116,7 @@ class Task:
             the short one for SPST.
     """
 
-    network: VGG
+    network: Network
     content: Floats
     style: Floats
     size: int
@@ -139,7 +139,7 @@ class Task:
 class Level:
     """What the losses of one level need; `photograph` is (1, 3, h, w)."""
 
-    network: VGG
+    network: Network
     loss: StyleLoss
     unit: float
     photograph: Tensor
@@ -327,7 +327,7 @@ def folder_of(name: str, options: argparse.Namespace) -> str:
     return folder if options.content_factor == 1 else f"{folder}-content-{options.content_factor:g}"
 
 
-def paint(name: str, pair: Pair, network: VGG, options: argparse.Namespace) -> None:
+def paint(name: str, pair: Pair, network: Network, options: argparse.Namespace) -> None:
     """Paint a pair by a scheme, unless its picture is there."""
     scheme = SCHEMES[name]
     first, steps = steps_of(name, options)

@@ -8,9 +8,10 @@ stylize("photo.jpg", "print.png", styles=["painting.jpg"], config=Config(output=
 
 Each command has a function: `stylize`, `plan`, `resume`, `status`, `evaluate`, `show`, `doctor`, `batch.run`,
 `batch.plan`, `batch.jobs`, `report.write`, `models.list`, `models.fetch`, `models.import_file`, `models.verify`,
-`config.init`, `config.validate` and `config.json_schema`. They call `on_event` with the events of `hires_nst.events`,
-stop at the request of a `Stop`, and raise subclasses of `HiresNstError` (`hires_nst.errors`). Importing this package
-loads neither them nor torch.
+`config.init`, `config.validate` and `config.json_schema`; beside them, `register_network` lets a module of your own
+take the place of the networks. They call `on_event` with the events of `hires_nst.events`, stop at the request of a
+`Stop`, and raise subclasses of `HiresNstError` (`hires_nst.errors`). Importing this package loads neither them nor
+torch.
 """
 
 from __future__ import annotations
@@ -26,6 +27,7 @@ from hires_nst.version import VERSION
 if TYPE_CHECKING:
     from hires_nst import batch, config, errors, events, report
     from hires_nst.backbones import models
+    from hires_nst.backbones.own import register_network
     from hires_nst.batch.status import BatchStatus
     from hires_nst.evaluation.evaluate import Evaluation, evaluate
     from hires_nst.folders import resume, status
@@ -61,6 +63,7 @@ __all__ = [
     "load_config",
     "models",
     "plan",
+    "register_network",
     "report",
     "resume",
     "show",
@@ -80,6 +83,7 @@ _MODULES = {
     "doctor": "run.diagnosis",
     "evaluate": "evaluation.evaluate",
     "plan": "run.pipeline",
+    "register_network": "backbones.own",
     "resume": "folders",
     "show": "run.provenance",
     "status": "folders",

@@ -7,14 +7,16 @@ import pytest
 import torch
 from hypothesis import settings
 
-from hires_nst.backbones.registry import Backbone, Pooling, Weights
-from hires_nst.backbones.vgg import VGG, Padding
+from hires_nst.backbones.description import Pooling, Weights
+from hires_nst.backbones.network import Padding
+from hires_nst.backbones.vgg import VGG
+from hires_nst.backbones.vgg_layers import VGGBackbone
 from hires_nst.transfer.canvas import Canvas
 
 settings.register_profile("repeatable", deadline=None, derandomize=True, max_examples=60)
 settings.load_profile("repeatable")
 
-TINY = Backbone(
+TINY = VGGBackbone(
     name="tiny",
     blocks=((4, 4), (5,), (5,), (6, 6), (4,)),
     mean=(0.4, 0.5, 0.6),

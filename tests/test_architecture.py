@@ -28,7 +28,8 @@ FLOORS = (
     ("cli", "__main__"),
 )
 WITH_TORCH = {
-    "backbones.models", "backbones.vgg", "backbones.weights", "batch.ray_executor", "batch.ray_worker", "evaluation",
+    "backbones.models", "backbones.network", "backbones.own", "backbones.traced", "backbones.tracing", "backbones.vgg",
+    "backbones.weight_files", "backbones.weights", "batch.ray_executor", "batch.ray_worker", "evaluation",
     "executors.messages", "executors.opening", "executors.pool", "executors.processes", "executors.ray_crew",
     "executors.worker",
     "run.cache", "run.canvases", "run.checkpoint", "run.colours", "run.content", "run.context", "run.detail",

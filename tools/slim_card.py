@@ -10,12 +10,13 @@ from typing import Any
 
 from jinja2 import Environment, StrictUndefined
 
-from hires_nst.backbones.registry import BACKBONES, Backbone
+from hires_nst.backbones.registry import VGG19
+from hires_nst.backbones.vgg_layers import VGGBackbone
 
 TEMPLATE = Path(__file__).with_name("slim_card.md.j2")
 
 
-def model_card(backbone: Backbone, weights: Path, training: Mapping[str, Any], tables: Mapping[str, str]) -> str:
+def model_card(backbone: VGGBackbone, weights: Path, training: Mapping[str, Any], tables: Mapping[str, str]) -> str:
     """The card as Markdown.
 
     Args:
@@ -40,8 +41,7 @@ def model_card(backbone: Backbone, weights: Path, training: Mapping[str, Any], t
 
 def teacher_multiply_adds() -> float:
     """Multiply-adds of VGG-19 up to conv5_1, per pixel."""
-    vgg19 = BACKBONES["vgg19"]
-    return dataclasses.replace(vgg19, blocks=(*vgg19.blocks[:4], vgg19.blocks[4][:1])).multiply_adds()
+    return dataclasses.replace(VGG19, blocks=(*VGG19.blocks[:4], VGG19.blocks[4][:1])).multiply_adds()
 
 
 def _text(value: Any) -> str:

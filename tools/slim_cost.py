@@ -12,7 +12,7 @@ from pathlib import Path
 import torch
 from slim_networks import MEAN, STD, student
 
-from hires_nst.backbones.registry import BACKBONES
+from hires_nst.backbones.registry import VGG19
 from hires_nst.backbones.vgg import VGG
 from hires_nst.config import Loss
 
@@ -21,9 +21,8 @@ LAYERS = (*Loss().style_layers, *Loss().content_layers)
 
 def vgg19_shape() -> VGG:
     """VGG-19 up to conv5_1 with random weights: the cost does not depend on them."""
-    vgg19 = BACKBONES["vgg19"]
     backbone = dataclasses.replace(
-        vgg19, blocks=(*vgg19.blocks[:4], vgg19.blocks[4][:1]), mean=(MEAN,) * 3, std=(STD,) * 3
+        VGG19, blocks=(*VGG19.blocks[:4], VGG19.blocks[4][:1]), mean=(MEAN,) * 3, std=(STD,) * 3
     )
     weights = {}
     for conv in backbone.convolutions:

@@ -11,13 +11,14 @@ import torch.nn.functional as F
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
-from hires_nst.backbones.registry import BACKBONES, Pooling
+from hires_nst.backbones.description import Pooling
+from hires_nst.backbones.registry import VGG19_SLIM
 from hires_nst.backbones.vgg import VGG, pooled
 
 Blocks = tuple[tuple[int, ...], ...]
 
 MEAN, STD = 0.45, 0.225
-NAMES = BACKBONES["vgg19-slim"].layer_names
+NAMES = VGG19_SLIM.layer_names
 PARTS = ("weight", "bias")
 ENCODER = "vgg19_16x_encoder.safetensors"
 FIRST = "conv1_1"
@@ -37,7 +38,7 @@ def network(
     blocks = tuple(tuple(width for key, width in widths.items() if key[4] == block) for block in "12345")
     red, green, blue = mean
     backbone = dataclasses.replace(
-        BACKBONES["vgg19-slim"],
+        VGG19_SLIM,
         name=name,
         blocks=tuple(block for block in blocks if block),
         mean=(red, green, blue),
@@ -69,12 +70,12 @@ def encoder_16x(folder: Path) -> VGG:
     return network("16x encoder", weights, mean=(0, 0, 0), std=1.0, pooling="max")
 
 
-def student(name: str, file: Path, *, pooling: Pooling = BACKBONES["vgg19-slim"].pooling) -> VGG:
+def student(name: str, file: Path, *, pooling: Pooling = VGG19_SLIM.pooling) -> VGG:
     """A trained student of any widths; its names are this project's, or `c.NM.weight`."""
     tensors = load_file(file)
     weights = {(f"conv{k[2]}_{k[3]}{k[4:]}" if k.startswith("c.") else k): v.float() for k, v in tensors.items()}
     ordered = {f"{layer}.{part}": weights[f"{layer}.{part}"] for layer in NAMES for part in PARTS}
-    scale = BACKBONES["vgg19-slim"].content_scale
+    scale = VGG19_SLIM.content_scale
     return network(name, ordered, mean=(MEAN,) * 3, std=STD, pooling=pooling, content_scale=scale)
 
 

@@ -9,7 +9,7 @@ import urllib.error
 import urllib.request
 from typing import BinaryIO
 
-from hires_nst.backbones.registry import Backbone
+from hires_nst.backbones.description import Backbone
 from hires_nst.errors import WeightsError
 from hires_nst.events import DownloadProgress, OnEvent
 

@@ -6,7 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from hires_nst.backbones import weights
-from hires_nst.backbones.registry import BACKBONES, Backbone, find_backbone
+from hires_nst.backbones.description import Backbone, Provider
+from hires_nst.backbones.registry import BACKBONES, find_backbone
 from hires_nst.backbones.weights import WeightsCheck
 from hires_nst.errors import InputError
 from hires_nst.events import OnEvent, ignore
@@ -21,15 +22,20 @@ class ModelInfo:
         parameters: weights and biases of its convolutions.
         multiply_adds: per pixel of a full forward pass.
         bundled: whether its weights come with the program; others are downloaded once.
-        file: where its weights are, if they are `present`.
+        provider: of its weights, see `description.Weights`.
+        looked_at: whether pictures that it made have been looked at; others are tested with random weights only.
+        file: where its weights are, if they are `present`; of a registered module they are with it.
     """
 
     name: str
     description: str
     licence: str
+    source: str
     parameters: int
     multiply_adds: float
     bundled: bool
+    provider: Provider
+    looked_at: bool
     file: Path
     present: bool
 
@@ -96,7 +102,8 @@ def verify(name: str | None = None) -> tuple[WeightsCheck, ...]:
 def _info(backbone: Backbone) -> ModelInfo:
     file = weights.own_file(backbone)
     return ModelInfo(
-        name=backbone.name, description=backbone.description, licence=backbone.licence, parameters=backbone.parameters,
-        multiply_adds=backbone.multiply_adds(), bundled=backbone.is_bundled, file=file,
-        present=file.is_file(),
+        name=backbone.name, description=backbone.description, licence=backbone.licence, source=backbone.source,
+        parameters=backbone.parameters, multiply_adds=backbone.multiply_adds(), bundled=backbone.is_bundled,
+        provider=backbone.weights.provider, looked_at=backbone.looked_at, file=file,
+        present=file.is_file() or backbone.weights.provider == "python",
     )  # fmt: skip

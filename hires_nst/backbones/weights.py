@@ -2,23 +2,26 @@
 
 from __future__ import annotations
 
-import pickle
 import shutil
-import zipfile
 from collections.abc import Callable, Mapping
 from contextlib import suppress
+from copy import deepcopy
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO, Literal
 
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import load_file
 from torch import Tensor
 
+from hires_nst.backbones.description import Backbone, Pooling
 from hires_nst.backbones.download import download
-from hires_nst.backbones.registry import BACKBONES, Backbone, Pooling
-from hires_nst.backbones.vgg import VGG, Padding
+from hires_nst.backbones.network import Network, Padding
+from hires_nst.backbones.registry import BACKBONES
+from hires_nst.backbones.traced import TracedNetwork
+from hires_nst.backbones.traced_layers import OwnBackbone, TorchvisionBackbone
+from hires_nst.backbones.vgg import VGG
+from hires_nst.backbones.vgg_layers import VGGBackbone
+from hires_nst.backbones.weight_files import checked_weights, read_file, tells_order
 from hires_nst.errors import OutputError, WeightsError
 from hires_nst.events import Notice, OnEvent, ignore
 from hires_nst.files import atomic_write, make_folder, sha256_of
@@ -31,10 +34,6 @@ class WeightsCheck:
     name: str
     state: Literal["ok", "missing", "damaged"]
     message: str
-
-
-_READ_ERRORS = (OSError, EOFError, RuntimeError, ValueError, LookupError, TypeError, AttributeError, SafetensorError)
-"""What torch and safetensors raise over a damaged file."""
 
 
 def bundled_file(backbone: Backbone) -> Path:
@@ -59,9 +58,27 @@ def load_network(
     padding: Padding,
     file: Path | None = None,
     on_event: OnEvent = ignore,
-) -> VGG:
-    """The network with its weights, on the CPU; arguments and errors as `load_weights` and `VGG`."""
-    return VGG(backbone, load_weights(backbone, file=file, on_event=on_event), pooling=pooling, padding=padding)
+) -> Network:
+    """The network with its weights, on the CPU.
+
+    Args:
+        pooling: one of the backbone's own, see `Backbone.poolings`.
+        padding: see `Network`.
+        file, on_event: see `load_weights`; a network that was registered has its weights.
+
+    Raises:
+        WeightsError: see `load_weights`.
+    """
+    if isinstance(backbone, OwnBackbone):
+        return TracedNetwork(backbone, deepcopy(backbone.modules), padding=padding)
+    weights = load_weights(backbone, file=file, on_event=on_event)
+    if isinstance(backbone, TorchvisionBackbone):
+        from hires_nst.backbones.tracing import torchvision_operations  # torchvision is not needed otherwise
+
+        operations = torchvision_operations(backbone.model, backbone.names, weights=weights)
+        return TracedNetwork(backbone, operations, padding=padding)
+    assert isinstance(backbone, VGGBackbone)
+    return VGG(backbone, weights, pooling=pooling, padding=padding)
 
 
 def load_weights(backbone: Backbone, *, file: Path | None = None, on_event: OnEvent = ignore) -> dict[str, Tensor]:
@@ -73,7 +90,7 @@ def load_weights(backbone: Backbone, *, file: Path | None = None, on_event: OnEv
             published one.
 
     Returns:
-        `convN_M.weight` of shape (out, in, 3, 3) and `convN_M.bias` of shape (out,), float32, for each convolution.
+        As `checked_weights`.
 
     Raises:
         WeightsError: the file does not exist and cannot be downloaded, is damaged, or is another network's.
@@ -87,7 +104,7 @@ def load_weights(backbone: Backbone, *, file: Path | None = None, on_event: OnEv
             raise WeightsError(check.message)
     elif not own.is_file():
         own = fetch(backbone, on_event=on_event)
-    return _checked(backbone, _read(own), file=own)
+    return checked_weights(backbone, read_file(own), file=own)
 
 
 def fetch(backbone: Backbone, *, on_event: OnEvent = ignore) -> Path:
@@ -100,6 +117,12 @@ def fetch(backbone: Backbone, *, on_event: OnEvent = ignore) -> Path:
         raise WeightsError(
             f"{backbone.name} comes with the program, so there is nothing to download; it can be used as it is"
         )
+    if backbone.weights.provider == "file":
+        raise WeightsError(
+            f"the weights of {backbone.name} cannot be downloaded by the program; get one of the files that `hires-nst "
+            f"models list` names, and run `hires-nst models import FILE --name {backbone.name}`"
+        )
+    _check_has_file(backbone)
     return _write_to_cache(backbone, lambda target: download(backbone, target, on_event=on_event))
 
 
@@ -118,13 +141,14 @@ def import_file(backbone: Backbone, file: Path, *, digest: str | None = None) ->
             f"{backbone.name} comes with the program, so there is nothing to import; to paint with {file}, set "
             "model.weights"
         )
+    _check_has_file(backbone)
     digest = digest or digest_of(file)
     if not backbone.weights.matches(digest):
         raise WeightsError(
             f"{file} is not the published file of {backbone.name} (its SHA-256 begins with {digest[:8]}, not "
             f"{backbone.weights.sha256[:8]}); to use it anyway, set model.weights={file} for a run"
         )
-    _checked(backbone, _read(file), file=file)
+    checked_weights(backbone, read_file(file), file=file)
 
     def copy(target: BinaryIO) -> None:
         with file.open("rb") as source:
@@ -133,64 +157,68 @@ def import_file(backbone: Backbone, file: Path, *, digest: str | None = None) ->
     return _write_to_cache(backbone, copy)
 
 
+def _check_has_file(backbone: Backbone) -> None:
+    """Raise WeightsError for a network that was registered from Python."""
+    if isinstance(backbone, OwnBackbone):
+        raise WeightsError(
+            f"{backbone.name} has the weights of the module that was registered; it needs no file, and takes none"
+        )
+
+
 def identify(file: Path, *, digest: str | None = None, networks: Mapping[str, Backbone] = BACKBONES) -> Backbone:
     """The network that a file is for: by its digest, which may be known, otherwise by its keys and shapes.
 
     Raises:
-        WeightsError: it is for none of the `networks`.
+        WeightsError: it is for none of the `networks`, or nothing in it says for which of those that are alike.
     """
     digest = digest or digest_of(file)
     for backbone in networks.values():
         if backbone.weights.sha256 and backbone.weights.matches(digest):
             return backbone
-    found = _network_of(_read(file), networks, file=file)
-    if found is not None:
-        return found
-    raise WeightsError(
-        f"{file} does not contain the weights of a known network ({', '.join(networks)}); check the file"
-    )
+    stored = read_file(file)
+    fitting = _networks_of(stored, networks, file=file)
+    if not fitting:
+        raise WeightsError(
+            f"{file} does not contain the weights of a known network ({', '.join(networks)}); check the file"
+        )
+    # A file that is not the published one of a network is that of another like it, whose files have no checksum.
+    likely = [backbone for backbone in fitting if backbone.weights.matches(digest)] or fitting
+    if len(fitting) > 1 and not tells_order(stored):
+        names = " or ".join(backbone.name for backbone in fitting)
+        raise WeightsError(f"{file} may be a file of {names}; say of which with --name")
+    return likely[0]
 
 
 def verify(backbone: Backbone) -> WeightsCheck:
-    """Compare a network's file with its published SHA-256."""
-    file = own_file(backbone)
+    """Compare a network's file with its published SHA-256, if there is one."""
+    if isinstance(backbone, OwnBackbone):
+        return WeightsCheck(backbone.name, "ok", f"{backbone.name} has the weights of the module that was registered")
+    file, is_imported = own_file(backbone), backbone.weights.provider == "file"
     remedy = "install hires-nst again" if backbone.is_bundled else f"run `hires-nst models fetch {backbone.name}`"
+    if is_imported:
+        remedy = f"run `hires-nst models import FILE --name {backbone.name}`"
     if not file.is_file():
         return WeightsCheck(backbone.name, "missing", f"{backbone.name} has no weights at {file}; {remedy}")
     digest = digest_of(file)
     if backbone.weights.matches(digest):
-        return WeightsCheck(backbone.name, "ok", f"{backbone.name} matches the published checksum: {file}")
+        what = "matches the published checksum" if backbone.weights.sha256 else "has no published checksum"
+        return WeightsCheck(backbone.name, "ok", f"{backbone.name} {what}: {file}")
     message = f"{file} is damaged (its SHA-256 begins with {digest[:8]}, not {backbone.weights.sha256[:8]}); {remedy}"
     return WeightsCheck(backbone.name, "damaged", message)
 
 
-def torchvision_names(backbone: Backbone) -> dict[str, str]:
-    """torchvision's key of each weight to the papers': `features.0.weight` to `conv1_1.weight`, and so on.
-
-    torchvision numbers convolutions, rectifiers and poolings alike.
-    """
-    names: dict[str, str] = {}
-    index = 0
-    for block, widths in enumerate(backbone.blocks, start=1):
-        for position in range(1, len(widths) + 1):
-            for part in ("weight", "bias"):
-                names[f"features.{index}.{part}"] = f"conv{block}_{position}.{part}"
-            index += 2
-        index += 1
-    return names
-
-
 def _loaded(backbone: Backbone, file: Path, *, on_event: OnEvent) -> dict[str, Tensor]:
     """The weights in a user's file; raises as `load_weights`."""
-    stored = _read(file)
+    stored = read_file(file)
     try:
-        weights = _checked(backbone, stored, file=file)
+        weights = checked_weights(backbone, stored, file=file)
     except WeightsError:
-        other = _network_of(stored, BACKBONES, file=file)
-        if other is None:
+        others = _networks_of(stored, BACKBONES, file=file)
+        if not others:
             raise
+        other = others[0].name
         raise WeightsError(
-            f"{file} holds the weights of {other.name}, not of {backbone.name}; add --model {other.name}, or leave "
+            f"{file} holds the weights of {other}, not of {backbone.name}; add --model {other}, or leave "
             f"model.weights out for those of {backbone.name}"
         ) from None
     if not backbone.weights.matches(digest_of(file)):
@@ -203,83 +231,14 @@ def _loaded(backbone: Backbone, file: Path, *, on_event: OnEvent) -> dict[str, T
     return weights
 
 
-def _read(file: Path) -> dict[str, Any]:
-    """The tensors of a weight file by key; nothing in it is executed."""
-    if not file.is_file():
-        raise WeightsError(f"there is no weight file {file}; check the name and the folder")
-    try:
-        with file.open("rb") as opened:
-            head = opened.read(9)
-        is_safetensors = head[8:] == b"{"
-        if not is_safetensors and not head.startswith((b"PK", b"\x80")):  # neither an archive nor a pickle
-            raise WeightsError(
-                f"{file} is not a file of weights; give a .safetensors or .pth file, or leave model.weights out for "
-                "the network's own"
-            )
-        if is_safetensors:
-            return dict(load_file(file))
-        # Files from before PyTorch 1.6, such as torchvision's VGGs, are not archives and cannot be mapped.
-        loaded = torch.load(file, map_location="cpu", weights_only=True, mmap=zipfile.is_zipfile(file))
-    except pickle.UnpicklingError:
-        raise WeightsError(
-            f"{file} is damaged, or holds more than weights, and was not loaded; give a .safetensors file or a PyTorch "
-            "file of a plain state dictionary"
-        ) from None
-    except _READ_ERRORS as error:
-        reason = getattr(error, "strerror", None)
-        what = (
-            f"cannot be read ({reason}); check its permissions" if reason else "is damaged or cut short; get it again"
-        )
-        raise WeightsError(f"the weight file {file} {what}") from None
-    if not isinstance(loaded, dict):
-        raise WeightsError(
-            f"{file} holds a {type(loaded).__name__} instead of weights; save the network's state dictionary, "
-            "`torch.save(model.state_dict(), file)`"
-        )
-    return {str(key): value for key, value in loaded.items()}
-
-
-def _checked(backbone: Backbone, stored: Mapping[str, Any], *, file: Path) -> dict[str, Tensor]:
-    """The weights of `backbone` from what a file holds, renamed, as float32."""
-    renamed = torchvision_names(backbone)
-    tensors = {renamed.get(key, key): value for key, value in stored.items() if not key.startswith("classifier.")}
-    weights: dict[str, Tensor] = {}
-    for conv in backbone.convolutions:
-        shapes = {"weight": (conv.out_channels, conv.in_channels, 3, 3), "bias": (conv.out_channels,)}
-        for part, shape in shapes.items():
-            key = f"{conv.name}.{part}"
-            tensor = tensors.pop(key, None)
-            if not isinstance(tensor, Tensor):
-                raise _foreign(backbone, file, why=f"it lacks {key}")
-            if tuple(tensor.shape) != shape or not tensor.is_floating_point():
-                kind = f"{tensor.dtype} of shape {tuple(tensor.shape)}".removeprefix("torch.")
-                raise _foreign(backbone, file, why=f"its {key} is {kind} instead of numbers of shape {shape}")
-            weights[key] = tensor.detach().to(torch.float32)
-            if not bool(weights[key].isfinite().all()):
-                raise WeightsError(f"{file} is damaged: its {key} has values that are NaN or infinite; get it again")
-    if tensors:
-        raise _foreign(backbone, file, why=f"{backbone.name} has no {next(iter(tensors))}")
-    for key, values in weights.items():
-        if key.endswith(".weight") and bool((values == values.flatten()[0]).all()):
-            raise WeightsError(f"{file} is damaged: the values of its {key} are all the same; get it again")
-    return weights
-
-
-def _network_of(stored: Mapping[str, Any], networks: Mapping[str, Backbone], *, file: Path) -> Backbone | None:
-    """The first network that what a file holds fits, if there is one."""
+def _networks_of(stored: Mapping[str, Any], networks: Mapping[str, Backbone], *, file: Path) -> list[Backbone]:
+    """The networks that what a file holds fits."""
+    found = []
     for backbone in networks.values():
         with suppress(WeightsError):
-            _checked(backbone, stored, file=file)
-            return backbone
-    return None
-
-
-def _foreign(backbone: Backbone, file: Path, *, why: str) -> WeightsError:
-    """The error about a file that is not one of a network."""
-    return WeightsError(
-        f"{file} is not a file of {backbone.name}: {why}; give one of {backbone.name}, or leave model.weights out for "
-        "its own weights"
-    )
+            checked_weights(backbone, stored, file=file)
+            found.append(backbone)
+    return found
 
 
 def digest_of(file: Path) -> str:

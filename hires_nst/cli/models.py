@@ -25,18 +25,25 @@ def _checked(name: str | None) -> str | None:
 
 @app.command("list")
 def list_models() -> None:
-    """List the networks with their licences and costs, and whether their weights are downloaded."""
+    """List the networks with their licences, sources and costs, and whether their weights are there."""
     table = Table()
-    for heading in ("name", "what it is", "licence", "parameters", "work", "weights"):
+    for heading in ("name", "what it is", "licence", "parameters", "work", "weights", "pictures"):
         table.add_column(heading, overflow="fold")
     for model in hires_nst.models.list():
         work = 100 * model.multiply_adds / BACKBONES["vgg19"].multiply_adds()
-        state = ("bundled" if model.bundled else "downloaded") if model.present else "not downloaded"
-        parameters = f"{model.parameters / 1e6:.1f} M"
-        table.add_row(model.name, model.description, model.licence, parameters, f"{work:.0f} %", state)
+        got = {"bundled": "bundled", "file": "imported"}.get(model.provider, "downloaded")
+        state = got if model.present else f"not {got}"
+        table.add_row(
+            model.name, f"{model.description} ({model.source})", model.licence, f"{model.parameters / 1e6:.1f} M",
+            f"{work:.0f} %", state, "looked at" if model.looked_at else "not looked at",
+        )  # fmt: skip
     console = Console()
     console.print(table)
-    console.print("work: multiply-adds per pixel, relative to all of VGG-19", markup=False, highlight=False)
+    for line in (
+        "work: multiply-adds per pixel, relative to all of VGG-19",
+        "pictures not looked at: tested with random weights only, since the published ones could not be had",
+    ):
+        console.print(line, markup=False, highlight=False)
 
 
 @app.command("fetch")

@@ -9,11 +9,12 @@ from typing import Any, get_args
 
 from pydantic import ValidationError
 
+from hires_nst.backbones.registry import BACKBONES
 from hires_nst.config.messages import check_value, sentence
 from hires_nst.config.running import BatchJob
 from hires_nst.config.schema import Config
 from hires_nst.config.section import section_in
-from hires_nst.config.sections import LAYERS, SIZES, Loss
+from hires_nst.config.sections import LAYERS, SIZES, Model, default_layers
 from hires_nst.config.settings import nest
 from hires_nst.config.yaml_io import commented_yaml, parse_yaml, read_yaml
 from hires_nst.errors import ConfigError, OutputError, nearest
@@ -104,7 +105,9 @@ def assign(data: Mapping[str, Any], assignment: str) -> dict[str, Any]:
         loss = data.get("loss")
         layers = loss.get(rest[0]) if isinstance(loss, Mapping) else None
         if not isinstance(layers, Mapping):
-            layers = getattr(Loss(), rest[0])
+            model = data.get("model")
+            network = model.get("name") if isinstance(model, Mapping) else None
+            layers = default_layers(str(network) if network in BACKBONES else Model().name)[rest[0]]
         override["loss"][rest[0]] = {**layers, **override["loss"][rest[0]]}
     return merge(data, override)
 

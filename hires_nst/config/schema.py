@@ -11,7 +11,8 @@ from typing import Any, Literal, TypeVar
 from pydantic import BaseModel, model_validator
 from pydantic.fields import FieldInfo
 
-from hires_nst.backbones.registry import BACKBONES
+from hires_nst.backbones.description import Backbone
+from hires_nst.backbones.registry import find_backbone
 from hires_nst.config.running import Batch, BatchJob, Checkpoint, Images, Runtime
 from hires_nst.config.section import Section, section_in
 from hires_nst.config.sections import (
@@ -26,6 +27,7 @@ from hires_nst.config.sections import (
     Regions,
     StyleImage,
     Tiles,
+    default_layers,
 )
 from hires_nst.config.settings import FileRole, NamedFile, picture_settings
 from hires_nst.errors import ConfigError, nearest
@@ -54,17 +56,44 @@ class Config(Section):
     jobs: tuple[BatchJob, ...] = ()
 
     @model_validator(mode="after")
+    def _layers_of_the_network(self) -> Config:
+        """Where no layers are given, those that the network has for that; they do not count as given."""
+        given = self.loss.model_fields_set
+        own = {section: found for section, found in default_layers(self.model.name).items() if section not in given}
+        if any(getattr(self.loss, section) != found for section, found in own.items()):
+            loss = self.loss.model_copy(update=own)
+            loss.model_fields_set.difference_update(own)
+            object.__setattr__(self, "loss", loss)
+        return self
+
+    @model_validator(mode="after")
+    def _network_can_do_it(self) -> Config:
+        backbone, pooling = self.backbone, self.model.pooling
+        if pooling not in ("auto", *backbone.poolings):
+            raise ValueError(f"model.pooling: {backbone.name} keeps the pooling that it has; leave pooling out")
+        if self.model.weights is not None and backbone.weights.provider == "python":
+            raise ValueError(f"model.weights: {backbone.name} has the weights of its module; leave weights out")
+        return self
+
+    @model_validator(mode="after")
     def _layers_exist(self) -> Config:
-        backbone = BACKBONES[self.model.name]
+        backbone = self.backbone
         for place, loss in self.losses.items():
             for section in LAYERS:
                 for layer in getattr(loss, section):
                     if layer not in backbone.layer_names:
                         hint = nearest(layer, backbone.layer_names)
+                        if backbone.style_layers:
+                            hint += f"; without {section}, it takes its own"
                         raise ValueError(f"{place}.{section}: {backbone.name} has no layer {layer!r}{hint}")
             if not (loss.active_style_layers or loss.active_content_layers or loss.tv_weight or loss.colour_tv_weight):
                 raise ValueError(f"{place}: every weight is 0, so there is nothing to optimise")
         return self
+
+    @property
+    def backbone(self) -> Backbone:
+        """The network's description; ConfigError if it was registered, but not in this process."""
+        return find_backbone(self.model.name)
 
     @property
     def losses(self) -> dict[str, Loss]:
@@ -86,12 +115,12 @@ class Config(Section):
         used = {
             layer for loss in self.losses.values() for layer in (*loss.active_style_layers, *loss.active_content_layers)
         }
-        return tuple(name for name in BACKBONES[self.model.name].layer_names if name in used)
+        return tuple(name for name in self.backbone.layer_names if name in used)
 
     @property
     def stride(self) -> int:
         """Pixels between neighbouring positions of the deepest layer in use; an image needs as many on each side."""
-        return BACKBONES[self.model.name].stride_of(self.layers)
+        return self.backbone.stride_of(self.layers)
 
     @property
     def needs_style(self) -> bool:

@@ -7,9 +7,9 @@ from typing import Annotated, Literal
 
 from pydantic import Field, field_validator, model_validator
 
-from hires_nst.backbones.registry import BACKBONES
+from hires_nst.backbones.registry import BACKBONES, find_backbone, unknown_network
 from hires_nst.config.section import Number, Positive, Section, Weight, Whole
-from hires_nst.errors import ConfigError, nearest
+from hires_nst.errors import ConfigError
 from hires_nst.imageio.paper import PAPERS, parse_paper
 
 StyleLossName = Literal[
@@ -168,7 +168,8 @@ class Model(Section):
 
     name: str = Field("vgg19-slim", description=f"Network: {', '.join(BACKBONES)}; see `hires-nst models list`.")
     pooling: Literal["auto", "max", "average", "l2"] = Field(
-        "auto", description="Pooling of the network: max, average or l2; auto is the one it was trained with."
+        "auto",
+        description="Pooling of a VGG network: max, average or l2; auto is the one it was trained with.",
     )
     padding: Literal["auto", "replicate", "zeros", "reflect"] = Field(
         "auto",
@@ -182,7 +183,7 @@ class Model(Section):
     @classmethod
     def _known_name(cls, value: str) -> str:
         if value not in BACKBONES:
-            raise ValueError(f"there is no network {value!r}{nearest(value, BACKBONES)}")
+            raise ValueError(unknown_network(value))
         return value
 
 
@@ -227,6 +228,14 @@ class Loss(Section):
     def active_content_layers(self) -> dict[str, float]:
         """The content layers whose weight is not 0."""
         return {name: weight for name, weight in self.content_layers.items() if weight * self.content_weight > 0}
+
+
+def default_layers(network: str) -> dict[str, dict[str, float]]:
+    """`style_layers` and `content_layers` where the configuration gives none: the network's own, or those of `Loss`."""
+    backbone = find_backbone(network)
+    if not backbone.style_layers:
+        return {section: dict(getattr(Loss(), section)) for section in LAYERS}
+    return {section: dict.fromkeys(getattr(backbone, section), 1.0) for section in LAYERS}
 
 
 class Init(Section):

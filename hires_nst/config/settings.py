@@ -14,8 +14,8 @@ FREE_SETTINGS = (
 )  # fmt: skip
 """Settings that do not change the picture: a run may be resumed with other values, and a batch does not repaint."""
 
-FileRole = Literal["photograph", "painting", "mask of the painting", "mask", "initial image", "weights"]
-"""What an input file is for, in the words of messages; run.json stores them."""
+FileRole = Literal["photograph", "painting", "mask of the painting", "mask", "initial image", "weights", "network"]
+"""What an input file is for, in the words of messages; run.json stores them. A network is one from Python."""
 
 MASKS: tuple[FileRole, ...] = ("mask of the painting", "mask")
 

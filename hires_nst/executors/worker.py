@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 
-from hires_nst.backbones.vgg import VGG
+from hires_nst.backbones.network import Network
 from hires_nst.executors.messages import Done, Job, Lost, OutOfMemory, Send, StartLevel, StartRound, Step
 from hires_nst.transfer.allocator import keep_freed_memory
 from hires_nst.transfer.device import (
@@ -38,7 +38,7 @@ class Setup:
         sharing: workers that share the memory of the device.
     """
 
-    network: VGG
+    network: Network
     device: str
     dtype: torch.dtype
     deterministic: bool

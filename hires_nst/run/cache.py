@@ -6,7 +6,7 @@ from collections import OrderedDict
 from collections.abc import Callable, Hashable
 from typing import TypeVar
 
-from hires_nst.backbones.vgg import VGG
+from hires_nst.backbones.network import Network
 from hires_nst.files import FileDigests
 from hires_nst.transfer.moments import Statistics
 
@@ -25,10 +25,10 @@ class Cache:
 
     def __init__(self, digests: FileDigests | None = None) -> None:
         self.digests = digests or FileDigests()
-        self._networks: OrderedDict[Hashable, VGG] = OrderedDict()
+        self._networks: OrderedDict[Hashable, Network] = OrderedDict()
         self._statistics: OrderedDict[Hashable, dict[str, Statistics]] = OrderedDict()
 
-    def network(self, key: Hashable, load: Callable[[], VGG]) -> VGG:
+    def network(self, key: Hashable, load: Callable[[], Network]) -> Network:
         """The network of that key, loaded if necessary; the key has all that it depends on, its device included."""
         return _recent(self._networks, key, make=load, most=MOST_NETWORKS)
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import torch
 
-from hires_nst.backbones.registry import Backbone
+from hires_nst.backbones.description import Backbone
 from hires_nst.config import Config
 from hires_nst.errors import InputError
 from hires_nst.events import OnEvent, ignore
@@ -96,7 +96,7 @@ class RunContext:
             largest=largest_tile(device.type),
         )  # fmt: skip
         if level.index == 0:
-            elements = area * self.backbone.blocks[0][-1]
+            elements = area * self.backbone.stored(self.config.layers).largest
             if area * self.bytes_per_pixel() < budget and elements < largest_tensor(device.type):
                 return max(*level.canvas_size, self.config.stride)
         return size if self.config.tiles.size == "auto" else max(self.config.tiles.size, self.config.stride)
@@ -244,9 +244,9 @@ def _network_key(config: Config, device: torch.device, *, cache: Cache) -> Hasha
 
 
 def model_key(config: Config, cache: Cache) -> Hashable:
-    """What identifies the network, wherever the file of its weights is."""
-    weights = config.model.weights
-    return config.model.model_copy(update={"weights": None}), _digest(weights, cache) or weights
+    """What identifies the network, wherever the file of its weights is; one from Python may have been replaced."""
+    weights, published = config.model.weights, config.backbone.weights.sha256
+    return config.model.model_copy(update={"weights": None}), _digest(weights, cache) or weights, published
 
 
 def _digest(path: Path | None, cache: Cache) -> str | None:

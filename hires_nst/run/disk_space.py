@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
 
-from hires_nst.backbones.registry import BACKBONES
 from hires_nst.config import Config
 from hires_nst.errors import DiskFull
 from hires_nst.quantities import amount
@@ -84,8 +83,8 @@ def _statistics_bytes(config: Config, level: Level) -> int:
     """Of the data of the style images, which are no fewer than the statistics of a round."""
     loss = config.loss_at(level.index)
     more = BYTES_PER_CHANNEL.get(loss.style, 0)
-    convolutions = BACKBONES[config.model.name].convolutions
-    channels = [conv.out_channels for conv in convolutions if conv.name in loss.active_style_layers]
+    backbone = config.backbone
+    channels = [backbone.channels(layer) for layer in loss.active_style_layers]
     return sum(count * (8 * (count + 1) + more) for count in channels)
 
 

@@ -14,6 +14,7 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from hires_nst import events, files
+from hires_nst.backbones.description import Backbone
 from hires_nst.config import Config, FileRole, parse_config, picture_settings, to_yaml
 from hires_nst.errors import ConfigError, DamagedFile, HiresNstError, InputError, WeightsError
 from hires_nst.events import OnEvent
@@ -45,7 +46,7 @@ class InputFile(_Entry):
     @property
     def error(self) -> type[HiresNstError]:
         """The class of the errors about it."""
-        return WeightsError if self.role == "weights" else InputError
+        return WeightsError if self.role in ("weights", "network") else InputError
 
     def places(self, folder: Path) -> tuple[Path, Path]:
         """Where it may be: at its path, or at the same place relative to the run directory."""
@@ -176,6 +177,11 @@ def input_file(role: FileRole, path: Path, *, folder: Path, digests: files.FileD
     return InputFile(role=role, path=path.resolve(), relative=relative(path, folder), sha256=digests.sha256(path))
 
 
+def registered_network(backbone: Backbone) -> InputFile:
+    """A network that was registered from Python, which is no file, as if it were one: its name for the path."""
+    return InputFile(role="network", path=Path(backbone.name), relative=backbone.name, sha256=backbone.weights.sha256)
+
+
 def relative(path: Path, folder: Path) -> str:
     """A path relative to a folder; the absolute path where there is none (another drive)."""
     try:
@@ -241,6 +247,11 @@ def check_same(record: RunRecord, folder: Path, *, config: Config, inputs: Seque
         raise ConfigError(f"the run in {folder} was started with other settings: {listed}{more}; {tail}")
     # The settings agree, so the files pair up, except weights that are still to be downloaded, and are checked then.
     for file, given in zip(record.inputs, inputs, strict=False):
+        if file.sha256 != given.sha256 and file.role == "network":
+            raise file.error(
+                f"the network {file.path} that is registered is not the one with which the run in {folder} began; "
+                f"register the module with the layers and weights that it had then, or {RESTART}"
+            )
         if file.sha256 != given.sha256:
             is_same = given.path in file.places(folder)
             what = "has changed since the run" if is_same else f"is not the {file.path} with which the run"

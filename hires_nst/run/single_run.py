@@ -15,7 +15,6 @@ import torch
 from numpy.typing import NDArray
 
 from hires_nst import events, files
-from hires_nst.backbones.registry import BACKBONES
 from hires_nst.backbones.weights import own_file
 from hires_nst.config import Config, FileRole
 from hires_nst.errors import Interrupted, OutputError, ResourceError, out_of_memory
@@ -51,6 +50,7 @@ from hires_nst.run.record import (
     input_file,
     locate,
     output_places,
+    registered_network,
     store_config,
 )
 from hires_nst.run.write_behind import WriteBehind
@@ -332,12 +332,15 @@ class SingleRun:
         config = self.options.config
         named: list[tuple[FileRole, Path]] = [("photograph", self.options.content), *config.files()]
         if config.model.weights is None:
-            named.append(("weights", own_file(BACKBONES[config.model.name])))
-        return tuple(
+            named.append(("weights", own_file(config.backbone)))
+        files = [
             input_file(role, path, folder=self.directory.path, digests=self.cache.digests)
             for role, path in named
             if role != "weights" or path.is_file()
-        )
+        ]
+        if config.backbone.weights.provider == "python":
+            files.append(registered_network(config.backbone))
+        return tuple(files)
 
     def _remove_part(self, record: RunRecord) -> None:
         """Remove the half-written picture of a process that was killed."""

@@ -8,8 +8,7 @@ from dataclasses import KW_ONLY, dataclass, replace
 import torch
 from torch import Tensor
 
-from hires_nst.backbones.registry import BACKBONES
-from hires_nst.backbones.vgg import VGG, Padding
+from hires_nst.backbones.network import Network, Padding
 from hires_nst.backbones.weights import load_network
 from hires_nst.config import Config
 from hires_nst.events import OnEvent, ignore
@@ -31,7 +30,7 @@ class Extractor:
         check_stop: called before each evaluation, and in it before each layer; it may raise to end the run there.
     """
 
-    network: VGG
+    network: Network
     _: KW_ONLY
     device: torch.device = torch.device("cpu")  # noqa: RUF009 - immutable
     dtype: torch.dtype = torch.float32
@@ -68,13 +67,13 @@ class Extractor:
         return feature[:, :, rows, columns]
 
 
-def network_of(config: Config, device: torch.device, *, on_event: OnEvent = ignore) -> VGG:
+def network_of(config: Config, device: torch.device, *, on_event: OnEvent = ignore) -> Network:
     """The configured network with its weights, on a device and in its precision, for images without a working border.
 
     Raises:
         WeightsError: see `load_network`.
     """
-    model, backbone = config.model, BACKBONES[config.model.name]
+    model, backbone = config.model, config.backbone
     pooling = backbone.pooling if model.pooling == "auto" else model.pooling
     padding = padding_of(config, bordered=False)
     network = load_network(backbone, pooling=pooling, padding=padding, file=model.weights, on_event=on_event)

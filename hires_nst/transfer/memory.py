@@ -9,7 +9,7 @@ from pathlib import Path, PurePosixPath
 
 import psutil
 
-from hires_nst.backbones.registry import Backbone, ConvLayer
+from hires_nst.backbones.description import Backbone
 from hires_nst.config import Optimizer
 
 SMALLEST_TILE = 64
@@ -86,26 +86,14 @@ def tile_bytes_per_pixel(
 ) -> float:
     """An estimate of the bytes that one pixel of a tile's window needs during an optimisation.
 
-    What autograd saves: the convolutions' padded inputs (though the weights are frozen), the rectified activations,
-    `copies` more of those of the layers in the losses (see `StyleLoss`), and the indices of max pooling. On top, the
-    few largest temporary activations, and the optimiser's vectors: L-BFGS's pairs, and about 14 others.
+    What autograd saves: the network's activations (see `Backbone.stored`), `copies` more of those of the layers in the
+    losses (see `StyleLoss`), and the indices of max pooling. On top, the few largest temporary activations, and the
+    optimiser's vectors: L-BFGS's pairs, and about 14 others.
     """
-    size = 2 if half else 4
-    saved, largest, stride = 0.0, 0.0, 1
-    needed = set(layers)
-    channels = 3
-    for step in backbone.steps:
-        if not needed:
-            break
-        if isinstance(step, ConvLayer):
-            saved += size * (channels + step.out_channels) / stride**2
-            channels = step.out_channels
-            largest = max(largest, size * channels / stride**2)
-            saved += 4 * copies * channels / stride**2 if step.name in needed else 0
-            needed.discard(step.name)
-        else:
-            stride *= 2
-            saved += 8 * channels / stride**2
+    size, stored = 2 if half else 4, backbone.stored(layers)
+    saved = size * stored.values + 8 * stored.indices
+    saved += sum(4 * copies * backbone.channels(layer) / backbone.stride(layer) ** 2 for layer in layers)
+    largest = size * stored.largest
     vectors = 14 + (2 * optimizer.history if optimizer.name == "lbfgs" else 0)
     pyramid = 1.0 if optimizer.pixels == "plain" else 4 / 3
     return SAFETY * (saved + 4 * largest + 12 * vectors * pyramid)

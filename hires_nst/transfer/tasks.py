@@ -14,7 +14,7 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor
 
-from hires_nst.backbones.vgg import Padding
+from hires_nst.backbones.network import Padding
 from hires_nst.config import Loss, Optimizer
 from hires_nst.transfer.canvas import Canvas
 from hires_nst.transfer.extractor import Extractor

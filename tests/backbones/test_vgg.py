@@ -10,12 +10,14 @@ import torch
 import torchvision
 from torch import Tensor, nn
 
-from hires_nst.backbones.registry import BACKBONES, ConvLayer, Pooling, PoolLayer
-from hires_nst.backbones.vgg import VGG, Padding, pooled
+from hires_nst.backbones.description import Pooling
+from hires_nst.backbones.network import Padding
+from hires_nst.backbones.registry import BACKBONES, VGG19, VGG19_SLIM, VGGS
+from hires_nst.backbones.vgg import VGG, pooled
+from hires_nst.backbones.vgg_layers import ConvLayer, PoolLayer
 from hires_nst.errors import ConfigError, WeightsError
 from tests.conftest import TINY, random_canvas, tiny_network
 
-VGG19 = BACKBONES["vgg19"]
 POOLINGS: tuple[Pooling, ...] = ("max", "average", "l2")
 PADDINGS: tuple[Padding, ...] = ("replicate", "zeros", "reflect")
 
@@ -31,6 +33,7 @@ def smooth_image(height: int, width: int, seed: int = 0) -> Tensor:
 def test_the_layers_of_vgg19_have_the_names_of_the_papers() -> None:
     names = [f"conv{block}_{i}" for block, count in enumerate([2, 2, 4, 4, 4], 1) for i in range(1, count + 1)]
     assert list(VGG19.layer_names) == names
+    assert list(BACKBONES["vgg19-bn"].layer_names) == list(BACKBONES["vgg19-caffe"].layer_names) == names
     assert list(BACKBONES["vgg16"].layer_names) == [name for name in names if name[4] in "12" or name[6] != "4"]
     assert list(BACKBONES["vgg19-slim"].layer_names) == names[: names.index("conv5_1") + 1]
 
@@ -60,7 +63,7 @@ def test_geometry_of_several_layers_is_that_of_the_deepest_and_of_none_it_is_not
 
 
 def test_the_slim_network_has_the_geometry_of_vgg19() -> None:
-    slim = BACKBONES["vgg19-slim"]
+    slim = VGG19_SLIM
     for layer in slim.layer_names:
         assert (slim.stride(layer), slim.radius(layer)) == (VGG19.stride(layer), VGG19.radius(layer))
         assert slim.channels(layer) < VGG19.channels(layer)
@@ -109,12 +112,12 @@ def test_the_radius_is_where_the_gradient_ends(layer: str, pooling: Pooling) -> 
 # Against torchvision.
 
 
-@pytest.mark.parametrize("name", ["vgg19", "vgg16"])
+@pytest.mark.parametrize("name", ["vgg19", "vgg16", "vgg19-bn", "vgg16-bn"])
 def test_layers_and_widths_are_those_of_torchvision(name: str) -> None:
     with torch.device("meta"):
-        theirs = getattr(torchvision.models, name)(weights=None).features
+        theirs = getattr(torchvision.models, name.replace("-", "_"))(weights=None).features
     steps = [module for module in theirs if isinstance(module, (nn.Conv2d, nn.MaxPool2d))][:-1]
-    ours = BACKBONES[name].steps
+    ours = VGGS[name].steps
     assert len(steps) == len(ours)
     for step, module in zip(ours, steps, strict=True):
         if isinstance(step, ConvLayer):
@@ -127,12 +130,12 @@ def test_layers_and_widths_are_those_of_torchvision(name: str) -> None:
             assert (module.kernel_size, module.stride) == (2, 2)
 
 
-@pytest.mark.parametrize("name", ["vgg19", "vgg16"])
+@pytest.mark.parametrize("name", ["vgg19", "vgg16", "vgg19-bn", "vgg16-bn"])
 def test_addresses_digests_and_preprocessing_are_those_of_torchvision(name: str) -> None:
-    backbone, theirs = BACKBONES[name], torchvision.models.get_model_weights(name).IMAGENET1K_V1
+    backbone, theirs = BACKBONES[name], torchvision.models.get_model_weights(name.replace("-", "_")).IMAGENET1K_V1
     assert backbone.weights.url == theirs.url
     assert backbone.weights.url.rpartition("/")[2] == backbone.weights.file
-    assert backbone.weights.file == f"{name}-{backbone.weights.sha256}.pth"
+    assert backbone.weights.file == f"{name.replace('-', '_')}-{backbone.weights.sha256}.pth"
     assert backbone.weights.size / 2**20 == pytest.approx(theirs.meta["_file_size"], abs=0.1)
     preprocessing = theirs.transforms()
     assert (list(backbone.mean), list(backbone.std)) == (preprocessing.mean, preprocessing.std)
@@ -147,7 +150,7 @@ def test_features_are_those_of_the_same_network_written_down_plainly() -> None:
         if block > 1:
             x = nn.MaxPool2d(2)(x)
         for index in range(1, len(widths) + 1):
-            conv = network.convolutions[f"conv{block}_{index}"]
+            conv = network.operations[f"conv{block}_{index}"]
             x = nn.functional.conv2d(x, conv.get_parameter("weight"), conv.get_parameter("bias"), padding=1).relu()
             expected[f"conv{block}_{index}"] = x
     features = network(image, TINY.layer_names)
@@ -224,7 +227,7 @@ def test_an_image_below_the_deepest_stride_is_refused() -> None:
 
 def test_layers_beyond_the_deepest_one_are_not_evaluated_and_the_weights_are_frozen() -> None:
     network = tiny_network()
-    del network.convolutions["conv4_1"]
+    del network.operations["conv4_1"]
     assert set(network(smooth_image(16, 16), {"conv3_1", "conv1_2"})) == {"conv3_1", "conv1_2"}
     assert network(smooth_image(16, 16), set()) == {}
     assert not any(parameter.requires_grad for parameter in network.parameters())

@@ -12,14 +12,20 @@ from typing import ClassVar
 
 import pytest
 import torch
+import torch.nn.functional as F
 from PIL import Image
-from safetensors.torch import save_file
-from torch import Tensor
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+from torchvision.models.feature_extraction import create_feature_extractor
 
-from hires_nst.backbones import download, weights
-from hires_nst.backbones.registry import BACKBONES, Backbone, Weights
+from hires_nst.backbones import download, tracing, weight_files, weights
+from hires_nst.backbones.description import Weights
+from hires_nst.backbones.registry import BACKBONES, VGG19, VGG19_SLIM, VGGS
+from hires_nst.backbones.traced_layers import TorchvisionBackbone
+from hires_nst.backbones.vgg_layers import VGGBackbone
 from hires_nst.errors import ResourceError, WeightsError
 from hires_nst.events import DownloadProgress, Event, Notice
+from tests.backbones.networks import module
 
 TINY_BLOCKS = ((2, 3), (4,))
 
@@ -50,11 +56,11 @@ def published(*, legacy: bool = False) -> bytes:
     return buffer.getvalue()
 
 
-def tiny_backbone(content: bytes, url: str = "http://127.0.0.1:9/tiny.pth") -> Backbone:
+def tiny_backbone(content: bytes, url: str = "http://127.0.0.1:9/tiny.pth") -> VGGBackbone:
     """A network of three convolutions whose published file is `content`."""
     digest = hashlib.sha256(content).hexdigest()[:8]
     source = Weights(provider="torchvision", file="tiny.pth", sha256=digest, url=url, size=len(content))
-    return dataclasses.replace(BACKBONES["vgg19"], name="tiny", blocks=TINY_BLOCKS, weights=source)
+    return dataclasses.replace(VGG19, name="tiny", blocks=TINY_BLOCKS, weights=source)
 
 
 def same(first: dict[str, Tensor], second: dict[str, Tensor]) -> bool:
@@ -103,24 +109,26 @@ def server() -> Iterator[str]:
 # Names.
 
 
-@pytest.mark.parametrize("name", ["vgg16", "vgg19"])
+@pytest.mark.parametrize("name", ["vgg16", "vgg19", "vgg16-bn", "vgg19-bn"])
 def test_names_are_those_of_torchvision(name: str) -> None:
-    from torchvision.models import vgg16, vgg19
+    from torchvision.models import get_model
 
     with torch.device("meta"):
-        model = {"vgg16": vgg16, "vgg19": vgg19}[name](weights=None)
-    theirs = {key: value for key, value in model.state_dict().items() if key.startswith("features.")}
-    names = weights.torchvision_names(BACKBONES[name])
+        features = get_model(name.replace("-", "_"), weights=None).features.state_dict()
+    theirs = {f"features.{key}": value for key, value in features.items() if not key.endswith("num_batches_tracked")}
+    names = weight_files.torchvision_names(VGGS[name])
     assert list(names) == list(theirs)
     shapes: dict[str, tuple[int, ...]] = {}
-    for conv in BACKBONES[name].convolutions:
+    for conv in VGGS[name].convolutions:
         shapes[f"{conv.name}.weight"] = (conv.out_channels, conv.in_channels, 3, 3)
         shapes[f"{conv.name}.bias"] = (conv.out_channels,)
+        for part in ("weight", "bias", "running_mean", "running_var") if VGGS[name].batch_norm else ():
+            shapes[f"{conv.name.replace('conv', 'norm')}.{part}"] = (conv.out_channels,)
     assert {names[key]: tuple(value.shape) for key, value in theirs.items()} == shapes
 
 
 def test_names_in_plain_sight() -> None:
-    names = weights.torchvision_names(BACKBONES["vgg19"])
+    names = weight_files.torchvision_names(VGG19)
     assert names["features.0.weight"] == "conv1_1.weight"
     assert names["features.5.bias"] == "conv2_1.bias"
     assert names["features.28.weight"] == "conv5_1.weight"
@@ -248,7 +256,7 @@ def test_a_malicious_pickle_is_refused_and_not_run(tmp_path: Path, legacy: bool)
 
 
 def test_the_bundled_network_is_there_and_runs() -> None:
-    backbone = BACKBONES["vgg19-slim"]
+    backbone = VGG19_SLIM
     assert weights.verify(backbone).state == "ok"
     network = weights.load_network(backbone, pooling="max", padding="replicate")
     features = network(torch.rand(1, 3, 16, 16), ["conv1_1", "conv5_1"])
@@ -259,17 +267,17 @@ def test_the_bundled_network_is_there_and_runs() -> None:
 
 
 def test_a_damaged_bundled_network_is_not_used(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    source = dataclasses.replace(BACKBONES["vgg19-slim"].weights, sha256="0" * 64)
-    backbone = dataclasses.replace(BACKBONES["vgg19-slim"], weights=source)
+    source = dataclasses.replace(VGG19_SLIM.weights, sha256="0" * 64)
+    backbone = dataclasses.replace(VGG19_SLIM, weights=source)
     with pytest.raises(WeightsError, match=r"is damaged.*install hires-nst again"):
         weights.load_weights(backbone)
     monkeypatch.setattr(weights, "bundled_file", lambda backbone: tmp_path / "none")
     with pytest.raises(WeightsError, match="install hires-nst again"):
-        weights.load_weights(BACKBONES["vgg19-slim"])
+        weights.load_weights(VGG19_SLIM)
 
 
 def test_a_bundled_network_is_neither_downloaded_nor_imported() -> None:
-    backbone = BACKBONES["vgg19-slim"]
+    backbone = VGG19_SLIM
     with pytest.raises(WeightsError, match="nothing to download"):
         weights.fetch(backbone)
     with pytest.raises(WeightsError, match="nothing to import"):
@@ -374,7 +382,7 @@ def test_import_of_another_file(tmp_path: Path, home: Path) -> None:
 
 
 def test_identify(tmp_path: Path) -> None:
-    assert weights.identify(weights.bundled_file(BACKBONES["vgg19-slim"])).name == "vgg19-slim"
+    assert weights.identify(weights.bundled_file(VGG19_SLIM)).name == "vgg19-slim"
     torch.save(state(), tmp_path / "w.pth")
     with pytest.raises(WeightsError, match="does not contain the weights of a known network"):
         weights.identify(tmp_path / "w.pth")
@@ -397,3 +405,134 @@ def test_an_empty_digest_means_not_checked_yet(home: Path) -> None:
     cached.parent.mkdir(parents=True)
     cached.write_bytes(published())
     assert weights.verify(backbone).state == "ok"
+
+
+# Batch norm, other channel orders, and networks that are not VGGs.
+
+
+def with_norms() -> nn.Sequential:
+    """torchvision's layout of the tiny network with batch norms that do something."""
+    torch.manual_seed(0)
+    layers: list[nn.Module] = []
+    before = 3
+    for block, widths in enumerate(TINY_BLOCKS):
+        layers += [nn.MaxPool2d(2)] if block else []
+        for width in widths:
+            norm = nn.BatchNorm2d(width)
+            for tensor in (norm.weight, norm.bias, norm.running_mean, norm.running_var):
+                assert tensor is not None
+                nn.init.uniform_(tensor, 0.5, 1.5)
+            layers += [nn.Conv2d(before, width, 3, padding=1), norm, nn.ReLU()]
+            before = width
+    return nn.Sequential(*layers).eval()
+
+
+@pytest.mark.parametrize("counters", [False, True])
+def test_batch_norms_are_folded_into_the_convolutions(tmp_path: Path, counters: bool) -> None:
+    theirs, image = with_norms(), torch.rand(1, 3, 12, 16)
+    stored = {f"features.{key}": value for key, value in theirs.state_dict().items()}
+    if not counters:  # files from before these were there
+        stored = {key: value for key, value in stored.items() if not key.endswith("num_batches_tracked")}
+    torch.save({**stored, "classifier.0.weight": torch.zeros(2, 2)}, tmp_path / "w.pth")
+    backbone = dataclasses.replace(tiny_backbone(b""), batch_norm=True)
+    network = weights.load_network(backbone, pooling="max", padding="zeros", file=tmp_path / "w.pth")
+    assert set(network.operations) == {"conv1_1", "conv1_2", "conv2_1"}
+    preprocessed = (image - network.mean) / network.std
+    torch.testing.assert_close(network(image, {"conv2_1"})["conv2_1"], theirs(preprocessed), rtol=1e-4, atol=1e-5)
+    torch.testing.assert_close(network(image, {"conv1_2"})["conv1_2"], theirs[:6](preprocessed), rtol=1e-4, atol=1e-5)
+    with pytest.raises(WeightsError, match=r"lacks norm1_1\.weight"):
+        torch.save(as_torchvision(state()), tmp_path / "plain.pth")
+        weights.load_weights(backbone, file=tmp_path / "plain.pth")
+
+
+def imported_backbone() -> VGGBackbone:
+    """A network whose file is imported, for images in BGR."""
+    source = dataclasses.replace(BACKBONES["vgg19-caffe"].weights, file="tiny-caffe.pth")
+    return dataclasses.replace(tiny_backbone(b""), name="caffe", channel_order="bgr", weights=source)
+
+
+def test_weights_for_bgr_are_turned_to_rgb() -> None:
+    mine = weight_files.checked_weights(imported_backbone(), state(), file=Path("w.pth"))
+    for red, blue in ((0, 2), (1, 1), (2, 0)):
+        assert torch.equal(mine["conv1_1.weight"][:, red], state()["conv1_1.weight"][:, blue])
+    assert same({**mine, "conv1_1.weight": state()["conv1_1.weight"]}, state())
+
+
+def test_import_of_a_file_without_a_published_checksum(tmp_path: Path, home: Path) -> None:
+    backbone, published_one = imported_backbone(), tiny_backbone(published())
+    networks = {"tiny": published_one, "caffe": backbone}
+    torch.save(state(), tmp_path / "vgg_conv.pth")
+    tensors = {key: value for key, value in as_torchvision(state()).items() if not key.startswith("classifier")}
+    torch.save({**tensors, "classifier.1.weight": torch.zeros(2, 2)}, tmp_path / "vgg19-d01eb7cb.pth")
+    (tmp_path / "torchvision.pth").write_bytes(published())
+    assert weights.verify(backbone).state == "missing"
+    assert "run `hires-nst models import FILE --name caffe`" in weights.verify(backbone).message
+    for name in ("vgg_conv.pth", "vgg19-d01eb7cb.pth"):
+        assert weights.identify(tmp_path / name, networks=networks) is backbone
+        assert weights.import_file(backbone, tmp_path / name) == home / "hub" / "checkpoints" / "tiny-caffe.pth"
+        assert same(weights.load_weights(backbone), weight_files.checked_weights(backbone, state(), file=tmp_path))
+    assert weights.verify(backbone).message.startswith("caffe has no published checksum")
+    assert weights.identify(tmp_path / "torchvision.pth", networks=networks) is published_one
+    torch.save(tensors, tmp_path / "features.pth")
+    with pytest.raises(WeightsError, match="may be a file of tiny or caffe; say of which with --name"):
+        weights.identify(tmp_path / "features.pth", networks=networks)
+    with pytest.raises(WeightsError, match="its classifier has torchvision's names, so it is for images in RGB"):
+        weights.import_file(backbone, tmp_path / "torchvision.pth")
+    with pytest.raises(WeightsError, match=r"cannot be downloaded by the program; get one of the files"):
+        weights.fetch(backbone)
+
+
+def test_weights_of_the_papers_give_the_activations_that_they_give_elsewhere(tmp_path: Path) -> None:
+    # The first eight convolutions of the published weights, for RGB, in the layout of a file for BGR.
+    file = Path(__file__).parents[3] / "shared" / "teachers" / "vgg19_caffe_conv1_to_conv3.safetensors"
+    if not file.is_file():
+        pytest.skip(f"needs {file}")
+    backbone = VGGS["vgg19-caffe"]
+    backbone = dataclasses.replace(backbone, blocks=backbone.blocks[:3])
+    theirs = load_file(file)
+    torch.save({**theirs, "features.0.weight": theirs["features.0.weight"].flip(1)}, tmp_path / "w.pth")
+    network = weights.load_network(backbone, pooling="max", padding="zeros", file=tmp_path / "w.pth")
+    image = torch.rand((1, 3, 24, 32), generator=torch.Generator().manual_seed(0))
+    x = 255 * image - torch.tensor([123.68, 116.779, 103.939]).view(1, 3, 1, 1)
+    for index, name in zip((0, 2, 5, 7, 10, 12, 14, 16), backbone.layer_names, strict=True):
+        x = F.conv2d(x, theirs[f"features.{index}.weight"], theirs[f"features.{index}.bias"], padding=1).relu()
+        torch.testing.assert_close(network(image, {name})[name], x, rtol=1e-3, atol=1e-2)
+        x = F.max_pool2d(x, 2) if name in ("conv1_2", "conv2_2") else x
+
+
+@pytest.fixture
+def small_resnet(monkeypatch: pytest.MonkeyPatch) -> Iterator[TorchvisionBackbone]:
+    """ResNet-50 with fewer blocks and channels, published as `small.pth`."""
+    monkeypatch.setattr(tracing, "torchvision_model", lambda model: module("resnet").float())
+    weight_files._state_shapes.cache_clear()
+    known = BACKBONES["resnet50"]
+    assert isinstance(known, TorchvisionBackbone)
+    source = dataclasses.replace(known.weights, file="small.pth", sha256="")
+    yield dataclasses.replace(known, names=("relu", "layer1.0", "layer2.1"), weights=source)
+    weight_files._state_shapes.cache_clear()
+
+
+def test_a_network_of_torchvision_is_loaded_from_its_file(small_resnet: TorchvisionBackbone, tmp_path: Path) -> None:
+    theirs = module("resnet", seed=2).float()
+    state = {key: value for key, value in theirs.state_dict().items() if not key.endswith("num_batches_tracked")}
+    torch.save(state, tmp_path / "small.pth")
+    network = weights.load_network(small_resnet, pooling="max", padding="zeros", file=tmp_path / "small.pth")
+    image = torch.rand(1, 3, 32, 48)
+    extractor = create_feature_extractor(theirs, ["relu", "layer1.0", "layer2.1"], suppress_diff_warning=True).eval()
+    expected = extractor((image - network.mean) / network.std)
+    features = network(image, small_resnet.layer_names)
+    for layer, feature in features.items():
+        torch.testing.assert_close(feature, expected[layer], rtol=1e-3, atol=1e-4)
+    assert not any(isinstance(part, nn.BatchNorm2d) for part in network.modules())
+    weights.import_file(small_resnet, tmp_path / "small.pth")
+    again = weights.load_network(small_resnet, pooling="max", padding="zeros")(image, {"relu"})["relu"]
+    assert torch.equal(again, features["relu"])
+    for changed, sentence in (
+        ({**state, "fc.weight": torch.zeros(3, 3)}, "its fc.weight is float32 of shape"),
+        ({**state, "fc.more": torch.zeros(3)}, "has no fc.more"),
+        ({"conv1.weight": state["conv1.weight"]}, "it lacks bn1.weight"),
+        ({**state, "conv1.weight": torch.full((64, 3, 7, 7), float("nan"))}, "NaN or infinite"),
+    ):
+        torch.save(changed, tmp_path / "other.pth")
+        with pytest.raises(WeightsError, match=sentence):
+            weights.load_weights(small_resnet, file=tmp_path / "other.pth")

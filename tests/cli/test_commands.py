@@ -527,14 +527,25 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def test_models_list(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("COLUMNS", "120")
     result = run("models", "list")
-    for part in ("vgg19-slim", "vgg16", "MIT", "BSD-3-Clause", "20.0 M", "100 %", "bundled", "not downloaded"):
+    for part in (
+        "vgg19-slim",
+        "vgg16",
+        "MIT",
+        "BSD-3-Clause",
+        "20.0 M",
+        "100 %",
+        "bundled",
+        "not downloaded",
+        "not imported",
+        "not looked at",
+    ):
         assert part in result.stdout
 
 
 def test_models_verify(home: Path) -> None:
     result = run("models", "verify")
     assert result.exit_code == 0
-    assert [line.split()[0] for line in result.stdout.splitlines()] == ["ok", "missing", "missing"]
+    assert [line.split()[0] for line in result.stdout.splitlines()] == ["ok", *["missing"] * 7]
     damaged = home / "hub" / "checkpoints" / "vgg19-dcbb9e9d.pth"
     damaged.parent.mkdir(parents=True)
     damaged.write_bytes(b"damaged")

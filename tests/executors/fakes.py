@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 
-from hires_nst.backbones.vgg import VGG
+from hires_nst.backbones.network import Network
 from hires_nst.executors.messages import Job, Lost, MakeMessage, OutOfMemory, Ready, packed, unpacked
 from hires_nst.executors.worker import Setup, TileWorker
 
@@ -16,7 +16,7 @@ Trouble = Callable[[int, Job], "Lost | OutOfMemory | None"]
 """What happens instead of a job."""
 
 
-def setup_for(network: VGG, dtype: torch.dtype = torch.float64) -> Setup:
+def setup_for(network: Network, dtype: torch.dtype = torch.float64) -> Setup:
     return Setup(network=network, device="cpu", dtype=dtype, deterministic=True, threads=1)
 
 

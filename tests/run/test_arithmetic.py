@@ -15,6 +15,7 @@ from torch import Tensor
 from torch.utils.flop_counter import FlopCounterMode
 
 from hires_nst import Config, stylize
+from hires_nst.backbones.network import Network
 from hires_nst.backbones.vgg import VGG
 from hires_nst.run.disk_space import overlap_of
 from hires_nst.transfer.extractor import network_of
@@ -25,7 +26,7 @@ A4 = (3508, 2480)
 
 
 @cache
-def network() -> VGG:
+def network() -> Network:
     """The bundled network without numbers: only the shapes count."""
     config = Config.model_validate({"runtime": {"precision": "float32"}})
     return network_of(config, torch.device("cpu")).padded("zeros").to("meta")

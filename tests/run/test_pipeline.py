@@ -661,8 +661,7 @@ def test_a_painting_of_one_colour_does_no_harm(photo: Path, tmp_path: Path, out:
 def test_another_network_is_used_when_it_is_configured(
     photo: Path, painting: Path, out: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    known = {"vgg19-slim": TINY}
-    monkeypatch.setattr(extractor, "BACKBONES", known)
+    monkeypatch.setattr(Config, "backbone", TINY)
     loaded: list[dict[str, Any]] = []
 
     def load(backbone: Any, **options: Any) -> Any:
@@ -679,7 +678,7 @@ def test_another_network_is_used_when_it_is_configured(
     monkeypatch.setattr(Config, "layers", ("conv1_1", "conv4_2", "conv5_1"))
     check_events(paint(photo, out, painting, settings))
     assert (loaded[0]["backbone"], loaded[0]["pooling"], loaded[0]["padding"]) == (TINY, "average", "zeros")
-    known["vgg19-slim"] = replace(TINY, pooling="l2")
+    monkeypatch.setattr(Config, "backbone", replace(TINY, pooling="l2"))
     check_events(paint(photo, out.with_name("own.png"), painting, settings.model_copy(update={"model": Model()})))
     assert loaded[1]["pooling"] == "l2", "auto is the network's own"
 

@@ -18,7 +18,7 @@ from slim_transfer import Pair, stylized
 from torch.nn.functional import conv2d, pad, relu
 from train_slim import Run, alignment, blocks
 
-from hires_nst.backbones.registry import BACKBONES
+from hires_nst.backbones.registry import VGG19_SLIM
 from hires_nst.backbones.weights import bundled_file
 from hires_nst.config import Levels, Loss, Optimizer
 from hires_nst.evaluation.metrics import roughness
@@ -209,7 +209,7 @@ def table_cells(text: str) -> list[list[str]]:
 
 
 def test_the_model_card_says_what_the_network_and_its_training_are() -> None:
-    slim, file = BACKBONES["vgg19-slim"], bundled_file(BACKBONES["vgg19-slim"])
+    slim, file = VGG19_SLIM, bundled_file(VGG19_SLIM)
     training = {
         "date": "2026-11-21", "machine": "x86_64", "steps": 10, "minutes": 1, "r2": {}, "grown_from": None,
         "options": {"batch": 12, "bank": 512, "fresh": 4, "grow": None, "widths": [[1, 2], [3]]},

@@ -11,7 +11,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from hires_nst.backbones.registry import Pooling
+from hires_nst.backbones.description import Pooling
 from hires_nst.config import Coupling, Loss, Optimizer, StyleLossName
 from hires_nst.transfer.canvas import Canvas
 from hires_nst.transfer.extractor import Extractor
@@ -67,7 +67,7 @@ def untiled(objective: Objective, content: Canvas, x: Tensor) -> tuple[Tensor, T
         value = value + loss.style_weight * loss.style_layers[layer] * error
     for layer, weight in loss.content_layers.items():
         error = (features[layer] - target[layer]).square().sum() / target[layer].square().sum()
-        value = value + loss.content_weight * TINY.content_scale * weight * error
+        value = value + loss.content_weight * network.backbone.content_scale * weight * error
     variation = x.diff(dim=2).square().sum() + x.diff(dim=3).square().sum()
     value = value + loss.tv_weight * variation / (x.shape[2] * x.shape[3])
     chroma = x - (0.299 * x[:, :1] + 0.587 * x[:, 1:2] + 0.114 * x[:, 2:])

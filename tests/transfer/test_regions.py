@@ -10,7 +10,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from hires_nst.backbones.registry import Pooling
+from hires_nst.backbones.description import Pooling
 from hires_nst.config import Coupling, Loss, Optimizer, StyleLossName
 from hires_nst.transfer.canvas import Canvas
 from hires_nst.transfer.moments import Moments, Statistics
