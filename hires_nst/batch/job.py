@@ -35,7 +35,12 @@ class Choice:
     @property
     def styles(self) -> tuple[Path, ...]:
         """The paintings."""
-        return tuple(style.image for style in self.config.styles)
+        return tuple(painting.image for painting in self.config.paintings)
+
+    @property
+    def style_names(self) -> tuple[Path, ...]:
+        """The files or folders by which the name of the picture calls the style."""
+        return tuple(style.path for style in self.config.styles)
 
 
 @dataclass(frozen=True, kw_only=True)

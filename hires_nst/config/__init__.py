@@ -28,11 +28,21 @@ from hires_nst.config.sections import (
     Model,
     Optimizer,
     OptimizerName,
+    Painting,
     PixelVariables,
+    Rotation,
     StyleImage,
     StyleLossName,
 )
-from hires_nst.config.settings import FREE_SETTINGS, FileRole, flatten, nest, picture_settings, role_of
+from hires_nst.config.settings import (
+    FREE_SETTINGS,
+    FileRole,
+    flatten,
+    is_gallery_name,
+    nest,
+    picture_settings,
+    role_of,
+)
 from hires_nst.config.yaml_io import commented_yaml, parse_yaml, read_yaml, to_yaml
 
 __all__ = [
@@ -52,8 +62,10 @@ __all__ = [
     "Model",
     "Optimizer",
     "OptimizerName",
+    "Painting",
     "PixelVariables",
     "Precision",
+    "Rotation",
     "Runtime",
     "Section",
     "StyleImage",
@@ -66,6 +78,7 @@ __all__ = [
     "flatten",
     "gather",
     "init",
+    "is_gallery_name",
     "json_schema",
     "load_config",
     "merge",

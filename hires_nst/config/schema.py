@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import BaseModel, model_validator
+from pydantic import BaseModel, Field, model_validator
 from pydantic.fields import FieldInfo
 
 from hires_nst.backbones.registry import BACKBONES
@@ -22,6 +22,7 @@ from hires_nst.config.sections import (
     Model,
     Optimizer,
     Output,
+    Painting,
     StyleImage,
     Tiles,
 )
@@ -34,6 +35,9 @@ class Config(Section):
 
     version: Literal[1] = 1
     styles: tuple[StyleImage, ...] = ()
+    gallery: Path | tuple[Path, ...] = Field(
+        (), description="Folders with paintings of your own, to be found by name like those of the program."
+    )
     output: Output = Output()
     model: Model = Model()
     loss: Loss = Loss()
@@ -88,6 +92,16 @@ class Config(Section):
         return BACKBONES[self.model.name].stride_of(self.layers)
 
     @property
+    def gallery_folders(self) -> tuple[Path, ...]:
+        """The folders of the user's own paintings."""
+        return (self.gallery,) if isinstance(self.gallery, Path) else self.gallery
+
+    @property
+    def paintings(self) -> tuple[Painting, ...]:
+        """The pictures of all styles; those of a folder only once they are known, see `gallery.resolved`."""
+        return tuple(painting for style in self.styles for painting in style.paintings)
+
+    @property
     def needs_style(self) -> bool:
         """Whether a painting is needed: a style layer counts, or the start is the painting."""
         return any(loss.active_style_layers for loss in self.losses.values()) or self.init.kind == "style"
@@ -106,19 +120,19 @@ class Config(Section):
 
     def files(self) -> tuple[NamedFile, ...]:
         """The paintings in their order, the initial image and the weights; the files of `jobs` are not among them."""
-        named: list[tuple[FileRole, Path | None]] = [("painting", style.image) for style in self.styles]
+        named: list[tuple[FileRole, Path | None]] = [("painting", one.image) for one in self.paintings]
         named += [("initial image", self.init.file), ("weights", self.model.weights)]
         return tuple(NamedFile(role, path) for role, path in named if path is not None)
 
     def with_files(self, places: Mapping[Path, Path]) -> Config:
-        """The configuration with other paths for its files; a path that is not in `places` stays."""
+        """The configuration with other paths for its files and folders of paintings; a path not in `places` stays."""
         init, model = self.init, self.model
         if init.file is not None:
             init = init.model_copy(update={"file": places.get(init.file, init.file)})
         if model.weights is not None:
             model = model.model_copy(update={"weights": places.get(model.weights, model.weights)})
-        styles = [style.model_copy(update={"image": places.get(style.image, style.image)}) for style in self.styles]
-        return self.model_copy(update={"styles": tuple(styles), "init": init, "model": model})
+        styles = tuple(_with_files(style, places) for style in self.styles)
+        return self.model_copy(update={"styles": styles, "init": init, "model": model})
 
     @property
     def pictures(self) -> tuple[Path, ...]:
@@ -132,6 +146,15 @@ class Config(Section):
     def fingerprint(self) -> str:
         """A digest that changes when any setting changes."""
         return _digest(self.model_dump(mode="json"))
+
+
+def _with_files(style: StyleImage, places: Mapping[Path, Path]) -> StyleImage:
+    """A style with other paths for its pictures."""
+    if style.image is not None:
+        return style.model_copy(update={"image": places.get(style.image, style.image)})
+    folder = None if style.folder is None else places.get(style.folder, style.folder)
+    images = tuple(places.get(image, image) for image in style.images)
+    return style.model_copy(update={"folder": folder, "images": images})
 
 
 def _digest(data: Mapping[str, Any]) -> str:

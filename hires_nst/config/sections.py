@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -19,21 +20,89 @@ Coupling = Literal["balanced", "independent", "exact"]
 OptimizerName = Literal["lbfgs", "adam"]
 PixelVariables = Literal["auto", "plain", "laplacian"]
 InitKind = Literal["content", "style", "noise", "uniform", "file"]
+Rotation = Literal[90, 180, 270]
 
 SIZES = ("long_edge", "megapixels", "scale", "print")
 LAYERS = ("style_layers", "content_layers")
 
 
 class StyleImage(Section):
-    """A painting."""
+    """A painting, or the pictures of a folder together, as one style: the mean of the statistics of all that it is."""
 
-    image: Path = Field(description="The painting's file.", examples=["painting.jpg"])
-    weight: Positive = Field(1.0, description="Weight of this painting relative to the others.")
-    scale: Positive = Field(
-        1.0,
-        description="Long edge of the painting relative to the result's; smaller gives finer strokes. A painting is "
-        "never enlarged.",
+    image: Path | None = Field(
+        None, description="The painting's file, or words that find it in the gallery.", examples=["painting.jpg"]
     )
+    folder: Path | None = Field(
+        None, description="A folder whose pictures are one style, instead of `image`.", examples=["paintings"]
+    )
+    images: tuple[Path, ...] = Field(
+        (), description="The pictures of the folder; when not given, all that are in it when the run begins."
+    )
+    weight: Positive = Field(1.0, description="Weight of this painting, or folder, relative to the others.")
+    scale: Positive | tuple[Positive, ...] = Field(
+        1.0,
+        description="Long edge of the painting relative to the result's; smaller gives finer strokes. Several, such as "
+        "[0.5, 1], count alike. A painting is never enlarged.",
+    )
+    size: Annotated[Whole, Field(ge=1, le=500_000)] | None = Field(
+        None,
+        description="Long edge of the painting in pixels at the finest level, instead of `scale`.",
+        examples=[1500],
+    )
+    rotations: tuple[Rotation, ...] = Field(
+        (),
+        description="Degrees by which the painting is rotated too, of 90, 180 and 270; each counts as much as upright.",
+        examples=[[90, 180, 270]],
+    )
+    mirror: bool = Field(False, description="Take the painting mirrored too, in each rotation.")
+
+    @model_validator(mode="after")
+    def _one_source_and_size(self) -> StyleImage:
+        if (self.image is None) == (self.folder is None):
+            raise ValueError("a style is either image: FILE or folder: FOLDER; give one of them")
+        if self.images and self.folder is None:
+            raise ValueError("images: are the pictures of a folder: give folder: too, or image: for a single painting")
+        if self.size is not None and self.scale != 1.0:
+            raise ValueError("scale and size each set the size of the painting; give one of them")
+        if self.scale == ():
+            raise ValueError("scale needs at least one number")
+        if len({*self.rotations}) < len(self.rotations):
+            raise ValueError("rotations has a number twice; give each once")
+        return self
+
+    @property
+    def path(self) -> Path:
+        """The file, or the folder, by which the style is called."""
+        path = self.folder if self.image is None else self.image
+        assert path is not None
+        return path
+
+    @property
+    def paintings(self) -> tuple[Painting, ...]:
+        """The painting, or the pictures of the folder, which share its weight equally."""
+        files = self.images if self.image is None else (self.image,)
+        return tuple(Painting(image=file, weight=self.weight / len(files), style=self) for file in files)
+
+    def scales(self, long_edge: int) -> tuple[float, ...]:
+        """The long edges of a painting relative to that of a result of so many pixels."""
+        if self.size is not None:
+            return (self.size / long_edge,)
+        return self.scale if isinstance(self.scale, tuple) else (self.scale,)
+
+    @property
+    def orientations(self) -> tuple[tuple[int, bool], ...]:
+        """How a painting is taken, upright first: degrees counter-clockwise, and whether it is mirrored before."""
+        mirrored = (False, True) if self.mirror else (False,)
+        return tuple((degrees, mirror) for mirror in mirrored for degrees in (0, *self.rotations))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Painting:
+    """A picture of a style, with its share of the style's weight."""
+
+    image: Path
+    weight: float
+    style: StyleImage
 
 
 class Print(Section):

@@ -13,11 +13,11 @@ import numpy as np
 import torch
 
 from hires_nst import events
-from hires_nst.config import StyleImage
+from hires_nst.config import Painting
 from hires_nst.errors import Interrupted, out_of_memory
 from hires_nst.events import OnEvent
 from hires_nst.imageio.transparency import fill_hidden
-from hires_nst.run.canvases import enlarged_canvas, first_canvas, small_style, style_image
+from hires_nst.run.canvases import enlarged_canvas, first_canvas, small_style, style_images
 from hires_nst.run.checkpoint import CheckpointStore, Progress
 from hires_nst.run.content import ContentImage
 from hires_nst.run.context import RunContext, canvases_device
@@ -63,7 +63,7 @@ def paint(
     plans: Sequence[LevelPlan],
     *,
     content: ContentImage,
-    styles: Sequence[tuple[WeightedImage, StyleImage]],
+    styles: Sequence[tuple[WeightedImage, Painting]],
     checkpoints: CheckpointStore,
 ) -> Canvas:
     """Paint all levels, coarse to fine, from where the checkpoints stand; the result has the last level's border.
@@ -72,7 +72,7 @@ def paint(
     """
     state = CanvasState()
     progress = _resumed(state, plans, context=context, checkpoints=checkpoints)
-    small = small_style([image.size for image, _ in styles], [style for _, style in styles], levels=plans)
+    small = small_style([image.size for image, _ in styles], [painting for _, painting in styles], levels=plans)
     for plan in plans:
         if progress is not None and progress.is_past(plan.index):
             continue
@@ -92,7 +92,7 @@ def paint(
         place = canvases_device(context, plan)
         level_content = WeightedImage(level_content.canvas.to(place), level_content.weights)
         state.move(place)
-        scaled = [(style_image(image, style, level=plan, context=context), style.weight) for image, style in styles]
+        scaled = [one for source in styles for one in style_images(*source, level=plan, context=context)]
         evaluations = LevelPainter(
             context=context, plan=plan, levels=len(plans), content=level_content, styles=scaled,
             checkpoints=checkpoints, state=state,
@@ -115,7 +115,7 @@ def start_canvas(
     lower: Level | None,
     content: ContentImage,
     level_content: WeightedImage,
-    styles: Sequence[tuple[WeightedImage, StyleImage]],
+    styles: Sequence[tuple[WeightedImage, Painting]],
     context: RunContext,
 ) -> Canvas:
     """The start of a level: the canvas of the lower one, enlarged, with fine detail, or as `init` says.

@@ -55,7 +55,8 @@ def stylize(
         content: the photograph: a path, a Pillow image or an array, see `imageio.images.to_picture`.
         output: the file of the result, of a suffix in `imageio.formats.WRITTEN`; or a folder, which is made if the text
             ends with a separator, for a file as in `default_output`; None to return the picture, as `Result.image`.
-        styles: one painting or a list of them, each as `content`; they replace `config.styles`.
+        styles: one painting or a list of them, each as `content` or in words of the gallery, such as `van gogh`; they
+            replace `config.styles`.
         config: the settings; the schema's defaults when not given.
         overwrite: replace an existing output.
         run_dir: the run directory; `config.checkpoint.directory`, or `OUT.run` beside the output, when not given.
@@ -85,7 +86,7 @@ def stylize(
         with opened(path, make=True) as directory:
             run = _single_run(directory, options, stop=stop, cache=cache, on_event=on_event)
             _resume_or_clear(run, resume=resume)
-            run.options = images.stored(options, directory)
+            run.options = images.stored(run.options, directory)
             return run.result(size)
 
 
@@ -109,7 +110,7 @@ def _resume_or_clear(run: SingleRun, *, resume: Resume) -> None:
 
 def _file_of(output: Path | str | None, images: ImageFiles) -> Path | None:
     """The file of the result, which may be given by its folder; None where there is none."""
-    paintings = [style.image for style in images.config.styles]
+    paintings = [style.path for style in images.config.styles]
     return None if output is None else output_file(output, images.content, styles=paintings)
 
 

@@ -99,7 +99,7 @@ def make_plan(
     if text := size.loss(config):
         note(events.Notice(text))
     plans = level_plans(context, size)
-    if small := small_style(own_sizes, config.styles, levels=plans):
+    if small := small_style(own_sizes, config.paintings, levels=plans):
         note(small[1])
     largest = max(plans, key=lambda plan: plan.window_area)
     per_megapixel = seconds = None

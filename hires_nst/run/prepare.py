@@ -109,8 +109,8 @@ def sizes_of(
     if output is not None:
         writing.check_format(output, (size.width, size.height), bit_depth=config.output.bit_depth)
     styles = []
-    for style in config.styles:
-        width, height = sizes[style.image]
-        check_side(f"the style {style.image}", (width, height), config=config)
+    for painting in config.paintings:
+        width, height = sizes[painting.image]
+        check_side(f"the style {painting.image}", (width, height), config=config)
         styles.append((height, width))
     return size, styles

@@ -49,6 +49,7 @@ from hires_nst.run.record import (
     input_file,
     output_places,
     store_config,
+    with_recorded_pictures,
 )
 from hires_nst.run.write_behind import WriteBehind
 from hires_nst.stopping import Stop
@@ -108,6 +109,10 @@ class SingleRun:
 
     def resume(self, record: RunRecord) -> None:
         """Continue the run of that record; raises as `check_same`."""
+        config = with_recorded_pictures(self.options.config, record)
+        if config != self.options.config:
+            self.emit(events.Notice("a folder of paintings has more pictures now; the run goes on without them"))
+            self.options = replace(self.options, config=config)
         check_same(record, self.directory.path, config=self.options.config, inputs=self._inputs(), version=VERSION)
         self.record = record
 
@@ -274,7 +279,7 @@ class SingleRun:
                 levels=tuple((p.width, p.height, p.rounds, p.steps, p.tiles) for p in plans),
                 pixel_evaluations=float(sum(p.canvas_area * p.evaluations for p in plans)),
                 model=options.config.model.name, device=str(context.extract.device),
-                styles=tuple(str(style.image) for style in options.config.styles),
+                styles=tuple(str(painting.image) for painting in options.config.paintings),
                 canvas_pixels=tuple(p.canvas_area for p in plans) if any(p.border for p in plans) else (),
             )
         )  # fmt: skip

@@ -12,6 +12,7 @@ from hires_nst.config import (
     FREE_SETTINGS,
     Config,
     Section,
+    StyleImage,
     absolute_paths,
     field_at,
     flatten,
@@ -24,7 +25,7 @@ from hires_nst.config.section import section_in
 from hires_nst.errors import ConfigError
 
 WITH_FILES = {
-    "styles": [{"image": "a.jpg"}, {"image": "b.jpg", "scale": 2}],
+    "styles": [{"image": "a.jpg"}, {"image": "b.jpg", "scale": 2}, {"folder": "f", "images": ["f/c.jpg", "f/d.jpg"]}],
     "init": {"kind": "file", "file": "start.png"},
     "model": {"weights": "w.pth"},
 }
@@ -34,6 +35,8 @@ def test_every_file_has_its_role() -> None:
     assert parse_config(WITH_FILES).files() == (
         ("painting", Path("a.jpg")),
         ("painting", Path("b.jpg")),
+        ("painting", Path("f/c.jpg")),
+        ("painting", Path("f/d.jpg")),
         ("initial image", Path("start.png")),
         ("weights", Path("w.pth")),
     )
@@ -43,7 +46,8 @@ def test_every_file_has_its_role() -> None:
 def test_files_take_other_places() -> None:
     config = parse_config(WITH_FILES)
     moved = config.with_files({file.path: "/x" / file.path for file in config.files()})
-    assert [str(file.path) for file in moved.files()] == ["/x/a.jpg", "/x/b.jpg", "/x/start.png", "/x/w.pth"]
+    names = ("a.jpg", "b.jpg", "f/c.jpg", "f/d.jpg", "start.png", "w.pth")
+    assert [str(file.path) for file in moved.files()] == [f"/x/{name}" for name in names]
     assert moved.styles[1].scale == 2
     assert moved.with_files({"/x" / file.path: file.path for file in config.files()}) == config
     assert config.with_files({Path("other"): Path("c")}) == config
@@ -90,7 +94,9 @@ def test_nesting_is_the_inverse_of_flattening() -> None:
 def test_what_may_change_without_another_picture() -> None:
     flat = flatten(Config().model_dump(mode="json"))
     for free in FREE_SETTINGS:
-        assert free == "jobs" or any(key == free or key.startswith(f"{free}.") for key in flat), f"no such key: {free}"
+        assert free in ("jobs", "gallery") or any(key == free or key.startswith(f"{free}.") for key in flat), (
+            f"no such key: {free}"
+        )
     base = parse_config(WITH_FILES)
     assert not any(
         "image" in key or key in ("init.file", "model.weights") for key in picture_settings(base.model_dump())
@@ -98,7 +104,8 @@ def test_what_may_change_without_another_picture() -> None:
     others: list[dict[str, Any]] = [
         {"batch": {"retries": 7}}, {"checkpoint": {"keep": 2}}, {"images": {"max_megapixels": 9}},
         {"runtime": {"device": "cpu", "memory": 0.1, "canvas": "disk"}},
-        {"styles": [{"image": "else.jpg"}, {"image": "b.jpg", "scale": 2}]},
+        {"styles": [{"image": "else.jpg"}, {"image": "b.jpg", "scale": 2}, {"folder": "g", "images": ["h/c.jpg"]}]},
+        {"gallery": ["mine"]},
     ]  # fmt: skip
     for other in others:
         assert load_config(overrides=[WITH_FILES, other]).picture_fingerprint() == base.picture_fingerprint(), other
@@ -112,6 +119,7 @@ def test_relative_paths_are_found_by_the_schema_s_types() -> None:
         "checkpoint": {"directory": "run"},
         "jobs": [{"content": "c.jpg", "style": "~/d.jpg", "output": "x.png", "set": {"init": {"file": "e.png"}}}, 3],
         "batch": {"template": "t.png"},
+        "gallery": ["mine", "/h"],
         "levels": "wrong",
     }
     made = absolute_paths(data, Path("/f"))
@@ -121,6 +129,8 @@ def test_relative_paths_are_found_by_the_schema_s_types() -> None:
         "set": {"init": {"file": "/f/e.png"}},
     }  # fmt: skip
     assert made["jobs"][1:] == [3]
+    assert made["styles"][2] == {"folder": "/f/f", "images": ["/f/f/c.jpg", "/f/f/d.jpg"]}
+    assert (made["gallery"], absolute_paths({"gallery": "g"}, Path("/f"))) == (["/f/mine", "/h"], {"gallery": "/f/g"})
     assert (made["batch"], made["levels"]) == (data["batch"], "wrong")
 
 
@@ -147,3 +157,20 @@ def test_fields_that_do_not_exist() -> None:
     for key in ("nothing", "levels.nothing", "levels.rounds.nothing"):
         with pytest.raises(KeyError):
             field_at(key)
+
+
+@pytest.mark.parametrize(
+    "change", [{"mirror": True}, {"rotations": [90]}, {"scale": [1, 2]}, {"scale": 2}, {"size": 9}, {"weight": 2}]
+)
+def test_all_that_is_set_for_a_painting_changes_the_picture(change: dict[str, Any]) -> None:
+    base, changed = ({"styles": [{"image": "a.jpg", **more}]} for more in ({}, change))
+    assert parse_config(base).picture_fingerprint() != parse_config(changed).picture_fingerprint()
+
+
+def test_the_orientations_of_a_painting() -> None:
+    def orientations(**style: Any) -> tuple[tuple[int, bool], ...]:
+        return StyleImage.model_validate({"image": "a.jpg", **style}).orientations
+
+    assert orientations() == ((0, False),)
+    assert orientations(mirror=True) == ((0, False), (0, True))
+    assert orientations(rotations=[180], mirror=True) == ((0, False), (180, False), (0, True), (180, True))
