@@ -103,6 +103,14 @@ def _long_edge(text: str) -> str | None:
     return "a paper is a print: --print " + text if text.strip().upper() in ("A0", "A1", "A2", "A3", "A4") else None
 
 
+def _rotations(text: str) -> list[Any]:
+    """The degrees of `--style-rotations`; ConfigError where they are no rotations of the schema, or one is twice."""
+    rotations = [number_or_word(part) for part in text.split(",")]
+    if not {*rotations} <= {*typing.get_args(Rotation)} or len({*rotations}) < len(rotations):
+        raise ConfigError(f"--style-rotations needs some of 90, 180 and 270, such as 90,180,270, not {text!r}")
+    return rotations
+
+
 CONFIG_OPTIONS = (
     ConfigOption(
         name="config", panel=SOURCE, flags=("--config", "-c"), metavar="FILE", type=Path,
@@ -138,7 +146,7 @@ CONFIG_OPTIONS = (
     ConfigOption(name="style_scale", key="styles.scale", panel=LOOK, metavar="X", repeatable=True),
     ConfigOption(name="style_size", key="styles.size", panel=LOOK, metavar="PIXELS", unit="px"),
     ConfigOption(
-        name="style_rotations", panel=LOOK, metavar="DEGREES,...", type=str,
+        name="style_rotations", panel=LOOK, metavar="DEGREES,...", type=str, parser=_rotations,
         help="Take the paintings rotated too, by some of 90, 180 and 270 degrees, such as 90,180,270.",
     ),
     ConfigOption(name="style_mirror", key="styles.mirror", panel=LOOK, flags=("--style-mirror",)),
@@ -198,7 +206,7 @@ class ConfigOptions:
     assignments: Sequence[str] | None = None
     dpi: float | None = None
     style_weights: str | None = None
-    style_rotations: str | None = None
+    style_rotations: Sequence[Rotation] | None = None
     merge_styles: bool | None = None
     init: str | None = None
     values: Mapping[str, Any] = field(default_factory=dict)
@@ -227,7 +235,7 @@ class ConfigOptions:
     def of_styles(self) -> dict[str, Any]:
         """What was given for all paintings, such as their `scale`."""
         given = {key.removeprefix(_STYLES): value for key, value in self.values.items() if key.startswith(_STYLES)}
-        return given if self.style_rotations is None else {**given, "rotations": _rotations(self.style_rotations)}
+        return given if self.style_rotations is None else {**given, "rotations": self.style_rotations}
 
     def gallery(self) -> tuple[Path, ...]:
         """The folders of the user's own paintings, from the file, the preset and `--set`; errors as `effective`."""
@@ -371,13 +379,6 @@ def _start(text: str) -> dict[str, Any]:
 def _one_or_several(values: Sequence[Any]) -> Any:
     """The value of an option that was given once, or all of them."""
     return values[0] if len(values) == 1 else list(values)
-
-
-def _rotations(text: str) -> list[Any]:
-    rotations = [number_or_word(part) for part in text.split(",")]
-    if not all(rotation in typing.get_args(Rotation) for rotation in rotations):
-        raise ConfigError(f"--style-rotations needs some of 90, 180 and 270, such as 90,180,270, not {text!r}")
-    return rotations
 
 
 def _numbers(text: str) -> list[float]:
