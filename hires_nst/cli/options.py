@@ -217,7 +217,7 @@ class ConfigOptions:
         given = {
             option: arguments[option.name]
             for option in (*CONFIG_OPTIONS, *more)
-            if arguments.get(option.name) not in (None, [])
+            if arguments.get(option.name) not in (None, [], ())
         }
         values = {
             option.key: option.value or (_one_or_several(value) if option.repeatable else value)

@@ -529,7 +529,7 @@ def test_memory_that_runs_out_elsewhere_is_one_sentence(
     def fail(*_: Any, **__: Any) -> None:
         raise RuntimeError("DefaultCPUAllocator: can't allocate memory")
 
-    monkeypatch.setattr(painter, "style_image", fail)
+    monkeypatch.setattr(painter, "style_images", fail)
     with pytest.raises(ResourceError, match="out of memory; close other programs"):
         paint(photo, out, painting)
 
