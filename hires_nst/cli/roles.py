@@ -40,7 +40,7 @@ class Roles:
     """The photographs, or folders and lists of them, and the paintings that a command line names.
 
     Attributes:
-        explicit: whether the paintings were given with `--style`, so that there is no doubt.
+        explicit: whether there is no doubt: the paintings were given with `--style`, or by words of the gallery.
     """
 
     contents: tuple[Path, ...]
@@ -68,8 +68,9 @@ class Roles:
         contents, paintings = (words, tuple(options)) if options else (words[:1], words[1:])
         for path in contents:
             check_exists(path)
-        paintings = tuple(_painting(path, gallery) for path in paintings)
-        return cls(contents, paintings, bool(options))
+        files = tuple(_painting(path, gallery) for path in paintings)
+        named = bool(files) and all(file != path for file, path in zip(files, paintings, strict=True))
+        return cls(contents, files, bool(options) or named)
 
     def check_single(self, command: str, *, output: str | None, merged: bool | None = False) -> Path:
         """The photograph, if the command line has the roles of `stylize`.

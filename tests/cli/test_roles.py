@@ -11,7 +11,9 @@ import pytest
 from typer.testing import Result
 
 from hires_nst.cli.first_word import with_command
+from hires_nst.cli.roles import Roles
 from hires_nst.config import StyleImage
+from hires_nst.errors import ConfigError
 from hires_nst.gallery.paintings import BUNDLED
 from tests.cli.test_commands import COMMANDS, Engine, engine, picture_file, run
 
@@ -87,6 +89,23 @@ def test_a_folder_of_paintings_as_one_style(engine: Engine, here: Path) -> None:
         assert (first.folder, first.image, first.weight) == (Path("paintings"), None, 2)
         assert (second.folder, second.image) == (None, Path("c.jpg"))
     assert engine.calls[0]["output"] == Path("a-paintings+c.png")
+
+
+def test_a_folder_of_paintings_in_a_batch(here: Path) -> None:
+    picture_file(here / "paintings" / "z.jpg")
+
+    def pictures(line: str) -> int:
+        return int(json.loads(command(f"plan photos {line} --json --no-measure").stdout)["pictures"])
+
+    assert pictures("paintings") == 2
+    assert pictures("paintings --merge-styles") == 1
+    assert pictures("paintings 'van gogh' --merge-styles --style-mirror") == 2
+
+
+def test_paintings_by_words_are_no_photographs(here: Path) -> None:
+    Roles.of(Path("a.jpg"), [Path("munch"), Path("hokusai")], options=None).check_batch(output=Path("out"))
+    with pytest.raises(ConfigError, match=r"photographs or paintings: b\.png\?"):
+        Roles.of(Path("a.jpg"), [Path("b.png"), Path("munch")], options=None).check_batch(output=Path("out"))
 
 
 def test_the_scales_and_orientations_of_paintings(engine: Engine, here: Path) -> None:
