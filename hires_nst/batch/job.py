@@ -34,12 +34,7 @@ class Choice:
 
     @property
     def styles(self) -> tuple[Path, ...]:
-        """The paintings."""
-        return tuple(painting.image for painting in self.config.paintings)
-
-    @property
-    def style_names(self) -> tuple[Path, ...]:
-        """The files or folders by which the name of the picture calls the style."""
+        """The paintings, or folders of them that are one style, whatever pictures are in these."""
         return tuple(style.path for style in self.config.styles)
 
 

@@ -234,7 +234,7 @@ def _name(choice: Choice, number: int, *, content: int = 0, style: int = 0) -> s
     """The name by the template, with photograph and painting spelled as in `spellings`."""
     values: dict[str, str | int] = {
         "content": spellings(choice.content)[content],
-        "style": "+".join(spellings(path)[style] for path in choice.style_names) or "none",
+        "style": "+".join(spellings(path)[style] for path in choice.styles) or "none",
         "parent": choice.content.parent.name,
         "index": number,
     }

@@ -121,9 +121,12 @@ def _own_config(config: Config) -> Config:
             "checkpoint.directory is for a single picture; leave it out: a batch keeps the run directories of its "
             "pictures in its output folder"
         )
-    config = resolved(config)
-    config = config.with_files({file.path: file.path.absolute() for file in config.files()})
-    return config.model_copy(update={"batch": Batch(), "jobs": ()})
+    return _with_absolute_paths(resolved(config)).model_copy(update={"batch": Batch(), "jobs": ()})
+
+
+def _with_absolute_paths(config: Config) -> Config:
+    paths = [*(file.path for file in config.files()), *(style.path for style in config.styles)]
+    return config.with_files({path: path.absolute() for path in paths})
 
 
 def _choice(found: _Found, config: Config, *, template: str, preset: str | None, variant: str = "") -> Choice:
@@ -279,9 +282,10 @@ def _files(styles: Sequence[StyleImage]) -> list[Path]:
 
 def _style_images(styles: Sequence[StyleImage], config: Config, *, left_out: Counter[str]) -> list[StyleImage]:
     """The styles of the command line; a folder that stands for a painting is as many styles as it has pictures."""
+    named = config.model_copy(update={"styles": tuple(styles)})
     result: list[StyleImage] = []
-    for style in styles:
-        folder = style.path.expanduser().absolute()
+    for style in named.with_files({style.path: style.path.expanduser() for style in styles}).styles:
+        folder = style.path.absolute()
         if style.images or not (os.path.lexists(folder) and folder.is_dir()):
             result.append(style)
             continue
@@ -291,9 +295,7 @@ def _style_images(styles: Sequence[StyleImage], config: Config, *, left_out: Cou
             result.append(style.model_copy(update={"images": tuple(inside)}))
         else:
             result += [style.model_copy(update={"image": picture}) for picture in inside]
-    found = resolved(config.model_copy(update={"styles": tuple(result)}))
-    places = {file.path: file.path.expanduser().absolute() for file in found.files()}
-    found = found.with_files(places)
+    found = _with_absolute_paths(resolved(named.model_copy(update={"styles": tuple(result)})))
     for file in _files(found.styles):
         check_exists(file)
     return [*found.styles]

@@ -341,6 +341,8 @@ def test_a_folder_of_paintings_as_one_style(both: tuple[Path, Path], tmp_path: P
     (style,) = found.jobs[0].config.styles
     assert [path.name for path in style.images] == ["a.tif", "b.png", "C.png"]
     assert found.jobs[0].inputs[1:] == style.images
+    more = api.jobs(photos, tmp_path / "out", styles=StyleImage(folder=touch(art, "d.png")))
+    assert outputs(more) == ["a-art.png", "b-art.png", "c-art.png"], "the folder is the style, whatever is in it"
     config = load_config(overrides=[{"styles": [{"folder": str(art)}]}])
     assert outputs(api.jobs(photos, tmp_path / "out", config=config)) == ["a-art.png", "b-art.png", "c-art.png"]
     with pytest.raises(InputError, match="no picture in the folder"):
