@@ -23,17 +23,19 @@ if TYPE_CHECKING:
     from hires_nst.imageio.images import ImageInput
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class ImageFiles:
     """The input images of a run as files.
 
     Attributes:
         config: the settings, with the style images.
+        given: the settings before the pictures of folders were listed.
         temporary: the files that are in a temporary folder, with their names in the run directory's `inputs`.
     """
 
     content: Path
     config: Config
+    given: Config
     temporary: Mapping[Path, str]
 
     def stored(self, options: RunOptions, directory: RunDirectory) -> RunOptions:
@@ -69,8 +71,10 @@ def image_files(
                 keep = name == "content" and config.output.metadata == "keep"
                 paths.append(_write(image, Path(folder) / name, keep_metadata=keep, limit=limit, on_event=on_event))
                 temporary[paths[-1]] = paths[-1].name
-        config = resolved(config.with_styles(paths[1:]), emit=on_event)
-        yield ImageFiles(content=paths[0], config=config, temporary=temporary)
+        given = config.with_styles(paths[1:])
+        yield ImageFiles(
+            content=paths[0], config=resolved(given, emit=on_event), given=given, temporary=temporary
+        )  # fmt: skip
 
 
 def _write(image: ImageInput, path: Path, *, keep_metadata: bool, limit: float, on_event: OnEvent) -> Path:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import tempfile
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -19,7 +20,7 @@ from hires_nst.run.output_file import names_folder, output_file
 from hires_nst.run.output_size import OutputSize
 from hires_nst.run.prepare import Resume, RunOptions, check_images, check_options, sizes_of
 from hires_nst.run.provenance import picture_metadata
-from hires_nst.run.record import RunRecord, locate, read_record, stored_config
+from hires_nst.run.record import RunRecord, locate, read_record, stored_config, with_recorded_pictures
 from hires_nst.stopping import Stop
 
 if TYPE_CHECKING:
@@ -85,7 +86,7 @@ def stylize(
         size = _checked(options, resume=resume)
         with opened(path, make=True) as directory:
             run = _single_run(directory, options, stop=stop, cache=cache, on_event=on_event)
-            _resume_or_clear(run, resume=resume)
+            _resume_or_clear(run, images, resume=resume)
             run.options = images.stored(run.options, directory)
             return run.result(size)
 
@@ -99,10 +100,14 @@ def _checked(options: RunOptions, *, resume: Resume) -> OutputSize:
     return size
 
 
-def _resume_or_clear(run: SingleRun, *, resume: Resume) -> None:
+def _resume_or_clear(run: SingleRun, images: ImageFiles, *, resume: Resume) -> None:
     """Continue the run in the directory, if there is one; with `never`, remove it. Raises as `_stored_record`."""
     record = _stored_record(run.directory, run.options, resume=resume)
     if record is not None and resume != "never":
+        config = with_recorded_pictures(images.config, record, given=images.given)
+        if config != images.config:
+            run.emit(events.Notice("a folder of paintings has other pictures now; the run goes on with those it had"))
+            run.options = replace(run.options, config=config)
         run.resume(record)
     else:
         run.clear(record)

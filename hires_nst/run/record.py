@@ -221,19 +221,20 @@ def stored_config(record: RunRecord, folder: Path, *, digests: files.FileDigests
     )
 
 
-def with_recorded_pictures(config: Config, record: RunRecord) -> Config:
+def with_recorded_pictures(config: Config, record: RunRecord, *, given: Config) -> Config:
     """The configuration with the pictures that its folders had when the run began, where all of them are still there.
 
-    So a picture that was added since does not change the run.
+    So a picture that was added since does not change the run. `given` is the configuration before folders were listed;
+    pictures that it names stay.
     """
     recorded = record.config.get("styles", ())
     if len(recorded) != len(config.styles):
         return config
     styles = []
-    for style, before in zip(config.styles, recorded, strict=True):
+    for style, named, before in zip(config.styles, given.styles, recorded, strict=True):
         names = [Path(image).name for image in before.get("images", ())]
         here = {image.name: image for image in style.images}
-        if names and here.keys() >= {*names}:
+        if names and not named.images and here.keys() >= {*names}:
             style = style.model_copy(update={"images": tuple(here[name] for name in names)})
         styles.append(style)
     return config.model_copy(update={"styles": tuple(styles)})
@@ -260,8 +261,8 @@ def check_same(record: RunRecord, folder: Path, *, config: Config, inputs: Seque
     began, given_now = (sum(file.role == "painting" for file in files) for files in (record.inputs, inputs))
     if began != given_now:
         raise InputError(
-            f"the run in {folder} was started with {began} paintings, and there are {given_now} now; put the pictures "
-            f"of the folder back, or {RESTART}"
+            f"the number of paintings has changed since the run in {folder} began ({began}, now {given_now}); put the "
+            f"pictures of the folder back, or {RESTART}"
         )
     # The settings agree, so the files pair up, except weights that are still to be downloaded, and are checked then.
     for file, given in zip(record.inputs, inputs, strict=False):

@@ -49,7 +49,6 @@ from hires_nst.run.record import (
     input_file,
     output_places,
     store_config,
-    with_recorded_pictures,
 )
 from hires_nst.run.write_behind import WriteBehind
 from hires_nst.stopping import Stop
@@ -109,10 +108,6 @@ class SingleRun:
 
     def resume(self, record: RunRecord) -> None:
         """Continue the run of that record; raises as `check_same`."""
-        config = with_recorded_pictures(self.options.config, record)
-        if config != self.options.config:
-            self.emit(events.Notice("a folder of paintings has more pictures now; the run goes on without them"))
-            self.options = replace(self.options, config=config)
         check_same(record, self.directory.path, config=self.options.config, inputs=self._inputs(), version=VERSION)
         self.record = record
 

@@ -245,9 +245,20 @@ def test_a_run_goes_on_with_the_pictures_that_the_folder_had(copied: Path, tmp_p
             hires_nst.stylize(copied / "photo.png", out, config=settings, on_event=seen.append)
         assert out.read_bytes() == expected
         told = [event.message for event in seen if isinstance(event, events.Notice)]
-        assert ("a folder of paintings has more pictures now; the run goes on without them" in told) != resume
+        assert ("a folder of paintings has other pictures now; the run goes on with those it had" in told) != resume
         added.unlink()
         out.unlink()
+
+
+def test_pictures_that_are_named_are_those_of_the_run(copied: Path, tmp_path: Path) -> None:
+    def settings(*names: str) -> Config:
+        folder = copied / "two"
+        return with_style({"folder": str(folder), "images": [str(folder / name) for name in names]})
+
+    interrupted(copied, tmp_path / "o.png", settings("a.png"))
+    with pytest.raises(InputError, match=r"the number of paintings has changed since .* \(1, now 2\)"):
+        hires_nst.stylize(copied / "photo.png", tmp_path / "o.png", config=settings("a.png", "b.png"))
+    hires_nst.stylize(copied / "photo.png", tmp_path / "o.png", config=settings("a.png"))
 
 
 def test_a_run_is_refused_after_a_picture_of_its_folder_changed(copied: Path, tmp_path: Path) -> None:
@@ -262,7 +273,7 @@ def test_a_run_is_refused_after_a_picture_of_its_folder_changed(copied: Path, tm
     (copied / "two" / "b.png").unlink()
     with pytest.raises(InputError, match=r"b\.png of the run in .* no longer exists"):
         hires_nst.resume(tmp_path / "o.png.run")
-    with pytest.raises(InputError, match="was started with 2 paintings, and there are 1 now; put the pictures"):
+    with pytest.raises(InputError, match=r"\(2, now 1\); put the pictures of the folder back"):
         hires_nst.stylize(copied / "photo.png", out, config=settings)
     (copied / "two" / "b.png").write_bytes(painting)
     hires_nst.resume(tmp_path / "o.png.run")
