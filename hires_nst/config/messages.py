@@ -69,9 +69,9 @@ def check_value(key: str, value: Any, *, option: str, text: str | None = None, s
         if own[0]["type"] == "value_error":
             raise ConfigError(f"{option}: {own[0]['ctx']['error']}") from None
         field = section.model_fields[name]
-        given = example(field)
+        given, wanted = example(field), expected(typed(field)).removesuffix(" or a list")  # an option is repeated
         raise ConfigError(
-            f"{option} should be {expected(typed(field))}, not {quoted(value if text is None else text)}"
+            f"{option} should be {wanted}, not {quoted(value if text is None else text)}"
             f"{given and f'; for example {option} {given}'}"
         ) from None
 

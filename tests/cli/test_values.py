@@ -146,7 +146,7 @@ def test_a_wrong_value_is_one_line_and_exit_code_2(
         ("--dpi 5 --print A4", "--dpi should be a number from 10 to 4800, not '5'; for example --dpi 300"),
         ("--style-weights 1,-1", "--style-weights needs numbers above 0 separated by commas, such as 2,1, not '1,-1'"),
         ("--style-weights 1;2", "not '1;2'"),
-        ("--style-scale 1,5", "--style-scale should be a number above 0 or a list, not '1,5'; write --style-scale 1.5"),
+        ("--style-scale 1,5", "--style-scale should be a number above 0, not '1,5'; write --style-scale 1.5"),
         (
             "--style-size 0",
             "--style-size should be a whole number from 1 to 500000, not '0'; for example --style-size 1",
