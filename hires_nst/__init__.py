@@ -8,10 +8,10 @@ stylize("photo.jpg", "print.png", styles=["painting.jpg"], config=Config(output=
 
 Each command has a function: `stylize`, `plan`, `resume`, `status`, `evaluate`, `show`, `doctor`, `batch.run`,
 `batch.plan`, `batch.jobs`, `report.write`, `models.list`, `models.fetch`, `models.import_file`, `models.verify`,
-`config.init`, `config.validate` and `config.json_schema`; beside them, `register_network` lets a module of your own
-take the place of the networks. They call `on_event` with the events of `hires_nst.events`, stop at the request of a
-`Stop`, and raise subclasses of `HiresNstError` (`hires_nst.errors`). Importing this package loads neither them nor
-torch.
+`styles.list`, `config.init`, `config.validate` and `config.json_schema`; beside them, `register_network` lets a module
+of your own take the place of the networks. They call `on_event` with the events of `hires_nst.events`, stop at the
+request of a `Stop`, and raise subclasses of `HiresNstError` (`hires_nst.errors`). Importing this package loads neither
+them nor torch.
 """
 
 from __future__ import annotations
@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from hires_nst.batch.status import BatchStatus
     from hires_nst.evaluation.evaluate import Evaluation, evaluate
     from hires_nst.folders import resume, status
+    from hires_nst.gallery import styles
     from hires_nst.imageio.images import ImageInput
     from hires_nst.run.diagnosis import Diagnosis, doctor
     from hires_nst.run.pipeline import plan, stylize
@@ -68,6 +69,7 @@ __all__ = [
     "resume",
     "show",
     "status",
+    "styles",
     "stylize",
 ]
 
@@ -93,8 +95,8 @@ _MODULES = {
 
 def __getattr__(name: str) -> Any:
     """Import a public name at its first use."""
-    if name == "models":
-        return import_module("hires_nst.backbones.models")
+    if name in ("models", "styles"):
+        return import_module(f"hires_nst.{'backbones' if name == 'models' else 'gallery'}.{name}")
     if name in _MODULES:
         return getattr(import_module(f"hires_nst.{_MODULES[name]}"), name)
     if name in __all__:  # a package

@@ -113,6 +113,20 @@ def check_exists(path: Path, *, otherwise: str = "check the name and the folder"
         raise InputError(f"{path} cannot be read ({reason}); check the name and the permissions") from None
 
 
+def natural(path: str) -> tuple[tuple[tuple[str | int, ...], ...], str]:
+    """A key that sorts as people do: folder by folder, numbers by value, capitals beside small letters.
+
+    Two different paths never have the same key.
+    """
+    return tuple(_pieces(part) for part in path.split("/")), path
+
+
+def _pieces(text: str) -> tuple[str | int, ...]:
+    """Text and numbers in turn, beginning and ending with text."""
+    pieces = re.split("([0-9]+)", text)
+    return tuple(int(piece) if position % 2 else piece.casefold() for position, piece in enumerate(pieces))
+
+
 def behind_links(path: Path) -> Path:
     """The file or folder that is written to: `path`, or the target at the end of its symbolic links.
 

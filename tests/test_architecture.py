@@ -19,7 +19,7 @@ FLOORS = (
     ("errors", "events", "files", "quantities", "stopping", "version"),  # modules of hires_nst itself
     ("backbones", "imageio"),
     ("config",),
-    ("transfer",),
+    ("gallery", "transfer"),
     ("evaluation", "executors"),
     ("run",),
     ("batch",),

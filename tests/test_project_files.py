@@ -70,3 +70,10 @@ def test_every_marker_of_the_package_is_shipped() -> None:
     assert (ROOT / "hires_nst" / "py.typed").exists()
     assert '"Typing :: Typed"' in PYPROJECT
     assert 'configs = "hires_nst/presets"' in PYPROJECT
+
+
+def test_the_bundled_paintings_are_pictures_with_facts() -> None:
+    folder = ROOT / "hires_nst" / "gallery" / "bundled"
+    assert set(read_yaml("hires_nst/gallery/bundled/gallery.yaml")) == {file.name for file in folder.glob("*.jpg")}
+    assert len(list(folder.iterdir())) == 7
+    assert 'packages = ["hires_nst"]' in PYPROJECT, "with all files in it"

@@ -14,7 +14,7 @@ import pytest
 from typer.testing import CliRunner
 
 import hires_nst
-from hires_nst import Config, Stop, batch, models, report
+from hires_nst import Config, Stop, batch, models, report, styles
 from hires_nst.cli import app
 from hires_nst.errors import Interrupted
 from hires_nst.events import Event, StepFinished, json_line
@@ -185,6 +185,14 @@ def test_models(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         models.fetch("vgg19-slimm")
     command("models", "import", file, "--name", "vgg19", code=5)
     command("models", "fetch", "vgg19-slimm", code=2)
+
+
+def test_styles(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "250")
+    listed = command("styles", "list")
+    assert all(painting.name in listed and painting.facts.title in listed for painting in styles.list())
+    names = [json.loads(line)["name"] for line in command("styles", "list", "sea", "--json").splitlines()]
+    assert names == [painting.name for painting in styles.list("sea")] == ["hokusai great wave", "turner shipwreck"]
 
 
 def test_config(tmp_path: Path) -> None:

@@ -76,8 +76,9 @@ def jobs(
         contents: a folder, a picture, or a text file with the path of a picture in each line, or several of these;
             None for the `jobs` of the configuration.
         output: the output folder; it need not exist.
-        styles: one or several paintings, or folders of them; each is a style of its own, whatever its weight. Without
-            any, the paintings of the configuration are blended into one style, as for a single picture.
+        styles: one or several paintings, also by words of the gallery, or folders of them; each painting is a style of
+            its own, whatever its weight, except those of a `StyleImage` with a `folder`, which are one. Without any,
+            the paintings of the configuration are blended into one style, as for a single picture.
         config: the settings of all jobs, with the section `batch`; the schema's defaults when not given.
         config_for: the configuration of a job with settings of its own (`jobs.N.set`), which it gets; `config` with
             these settings merged into it when not given.

@@ -34,8 +34,8 @@ class Choice:
 
     @property
     def styles(self) -> tuple[Path, ...]:
-        """The paintings."""
-        return tuple(style.image for style in self.config.styles)
+        """The paintings, or folders of them that are one style, whatever pictures are in these."""
+        return tuple(style.path for style in self.config.styles)
 
 
 @dataclass(frozen=True, kw_only=True)

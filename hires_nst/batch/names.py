@@ -1,4 +1,4 @@
-"""The natural order of file names, and the names of pictures from a template."""
+"""The names of pictures from a template."""
 
 from __future__ import annotations
 
@@ -28,20 +28,6 @@ LONGEST_NAME = 255 - len(".0123456789abcdef.part")
 
 KEPT_END = 64
 """Bytes at the end of a name that is shortened: the painting and the suffix are there."""
-
-
-def natural(path: str) -> tuple[tuple[tuple[str | int, ...], ...], str]:
-    """A key that sorts as people do: folder by folder, numbers by value, capitals beside small letters.
-
-    Two different paths never have the same key.
-    """
-    return tuple(_pieces(part) for part in path.split("/")), path
-
-
-def _pieces(text: str) -> tuple[str | int, ...]:
-    """Text and numbers in turn, beginning and ending with text."""
-    pieces = re.split("([0-9]+)", text)
-    return tuple(int(piece) if position % 2 else piece.casefold() for position, piece in enumerate(pieces))
 
 
 @cache

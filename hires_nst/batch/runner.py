@@ -142,7 +142,7 @@ class _BatchRun:
         try:
             if executor is not None:
                 check_disk_space([self.by_id[id] for id in pending], self.folder, workers=executor.workers)
-            paintings = {style.image for job in self.jobs for style in job.config.styles}
+            paintings = {one.image for job in self.jobs for one in job.config.paintings}
             self.emit(
                 events.BatchStarted(
                     jobs=len(self.by_id), photographs=len({job.content for job in self.jobs}), paintings=len(paintings),

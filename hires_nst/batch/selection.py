@@ -13,14 +13,15 @@ from typing import Any
 
 from hires_nst.batch.job import Choice, Jobs, result_size
 from hires_nst.batch.ledger_names import register_of
-from hires_nst.batch.names import REPORT_FILES, fields_of, filled, natural
+from hires_nst.batch.names import REPORT_FILES, fields_of, filled
 from hires_nst.batch.naming import name_jobs
 from hires_nst.batch.paths import BatchPaths
 from hires_nst.config import Batch, Config, StyleImage
 from hires_nst.errors import ConfigError, InputError
 from hires_nst.events import json_line
-from hires_nst.files import FileDigests, check_exists
-from hires_nst.imageio.recognition import is_named_like_a_picture, is_picture, recognise
+from hires_nst.files import FileDigests, check_exists, natural
+from hires_nst.gallery import resolved
+from hires_nst.imageio.recognition import is_named_like_a_picture, is_picture, pictures_in, recognise
 from hires_nst.quantities import counts
 from hires_nst.run.directory import RECORD
 
@@ -71,7 +72,7 @@ def _matched_jobs(
     search = _Search(output, config.batch)
     found = list(dict.fromkeys(chain.from_iterable(map(search.found_in, contents))))
     own = _own_config(config)
-    given = _style_images(styles, search.left_out)
+    given = _style_images(styles, config, left_out=search.left_out)
     styles_to_use: list[tuple[StyleImage, ...]] = [(style,) for style in given] or [own.styles]
     if not styles:
         own.check_styles()
@@ -110,18 +111,22 @@ def _listed_jobs(
 
 
 def _own_config(config: Config) -> Config:
-    """The configuration of one picture: without the batch's sections, and with absolute paths.
+    """The configuration of one picture: without the batch's sections, and with absolute paths of its files.
 
     Raises:
-        ConfigError: it names a run directory, which no two pictures can share.
+        ConfigError: it names a run directory, which no two pictures can share. As `gallery.resolved`.
     """
     if config.checkpoint.directory is not None:
         raise ConfigError(
             "checkpoint.directory is for a single picture; leave it out: a batch keeps the run directories of its "
             "pictures in its output folder"
         )
-    config = config.with_files({file.path: file.path.absolute() for file in config.files()})
-    return config.model_copy(update={"batch": Batch(), "jobs": ()})
+    return _with_absolute_paths(resolved(config)).model_copy(update={"batch": Batch(), "jobs": ()})
+
+
+def _with_absolute_paths(config: Config) -> Config:
+    paths = [*(file.path for file in config.files()), *(style.path for style in config.styles)]
+    return config.with_files({path: path.absolute() for path in paths})
 
 
 def _choice(found: _Found, config: Config, *, template: str, preset: str | None, variant: str = "") -> Choice:
@@ -232,7 +237,7 @@ class _Search:
         """The pairs of photographs and styles, as `batch.match` requires."""
         if self.batch.match == "product":
             every = [(content, chosen) for content in found for chosen in choices]
-            pairs = [pair for pair in every if pair[0].path not in [style.image for style in pair[1]]] or every
+            pairs = [pair for pair in every if pair[0].path not in _files(pair[1])] or every
             if len(pairs) < len(every):
                 self.left_out["pictures in their own style"] += len(every) - len(pairs)
             return pairs
@@ -245,10 +250,10 @@ class _Search:
             return list(zip(found, choices, strict=True))
         by_stem: dict[str, tuple[StyleImage, ...]] = {}
         for style in chain.from_iterable(choices):
-            stem = style.image.stem.casefold()
+            stem = style.path.stem.casefold()
             if stem in by_stem:
                 raise ConfigError(
-                    f"two paintings are called {style.image.stem}, so --match stem cannot choose; rename one"
+                    f"two paintings are called {style.path.stem}, so --match stem cannot choose; rename one"
                 )
             by_stem[stem] = (style,)
         matched = [(content, by_stem.get(content.path.stem.casefold())) for content in found]
@@ -271,31 +276,26 @@ def _lines(file: Path) -> list[Path]:
     return [file.parent / Path(line).expanduser() for line in lines if line and not line.startswith("#")]
 
 
-def _style_images(styles: Sequence[StyleImage], left_out: Counter[str]) -> list[StyleImage]:
-    """The paintings of the command line, with the pictures of folders in natural order."""
+def _files(styles: Sequence[StyleImage]) -> list[Path]:
+    return [painting.image for style in styles for painting in style.paintings]
+
+
+def _style_images(styles: Sequence[StyleImage], config: Config, *, left_out: Counter[str]) -> list[StyleImage]:
+    """The styles of the command line; a folder that stands for a painting is as many styles as it has pictures."""
+    named = config.model_copy(update={"styles": tuple(styles)})
     result: list[StyleImage] = []
-    for style in styles:
-        path = style.image.expanduser().absolute()
-        check_exists(path)
-        if path.is_dir():
-            inside = _pictures_in(path, left_out)
-            inside.sort(key=lambda picture: natural(picture.name))
-            result += [style.model_copy(update={"image": picture}) for picture in inside]
+    for style in named.with_files({style.path: style.path.expanduser() for style in styles}).styles:
+        folder = style.path.absolute()
+        if style.images or not (os.path.lexists(folder) and folder.is_dir()):
+            result.append(style)
+            continue
+        inside, unreadable = pictures_in(folder)
+        left_out.update(unreadable)
+        if style.image is None:
+            result.append(style.model_copy(update={"images": tuple(inside)}))
         else:
-            result.append(style.model_copy(update={"image": path}))
-    return result
-
-
-def _pictures_in(folder: Path, left_out: Counter[str]) -> list[Path]:
-    """The paintings in a folder; those whose format is not read here are counted in `left_out`."""
-    files = [file for file in folder.iterdir() if not file.name.startswith(".")]
-    formats = {file: recognise(file) for file in files}
-    unreadable = Counter(format.unreadable for format in formats.values() if format and not format.readable)
-    result = [
-        file for file, format in formats.items() if (format.readable if format else is_named_like_a_picture(file))
-    ]
-    if not result:
-        hint = counts(unreadable) or "check the folder"
-        raise InputError(f"there is no picture in the folder of paintings {folder}; {hint}")
-    left_out.update(unreadable)
-    return result
+            result += [style.model_copy(update={"image": picture}) for picture in inside]
+    found = _with_absolute_paths(resolved(named.model_copy(update={"styles": tuple(result)})))
+    for file in _files(found.styles):
+        check_exists(file)
+    return [*found.styles]

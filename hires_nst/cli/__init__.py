@@ -13,7 +13,7 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-from hires_nst.cli import batch, config, doctor, evaluate, models, plan, report, resume, show, status, stylize
+from hires_nst.cli import batch, config, doctor, evaluate, models, plan, report, resume, show, status, styles, stylize
 from hires_nst.cli.first_word import with_command
 from hires_nst.cli.progress import print_error
 from hires_nst.cli.words import refuse_other_words
@@ -76,6 +76,7 @@ app.command("resume")(resume.resume)
 app.command("status")(status.status)
 app.add_typer(config.app, name="config")
 app.add_typer(models.app, name="models")
+app.add_typer(styles.app, name="styles")
 app.command("report")(report.report)
 app.command("evaluate")(evaluate.evaluate)
 app.command("show")(show.show)

@@ -48,8 +48,8 @@ def batch(
         list[Path] | None,
         path_argument(
             metavar="STYLE",
-            help="Paintings or folders of paintings, each a separate style; when not given, the paintings of the "
-            "configuration are blended.",
+            help="Paintings, by file or by words of the gallery, or folders of paintings, each painting a separate "
+            "style; when not given, the paintings of the configuration are blended.",
         ),
     ] = None,
     *,
@@ -93,7 +93,7 @@ def batch(
     The same command resumes an interrupted batch without repeating finished pictures. Several processes may share one
     batch.
     """
-    roles = Roles.of(contents, styles, options=painting)
+    roles = Roles.of(contents, styles, options=painting, gallery=options.gallery)
     if contents is not None:
         roles.check_batch(output=output)
     with stopping(until=until, max_hours=max_hours, quiet=quiet or json) as stop:
@@ -135,9 +135,8 @@ def batch_arguments(styles: Sequence[Path], options: ConfigOptions) -> dict[str,
         raise ConfigError("--style-weights blends paintings, but in a batch each is a separate style; leave it out")
     sources = options.sources()
     common = {key: value for key, value in sources.items() if key != "jobs"}  # the list may be long
-    scale = {} if options.style_scale is None else {"scale": options.style_scale}
     return {
-        "styles": [StyleImage(image=path, **scale) for path in styles],
+        "styles": [StyleImage.model_validate(style) for style in options.styles_of(styles)],
         "config": options.effective(sources=sources),
         "config_for": lambda own: options.effective(sources=merge(common, own)),
         "preset": options.preset,

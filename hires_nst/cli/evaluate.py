@@ -19,7 +19,12 @@ def evaluate(
     *,
     content: Annotated[Path, path_option("--content", metavar="PHOTO", help="The photograph it was painted from.")],
     style: Annotated[
-        list[Path], path_option("--style", metavar="PAINTING", help="The painting; repeatable, for several.")
+        list[Path],
+        path_option(
+            "--style",
+            metavar="PAINTING",
+            help="The painting, by file or by words of the gallery; repeatable, for several.",
+        ),
     ],
     json: Json = False,
 ) -> None:

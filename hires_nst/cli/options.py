@@ -31,7 +31,18 @@ from hires_nst.cli.schema_options import (
     parameters_of,
     with_parameters,
 )
-from hires_nst.config import PRESETS, Config, InitKind, assign, check_option, gather, merge, nest, parse_config
+from hires_nst.config import (
+    PRESETS,
+    Config,
+    InitKind,
+    Rotation,
+    assign,
+    check_option,
+    gather,
+    merge,
+    nest,
+    parse_config,
+)
 from hires_nst.errors import ConfigError, nearest
 
 path_argument = partial(typer.Argument, readable=False)
@@ -92,6 +103,14 @@ def _long_edge(text: str) -> str | None:
     return "a paper is a print: --print " + text if text.strip().upper() in ("A0", "A1", "A2", "A3", "A4") else None
 
 
+def _rotations(text: str) -> list[Any]:
+    """The degrees of `--style-rotations`; ConfigError where they are no rotations of the schema, or one is twice."""
+    rotations = [number_or_word(part) for part in text.split(",")]
+    if not {*rotations} <= {*typing.get_args(Rotation)} or len({*rotations}) < len(rotations):
+        raise ConfigError(f"--style-rotations needs some of 90, 180 and 270, such as 90,180,270, not {text!r}")
+    return rotations
+
+
 CONFIG_OPTIONS = (
     ConfigOption(
         name="config", panel=SOURCE, flags=("--config", "-c"), metavar="FILE", type=Path,
@@ -126,7 +145,17 @@ CONFIG_OPTIONS = (
     ConfigOption(name="content_weight", key="loss.content_weight", panel=LOOK, metavar="X"),
     ConfigOption(name="colors", key="colors.mode", panel=LOOK, metavar="MODE", flags=("--colors", "--colours")),
     ConfigOption(name="color_strength", key="colors.strength", panel=LOOK, metavar="0-1"),
-    ConfigOption(name="style_scale", key="styles.scale", panel=LOOK, metavar="X"),
+    ConfigOption(name="style_scale", key="styles.scale", panel=LOOK, metavar="X", repeatable=True),
+    ConfigOption(name="style_size", key="styles.size", panel=LOOK, metavar="PIXELS", unit="px"),
+    ConfigOption(
+        name="style_rotations", panel=LOOK, metavar="DEGREES,...", type=str, parser=_rotations,
+        help="Take the paintings rotated too, by some of 90, 180 and 270 degrees, such as 90,180,270.",
+    ),
+    ConfigOption(name="style_mirror", key="styles.mirror", panel=LOOK, flags=("--style-mirror",)),
+    ConfigOption(
+        name="merge_styles", panel=LOOK, type=bool, flags=("--merge-styles",),
+        help="Take all paintings of a folder together as one style.",
+    ),
     ConfigOption(
         name="style_weights", panel=LOOK, metavar="X,Y,...", type=str,
         help="Weight of each painting relative to the others, in their order.",
@@ -188,6 +217,8 @@ class ConfigOptions:
     dpi: float | None = None
     style_weights: str | None = None
     masks: Sequence[str] | None = None
+    style_rotations: Sequence[Rotation] | None = None
+    merge_styles: bool | None = None
     init: str | None = None
     values: Mapping[str, Any] = field(default_factory=dict)
 
@@ -197,9 +228,13 @@ class ConfigOptions:
         given = {
             option: arguments[option.name]
             for option in (*CONFIG_OPTIONS, *more)
-            if arguments.get(option.name) not in (None, [])
+            if arguments.get(option.name) not in (None, [], ())
         }
-        values = {option.key: option.value or value for option, value in given.items() if option.key is not None}
+        values = {
+            option.key: option.value or (_one_or_several(value) if option.repeatable else value)
+            for option, value in given.items()
+            if option.key is not None
+        }
         return cls(values=values, **{option.name: value for option, value in given.items() if option.key is None})
 
     @property
@@ -208,9 +243,22 @@ class ConfigOptions:
         return [option.all_flags[0] for option in BATCH_OPTIONS if option.key in self.values]
 
     @property
-    def style_scale(self) -> float | None:
-        """The scale of all paintings, if it was given."""
-        return self.values.get(_STYLE_SCALE)
+    def of_styles(self) -> dict[str, Any]:
+        """What was given for all paintings, such as their `scale`."""
+        given = {key.removeprefix(_STYLES): value for key, value in self.values.items() if key.startswith(_STYLES)}
+        return given if self.style_rotations is None else {**given, "rotations": self.style_rotations}
+
+    def gallery(self) -> tuple[Path, ...]:
+        """The folders of the user's own paintings, from the file, the preset and `--set`; errors as `effective`."""
+        data = self.sources()
+        for assignment in self.assignments or ():
+            data = assign(data, assignment)
+        return parse_config({"gallery": data.get("gallery", ())}).gallery_folders
+
+    def styles_of(self, paths: Sequence[Path]) -> list[dict[str, Any]]:
+        """The settings of paintings on the command line, and of folders of them, with what was given for all."""
+        folders = [path for path in paths if self.merge_styles and path.is_dir()]
+        return [{"folder" if path in folders else "image": str(path), **self.of_styles} for path in paths]
 
     def sources(self) -> dict[str, Any]:
         """The settings of the preset and the file; errors as `effective`."""
@@ -233,12 +281,12 @@ class ConfigOptions:
         below = dict(self.sources() if sources is None else sources)
         for assignment in self.assignments or ():
             below = assign(below, assignment)
-        chosen = nest({key: value for key, value in self.values.items() if key != _STYLE_SCALE})
+        chosen = nest({key: value for key, value in self.values.items() if not key.startswith(_STYLES)})
         if self.dpi is not None or "print" in chosen.get("output", {}):
             chosen["output"] = self._output(chosen.get("output", {}), below)
         if self.init is not None:
             chosen["init"] = {**chosen.get("init", {}), **_start(self.init)}
-        if styles or self.style_scale is not None or self.style_weights is not None or self.masks:
+        if styles or self.of_styles or self.style_weights is not None or self.masks:
             chosen["styles"] = self._styles(styles, below)
         return parse_config(merge(below, chosen))
 
@@ -259,11 +307,13 @@ class ConfigOptions:
 
     def _styles(self, paths: Sequence[Path], below: Mapping[str, Any]) -> list[dict[str, Any]]:
         """The paintings with the scale, weights and masks of the command line."""
-        styles: list[dict[str, Any]] = [{"image": str(path)} for path in paths] or below.get("styles") or []
+        styles: list[dict[str, Any]] = self.styles_of(paths) or below.get("styles") or []
         if not isinstance(styles, list) or not all(isinstance(style, dict) for style in styles):
             return styles  # the schema refuses them with a message
-        if self.style_scale is not None:
-            styles = [{**style, "scale": self.style_scale} for style in styles]
+        if not paths:
+            given = self.of_styles
+            replaced = {"scale", "size"} if {"scale", "size"} & given.keys() else set()  # each replaces the other
+            styles = [{**{k: v for k, v in style.items() if k not in replaced}, **given} for style in styles]
         if self.style_weights is not None:
             weights = _numbers(self.style_weights)
             if len(weights) != len(styles):
@@ -284,8 +334,8 @@ class ConfigOptions:
 
 
 _SIZES = ("output.long_edge", "output.megapixels", "output.scale", "output.print.paper")
-_STYLE_SCALE = "styles.scale"
-"""The scale of every painting, so not simply one key."""
+_STYLES = "styles."
+"""Of every painting, so not simply one key."""
 
 
 def takes_config_options(*more: ConfigOption) -> Decorator:
@@ -343,6 +393,11 @@ def _start(text: str) -> dict[str, Any]:
             f"--init: {text!r} is neither an image file nor a kind of initial image{nearest(text, kinds)}"
         )
     return {"kind": "file", "file": text}
+
+
+def _one_or_several(values: Sequence[Any]) -> Any:
+    """The value of an option that was given once, or all of them."""
+    return values[0] if len(values) == 1 else list(values)
 
 
 def _numbers(text: str) -> list[float]:

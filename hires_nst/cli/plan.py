@@ -65,7 +65,7 @@ def plan(
     """
     from hires_nst.batch.selection import is_batch
 
-    roles = Roles.of(content, styles, options=painting)
+    roles = Roles.of(content, styles, options=painting, gallery=options.gallery)
     if content is None or is_batch(content) or len(roles.contents) > 1:
         refuse(others, command="batch", why="single pictures only; leave it out for a batch")
         selection = batch_arguments(roles.styles, options)
@@ -83,7 +83,7 @@ def plan(
         command="stylize",
         why=f"batches only; {content} is a single photograph",
     )
-    roles.check_single("plan", output=output)
+    roles.check_single("plan", output=output, merged=options.merge_styles)
     config = options.effective(roles.styles)
     _, file = target_of(output, content, config=config)
     with showing(quiet=quiet or json, as_json=False) as on_event:

@@ -2,28 +2,35 @@
 
 from __future__ import annotations
 
+import os
 import re
 import shlex
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
 
 from hires_nst.cli.options import path_argument, path_option
 from hires_nst.cli.progress import MOST_NAMED, listed
+from hires_nst.config import is_gallery_name
 from hires_nst.errors import ConfigError, InputError
 from hires_nst.files import check_exists
+from hires_nst.gallery import painting_file
 
 StyleWords = Annotated[
     list[Path] | None,
-    path_argument(metavar="STYLE", help="The paintings; they replace those of the configuration."),
+    path_argument(
+        metavar="STYLE",
+        help="The paintings, by file or by words of the gallery, such as 'van gogh'; they replace those of the "
+        "configuration.",
+    ),
 ]
 StyleOption = Annotated[
     list[Path] | None,
     path_option(
         "--style",
         metavar="PAINTING",
-        help="A painting; repeatable. With it, every picture that is not an option is a photograph.",
+        help="A painting, as STYLE; repeatable. With it, every picture that is not an option is a photograph.",
     ),
 ]
 
@@ -33,7 +40,7 @@ class Roles:
     """The photographs, or folders and lists of them, and the paintings that a command line names.
 
     Attributes:
-        explicit: whether the paintings were given with `--style`, so that there is no doubt.
+        explicit: whether there is no doubt: the paintings were given with `--style`, or by words of the gallery.
     """
 
     contents: tuple[Path, ...]
@@ -41,21 +48,35 @@ class Roles:
     explicit: bool
 
     @classmethod
-    def of(cls, content: Path | None, styles: Sequence[Path] | None, *, options: Sequence[Path] | None) -> Roles:
+    def of(
+        cls,
+        content: Path | None,
+        styles: Sequence[Path] | None,
+        *,
+        options: Sequence[Path] | None,
+        gallery: Callable[[], Sequence[Path]] = tuple,
+    ) -> Roles:
         """The roles of a first picture, of the others, and of those with `--style`.
 
+        Args:
+            gallery: the folders of the user's own paintings; called where a painting is no file.
+
         Raises:
-            InputError: there is nothing of that name.
+            InputError: there is no file or painting of that name. ConfigError: there are several such paintings.
         """
         words = (*(() if content is None else (content,)), *(styles or ()))
-        for path in (*words, *(options or ())):
+        contents, paintings = (words, tuple(options)) if options else (words[:1], words[1:])
+        for path in contents:
             check_exists(path)
-        if options:
-            return cls(words, tuple(options), True)
-        return cls(words[:1], words[1:], False)
+        files = tuple(_painting(path, gallery) for path in paintings)
+        named = bool(files) and all(file != path for file, path in zip(files, paintings, strict=True))
+        return cls(contents, files, bool(options) or named)
 
-    def check_single(self, command: str, *, output: str | None) -> Path:
+    def check_single(self, command: str, *, output: str | None, merged: bool | None = False) -> Path:
         """The photograph, if the command line has the roles of `stylize`.
+
+        Args:
+            merged: whether a folder of paintings is one style.
 
         Raises:
             ConfigError: there are several photographs, or a photograph among the paintings, almost surely.
@@ -69,11 +90,11 @@ class Roles:
             batch = command_line("batch", [content], styles=self.styles or [Path("PAINTING")], output=folder)
             raise InputError(f"{content} is a folder; to paint the photographs in it: `{batch}`")
         for style in self.styles:
-            if style.is_dir():
+            if style.is_dir() and not merged:
                 batch = command_line("batch", [content], styles=self.styles, output=folder)
                 raise InputError(
-                    f"the painting {style} is a folder; name the pictures in it, or paint in the style of each of them "
-                    f"with `{batch}`"
+                    f"the painting {style} is a folder; name the pictures in it, or take all of them together as one "
+                    f"style with --merge-styles, or paint in the style of each of them with `{batch}`"
                 )
         if not self.explicit:
             self._check_paintings(command, output)
@@ -116,6 +137,14 @@ def command_line(command: str, contents: Sequence[Path], *, styles: Sequence[Pat
     words = [*_shortened(contents), *(f"--style {style}" for style in _shortened(styles))]
     words += [] if output is None else ["-o", _quoted(output)]
     return " ".join(["hires-nst", command, *words])
+
+
+def _painting(path: Path, gallery: Callable[[], Sequence[Path]]) -> Path:
+    """The file of a painting, which may be one of the gallery."""
+    if not os.path.lexists(path) and is_gallery_name(path):
+        return painting_file(path, gallery())
+    check_exists(path)
+    return path
 
 
 def _shortened(paths: Sequence[Path]) -> list[str]:

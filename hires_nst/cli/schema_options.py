@@ -30,6 +30,7 @@ class ConfigOption:
         type: of an option that is not one key.
         metavar: instead of the field's choices.
         value: of a flag that sets the key to one of its choices.
+        repeatable: of an option that is one key, whose field takes one value or a list.
         unit, advice: of an option that is one key, see `checked`.
         parser: of an option that is not one key.
     """
@@ -42,6 +43,7 @@ class ConfigOption:
     type: Any = None
     flags: tuple[str, ...] = ()
     value: str | None = None
+    repeatable: bool = False
     unit: str = ""
     advice: Callable[[str], str | None] = lambda text: None
     parser: Callable[[str], Any] | None = None
@@ -64,6 +66,8 @@ class ConfigOption:
                 text = f"{text} Repeatable."
             elif kind is not bool:
                 parser = checked(self.key, self.all_flags[0], unit=self.unit, advice=self.advice)
+            if self.repeatable:
+                kind, text = list[kind], f"{text} Repeatable."  # type: ignore[valid-type]
         option = typer.Option(*self.all_flags, metavar=metavar, parser=parser, help=text, rich_help_panel=self.panel,
                               readable=False)  # fmt: skip
         annotation = Annotated[kind | None, option]  # type: ignore[valid-type]

@@ -24,6 +24,7 @@ from hires_nst.cli.roles import Roles, StyleOption, StyleWords
 from hires_nst.cli.schema_options import choice
 from hires_nst.cli.signals import MaxHours, Until, ending_at_once, stopping
 from hires_nst.config import Config
+from hires_nst.gallery import resolved
 from hires_nst.imageio.formats import FORMATS, SUFFIXES
 from hires_nst.quantities import duration
 
@@ -87,8 +88,8 @@ def stylize(
     """
     from hires_nst.run.directory import run_directory
 
-    roles = Roles.of(content, styles, options=painting)
-    roles.check_single("stylize", output=output)
+    roles = Roles.of(content, styles, options=painting, gallery=options.gallery)
+    roles.check_single("stylize", output=output, merged=options.merge_styles)
     config = options.effective(roles.styles)
     target, file = target_of(output, content, config=config)
     folder = run_directory(file, config, run_dir=run_dir)
@@ -109,7 +110,7 @@ def target_of(output: str | None, content: Path, *, config: Config) -> tuple[Pat
     """The output for the library, and the file that the result will be."""
     from hires_nst.run.output_file import default_output, output_file
 
-    paintings = [style.image for style in config.styles]
+    paintings = [style.path for style in resolved(config).styles]
     target = default_output(content, paintings) if output is None else output
     return target, output_file(target, content, styles=paintings)
 

@@ -31,10 +31,18 @@ from hires_nst.config.sections import (
     Optimizer,
     OptimizerName,
     PixelVariables,
-    StyleImage,
     StyleLossName,
 )
-from hires_nst.config.settings import FREE_SETTINGS, FileRole, flatten, nest, picture_settings, role_of
+from hires_nst.config.settings import (
+    FREE_SETTINGS,
+    FileRole,
+    flatten,
+    is_gallery_name,
+    nest,
+    picture_settings,
+    role_of,
+)
+from hires_nst.config.style_sections import Painting, Regions, Rotation, StyleImage
 from hires_nst.config.yaml_io import commented_yaml, parse_yaml, read_yaml, to_yaml
 
 __all__ = [
@@ -56,8 +64,11 @@ __all__ = [
     "Model",
     "Optimizer",
     "OptimizerName",
+    "Painting",
     "PixelVariables",
     "Precision",
+    "Regions",
+    "Rotation",
     "Runtime",
     "Section",
     "StyleImage",
@@ -70,6 +81,7 @@ __all__ = [
     "flatten",
     "gather",
     "init",
+    "is_gallery_name",
     "json_schema",
     "load_config",
     "merge",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Set
 from pathlib import Path
 from typing import Any, get_args
 
@@ -15,13 +15,17 @@ from hires_nst.config.running import BatchJob
 from hires_nst.config.schema import Config
 from hires_nst.config.section import section_in
 from hires_nst.config.sections import LAYERS, SIZES, Model, default_layers
-from hires_nst.config.settings import nest
+from hires_nst.config.settings import is_gallery_name, nest
+from hires_nst.config.style_sections import StyleImage
 from hires_nst.config.yaml_io import commented_yaml, parse_yaml, read_yaml
 from hires_nst.errors import ConfigError, OutputError, nearest
 from hires_nst.files import write_bytes
 
 PRESETS = ("default", "draft", "better", "best", "print", "gatys")
 SCHEMA_FILE = "hires-nst.schema.json"
+
+_PAINTINGS: Mapping[type, Set[str]] = {StyleImage: {"image"}, BatchJob: {"style"}}
+"""Keys for a painting, which may be named by words of the gallery."""
 
 
 def load_config(
@@ -130,17 +134,26 @@ def merge(base: Mapping[str, Any], override: Mapping[str, Any]) -> dict[str, Any
 
 
 def absolute_paths(value: Any, folder: Path, *, annotation: Any = Config) -> Any:
-    """Settings, not checked yet, whose type in the schema is `annotation`, with paths made absolute from `folder`."""
+    """Settings, not checked yet, whose type in the schema is `annotation`, with paths made absolute from `folder`.
+
+    Words for a painting of the gallery, which are no file in the folder, stay as they are.
+    """
     section = section_in(annotation)
     if section is not None and isinstance(value, Mapping):
         types = {name: field.annotation for name, field in section.model_fields.items()}
         if section is BatchJob:
             types["set"] = Config
+        for key in value.keys() & _PAINTINGS.get(section, set()):
+            if isinstance(value[key], str) and is_gallery_name(value[key]) and not (folder / value[key]).exists():
+                types[key] = None
         return {key: absolute_paths(item, folder, annotation=types.get(key)) for key, item in value.items()}
     if section is not None and isinstance(value, list):
         return [absolute_paths(item, folder, annotation=section) for item in value]
-    is_path = isinstance(value, str) and Path in (annotation, *get_args(annotation))
-    return str(folder / Path(value).expanduser()) if is_path else value
+    if Path not in (annotation, *get_args(annotation)):
+        return value
+    if isinstance(value, list):
+        return [absolute_paths(item, folder, annotation=Path) for item in value]
+    return str(folder / Path(value).expanduser()) if isinstance(value, str) else value
 
 
 def preset_file(name: str) -> Path:

@@ -69,9 +69,9 @@ def check_value(key: str, value: Any, *, option: str, text: str | None = None, s
         if own[0]["type"] == "value_error":
             raise ConfigError(f"{option}: {own[0]['ctx']['error']}") from None
         field = section.model_fields[name]
-        given = example(field)
+        given, wanted = example(field), expected(typed(field)).removesuffix(" or a list")  # an option is repeated
         raise ConfigError(
-            f"{option} should be {expected(typed(field))}, not {quoted(value if text is None else text)}"
+            f"{option} should be {wanted}, not {quoted(value if text is None else text)}"
             f"{given and f'; for example {option} {given}'}"
         ) from None
 
@@ -157,6 +157,8 @@ def example(field: FieldInfo) -> str:
     value = field.examples[0] if field.examples else field.get_default()
     if isinstance(value, dict) and value:
         return f"{{{', '.join(f'{key}: {number:g}' for key, number in list(value.items())[:1])}}}"
+    if isinstance(value, list):
+        return f"[{', '.join(map(str, value))}]"
     if isinstance(value, bool):
         return str(value).lower()
     if isinstance(value, str):
@@ -179,7 +181,7 @@ def _place(location: tuple[int | str, ...]) -> str:
 
 def _is_branch(part: int | str) -> bool:
     branches = ("int", "float", "str", "constrained-int", "constrained-float", "[key]")
-    return str(part) in branches or str(part).startswith("literal[")
+    return str(part) in branches or str(part).startswith(("literal[", "tuple[", "lax-or-strict["))
 
 
 def _field_at(location: Sequence[int | str], schema: type[BaseModel]) -> FieldInfo | None:

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
-from pydantic import BaseModel, model_validator
+from pydantic import BaseModel, Field, model_validator
 from pydantic.fields import FieldInfo
 
 from hires_nst.backbones.description import Backbone
@@ -24,12 +24,11 @@ from hires_nst.config.sections import (
     Model,
     Optimizer,
     Output,
-    Regions,
-    StyleImage,
     Tiles,
     default_layers,
 )
 from hires_nst.config.settings import FileRole, NamedFile, picture_settings
+from hires_nst.config.style_sections import Painting, Regions, StyleImage
 from hires_nst.errors import ConfigError, nearest
 
 SectionType = TypeVar("SectionType", bound=Section)
@@ -41,6 +40,9 @@ class Config(Section):
     version: Literal[1] = 1
     styles: tuple[StyleImage, ...] = ()
     regions: Regions = Regions()
+    gallery: Path | tuple[Path, ...] = Field(
+        (), description="Folders with paintings of your own, to be found by name like those of the program."
+    )
     output: Output = Output()
     model: Model = Model()
     loss: Loss = Loss()
@@ -123,6 +125,16 @@ class Config(Section):
         return self.backbone.stride_of(self.layers)
 
     @property
+    def gallery_folders(self) -> tuple[Path, ...]:
+        """The folders of the user's own paintings."""
+        return (self.gallery,) if isinstance(self.gallery, Path) else self.gallery
+
+    @property
+    def paintings(self) -> tuple[Painting, ...]:
+        """The pictures of all styles; those of a folder only once they are known, see `gallery.resolved`."""
+        return tuple(painting for style in self.styles for painting in style.paintings)
+
+    @property
     def needs_style(self) -> bool:
         """Whether a painting is needed: a style layer counts, the start is the painting, or its colours are taken."""
         takes_part = self.init.kind == "style" or self.colors.effective == "pre-match"
@@ -142,7 +154,7 @@ class Config(Section):
 
     def files(self) -> tuple[NamedFile, ...]:
         """The paintings in their order, masks, initial image and weights; the files of `jobs` are not among them."""
-        named: list[tuple[FileRole, Path | None]] = [("painting", style.image) for style in self.styles]
+        named: list[tuple[FileRole, Path | None]] = [("painting", one.image) for one in self.paintings]
         named += [("mask of the painting", style.own_mask) for style in self.styles]
         named += [("mask", path) for path in self.masks]
         named += [("initial image", self.init.file), ("weights", self.model.weights)]
@@ -155,7 +167,7 @@ class Config(Section):
         return (*(style.mask for style in self.styles if style.mask is not None), *regions)
 
     def with_files(self, places: Mapping[Path, Path]) -> Config:
-        """The configuration with other paths for its files; a path that is not in `places` stays."""
+        """The configuration with other paths for its files and folders of paintings; a path not in `places` stays."""
 
         def moved(section: SectionType, *fields: str) -> SectionType:
             paths = {field: getattr(section, field) for field in fields}
@@ -165,7 +177,12 @@ class Config(Section):
 
         return self.model_copy(
             update={
-                "styles": tuple(moved(style, "image", "mask", "own_mask") for style in self.styles),
+                "styles": tuple(
+                    moved(style, "image", "folder", "mask", "own_mask").model_copy(
+                        update={"images": tuple(places.get(image, image) for image in style.images)}
+                    )
+                    for style in self.styles
+                ),
                 "regions": moved(self.regions, "protect", "content"),
                 "init": moved(self.init, "file"),
                 "model": moved(self.model, "weights"),

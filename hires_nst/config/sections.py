@@ -9,6 +9,7 @@ from pydantic import Field, field_validator, model_validator
 
 from hires_nst.backbones.registry import BACKBONES, find_backbone, unknown_network
 from hires_nst.config.section import Number, Positive, Section, Weight, Whole
+from hires_nst.config.style_sections import known_colour
 from hires_nst.errors import ConfigError
 from hires_nst.imageio.paper import PAPERS, parse_paper
 
@@ -23,72 +24,6 @@ ColorMode = Literal["painting", "match", "luminance", "photo", "pre-match"]
 
 SIZES = ("long_edge", "megapixels", "scale", "print")
 LAYERS = ("style_layers", "content_layers")
-
-
-def known_colour(text: str) -> str:
-    """The text, if it is a colour; else ValueError."""
-    from hires_nst.imageio.transparency import parse_colour  # not on every start
-
-    try:
-        parse_colour(text)
-    except ValueError:
-        raise ValueError(f"{text!r} is no colour; give one such as white or #ff8800") from None
-    return text
-
-
-class StyleImage(Section):
-    """A painting."""
-
-    image: Path = Field(description="The painting's file.", examples=["painting.jpg"])
-    weight: Positive = Field(1.0, description="Weight of this painting relative to the others.")
-    scale: Positive = Field(
-        1.0,
-        description="Long edge of the painting relative to the result's; smaller gives finer strokes. A painting is "
-        "never enlarged.",
-    )
-    mask: Path | None = Field(
-        None,
-        description="Mask of the photograph, white where this painting counts; when not given, it counts where the "
-        "masks of the others leave room.",
-        examples=["sky.png"],
-    )
-    mask_colour: str | None = Field(
-        None, description="Colour of the mask's part that counts, in place of white, such as blue or #0000ff."
-    )
-    own_mask: Path | None = Field(
-        None, description="Mask of the painting, white where it is taken from.", examples=["painting-sky.png"]
-    )
-    own_mask_colour: str | None = Field(None, description="Colour of that mask's part that counts, in place of white.")
-
-    @field_validator("mask_colour", "own_mask_colour")
-    @classmethod
-    def _known_colour(cls, value: str | None) -> str | None:
-        return value if value is None else known_colour(value)
-
-    @model_validator(mode="after")
-    def _colours_of_masks(self) -> StyleImage:
-        for mask in ("mask", "own_mask"):
-            if getattr(self, f"{mask}_colour") is not None and getattr(self, mask) is None:
-                raise ValueError(f"{mask}_colour is a colour of a mask: give the file under {mask} too")
-        return self
-
-
-class Regions(Section):
-    """Parts of the photograph that are painted less, or more like it. A painting's own part is under `styles`."""
-
-    protect: Path | Literal["faces"] | None = Field(
-        None,
-        description="Mask of the photograph, white where it stays as it is; or faces, which are found.",
-        examples=["face.png"],
-    )
-    protect_strength: Annotated[Number, Field(ge=0, le=1)] = Field(
-        1.0, description="How much the protected part is protected, 0 to 1."
-    )
-    content: Path | None = Field(
-        None,
-        description="Mask of the photograph that loss.content_weight is multiplied by: white is all of it, black none.",
-        examples=["content.png"],
-    )
 
 
 class Print(Section):

@@ -5,11 +5,13 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from functools import lru_cache
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import Any, Literal, NamedTuple
 
+from hires_nst.imageio.recognition import is_named_like_a_picture
+
 FREE_SETTINGS = (
-    "batch", "jobs", "checkpoint", "images", "runtime.device", "runtime.memory", "runtime.canvas",
+    "batch", "jobs", "gallery", "checkpoint", "images", "runtime.device", "runtime.memory", "runtime.canvas",
     "runtime.workers",
 )  # fmt: skip
 """Settings that do not change the picture: a run may be resumed with other values, and a batch does not repaint."""
@@ -20,7 +22,8 @@ FileRole = Literal["photograph", "painting", "mask of the painting", "mask", "in
 MASKS: tuple[FileRole, ...] = ("mask of the painting", "mask")
 
 _FILE_KEYS: Mapping[FileRole, re.Pattern[str]] = {
-    "painting": re.compile(r"styles\.\d+\.image"), "mask of the painting": re.compile(r"styles\.\d+\.own_mask"),
+    "painting": re.compile(r"styles\.\d+\.(image|images|folder)"),
+    "mask of the painting": re.compile(r"styles\.\d+\.own_mask"),
     "mask": re.compile(r"styles\.\d+\.mask|regions\.(protect|content)"),
     "initial image": re.compile(r"init\.file"), "weights": re.compile(r"model\.weights"),
 }  # fmt: skip
@@ -31,6 +34,12 @@ class NamedFile(NamedTuple):
 
     role: FileRole
     path: Path
+
+
+def is_gallery_name(path: PurePath | str) -> bool:
+    """Whether a painting is named by words, such as `van gogh`: without a folder, and without a picture's suffix."""
+    path = PurePath(path)
+    return path.name == str(path) and not is_named_like_a_picture(path)
 
 
 @lru_cache(maxsize=1024)  # a batch asks for the same keys with every job

@@ -86,7 +86,12 @@ def commented_yaml(config: Config | None = None) -> str:
     lines += ["styles:  # The paintings. Paintings on the command line replace them."]
     lines += [f"  - {_flow(style.model_dump(mode='json'))}" for style in config.styles]
     if not config.styles:
-        lines += ["  # - {image: painting.jpg, weight: 1.0, scale: 1.0}"]
+        lines += [
+            "  # - {image: painting.jpg, weight: 1.0, scale: 1.0}",
+            "  # - {folder: paintings, scale: [0.5, 1.0], rotations: [90, 180, 270], mirror: true}",
+        ]
+    gallery = config.model_dump(mode="json", include={"gallery"})["gallery"]
+    lines += ["", f"gallery: {_flow(gallery)}  # {Config.model_fields['gallery'].description}"]
     for name in Config.model_fields:
         section = getattr(config, name)
         if isinstance(section, Section):

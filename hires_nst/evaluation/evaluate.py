@@ -14,6 +14,7 @@ from hires_nst.config import Config
 from hires_nst.errors import InputError
 from hires_nst.evaluation import metrics
 from hires_nst.events import OnEvent
+from hires_nst.gallery import painting_file, resolved
 from hires_nst.imageio import image_list
 from hires_nst.imageio.images import ImageInput, to_picture
 from hires_nst.imageio.paper import central_crop
@@ -70,9 +71,10 @@ def evaluate(
 
     Args:
         result, content, styles: paths, or images in memory, see `imageio.images.to_picture`.
-        styles: one or several style images of equal weight; those of the configuration when none is given.
+        styles: one or several style images of equal weight, also in words of the gallery; those of the configuration,
+            in their own orientation, when none is given.
         config: the network, the losses and the device; the schema's defaults when not given.
-        on_event: receives the progress of a download of the weights.
+        on_event: receives the progress of a download of the weights, and notices about a folder of paintings.
 
     Raises:
         InputError: an image cannot be read, or is too small for the network. ConfigError: there is no style image.
@@ -82,7 +84,7 @@ def evaluate(
     limit = config.images.max_megapixels
     picture = to_picture(result, max_megapixels=limit, name="the result").samples
     content_pixels = to_picture(content, max_megapixels=limit, name="the photograph").samples
-    style_images = _read_styles(styles, config)
+    style_images = _read_styles(styles, config, emit=on_event)
     small = metrics.reduced(picture, LOSS_EDGE)
     height, width = small.shape[:2]
     name = str(result) if isinstance(result, (str, os.PathLike)) else "the result"
@@ -94,11 +96,14 @@ def evaluate(
     return Evaluation(style_loss, content_loss, metrics.scores(picture, content=content_pixels, styles=named))
 
 
-def _read_styles(styles: ImageInput | Iterable[ImageInput], config: Config) -> list[_Style]:
-    given: list[tuple[ImageInput, float]] = [(image, 1.0) for image in image_list(styles)]
+def _read_styles(styles: ImageInput | Iterable[ImageInput], config: Config, *, emit: OnEvent) -> list[_Style]:
+    given: list[tuple[ImageInput, float]] = [
+        (painting_file(Path(image), config.gallery_folders) if isinstance(image, (str, os.PathLike)) else image, 1.0)
+        for image in image_list(styles)
+    ]
     if not given:
         config.check_styles()
-        given = [(style.image, style.weight) for style in config.styles]
+        given = [(painting.image, painting.weight) for painting in resolved(config, emit=emit).paintings]
     result = []
     for number, (image, weight) in enumerate(given, start=1):
         name = f"painting {number}"

@@ -6,12 +6,17 @@ import importlib.util
 import re
 import stat
 import struct
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path, PurePath
 from types import MappingProxyType
 from typing import Any, BinaryIO
+
+from hires_nst.errors import InputError
+from hires_nst.files import check_exists, natural
+from hires_nst.quantities import counts
 
 HEADER = 512
 """Bytes at the start of a file that tell its kind."""
@@ -170,6 +175,31 @@ def is_named_like_a_picture(path: PurePath) -> bool:
 def is_tiff(head: bytes) -> bool:
     """Whether a file starts like a TIFF: classic or BigTIFF, of either byte order."""
     return head[:4] in (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
+
+
+def pictures_in(folder: Path) -> tuple[list[Path], Counter[str]]:
+    """The pictures in a folder, in natural order, without those that are hidden or in folders inside it.
+
+    What is only named like a picture is among them, to fail by name.
+
+    Returns:
+        The files; and how many others there are by the reason why they are not read here.
+
+    Raises:
+        InputError: the folder cannot be read, or there is no picture in it.
+    """
+    try:
+        files = [file for file in folder.iterdir() if not file.name.startswith(".")]
+    except OSError as error:
+        check_exists(folder)
+        raise InputError(f"the folder {folder} cannot be read ({error.strerror}); check its permissions") from None
+    formats = {file: recognise(file) for file in files}
+    unreadable = Counter(format.unreadable for format in formats.values() if format and not format.readable)
+    found = [file for file, format in formats.items() if (format.readable if format else is_named_like_a_picture(file))]
+    if not found:
+        hint = counts(unreadable) or "check the folder"
+        raise InputError(f"there is no picture in the folder of paintings {folder}; {hint}")
+    return sorted(found, key=lambda file: natural(file.name)), unreadable
 
 
 def _is_installed(module: str) -> bool:

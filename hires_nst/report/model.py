@@ -8,7 +8,6 @@ from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any, Literal
 
-from hires_nst.config import flatten, role_of
 from hires_nst.quantities import megapixels_per_hour
 from hires_nst.run.history import Borders, LevelRecord, LossCurves
 
@@ -63,7 +62,8 @@ def moment(seconds: float | None) -> datetime | None:
 
 def style_paths(settings: Mapping[str, Any]) -> list[str]:
     """The style images of an effective configuration."""
-    return [str(value) for key, value in flatten(settings).items() if role_of(key) == "painting"]
+    styles = settings.get("styles", ())
+    return [str(path) for style in styles for path in (style.get("images") or [style.get("image")]) if path is not None]
 
 
 @dataclass(frozen=True, kw_only=True)

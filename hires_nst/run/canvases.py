@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from hires_nst import events
-from hires_nst.config import Init, StyleImage
+from hires_nst.config import Init, Painting, StyleImage
 from hires_nst.errors import InputError
 from hires_nst.imageio import reading, resize
 from hires_nst.imageio.detail import Resampled
@@ -23,16 +23,16 @@ from hires_nst.transfer.levels import Level, style_size
 from hires_nst.transfer.weights import PixelWeights, WeightedImage
 
 
-def read_styles(context: RunContext) -> list[tuple[WeightedImage, StyleImage]]:
+def read_styles(context: RunContext) -> list[tuple[WeightedImage, Painting]]:
     """The style images at their own sizes, weighted by their alpha channels."""
     result = []
-    for style in context.config.styles:
-        picture = read_image(style.image, context)
-        alpha = _own_alpha(style, picture, context=context)
+    for painting in context.config.paintings:
+        picture = read_image(painting.image, context)
+        alpha = _own_alpha(painting.style, picture, context=context)
         weights = None if alpha is None else PixelWeights.of(Canvas.of(alpha[..., None]))
         image = WeightedImage(Canvas.of(picture.pixels), weights)
-        _check_visible(image, style.image, context=context)
-        result.append((image, style))
+        _check_visible(image, painting.image, context=context)
+        result.append((image, painting))
     return result
 
 
@@ -77,9 +77,37 @@ def _resized(source: Canvas, height: int, *, width: int, context: RunContext) ->
     return target
 
 
-def style_image(source: WeightedImage, style: StyleImage, *, level: Level, context: RunContext) -> WeightedImage:
-    """The style image at the size that goes with a level, see `style_size`."""
-    height, width = style_size(source.size, (level.height, level.width), scale=style.scale, config=context.config)
+def style_images(
+    source: WeightedImage, painting: Painting, *, level: Level, context: RunContext
+) -> list[tuple[WeightedImage, float]]:
+    """The style image in all its sizes and orientations at a level, each with its share of the weight."""
+    scales, orientations = painting.style.scales(context.long_edge), painting.style.orientations
+    share = painting.weight / (len(scales) * len(orientations))
+    upright = [style_image(source, scale, level=level, context=context) for scale in scales]
+    return [(_turned(image, turn, context=context), share) for image in upright for turn in orientations]
+
+
+def _turned(image: WeightedImage, turn: tuple[int, bool], *, context: RunContext) -> WeightedImage:
+    """An image in one of the `StyleImage.orientations`; the same one where nothing changes."""
+    degrees, mirror = turn
+    if not (degrees or mirror):
+        return image
+
+    def turned(canvas: Canvas) -> Canvas:
+        pixels = np.rot90(canvas.pixels[:, ::-1] if mirror else canvas.pixels, degrees // 90)
+        result = context.place(*pixels.shape[:2], channels=pixels.shape[2])
+        result.pixels[:] = pixels
+        return result
+
+    weights = image.weights
+    if weights is not None and weights.alpha is not None:
+        weights = PixelWeights.of(turned(weights.alpha))
+    return WeightedImage(turned(image.canvas), weights)
+
+
+def style_image(source: WeightedImage, scale: float, *, level: Level, context: RunContext) -> WeightedImage:
+    """The style image at the size that goes with a scale and a level, see `style_size`."""
+    height, width = style_size(source.size, (level.height, level.width), scale=scale, config=context.config)
     weights = source.weights
     if weights is not None and weights.alpha is not None:
         weights = PixelWeights.of(_resized(weights.alpha, height, width=width, context=context))
@@ -87,24 +115,26 @@ def style_image(source: WeightedImage, style: StyleImage, *, level: Level, conte
 
 
 def small_style(
-    sizes: Sequence[tuple[int, int]], styles: Sequence[StyleImage], *, levels: Sequence[Level]
+    sizes: Sequence[tuple[int, int]], paintings: Sequence[Painting], *, levels: Sequence[Level]
 ) -> tuple[int, events.Notice] | None:
     """The index of the first level for which a style image has too few pixels, and what to say; None if there is none.
 
     `sizes` are the heights and widths of the style images.
     """
+    long_edge = max(levels[-1].height, levels[-1].width)
     for level in levels:
-        for size, style in zip(sizes, styles, strict=True):
-            if style.scale * max(level.height, level.width) > max(size):
+        for size, painting in zip(sizes, paintings, strict=True):
+            if max(painting.style.scales(long_edge)) * max(level.height, level.width) > max(size):
+                option = "--style-scale" if painting.style.size is None else "--style-size"
                 return level.index, events.Notice(
                     f"the painting is smaller than {level.width} x {level.height} px and is not enlarged, so its "
-                    "strokes get no larger from here on; use a larger scan or a smaller --style-scale"
+                    f"strokes get no larger from here on; use a larger scan or a smaller {option}"
                 )
     return None
 
 
 def first_canvas(
-    content: Canvas, styles: Sequence[tuple[WeightedImage, StyleImage]], *, level: Level, context: RunContext
+    content: Canvas, styles: Sequence[tuple[WeightedImage, Painting]], *, level: Level, context: RunContext
 ) -> Canvas:
     """The start of the coarsest level with its border, as `init` says; `content` is the content image of that level."""
     init = context.config.init
@@ -129,7 +159,7 @@ def first_canvas(
 
 
 def _start_pixels(
-    init: Init, content: Canvas, *, styles: Sequence[tuple[WeightedImage, StyleImage]], level: Level,
+    init: Init, content: Canvas, *, styles: Sequence[tuple[WeightedImage, Painting]], level: Level,
     context: RunContext,
 ) -> Floats:  # fmt: skip
     """The pixels of a start from an image, which fills the picture without distortion; the border mirrors them."""

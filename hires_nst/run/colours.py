@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from hires_nst.config import StyleImage
+from hires_nst.config import Painting
 from hires_nst.events import ignore
 from hires_nst.imageio.oklab import grey, with_colours_of
 from hires_nst.imageio.picture import Floats
@@ -29,7 +29,7 @@ STRIP_ROWS = 64
 
 
 def recolour_inputs(
-    content: ContentImage, styles: Sequence[tuple[WeightedImage, StyleImage]], *, context: RunContext
+    content: ContentImage, styles: Sequence[tuple[WeightedImage, Painting]], *, context: RunContext
 ) -> RunContext:
     """Recolour the style images or the content image at their own sizes, in place.
 

@@ -60,6 +60,7 @@ class RunContext:
             images, and the coarsest level, where layers see further than its border is wide.
         check_stop: called at every point where the run may end; it raises `Interrupted` to stop it.
         cache: of networks and statistics, which other runs in this process may share.
+        long_edge: of the result, in pixels.
         style_key: everything besides the level that the style statistics depend on.
         sharing: workers that share the memory of the device, each with a tile.
         executor: does the tiles elsewhere; None does them in this process.
@@ -75,6 +76,7 @@ class RunContext:
     emit: OnEvent
     check_stop: Callable[[], None]
     cache: Cache
+    long_edge: int
     style_key: Hashable
     sharing: int = 1
     executor: Executor | None = None
@@ -163,7 +165,7 @@ def canvas_bytes(
 
     Args:
         finest: the last level.
-        styles: heights and widths of the style images.
+        styles: heights and widths of the style images, those of folders among them.
         transparent: whether the content image and the style images have weights, if any of them does.
     """
     content_weights, *style_weights = transparent or [False] * (1 + len(styles))
@@ -172,13 +174,15 @@ def canvas_bytes(
     lower = config.levels.factor**-2
     area, largest = finest.canvas_area, 0
     painting, starting = area * pixel_bytes(config), area * (IMAGE_BYTES * (1 + lower) + BYTES_PER_PIXEL)
-    for own, style, weights in zip(styles, config.styles, style_weights, strict=True):
-        scaled = style_size(own, (finest.height, finest.width), scale=style.scale, config=config)
-        pixels, copied = scaled[0] * scaled[1] * BYTES_PER_PIXEL, scaled != own
-        painting += copied * (pixels + scaled[0] * scaled[1] * weights * BYTES_PER_WEIGHT)
-        starting += lower * pixels  # of the level before
-        if config.levels.detail == "auto":
-            largest = max(largest, int(pixels * (copied + lower)))
+    for own, one, weights in zip(styles, config.paintings, style_weights, strict=True):
+        turned = len(one.style.orientations) - 1
+        for scale in one.style.scales(max(finest.height, finest.width)):
+            scaled = style_size(own, (finest.height, finest.width), scale=scale, config=config)
+            pixels, copied = scaled[0] * scaled[1] * BYTES_PER_PIXEL, scaled != own
+            painting += (copied + turned) * (pixels + scaled[0] * scaled[1] * weights * BYTES_PER_WEIGHT)
+            starting += (1 + turned) * lower * pixels  # of the level before
+            if config.levels.detail == "auto":
+                largest = max(largest, int(pixels * (copied + lower)))
     return max(painting, int(starting) + largest) + weights_bytes
 
 
@@ -206,9 +210,17 @@ def open_context(
     network_key = _network_key(config, device, cache=cache)
     network = cache.network(network_key, partial(network_of, config, device, on_event=emit))
     extract = Extractor(network, device=device, dtype=torch.float32, check_stop=check_stop)
+    long_edge = max(size.width, size.height)
     styles_key = tuple(
-        (_digest(s.image, cache), s.weight, s.scale, _digest(s.own_mask, cache), s.own_mask_colour)
-        for s in config.styles
+        (
+            _digest(one.image, cache),
+            one.weight,
+            one.style.scales(long_edge),
+            one.style.orientations,
+            _digest(one.style.own_mask, cache),
+            one.style.own_mask_colour,
+        )
+        for one in config.paintings
     )
     on_disk = _is_on_disk(config, size)
     return RunContext(
@@ -222,6 +234,7 @@ def open_context(
         emit=emit,
         check_stop=check_stop,
         cache=cache,
+        long_edge=long_edge,
         style_key=(network_key, styles_key),
         sharing=sharing(config.runtime.workers, config.runtime.device) if executor == "local" else 1,
     )

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
-from hires_nst.config import StyleImage
+from hires_nst.config import Painting
 from hires_nst.imageio.detail import Resampled, add_difference, mean_square, original, smoothed
 from hires_nst.imageio.picture import Floats
 from hires_nst.run.canvases import enlarged, style_image
@@ -26,7 +26,7 @@ def add_detail(
     lower: Level,
     content: ContentImage,
     level_content: WeightedImage,
-    styles: Sequence[tuple[WeightedImage, StyleImage]],
+    styles: Sequence[tuple[WeightedImage, Painting]],
     context: RunContext,
 ) -> None:
     """Add the photograph's frequencies that the level `lower` has not to the start of a level, in place.
@@ -54,10 +54,13 @@ def add_detail(
     smooth = enlarged(content.pixels_at(lower, context), lower=lower, level=level)
     if wanted == "auto":
         own, strength = mean_square(original(fine), smooth, check_stop=check_stop), 0.0
-        for image, style in styles:
-            painting = style_image(image, style, level=level, context=context).canvas.pixels
-            strength += style.weight * mean_square(original(painting), without_new(painting), check_stop=check_stop)
-        strength /= sum(style.weight for _, style in styles)
+        for image, painting in styles:
+            scales = painting.style.scales(context.long_edge)
+            for scale in scales:  # rotated or mirrored, it has the same strength
+                pixels = style_image(image, scale, level=level, context=context).canvas.pixels
+                found = mean_square(original(pixels), without_new(pixels), check_stop=check_stop)
+                strength += painting.weight / len(scales) * found
+        strength /= sum(painting.weight for _, painting in styles)
         share = min(1.0, math.sqrt(strength / own)) if own > 0 else 0.0
     else:
         share = wanted

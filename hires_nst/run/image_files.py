@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 from hires_nst.config import Config
 from hires_nst.events import Notice, OnEvent
 from hires_nst.files import make_folder, sha256_of
+from hires_nst.gallery import resolved
 from hires_nst.imageio import image_list
 from hires_nst.run.directory import RunDirectory
 from hires_nst.run.prepare import RunOptions
@@ -22,17 +23,19 @@ if TYPE_CHECKING:
     from hires_nst.imageio.images import ImageInput
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class ImageFiles:
     """The input images of a run as files.
 
     Attributes:
         config: the settings, with the style images.
+        given: the settings before the pictures of folders were listed.
         temporary: the files that are in a temporary folder, with their names in the run directory's `inputs`.
     """
 
     content: Path
     config: Config
+    given: Config
     temporary: Mapping[Path, str]
 
     def stored(self, options: RunOptions, directory: RunDirectory) -> RunOptions:
@@ -52,7 +55,7 @@ def image_files(
 ) -> Iterator[ImageFiles]:
     """The input images as files while the block runs; those in memory are in a temporary folder, without loss.
 
-    Without `styles`, the style images are those of the configuration. Raises as `to_picture`.
+    Without `styles`, the style images are those of the configuration. Raises as `to_picture` and `gallery.resolved`.
     """
     several = image_list(styles)
     names = ["content", *(f"style-{number}" for number in range(1, len(several) + 1))]
@@ -68,7 +71,10 @@ def image_files(
                 keep = name == "content" and config.output.metadata == "keep"
                 paths.append(_write(image, Path(folder) / name, keep_metadata=keep, limit=limit, on_event=on_event))
                 temporary[paths[-1]] = paths[-1].name
-        yield ImageFiles(content=paths[0], config=config.with_styles(paths[1:]), temporary=temporary)
+        given = config.with_styles(paths[1:])
+        yield ImageFiles(
+            content=paths[0], config=resolved(given, emit=on_event), given=given, temporary=temporary
+        )  # fmt: skip
 
 
 def _write(image: ImageInput, path: Path, *, keep_metadata: bool, limit: float, on_event: OnEvent) -> Path:

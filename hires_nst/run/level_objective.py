@@ -26,14 +26,14 @@ def measured(
     level: Level,
     *,
     content: WeightedImage,
-    styles: Sequence[tuple[WeightedImage, float]],
+    styles: Sequence[Sequence[tuple[WeightedImage, float]]],
     size: int,
     context: RunContext,
 ) -> tuple[dict[str, Statistics], dict[str, float]]:
     """The data of the style images by style term, and the norms of the content image's activations by layer.
 
     Args:
-        content, styles: at the sizes of the level; the styles with their weights.
+        content, styles: at the sizes of the level; the styles of each region, with their weights.
         size: of the tiles in which the level is painted.
     """
     loss, layers = context.config.loss_at(level.index), context.config.layers
@@ -44,8 +44,7 @@ def measured(
     def grid_of(image: Canvas) -> Grid:
         return context.measure_grid(image.height, image.width, size=size)
 
-    def of_group(group: StyleGroup) -> dict[str, Statistics]:
-        own = [styles[number] for number in group.styles]
+    def of_group(group: StyleGroup, own: Sequence[tuple[WeightedImage, float]]) -> dict[str, Statistics]:
         return context.cache.statistics(
             (key, group.styles),
             lambda: style_statistics(
@@ -55,8 +54,8 @@ def measured(
 
     style = {
         term_name(layer, region): statistics
-        for region, group in enumerate(style_groups(context.config))
-        for layer, statistics in of_group(group).items()
+        for region, (group, own) in enumerate(zip(style_groups(context.config), styles, strict=True))
+        for layer, statistics in of_group(group, own).items()
     }
     grid = context.measure_grid(*level.canvas_size, size=size)
     return style, content_norms(context.extract, content, layers=content_layers, grid=grid)
@@ -90,7 +89,7 @@ def level_objective(
         return objective
     groups = style_groups(context.config)
     for region in sorted({region_of(term) for term in small}):
-        paintings = " and ".join(context.config.styles[number].image.name for number in groups[region].styles)
+        paintings = " and ".join(context.config.paintings[number].image.name for number in groups[region].styles)
         layers = ", ".join(layer_of(term) for term in small if region_of(term) == region)
         context.emit(
             events.Notice(

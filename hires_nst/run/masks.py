@@ -73,26 +73,34 @@ def _distance(pixels: Floats, colour: Colour) -> Floats:
     return np.asarray(np.sqrt(np.square(pixels - np.asarray(colour, np.float32)).sum(2)))
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class StyleGroup:
     """The paintings of one region.
 
     Attributes:
-        styles: their numbers in the configuration.
+        styles: their numbers in `Config.paintings`.
         mask, colour: of the photograph; None for what the masks of the others leave, or for all of it.
+        weight: the mean of the weights of its styles.
     """
 
     styles: tuple[int, ...]
     mask: Path | None
     colour: str | None
+    weight: float
 
 
 def style_groups(config: Config) -> tuple[StyleGroup, ...]:
     """The paintings by region: those with the same mask are one, and those without a mask are one."""
     numbers: dict[tuple[Path | None, str | None], list[int]] = {}
-    for number, style in enumerate(config.styles):
-        numbers.setdefault((style.mask, style.mask_colour), []).append(number)
-    return tuple(StyleGroup(tuple(group), *key) for key, group in numbers.items())
+    weights: dict[tuple[Path | None, str | None], list[float]] = {}
+    for style in config.styles:
+        weights.setdefault((style.mask, style.mask_colour), []).append(style.weight)
+    for number, painting in enumerate(config.paintings):
+        numbers.setdefault((painting.style.mask, painting.style.mask_colour), []).append(number)
+    return tuple(
+        StyleGroup(styles=tuple(group), mask=key[0], colour=key[1], weight=sum(weights[key]) / len(weights[key]))
+        for key, group in numbers.items()
+    )
 
 
 def mask_canvases(config: Config) -> int:

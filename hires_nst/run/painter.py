@@ -13,16 +13,17 @@ import numpy as np
 import torch
 
 from hires_nst import events
-from hires_nst.config import StyleImage
+from hires_nst.config import Painting
 from hires_nst.errors import Interrupted, out_of_memory
 from hires_nst.events import OnEvent
 from hires_nst.imageio.transparency import fill_hidden
-from hires_nst.run.canvases import enlarged_canvas, first_canvas, small_style, style_image
+from hires_nst.run.canvases import enlarged_canvas, first_canvas, small_style, style_images
 from hires_nst.run.checkpoint import CheckpointStore, Progress
 from hires_nst.run.content import ContentImage
 from hires_nst.run.context import RunContext, canvases_device
 from hires_nst.run.detail import add_detail
 from hires_nst.run.level_objective import level_objective, measured
+from hires_nst.run.masks import style_groups
 from hires_nst.run.plan import split_coarse
 from hires_nst.run.regions import LevelRegions, protect
 from hires_nst.run.round_store import DiskRoundStore
@@ -62,7 +63,7 @@ def paint(
     plans: Sequence[LevelPlan],
     *,
     content: ContentImage,
-    styles: Sequence[tuple[WeightedImage, StyleImage]],
+    styles: Sequence[tuple[WeightedImage, Painting]],
     checkpoints: CheckpointStore,
 ) -> Canvas:
     """Paint all levels, coarse to fine, from where the checkpoints stand; the result has the last level's border.
@@ -71,7 +72,7 @@ def paint(
     """
     state = CanvasState()
     progress = _resumed(state, plans, context=context, checkpoints=checkpoints)
-    small = small_style([image.size for image, _ in styles], [style for _, style in styles], levels=plans)
+    small = small_style([image.size for image, _ in styles], [painting for _, painting in styles], levels=plans)
     for plan in plans:
         if progress is not None and progress.is_past(plan.index):
             continue
@@ -95,7 +96,10 @@ def paint(
         regions = LevelRegions(regions.regions, regions.content)
         level_content = WeightedImage(level_content.canvas.to(place), level_content.weights)
         state.move(place)
-        scaled = [(style_image(image, style, level=plan, context=context), style.weight) for image, style in styles]
+        scaled = [
+            [one for number in group.styles for one in style_images(*styles[number], level=plan, context=context)]
+            for group in style_groups(context.config)
+        ]
         evaluations = LevelPainter(
             context=context, plan=plan, levels=len(plans), content=level_content, regions=regions, styles=scaled,
             checkpoints=checkpoints, state=state,
@@ -119,7 +123,7 @@ def start_canvas(
     lower: Level | None,
     content: ContentImage,
     level_content: WeightedImage,
-    styles: Sequence[tuple[WeightedImage, StyleImage]],
+    styles: Sequence[tuple[WeightedImage, Painting]],
     context: RunContext,
 ) -> Canvas:
     """The start of a level: the canvas of the lower one, enlarged, with fine detail, or as `init` says.
@@ -162,7 +166,7 @@ class LevelPainter:
         levels: of the run.
         content: the content image at the size of the level.
         regions: of the level.
-        styles: the style images at the size that goes with the level, and their weights.
+        styles: of each region, its style images at the size that goes with the level, and their weights.
         state: its canvas is the start of the level, and is replaced with every round.
     """
 
@@ -171,7 +175,7 @@ class LevelPainter:
     levels: int
     content: WeightedImage
     regions: LevelRegions
-    styles: Sequence[tuple[WeightedImage, float]]
+    styles: Sequence[Sequence[tuple[WeightedImage, float]]]
     checkpoints: CheckpointStore
     state: CanvasState
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import tempfile
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -19,7 +20,7 @@ from hires_nst.run.output_file import names_folder, output_file
 from hires_nst.run.output_size import OutputSize
 from hires_nst.run.prepare import Resume, RunOptions, check_images, check_options, sizes_of
 from hires_nst.run.provenance import picture_metadata
-from hires_nst.run.record import RunRecord, locate, read_record, stored_config
+from hires_nst.run.record import RunRecord, locate, read_record, stored_config, with_recorded_pictures
 from hires_nst.stopping import Stop
 
 if TYPE_CHECKING:
@@ -55,7 +56,8 @@ def stylize(
         content: the photograph: a path, a Pillow image or an array, see `imageio.images.to_picture`.
         output: the file of the result, of a suffix in `imageio.formats.WRITTEN`; or a folder, which is made if the text
             ends with a separator, for a file as in `default_output`; None to return the picture, as `Result.image`.
-        styles: one painting or a list of them, each as `content`; they replace `config.styles`.
+        styles: one painting or a list of them, each as `content` or in words of the gallery, such as `van gogh`; they
+            replace `config.styles`.
         config: the settings; the schema's defaults when not given.
         overwrite: replace an existing output.
         run_dir: the run directory; `config.checkpoint.directory`, or `OUT.run` beside the output, when not given.
@@ -84,8 +86,8 @@ def stylize(
         size = _checked(options, resume=resume)
         with opened(path, make=True) as directory:
             run = _single_run(directory, options, stop=stop, cache=cache, on_event=on_event)
-            _resume_or_clear(run, resume=resume)
-            run.options = images.stored(options, directory)
+            _resume_or_clear(run, images, resume=resume)
+            run.options = images.stored(run.options, directory)
             return run.result(size)
 
 
@@ -98,10 +100,14 @@ def _checked(options: RunOptions, *, resume: Resume) -> OutputSize:
     return size
 
 
-def _resume_or_clear(run: SingleRun, *, resume: Resume) -> None:
+def _resume_or_clear(run: SingleRun, images: ImageFiles, *, resume: Resume) -> None:
     """Continue the run in the directory, if there is one; with `never`, remove it. Raises as `_stored_record`."""
     record = _stored_record(run.directory, run.options, resume=resume)
     if record is not None and resume != "never":
+        config = with_recorded_pictures(images.config, record, given=images.given)
+        if config != images.config:
+            run.emit(events.Notice("a folder of paintings has other pictures now; the run goes on with those it had"))
+            run.options = replace(run.options, config=config)
         run.resume(record)
     else:
         run.clear(record)
@@ -109,7 +115,7 @@ def _resume_or_clear(run: SingleRun, *, resume: Resume) -> None:
 
 def _file_of(output: Path | str | None, images: ImageFiles) -> Path | None:
     """The file of the result, which may be given by its folder; None where there is none."""
-    paintings = [style.image for style in images.config.styles]
+    paintings = [style.path for style in images.config.styles]
     return None if output is None else output_file(output, images.content, styles=paintings)
 
 

@@ -90,7 +90,7 @@ def make_plan(
     if text := size.loss(config):
         note(events.Notice(text))
     plans = level_plans(context, size)
-    if small := small_style(own_sizes, config.styles, levels=plans):
+    if small := small_style(own_sizes, config.paintings, levels=plans):
         note(small[1])
     per_megapixel = seconds = None
     if measure:

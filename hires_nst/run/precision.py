@@ -8,8 +8,8 @@ import torch
 from torch import Tensor
 
 from hires_nst import events
-from hires_nst.config import StyleImage
-from hires_nst.run.canvases import style_image
+from hires_nst.config import Painting
+from hires_nst.run.canvases import style_images
 from hires_nst.run.content import ContentImage
 from hires_nst.run.context import RunContext, in_float32
 from hires_nst.run.output_size import OutputSize
@@ -32,7 +32,7 @@ def in_checked_precision(
     size: OutputSize,
     *,
     content: ContentImage,
-    styles: Sequence[tuple[WeightedImage, StyleImage]],
+    styles: Sequence[tuple[WeightedImage, Painting]],
 ) -> RunContext:
     """The context, in float32 where `runtime.precision` is `auto` and half precision would change the gradient.
 
@@ -43,7 +43,7 @@ def in_checked_precision(
     exact = in_float32(context)
     level = _small_level(size, least=context.config.stride)
     small = content.at(level, context)
-    scaled = [(style_image(image, style, level=level, context=context), style.weight) for image, style in styles]
+    scaled = [one for source in styles for one in style_images(*source, level=level, context=context)]
     ours, theirs = (_gradient(one, context=context, content=small, styles=scaled) for one in (context, exact))
     cosine = float(torch.nn.functional.cosine_similarity(ours, theirs, dim=0))
     if cosine >= LEAST_COSINE or not bool(theirs.any()):

@@ -110,13 +110,13 @@ def sizes_of(
     for path in config.masks:
         check_shape(path, sizes[path], of=content, size=sizes[content])
     for style in config.styles:
-        if style.own_mask is not None:
+        if style.own_mask is not None and style.image is not None:
             check_shape(style.own_mask, sizes[style.own_mask], of=style.image, size=sizes[style.image])
     if output is not None:
         writing.check_format(output, (size.width, size.height), bit_depth=config.output.bit_depth)
     styles = []
-    for style in config.styles:
-        width, height = sizes[style.image]
-        check_side(f"the style {style.image}", (width, height), config=config)
+    for painting in config.paintings:
+        width, height = sizes[painting.image]
+        check_side(f"the style {painting.image}", (width, height), config=config)
         styles.append((height, width))
     return size, styles

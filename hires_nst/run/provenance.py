@@ -97,7 +97,7 @@ def picture_metadata(content: Path, output: Path, *, config: Config, emit: OnEve
 
     if config.output.metadata == "strip":
         return None
-    names = tuple(style.image.name for style in config.styles)
+    names = tuple(painting.image.name for painting in config.paintings)
     metadata, notice = metadata_of_result(
         read_metadata(content), origin=Origin(VERSION, names, json.dumps(portable_settings(config))),
         keep_location=config.output.keep_location, kind=str(written_format(output)),
@@ -109,7 +109,8 @@ def picture_metadata(content: Path, output: Path, *, config: Config, emit: OnEve
 
 def portable_settings(config: Config) -> dict[str, Any]:
     """The settings on which a picture depends, files by name: nothing about the machine and its folders."""
-    names = {file.path: Path(file.path.name) for file in config.files()}
+    paths = [file.path for file in config.files()] + [style.path for style in config.styles]
+    names = {path: Path(path.name) for path in paths}
     data = config.with_files(names).model_dump(mode="json", exclude_none=True)
     for key in FREE_SETTINGS:
         section, _, name = key.partition(".")

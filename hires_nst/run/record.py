@@ -227,6 +227,25 @@ def stored_config(record: RunRecord, folder: Path, *, digests: files.FileDigests
     )
 
 
+def with_recorded_pictures(config: Config, record: RunRecord, *, given: Config) -> Config:
+    """The configuration with the pictures that its folders had when the run began, where all of them are still there.
+
+    So a picture that was added since does not change the run. `given` is the configuration before folders were listed;
+    pictures that it names stay.
+    """
+    recorded = record.config.get("styles", ())
+    if len(recorded) != len(config.styles):
+        return config
+    styles = []
+    for style, named, before in zip(config.styles, given.styles, recorded, strict=True):
+        names = [Path(image).name for image in before.get("images", ())]
+        here = {image.name: image for image in style.images}
+        if names and not named.images and here.keys() >= {*names}:
+            style = style.model_copy(update={"images": tuple(here[name] for name in names)})
+        styles.append(style)
+    return config.model_copy(update={"styles": tuple(styles)})
+
+
 def check_same(record: RunRecord, folder: Path, *, config: Config, inputs: Sequence[InputFile], version: str) -> None:
     """Refuse to resume with other settings, files or another version than the run began with.
 
@@ -245,6 +264,12 @@ def check_same(record: RunRecord, folder: Path, *, config: Config, inputs: Seque
         listed = ", ".join(f"{key} ({before.get(key)}, now {now.get(key)})" for key in changed[:3])
         more = f" and {len(changed) - 3} more" if len(changed) > 3 else ""
         raise ConfigError(f"the run in {folder} was started with other settings: {listed}{more}; {tail}")
+    began, given_now = (sum(file.role == "painting" for file in files) for files in (record.inputs, inputs))
+    if began != given_now:
+        raise InputError(
+            f"the number of paintings has changed since the run in {folder} began ({began}, now {given_now}); put the "
+            f"pictures of the folder back, or {RESTART}"
+        )
     # The settings agree, so the files pair up, except weights that are still to be downloaded, and are checked then.
     for file, given in zip(record.inputs, inputs, strict=False):
         if file.sha256 != given.sha256 and file.role == "network":

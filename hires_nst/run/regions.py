@@ -109,10 +109,8 @@ class RunRegions:
             return InputError(
                 f"the mask {group.mask} covers nothing of what is painted; make it white where its painting counts"
             )
-        return ConfigError(
-            f"the masks leave nothing for {config.styles[group.styles[0]].image}; give it a mask of its own, or leave "
-            "it out"
-        )
+        painting = config.paintings[group.styles[0]].image
+        return ConfigError(f"the masks leave nothing for {painting}; give it a mask of its own, or leave it out")
 
     def _resized(self, mask: Floats, level: Level, *, context: RunContext) -> Canvas:
         rows, columns = level.canvas_size
@@ -161,12 +159,12 @@ def read_regions(
         protected = read_mask(protect, colour=None, colours=(), max_megapixels=limit)
     if protected is not None:
         protected = protected * strength if strength > 0 else None
-    means = [np.mean([config.styles[number].weight for number in group.styles]) for group in groups]
+    mean = sum(group.weight for group in groups) / max(1, len(groups))
     height, width = pixels.shape[:2]
     left, top, across, down = crop
     return RunRegions(
         groups=groups, masks=tuple(read(group.mask, group.colour) for group in groups),
-        emphasis=tuple(float(mean / np.mean(means)) for mean in means), protected=protected,
+        emphasis=tuple(group.weight / mean for group in groups), protected=protected,
         content=read(config.regions.content),
         crop=(left / width, top / height, across / width, down / height),
     )  # fmt: skip

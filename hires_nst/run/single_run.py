@@ -281,7 +281,7 @@ class SingleRun:
                 levels=tuple((p.width, p.height, p.rounds, p.steps, p.tiles) for p in plans),
                 pixel_evaluations=float(sum(p.canvas_area * p.evaluations for p in plans)),
                 model=options.config.model.name, device=str(context.extract.device),
-                styles=tuple(str(style.image) for style in options.config.styles),
+                styles=tuple(str(painting.image) for painting in options.config.paintings),
                 canvas_pixels=tuple(p.canvas_area for p in plans) if any(p.border for p in plans) else (),
             )
         )  # fmt: skip

@@ -78,7 +78,7 @@ class FakeEngine:
             time.sleep(min(0.01, self.seconds or 0.01))
         on_event(events.RoundFinished(level=0, round=0, rounds=1, loss=0.5, seconds=0.1))
         part = task.folder / "part"
-        part.write_text(picture_of(text, task.config.styles[0].image.read_text()))
+        part.write_text(picture_of(text, task.config.paintings[0].image.read_text()))
         part.replace(task.picture)
         return Painted(20, 10, sha256_of(task.picture))
 
@@ -158,7 +158,7 @@ def check_agreement(photos: Path, out: Path, jobs: tuple[Job, ...]) -> None:
     }
     assert found == table.keys()
     for job in jobs:
-        expected = picture_of(job.content.read_text(), job.config.styles[0].image.read_text())
+        expected = picture_of(job.content.read_text(), job.config.paintings[0].image.read_text())
         assert (out / job.output).read_text() == expected
 
 

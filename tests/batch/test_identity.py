@@ -74,7 +74,7 @@ class Painting:
 
 def expected(job: Job) -> str:
     """The picture of a job."""
-    return picture_of(job.content.read_text(), "+".join(style.image.read_text() for style in job.config.styles))
+    return picture_of(job.content.read_text(), "+".join(one.image.read_text() for one in job.config.paintings))
 
 
 class Studio:

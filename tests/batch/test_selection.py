@@ -16,9 +16,10 @@ from PIL import Image
 
 from hires_nst.batch import api
 from hires_nst.batch.job import Jobs, in_order, result_size
-from hires_nst.batch.names import FIELDS, check_collisions, fields_of, natural, output_name
+from hires_nst.batch.names import FIELDS, check_collisions, fields_of, output_name
 from hires_nst.config import StyleImage, load_config
 from hires_nst.errors import ConfigError, InputError
+from hires_nst.files import natural
 from hires_nst.quantities import counts
 from tests.batch.fakes import jobs_of, make_inputs
 
@@ -331,6 +332,34 @@ def test_paintings_of_the_configuration_go_together(tmp_path: Path) -> None:
     assert [style.weight for style in found.jobs[0].config.styles] == [2, 1]
     with pytest.raises(ConfigError, match="no painting given"):
         api.jobs(photos, tmp_path / "out")
+
+
+def test_a_folder_of_paintings_as_one_style(both: tuple[Path, Path], tmp_path: Path) -> None:
+    photos, art = both
+    found = api.jobs(photos, tmp_path / "out", styles=[StyleImage(folder=art, weight=2), art / "b.png"])
+    assert outputs(found) == [f"{photo}-{style}.png" for photo in "abc" for style in ("art", "b")]
+    (style,) = found.jobs[0].config.styles
+    assert [path.name for path in style.images] == ["a.tif", "b.png", "C.png"]
+    assert found.jobs[0].inputs[1:] == style.images
+    more = api.jobs(photos, tmp_path / "out", styles=StyleImage(folder=touch(art, "d.png")))
+    assert outputs(more) == ["a-art.png", "b-art.png", "c-art.png"], "the folder is the style, whatever is in it"
+    config = load_config(overrides=[{"styles": [{"folder": str(art)}]}])
+    assert outputs(api.jobs(photos, tmp_path / "out", config=config)) == ["a-art.png", "b-art.png", "c-art.png"]
+    with pytest.raises(InputError, match="no picture in the folder"):
+        api.jobs(photos, tmp_path / "out", styles=StyleImage(folder=touch(tmp_path / "none", "x.txt")))
+
+
+def test_paintings_of_the_gallery_by_words(both: tuple[Path, Path], tmp_path: Path) -> None:
+    photos, art = both
+    config = load_config(overrides=[{"gallery": str(art)}])
+    found = api.jobs(photos / "a.jpg", tmp_path / "out", styles=["van gogh", "b"], config=config)
+    assert outputs(found) == ["a-van_gogh_starry_night.png", "a-b.png"]
+    assert found.jobs[1].config.styles[0].image == art / "b.png"
+    file = tmp_path / "jobs.yaml"
+    file.write_text("styles: [{image: munch}]\njobs: [{content: a.jpg}, {content: a.jpg, style: hokusai}]")
+    assert outputs(listed(file)) == ["a-munch_the_scream.png", "a-hokusai_great_wave.png"]
+    with pytest.raises(InputError, match="van goth does not exist; did you mean"):
+        api.jobs(photos, tmp_path / "out", styles="van goth")
 
 
 # Jobs in a configuration.

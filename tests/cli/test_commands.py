@@ -59,7 +59,7 @@ class Engine:
         self, content: Path, output: Path | str, *, config: Config, overwrite: bool, on_event: Any, **others: Any
     ) -> Any:
         makes_folder = names_folder(output)
-        output = output_file(output, content, styles=[style.image for style in config.styles])
+        output = output_file(output, content, styles=[style.path for style in config.styles])
         prepare.check_images(content, config)
         options = prepare.RunOptions(
             content=content, output=output, config=config, overwrite=overwrite,
@@ -78,7 +78,7 @@ class Engine:
                 pixel_evaluations=800.0,
                 model="vgg19-slim",
                 device="cpu",
-                styles=tuple(str(style.image) for style in config.styles),
+                styles=tuple(str(one.image) for one in config.paintings),
             )
         )
         on_event(events.LevelStarted(index=0, count=1, width=20, height=10, rounds=1, steps=4, tiles=1))
@@ -92,7 +92,7 @@ class Engine:
     ) -> Any:
         prepare.check_images(content, config)
         if output is not None:
-            file = output_file(output, content, styles=[style.image for style in config.styles])
+            file = output_file(output, content, styles=[style.path for style in config.styles])
             inputs = (content, *config.pictures)
             check_output(file, overwrite=overwrite, inputs=inputs, makes_folder=names_folder(output))
         self.calls.append({"content": content, "config": config, "measure": measure})
@@ -176,7 +176,7 @@ def test_the_commands() -> None:
     assert {" ".join(name) for name, command in COMMANDS.items() if not hasattr(command, "commands")} == {
         "stylize", "plan", "batch", "resume", "status", "report", "evaluate", "show", "doctor",
         "config init", "config show", "config validate", "config schema",
-        "models list", "models fetch", "models import", "models verify",
+        "models list", "models fetch", "models import", "models verify", "styles list",
     }  # fmt: skip
 
 
@@ -540,6 +540,25 @@ def test_models_list(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         "not looked at",
     ):
         assert part in result.stdout
+
+
+def test_styles_list(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "200")
+    result = run("styles", "list")
+    for part in ("van gogh starry night", "Vincent van Gogh", "The Starry Night", "1889", "public domain", "from the"):
+        assert part in result.stdout
+    assert "Hokusai" in result.stdout
+    assert "Hokusai" not in run("styles", "list", "starry", "gogh").stdout
+    picture_file(tmp_path / "mine.jpg")
+    (tmp_path / "a.yaml").write_text("gallery: .")
+    printed = run("styles", "list", "mine", "--config", tmp_path / "a.yaml", "--json").stdout
+    assert json.loads(printed) == {
+        "name": "mine", "file": str(tmp_path / "mine.jpg"), "painter": "", "title": "", "year": "", "source": "",
+        "licence": "", "tags": [],
+    }  # fmt: skip
+    refused = run("styles", "list", "mono lisa")
+    assert (refused.exit_code, refused.stdout) == (3, "")
+    assert "no painting of the gallery is called 'mono lisa'" in refused.stderr
 
 
 def test_models_verify(home: Path) -> None:

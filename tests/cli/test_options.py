@@ -122,20 +122,20 @@ def test_dpi_is_the_print_s_where_there_is_one(file: Path) -> None:
 
 def test_styles(file: Path) -> None:
     both = made(config=file).effective().styles
-    assert [(style.image.name, style.weight, style.scale) for style in both] == [("a.jpg", 1, 0.5), ("b.jpg", 3, 1)]
-    scaled = made(config=file, style_scale=2.0, style_weights="2, 1").effective().styles
+    assert [(style.path.name, style.weight, style.scale) for style in both] == [("a.jpg", 1, 0.5), ("b.jpg", 3, 1)]
+    scaled = made(config=file, style_scale=[2.0], style_weights="2, 1").effective().styles
     assert [(style.image, style.weight, style.scale) for style in scaled] == [
         (both[0].image, 2, 2),
         (both[1].image, 1, 2),
     ]
-    replaced = made(config=file, style_scale=0.5).effective([Path("c.jpg")]).styles
+    replaced = made(config=file, style_scale=[0.5]).effective([Path("c.jpg")]).styles
     assert [(style.image, style.weight, style.scale) for style in replaced] == [(Path("c.jpg"), 1, 0.5)]
 
 
 def test_styles_that_are_none_are_reported_by_the_schema(tmp_path: Path) -> None:
     (tmp_path / "c.yaml").write_text("styles: a.jpg\n")
     with pytest.raises(ConfigError, match="styles should be a list"):
-        made(config=tmp_path / "c.yaml", style_scale=2.0).effective()
+        made(config=tmp_path / "c.yaml", style_scale=[2.0]).effective()
 
 
 def test_init_file_and_back(tmp_path: Path) -> None:

@@ -11,10 +11,15 @@ import pytest
 from typer.testing import Result
 
 from hires_nst.cli.first_word import with_command
+from hires_nst.cli.roles import Roles
+from hires_nst.config import StyleImage
+from hires_nst.errors import ConfigError
+from hires_nst.gallery.paintings import BUNDLED
 from tests.cli.test_commands import COMMANDS, Engine, engine, picture_file, run
 
 __all__ = ["engine"]
 
+STARRY = str(BUNDLED / "van_gogh_starry_night.jpg")
 PICTURES = ("a.jpg", "b.png", "c.jpg", "painting.jpg", "IMG_1.jpg", "IMG_2.jpg", "IMG_3.JPG", "my photo.jpg")
 
 
@@ -63,12 +68,65 @@ def roles(engine: Engine) -> tuple[str, list[str]]:
         ("stylize IMG_1.jpg IMG_2.jpg", ("IMG_1.jpg", ["IMG_2.jpg"])),  # a painting photographed with the same camera
         ("plan a.jpg --style painting.jpg", ("a.jpg", ["painting.jpg"])),
         ("plan a.jpg painting.jpg", ("a.jpg", ["painting.jpg"])),
+        # Paintings of the gallery, by words.
+        ("stylize a.jpg 'van gogh'", ("a.jpg", [STARRY])),
+        ("a.jpg 'starry gogh'", ("a.jpg", [STARRY])),
+        ("stylize a.jpg --style gogh --style c.jpg", ("a.jpg", [STARRY, "c.jpg"])),
+        ("plan a.jpg c.jpg 'Van Gogh'", ("a.jpg", ["c.jpg", STARRY])),
+        ("stylize a.jpg y --set gallery=paintings", ("a.jpg", ["paintings/y.jpg"])),
     ],
 )
 def test_the_roles_of_one_photograph(engine: Engine, here: Path, line: str, expected: tuple[str, list[str]]) -> None:
     result = command(line)
     assert result.exit_code == 0, result.output
     assert roles(engine) == expected
+
+
+def test_a_folder_of_paintings_as_one_style(engine: Engine, here: Path) -> None:
+    for line in ("stylize a.jpg paintings c.jpg --merge-styles", "plan a.jpg paintings c.jpg --merge-styles"):
+        assert command(f"{line} --style-weights 2,1").exit_code == 0
+        first, second = engine.calls[-1]["config"].styles
+        assert (first.folder, first.image, first.weight) == (Path("paintings"), None, 2)
+        assert (second.folder, second.image) == (None, Path("c.jpg"))
+    assert engine.calls[0]["output"] == Path("a-paintings+c.png")
+
+
+def test_a_folder_of_paintings_in_a_batch(here: Path) -> None:
+    picture_file(here / "paintings" / "z.jpg")
+
+    def pictures(line: str) -> int:
+        return int(json.loads(command(f"plan photos {line} --json --no-measure").stdout)["pictures"])
+
+    assert pictures("paintings") == 2
+    assert pictures("paintings --merge-styles") == 1
+    assert pictures("paintings 'van gogh' --merge-styles --style-mirror") == 2
+
+
+def test_paintings_by_words_are_no_photographs(here: Path) -> None:
+    Roles.of(Path("a.jpg"), [Path("munch"), Path("hokusai")], options=None).check_batch(output=Path("out"))
+    with pytest.raises(ConfigError, match=r"photographs or paintings: b\.png\?"):
+        Roles.of(Path("a.jpg"), [Path("b.png"), Path("munch")], options=None).check_batch(output=Path("out"))
+
+
+def test_the_scales_and_orientations_of_paintings(engine: Engine, here: Path) -> None:
+    def styles(options: str) -> tuple[StyleImage, ...]:
+        assert command(f"plan a.jpg {options}").exit_code == 0
+        return tuple(engine.calls[-1]["config"].styles)
+
+    (here / "a.yaml").write_text("styles: [{image: c.jpg, size: 70}, {image: b.png, scale: [1, 2], mirror: true}]")
+    assert [style.scale for style in styles("c.jpg b.png --style-scale 0.5")] == [0.5, 0.5]
+    assert [style.scale for style in styles("c.jpg --style-scale 0.5 --style-scale 1")] == [(0.5, 1)]
+    assert [style.size for style in styles("c.jpg b.png --style-size 70")] == [70, 70]
+    (turned,) = styles("c.jpg --style-rotations 90,270 --style-mirror")
+    assert (turned.rotations, turned.mirror) == ((90, 270), True)
+    both = styles("-c a.yaml --style-size 90 --style-rotations 180")
+    assert [(style.scale, style.size, style.rotations, style.mirror) for style in both] == [
+        (1, 90, (180,), False), (1, 90, (180,), True)
+    ]  # fmt: skip
+    assert [(style.scale, style.size) for style in styles("-c a.yaml --style-scale 2")] == [(2, None), (2, None)]
+    for wrong in ("45", "90,", "90 180", "x", ""):
+        said = refusal(f"plan a.jpg c.jpg --style-rotations '{wrong}'", code=2)
+        assert "--style-rotations needs some of 90, 180 and 270" in said
 
 
 def test_what_was_understood_is_said(engine: Engine, here: Path) -> None:
@@ -108,6 +166,13 @@ def test_what_was_understood_is_said(engine: Engine, here: Path) -> None:
         ("stylize photos", 3, ["`hires-nst batch photos --style PAINTING -o painted`"]),
         ("stylize a.jpg paintings -o x.png", 3, ["paintings is a folder", "`hires-nst batch a.jpg --style paintings"]),
         ("plan a.jpg paintings", 3, ["paintings is a folder"]),
+        ("stylize a.jpg paintings -o x.png", 3, ["or take all of them together as one style with --merge-styles"]),
+        # Paintings of the gallery.
+        ("stylize a.jpg 'van goth'", 3, ["van goth does not exist; did you mean 'van gogh starry night'?"]),
+        ("stylize a.jpg sea", 2, ["called 'sea': 'hokusai great wave' and 'turner shipwreck'; add a word"]),
+        ("batch photos nothing -o out", 3, ["nothing does not exist; `hires-nst styles list` shows what there is"]),
+        ("stylize gogh painting.jpg", 3, ["gogh does not exist; check the name and the folder"]),
+        ("stylize a.jpg y --set gallery=none", 3, ["none does not exist"]),
         # URLs.
         ("stylize https://example.com/a.jpg painting.jpg", 3, ["https://example.com/a.jpg is a URL; download"]),
         ("https://example.com/a.jpg painting.jpg", 3, ["https://example.com/a.jpg is a URL"]),

@@ -146,6 +146,12 @@ def test_a_wrong_value_is_one_line_and_exit_code_2(
         ("--dpi 5 --print A4", "--dpi should be a number from 10 to 4800, not '5'; for example --dpi 300"),
         ("--style-weights 1,-1", "--style-weights needs numbers above 0 separated by commas, such as 2,1, not '1,-1'"),
         ("--style-weights 1;2", "not '1;2'"),
+        ("--style-scale 1,5", "--style-scale should be a number above 0, not '1,5'; write --style-scale 1.5"),
+        (
+            "--style-size 0",
+            "--style-size should be a whole number from 1 to 500000, not '0'; for example --style-size 1",
+        ),
+        ("--style-rotations 45", "needs some of 90, 180 and 270, such as 90,180,270, not '45'"),
         (
             "--preset gaty",
             "--preset should be default, draft, better, best, print or gatys, not 'gaty'; did you mean 'gatys'?",
@@ -219,7 +225,8 @@ def test_no_key_takes_a_wrong_value(key: str) -> None:
         try:
             parse_config(data_of(key, value))
         except ConfigError as error:
-            shown = "" if isinstance(value, (dict, list)) or key == "init.file" else quoted(value)
+            whole = isinstance(value, (dict, list)) or key in ("init.file", "styles.image", "styles.folder")
+            shown = "" if whole else quoted(value)
             check_sentence(str(error), key.rpartition(".")[2], shown)
 
 

@@ -50,9 +50,20 @@ SECTIONS: dict[str, dict[str, st.SearchStrategy[object]]] = {
     "tiles": {"size": st.just("auto") | st.integers(16, 100_000), "shift": st.booleans()},
     "runtime": {"device": st.sampled_from(["cpu", "cuda:3"]), "seed": st.integers(0, 2**63 - 1)},
 }
+SCALE = st.floats(0.01, 9) | st.lists(st.floats(0.01, 9), min_size=1)
+TURNED: dict[str, st.SearchStrategy[object]] = {
+    "weight": st.floats(0.1, 9),
+    "rotations": st.lists(st.sampled_from([90, 180, 270]), unique=True),
+    "mirror": st.booleans(),
+}
 PARTS: dict[str, st.SearchStrategy[object]] = {
     **{name: st.fixed_dictionaries({}, optional=keys) for name, keys in SECTIONS.items()},
-    "styles": st.lists(st.fixed_dictionaries({"image": st.text(min_size=1), "scale": st.floats(0.01, 9)})),
+    "styles": st.lists(
+        st.fixed_dictionaries({"image": st.text(min_size=1), "scale": SCALE}, optional=TURNED)
+        | st.fixed_dictionaries({"folder": st.text(min_size=1), "size": st.integers(1, 500_000)}, optional=TURNED)
+        | st.fixed_dictionaries({"folder": st.text(min_size=1), "images": st.lists(st.text(min_size=1))})
+    ),
+    "gallery": st.text(min_size=1) | st.lists(st.text(min_size=1)),
 }
 NESTED = st.fixed_dictionaries({}, optional=PARTS)
 

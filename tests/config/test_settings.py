@@ -12,6 +12,7 @@ from hires_nst.config import (
     FREE_SETTINGS,
     Config,
     Section,
+    StyleImage,
     absolute_paths,
     field_at,
     flatten,
@@ -27,6 +28,7 @@ WITH_FILES: dict[str, Any] = {
     "styles": [
         {"image": "a.jpg", "mask": "m.png", "own_mask": "o.png"},
         {"image": "b.jpg", "scale": 2, "own_mask": "p.png"},
+        {"folder": "f", "images": ["f/c.jpg", "f/d.jpg"]},
     ],
     "regions": {"protect": "faces", "content": "c.png"},
     "init": {"kind": "file", "file": "start.png"},
@@ -38,6 +40,8 @@ def test_every_file_has_its_role() -> None:
     assert parse_config(WITH_FILES).files() == (
         ("painting", Path("a.jpg")),
         ("painting", Path("b.jpg")),
+        ("painting", Path("f/c.jpg")),
+        ("painting", Path("f/d.jpg")),
         ("mask of the painting", Path("o.png")),
         ("mask of the painting", Path("p.png")),
         ("mask", Path("m.png")),
@@ -51,7 +55,7 @@ def test_every_file_has_its_role() -> None:
 def test_files_take_other_places() -> None:
     config = parse_config(WITH_FILES)
     moved = config.with_files({file.path: "/x" / file.path for file in config.files()})
-    names = ["a.jpg", "b.jpg", "o.png", "p.png", "m.png", "c.png", "start.png", "w.pth"]
+    names = ["a.jpg", "b.jpg", "f/c.jpg", "f/d.jpg", "o.png", "p.png", "m.png", "c.png", "start.png", "w.pth"]
     assert [str(file.path) for file in moved.files()] == [f"/x/{name}" for name in names]
     assert moved.regions.protect == "faces"
     assert moved.styles[1].scale == 2
@@ -100,7 +104,9 @@ def test_nesting_is_the_inverse_of_flattening() -> None:
 def test_what_may_change_without_another_picture() -> None:
     flat = flatten(Config().model_dump(mode="json"))
     for free in FREE_SETTINGS:
-        assert free == "jobs" or any(key == free or key.startswith(f"{free}.") for key in flat), f"no such key: {free}"
+        assert free in ("jobs", "gallery") or any(key == free or key.startswith(f"{free}.") for key in flat), (
+            f"no such key: {free}"
+        )
     base = parse_config(WITH_FILES)
     assert not any(
         "image" in key or key in ("init.file", "model.weights") for key in picture_settings(base.model_dump())
@@ -108,13 +114,19 @@ def test_what_may_change_without_another_picture() -> None:
     others: list[dict[str, Any]] = [
         {"batch": {"retries": 7}}, {"checkpoint": {"keep": 2}}, {"images": {"max_megapixels": 9}},
         {"runtime": {"device": "cpu", "memory": 0.1, "canvas": "disk"}},
-        {"styles": [{"image": "else.jpg", "mask": "n.png", "own_mask": "q.png"}, WITH_FILES["styles"][1]]},
+        {
+            "styles": [
+                {"image": "else.jpg", "mask": "n.png", "own_mask": "q.png"}, WITH_FILES["styles"][1],
+                {"folder": "g", "images": ["h/c.jpg"]},
+            ]
+        },
+        {"gallery": ["mine"]},
     ]  # fmt: skip
     for other in others:
         assert load_config(overrides=[WITH_FILES, other]).picture_fingerprint() == base.picture_fingerprint(), other
     for changed in (
         {"runtime": {"precision": "bfloat16"}}, {"runtime": {"seed": 1}}, {"levels": {"rounds": 2}},
-        {"styles": [{"image": "a.jpg"}, WITH_FILES["styles"][1]]}, {"regions": {"protect": None}},
+        {"styles": [{"image": "a.jpg"}, *WITH_FILES["styles"][1:]]}, {"regions": {"protect": None}},
         {"regions": {"protect": "face.png"}},
     ):  # fmt: skip
         assert load_config(overrides=[WITH_FILES, changed]).picture_fingerprint() != base.picture_fingerprint()
@@ -126,6 +138,7 @@ def test_relative_paths_are_found_by_the_schema_s_types() -> None:
         "checkpoint": {"directory": "run"},
         "jobs": [{"content": "c.jpg", "style": "~/d.jpg", "output": "x.png", "set": {"init": {"file": "e.png"}}}, 3],
         "batch": {"template": "t.png"},
+        "gallery": ["mine", "/h"],
         "levels": "wrong",
     }
     made = absolute_paths(data, Path("/f"))
@@ -135,6 +148,8 @@ def test_relative_paths_are_found_by_the_schema_s_types() -> None:
         "set": {"init": {"file": "/f/e.png"}},
     }  # fmt: skip
     assert made["jobs"][1:] == [3]
+    assert made["styles"][2] == {"folder": "/f/f", "images": ["/f/f/c.jpg", "/f/f/d.jpg"]}
+    assert (made["gallery"], absolute_paths({"gallery": "g"}, Path("/f"))) == (["/f/mine", "/h"], {"gallery": "/f/g"})
     assert (made["batch"], made["levels"]) == (data["batch"], "wrong")
 
 
@@ -161,3 +176,20 @@ def test_fields_that_do_not_exist() -> None:
     for key in ("nothing", "levels.nothing", "levels.rounds.nothing"):
         with pytest.raises(KeyError):
             field_at(key)
+
+
+@pytest.mark.parametrize(
+    "change", [{"mirror": True}, {"rotations": [90]}, {"scale": [1, 2]}, {"scale": 2}, {"size": 9}, {"weight": 2}]
+)
+def test_all_that_is_set_for_a_painting_changes_the_picture(change: dict[str, Any]) -> None:
+    base, changed = ({"styles": [{"image": "a.jpg", **more}]} for more in ({}, change))
+    assert parse_config(base).picture_fingerprint() != parse_config(changed).picture_fingerprint()
+
+
+def test_the_orientations_of_a_painting() -> None:
+    def orientations(**style: Any) -> tuple[tuple[int, bool], ...]:
+        return StyleImage.model_validate({"image": "a.jpg", **style}).orientations
+
+    assert orientations() == ((0, False),)
+    assert orientations(mirror=True) == ((0, False), (0, True))
+    assert orientations(rotations=[180], mirror=True) == ((0, False), (180, False), (0, True), (180, True))

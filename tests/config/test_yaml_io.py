@@ -56,8 +56,7 @@ def test_the_commented_file_is_the_default(tmp_path: Path) -> None:
     text = commented_yaml()
     assert load_config(write(tmp_path, text)) == Config()
     assert (
-        load_config(write(tmp_path, text.replace("  # - {image:", "  - {image:"))).styles[0].image.name
-        == "painting.jpg"
+        load_config(write(tmp_path, text.replace("  # - {image:", "  - {image:"))).styles[0].path.name == "painting.jpg"
     )
     for line in text.splitlines():
         assert not line or "#" in line or line == "version: 1", f"no comment: {line}"

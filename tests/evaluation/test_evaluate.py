@@ -102,6 +102,15 @@ def test_one_style_or_those_of_the_configuration(photo: Path, painting: Path) ->
         evaluate(photo, content=photo, styles=np.zeros((4, 4, 9), np.uint8))
 
 
+def test_paintings_of_a_folder_and_of_the_gallery(photo: Path, painting: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "folder"
+    folder.mkdir()
+    files = [save(folder / name, 64, 64, seed=4 + number) for number, name in enumerate(("a.png", "b.png"))]
+    together = Config.model_validate({"styles": [{"folder": folder}]})
+    assert evaluate(painting, content=photo, config=together) == evaluate(painting, content=photo, styles=files)
+    assert evaluate(painting, content=photo, styles="turner").style_loss > 0
+
+
 def test_paintings_of_one_name_have_scores_each(photo: Path, painting: Path, tmp_path: Path) -> None:
     other = tmp_path / "other" / painting.name
     other.parent.mkdir()

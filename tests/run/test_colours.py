@@ -14,7 +14,7 @@ from PIL import Image
 
 import hires_nst
 from hires_nst import Config, events
-from hires_nst.config import ColorMode, StyleImage
+from hires_nst.config import ColorMode, Painting, StyleImage
 from hires_nst.errors import ConfigError, InputError, Interrupted
 from hires_nst.imageio.oklab import grey, oklab
 from hires_nst.imageio.picture import Floats
@@ -112,7 +112,7 @@ def test_a_strength_in_between_lies_between(mode: str, folder: Path, plain: Floa
 
 def inputs(
     folder: Path, given: Config, *, photo: str = "photo.png", styles: Any = ("a.png",)
-) -> tuple[Floats, list[tuple[WeightedImage, StyleImage]]]:
+) -> tuple[Floats, list[tuple[WeightedImage, Painting]]]:
     """The painted part of the photograph, and the paintings, recoloured."""
     given = given.model_copy(update={"styles": tuple(StyleImage(image=folder / name) for name in styles)})
     size = output_size_of((80, 64), given, content="photo")

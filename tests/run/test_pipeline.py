@@ -529,7 +529,7 @@ def test_memory_that_runs_out_elsewhere_is_one_sentence(
     def fail(*_: Any, **__: Any) -> None:
         raise RuntimeError("DefaultCPUAllocator: can't allocate memory")
 
-    monkeypatch.setattr(painter, "style_image", fail)
+    monkeypatch.setattr(painter, "style_images", fail)
     with pytest.raises(ResourceError, match="out of memory; close other programs"):
         paint(photo, out, painting)
 
@@ -573,7 +573,7 @@ def test_detail_is_no_stronger_than_the_paintings(photo: Path, painting: Path) -
         styles = [
             (
                 WeightedImage(Canvas.of(flat + np.float32(strength) * (pixels(painting) - flat))),
-                StyleImage(image=painting, weight=weight),
+                StyleImage(image=painting, weight=weight).paintings[0],
             )
             for strength, weight in strengths.items()
         ]
@@ -601,9 +601,9 @@ def test_a_painting_is_scaled_with_the_level_and_never_enlarged(painting: Path) 
 
     def at(width: int, scale: float = 1.0) -> tuple[int, int, bool]:
         level = Level(index=0, height=width // 2, width=width, rounds=1, steps=1)
-        style = StyleImage(image=painting, scale=scale)
-        found = canvases.style_image(WeightedImage(canvas), style, level=level, context=deep).canvas
-        return found.width, found.height, canvases.small_style([(96, 90)], [style], levels=[level]) is not None
+        small = canvases.small_style([(96, 90)], StyleImage(image=painting, scale=scale).paintings, levels=[level])
+        found = canvases.style_image(WeightedImage(canvas), scale, level=level, context=deep).canvas
+        return found.width, found.height, small is not None
 
     assert at(48) == (45, 48, False)
     assert at(96) == (90, 96, False)

@@ -150,11 +150,11 @@ def test_settings_in_a_picture_are_not_trusted(tmp_path: Path, text: str, senten
 
 
 def test_a_written_configuration_names_no_other_files(tmp_path: Path) -> None:
-    evil = {"styles": [{"image": "/etc/passwd"}], "checkpoint": {"directory": "/etc"}, "batch": {"recursive": True}}
+    evil = {"styles": [{"image": "/etc/a.jpg"}], "checkpoint": {"directory": "/etc"}, "batch": {"recursive": True}}
     path = picture(tmp_path / "a.png", Origin("9", (), json.dumps(evil)))
     show(path, config=tmp_path / "a.yaml")
     config = load_config(tmp_path / "a.yaml")
-    assert config.styles[0].image == tmp_path / "passwd"
+    assert config.styles[0].image == tmp_path / "a.jpg"
     assert config.model_copy(update={"styles": ()}) == Config()
     with pytest.raises(OutputError, match="already exists; use --overwrite"):
         show(path, config=tmp_path / "a.yaml")

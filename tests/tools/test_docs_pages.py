@@ -51,7 +51,7 @@ def test_every_key_is_in_the_configuration() -> None:
             assert f"| `{key}` |" in page
     assert all(row.replace("\\|", "").count("|") == 5 for row in rows), "each row has four cells"
     assert "| `output.print.paper` | string | `A3` |" in page
-    assert "| `styles[].image` | path | required |" in page
+    assert "| `styles[].image` | path | `null` |" in page
     assert "| `output.bit_depth` | `8` or `16` | `8` |" in page
 
 
