@@ -15,15 +15,23 @@ import torch
 from hires_nst import events
 from hires_nst.config import StyleImage
 from hires_nst.errors import Interrupted, out_of_memory
-from hires_nst.events import OnEvent
 from hires_nst.imageio.transparency import fill_hidden
-from hires_nst.run.canvases import enlarged_canvas, first_canvas, small_style, style_image
-from hires_nst.run.checkpoint import CheckpointStore, Progress
+from hires_nst.run.canvases import (
+    enlarged_canvas,
+    first_canvas,
+    level_of_file,
+    noise_canvas,
+    small_style,
+    style_image,
+)
+from hires_nst.run.checkpoint import CheckpointStore, ObjectiveData, Progress
 from hires_nst.run.content import ContentImage
 from hires_nst.run.context import RunContext, canvases_device
 from hires_nst.run.detail import add_detail
-from hires_nst.run.plan import split_coarse
+from hires_nst.run.plan import painted, split_coarse
+from hires_nst.run.round_events import RoundEvents
 from hires_nst.run.round_store import DiskRoundStore
+from hires_nst.transfer.balance import content_factor
 from hires_nst.transfer.canvas import Canvas
 from hires_nst.transfer.convergence import ROUNDS, gains_less, step_tolerance
 from hires_nst.transfer.device import release_memory, statistics_device, unless_memory_runs_out
@@ -33,8 +41,8 @@ from hires_nst.transfer.memory import SMALLEST_TILE
 from hires_nst.transfer.moments import Statistics
 from hires_nst.transfer.objective import Objective
 from hires_nst.transfer.refine import refine_round
-from hires_nst.transfer.rounds import OptimizerCanvases, Round, RoundListener, RoundResult
-from hires_nst.transfer.style import style_statistics
+from hires_nst.transfer.rounds import OptimizerCanvases, Round, RoundResult
+from hires_nst.transfer.style import normalised_filters, style_statistics, with_filters
 from hires_nst.transfer.sums import content_norms
 from hires_nst.transfer.tiles import Grid
 from hires_nst.transfer.weights import WeightedImage
@@ -72,8 +80,9 @@ def paint(
     """
     state = CanvasState()
     progress = _resumed(state, plans, context=context, checkpoints=checkpoints)
-    small = small_style([image.size for image, _ in styles], [style for _, style in styles], levels=plans)
-    for plan in plans:
+    levels = painted(plans)
+    small = small_style([image.size for image, _ in styles], [style for _, style in styles], levels=levels)
+    for plan in levels:
         if progress is not None and progress.is_past(plan.index):
             continue
         began = time.monotonic()
@@ -124,8 +133,10 @@ def start_canvas(
     """
     if before is None or lower is None:
         canvas = first_canvas(level_content.canvas, styles, level=level, context=context)
+        lower = level_of_file(level, context)
     else:
         canvas = enlarged_canvas(before, lower=lower, level=level, context=context)
+    if lower is not None:
         add_detail(
             canvas, level, lower=lower, content=content, level_content=level_content, styles=styles, context=context
         )
@@ -143,7 +154,7 @@ def _resumed(
     if loaded is not None:
         progress, state.canvas, state.optimizer_canvases = loaded
     if checkpoints.is_resumed:
-        level, number = (0, 0) if progress is None else (progress.level, progress.round + 1)
+        level, number = (painted(plans)[0].index, 0) if progress is None else (progress.level, progress.round + 1)
         if progress is not None and progress.finished:
             level, number = progress.level + 1, 0
         context.emit(events.RunResumed(str(checkpoints.directory.path), level, number))
@@ -173,6 +184,7 @@ class LevelPainter:
         self.level: Level = self.plan
         self.size = self.plan.tile_size
         self.losses: list[float] = []
+        self.content_factor: float | None = None
 
     def paint(self, reached: Progress | None) -> int | None:
         """Paint all rounds, or those after `reached`, whose canvas is then in `state`.
@@ -180,6 +192,7 @@ class LevelPainter:
         Returns:
             The evaluations of each pixel where `levels.tolerance` made them fewer than planned; else None.
         """
+        self.content_factor = None if reached is None else reached.content_factor
         objective = self._objective()
         number = 0
         if reached is None:
@@ -317,6 +330,7 @@ class LevelPainter:
         progress = Progress(
             level=level.index, round=number, rounds=level.rounds, steps=level.steps, size=self.size,
             finished=number == level.rounds - 1 or self._is_converged(), losses=tuple(self.losses),
+            content_factor=self.content_factor or 1.0,
         )  # fmt: skip
         self.checkpoints.save_canvas(
             progress, state.canvas, result=result, tiles=tiles,
@@ -334,38 +348,58 @@ class LevelPainter:
                 self.size = smaller_tiles(self.size, self._grid(), stride=context.config.stride)
                 context.emit(events.TilesShrunk(plan.index, 0, self.size))
             else:
-                stored = (*measured, self.size)
-                self.checkpoints.save_objective(plan.index, measured[0], norms=measured[1], tile_size=self.size)
-        style, norms, self.size = stored
+                stored = replace(measured, tile_size=self.size)
+                self.checkpoints.save_objective(plan.index, stored)
+        self.size, self.content_factor = stored.tile_size, stored.content_factor
+        return self._objective_of(stored)
+
+    def _objective_of(self, data: ObjectiveData) -> Objective:
+        context, plan = self.context, self.plan
         height, width = plan.canvas_size
         home = statistics_device(context.extract.device)
         return Objective(
             extract=context.extract if plan.index and plan.border else context.extract_whole,
-            loss=context.config.loss_at(plan.index),
-            style={layer: statistics.to(home) for layer, statistics in style.items()},
-            content_norms=norms, height=height, width=width, weights=self.content.weights, border=plan.border,
+            loss=context.config.loss_at(plan.index).with_content(data.content_factor),
+            style={layer: statistics.to(home) for layer, statistics in data.style.items()},
+            content_norms=data.norms, height=height, width=width, weights=self.content.weights, border=plan.border,
             kept=KeptActivations(context.budget() // KEPT_SHARE),
         )  # fmt: skip
 
-    def _measured(self) -> tuple[dict[str, Statistics], dict[str, float]]:
-        """The data of the style images and the norms of the content image's activations, by layer."""
+    def _measured(self) -> ObjectiveData:
+        """The data of the style images, the norms of the content layers and their factor at the start of the level."""
         context, plan, size = self.context, self.plan, self.size
         loss, layers = context.config.loss_at(plan.index), context.config.layers
         style_layers = [name for name in layers if name in loss.active_style_layers]
         content_layers = [name for name in layers if name in loss.active_content_layers]
 
+        def grid_of(image: Canvas) -> Grid:
+            return context.measure_grid(image.height, image.width, size=size)
+
         def measure() -> dict[str, Statistics]:
             return style_statistics(
-                context.extract_whole, self.styles, layers=style_layers, loss=loss.style,
-                grid_of=lambda style: context.measure_grid(style.height, style.width, size=size),
-            )  # fmt: skip
+                context.extract_whole, self.styles, layers=style_layers, loss=loss.style, grid_of=grid_of
+            )
 
         key = (context.style_key, loss.style, layers, tuple(style_layers), plan.height, plan.width, size)
-        grid = context.measure_grid(*plan.canvas_size, size=size)
-        return (
-            context.cache.statistics(key, measure),
-            content_norms(context.extract, self.content, layers=content_layers, grid=grid),
+        style = context.cache.statistics(key, measure)
+        filters = normalised_filters(
+            context.extract_whole, self.content, styles=self.styles, loss=loss, grid_of=grid_of
         )
+        norms = content_norms(
+            context.extract, self.content, layers=content_layers, grid=grid_of(self.content.canvas),
+            normalization=loss.normalization, filters=filters,
+        )  # fmt: skip
+        data = ObjectiveData(style=with_filters(style, filters), norms=norms, tile_size=size)
+        if loss.balance == "none":
+            return data
+        if self.content_factor is not None:  # of rounds that were painted before the data were lost
+            return replace(data, content_factor=self.content_factor)
+        assert self.state.canvas is not None
+        factor = content_factor(
+            self._objective_of(data), self.state.canvas, content=self.content.canvas,
+            noise=partial(noise_canvas, plan, context), grid=context.grid(*plan.canvas_size, size=size, overlap=0),
+        )  # fmt: skip
+        return replace(data, content_factor=factor)
 
 
 def smaller_tiles(size: int, grid: Grid, *, stride: int) -> int:
@@ -378,66 +412,3 @@ def smaller_tiles(size: int, grid: Grid, *, stride: int) -> int:
             remedies=("choose a smaller network (--model vgg19-slim)", "run on another device"),
         )
     return half
-
-
-@dataclass(kw_only=True)
-class RoundEvents(RoundListener):
-    """A round as events."""
-
-    emit: OnEvent
-    level: Level
-    number: int
-    grid: Grid
-    exact: bool
-
-    @property
-    def tiles(self) -> int:
-        """The number of tiles; exact coupling has no tiles of its own."""
-        return 1 if self.exact else len(self.grid.tiles)
-
-    def _work(self, tile: int, steps: int) -> float:
-        area = self.grid.image.area if self.exact else self.grid.tiles[tile].owned.area
-        return float(area * steps)
-
-    def round_started(self, style_loss: float | None) -> None:
-        """See `RoundListener`."""
-        level = self.level
-        self.emit(
-            events.RoundStarted(
-                level=level.index, round=self.number, rounds=level.rounds, tiles=self.tiles, style_loss=style_loss,
-                row_borders=_inside(self.grid.row_cuts, level.height, border=level.border),
-                column_borders=_inside(self.grid.column_cuts, level.width, border=level.border),
-            )
-        )  # fmt: skip
-
-    def step_finished(self, tile: int, step: int, *, loss: float) -> None:
-        """See `RoundListener`."""
-        level = self.level
-        self.emit(
-            events.StepFinished(
-                level=level.index, round=self.number, tile=tile, step=step, steps=level.steps, loss=loss
-            )
-        )
-
-    def tile_finished(self, tile: int, *, loss: float, seconds: float, steps: int) -> None:
-        """See `RoundListener`."""
-        self.emit(
-            events.TileFinished(
-                level=self.level.index, round=self.number, tile=tile, tiles=self.tiles, loss=loss, seconds=seconds,
-                pixel_evaluations=self._work(tile, steps),
-            )
-        )  # fmt: skip
-
-    def tile_restored(self, tile: int, *, loss: float, steps: int) -> None:
-        """See `RoundListener`."""
-        self.emit(
-            events.TileRestored(
-                level=self.level.index, round=self.number, tile=tile, tiles=self.tiles, loss=loss,
-                pixel_evaluations=self._work(tile, steps),
-            )
-        )  # fmt: skip
-
-
-def _inside(cuts: Sequence[int], length: int, *, border: int) -> tuple[int, ...]:
-    """Cuts of a canvas, counted in the picture, where they are inside it."""
-    return tuple(cut - border for cut in cuts if 0 < cut - border < length)

@@ -99,9 +99,11 @@ def make_plan(
     if text := size.loss(config):
         note(events.Notice(text))
     plans = level_plans(context, size)
-    if small := small_style(own_sizes, config.styles, levels=plans):
+    if small := small_style(own_sizes, config.styles, levels=painted(plans)):
         note(small[1])
-    largest = max(plans, key=lambda plan: plan.window_area)
+    if start := later_start(plans, config):
+        note(start)
+    largest = max(painted(plans), key=lambda plan: plan.window_area)
     per_megapixel = seconds = None
     if measure:
         per_megapixel = seconds_per_megapixel(context, largest, side=512)
@@ -132,7 +134,7 @@ def make_plan(
 def level_plans(context: RunContext, output: OutputSize) -> tuple[LevelPlan, ...]:
     """The levels of the run with their tiles."""
     plans = []
-    for level in schedule(output.height, output.width, levels=context.config.levels):
+    for level in schedule(output.height, output.width, levels=context.config.levels, first=output.first_level):
         size = context.tile_size(level)
         grid, shifted = (
             context.grid(*level.canvas_size, size=size, shifted=shifted)
@@ -149,6 +151,23 @@ def level_plans(context: RunContext, output: OutputSize) -> tuple[LevelPlan, ...
     return tuple(plans)
 
 
+def painted(plans: Sequence[LevelPlan]) -> tuple[LevelPlan, ...]:
+    """The levels without those that are skipped."""
+    return tuple(plan for plan in plans if not plan.skipped)
+
+
+def later_start(plans: Sequence[LevelPlan], config: Config) -> events.Notice | None:
+    """What to say where painting does not begin at the coarsest level; None where it does."""
+    first = painted(plans)[0]
+    if not first.index:
+        return None
+    start = config.init.kind if config.init.file is None else config.init.file
+    return events.Notice(
+        f"painting begins at level {first.index + 1} of {len(plans)}, {first.width} x {first.height} px, from {start}; "
+        "--init-level coarsest begins at the first"
+    )
+
+
 def planned_run_bytes(config: Config, plans: Sequence[LevelPlan]) -> int:
     """The most that the run directory takes."""
     return run_bytes(config, [(plan, plan.tile_size) for plan in plans])
@@ -156,7 +175,7 @@ def planned_run_bytes(config: Config, plans: Sequence[LevelPlan]) -> int:
 
 def split_coarse(level: Level, grid: Grid, *, config: Config) -> Level:
     """A coarsest level that does not fit into one tile is refined in rounds, like the others."""
-    if level.index or len(grid.tiles) == 1 or level.steps <= config.levels.steps:
+    if level.index or level.skipped or len(grid.tiles) == 1 or level.steps <= config.levels.steps:
         return level
     rounds = -(-level.evaluations // config.levels.steps)
     return Level(
@@ -194,6 +213,8 @@ def seconds_per_megapixel(context: RunContext, plan: LevelPlan, *, side: int) ->
 
 def _work(context: RunContext, level: LevelPlan) -> float:
     """Pixel evaluations of a level with overlaps; a third of one for moments, and for the photograph in both grids."""
+    if level.skipped:
+        return 0.0
     grids = [context.grid(*level.canvas_size, size=level.tile_size, shifted=shifted) for shifted in (False, True)]
     windows = sum(tile.window.area for grid in grids for tile in grid.tiles) / len(grids)
     measured = level.canvas_area if level.tiles > 1 else 0

@@ -5,7 +5,7 @@ Neither torch nor NumPy is loaded before they are needed.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
@@ -17,7 +17,7 @@ from hires_nst.files import check_exists
 from hires_nst.run import directory
 from hires_nst.run.output_size import OutputSize, output_size_of
 from hires_nst.run.record import RESTART
-from hires_nst.transfer.levels import check_side
+from hires_nst.transfer.levels import check_side, first_level, schedule
 
 Resume = Literal["auto", "never", "require"]
 
@@ -94,7 +94,8 @@ def sizes_of(
         emit: receives a notice about what is left out or assumed of a picture, as far as its header tells.
 
     Raises:
-        ConfigError, InputError: a picture cannot be read, or is smaller than the deepest layer needs.
+        ConfigError, InputError: a picture cannot be read, or is smaller than the deepest layer needs; there is no level
+            `init.level`.
         OutputError: the format of the output cannot hold the result.
     """
     from hires_nst.imageio import reading, writing
@@ -106,6 +107,8 @@ def sizes_of(
         for text in header.notes:
             emit(Notice(f"{path}: {text}"))
     size = output_size_of(sizes[content], config, content=content)
+    levels, file = schedule(size.height, size.width, levels=config.levels), config.init.file
+    size = replace(size, first_level=first_level(levels, config.init, file_size=None if file is None else sizes[file]))
     if output is not None:
         writing.check_format(output, (size.width, size.height), bit_depth=config.output.bit_depth)
     styles = []

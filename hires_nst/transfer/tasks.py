@@ -24,6 +24,7 @@ from hires_nst.transfer.moments import Moments, Statistics
 from hires_nst.transfer.objective import LayerTargets, Objective, TermWeights, WholeImage
 from hires_nst.transfer.optimizers import Gradient, Minimisation, OptimizerState, Snapshot, TakeSnapshot
 from hires_nst.transfer.rounds import Round, TileResult, tile_result
+from hires_nst.transfer.sums import Norm
 from hires_nst.transfer.tiles import Rect, Tile
 
 OnStep = Callable[[int, float], None]
@@ -299,7 +300,7 @@ class SentObjective:
 
     loss: Loss
     style: Mapping[str, Statistics]
-    content_norms: Mapping[str, float]
+    content_norms: Mapping[str, Norm]
     height: int
     width: int
     area: float
