@@ -128,14 +128,14 @@ def _losses(
             return make_grid(canvas.height, canvas.width, size=TILE, stride=stride)
 
         loss = config.loss
-        style = style_statistics(extract, scaled, layers=list(loss.active_style_layers), grid_of=grid, loss=loss.style)
         filters = normalised_filters(extract, content_image, styles=scaled, loss=loss, grid_of=grid)
+        data = style_statistics(extract, scaled, layers=list(loss.active_style_layers), grid_of=grid, loss=loss.style)
         norms = content_norms(
             extract, content_image, layers=list(loss.active_content_layers), grid=grid(content_image.canvas),
             normalization=loss.normalization, filters=filters,
         )  # fmt: skip
         objective = Objective(
-            extract=extract, loss=loss, style=with_filters(style, filters), content_norms=norms, height=height,
+            extract=extract, loss=loss, style=with_filters(data, filters), content_norms=norms, height=height,
             width=width, weights=image.weights,
         )  # fmt: skip
         return objective.losses(image.canvas, content_image.canvas, grid=grid(image.canvas))
