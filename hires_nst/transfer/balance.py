@@ -7,9 +7,11 @@ from collections.abc import Callable
 from dataclasses import replace
 
 import torch
+from torch import Tensor
 
 from hires_nst.transfer.canvas import Canvas
 from hires_nst.transfer.objective import Objective
+from hires_nst.transfer.reductions import inner, total
 from hires_nst.transfer.sums import visible_tiles
 from hires_nst.transfer.tiles import Grid
 
@@ -48,7 +50,7 @@ def content_factor(
         with torch.enable_grad():
             gradient = alone.gradient(image, content, grid=grid)[1]
         mask = objective.changeable(image.image, gradient.device)
-        return float((gradient if mask is None else gradient * mask).double().norm())
+        return _length(gradient if mask is None else gradient.mul_(mask))
 
     place = noise() if _distance(objective, start, content=content, grid=grid) < NEAR else start
     of_style, of_content = norm(style, place), norm(content_only, place)
@@ -56,12 +58,19 @@ def content_factor(
     return factor if 0 < factor < math.inf else 1.0
 
 
+def _length(gradient: Tensor) -> float:
+    """The L2 norm, by whose largest entry the gradient is divided in place, as squares of small ones could vanish."""
+    largest = float(gradient.abs().max())
+    flat = gradient.flatten()
+    return largest * math.sqrt(float(inner(flat.div_(largest), flat))) if largest > 0 else 0.0
+
+
 def _distance(objective: Objective, canvas: Canvas, *, content: Canvas, grid: Grid) -> float:
     """The mean absolute difference of two images, by the weights of their pixels."""
-    total, weights = 0.0, objective.weights
+    found, weights = 0.0, objective.weights
     for tile in visible_tiles(grid, weights):
         difference = (objective.extract.read(canvas, tile.owned) - objective.extract.read(content, tile.owned)).abs()
         if weights is not None:
             difference = difference * torch.from_numpy(weights.read(tile.owned)).to(difference)
-        total += float(difference.mean(1).sum())
-    return total / objective.area
+        found += float(total(difference)) / 3
+    return found / objective.area

@@ -12,7 +12,7 @@ import pytest
 
 import hires_nst
 from hires_nst import Config, events
-from hires_nst.config import Init, Levels, StyleImage
+from hires_nst.config import Init, Levels, StyleImage, to_yaml
 from hires_nst.errors import ConfigError, Interrupted
 from hires_nst.imageio import reading
 from hires_nst.run import canvases
@@ -22,6 +22,7 @@ from hires_nst.stopping import Stop
 from hires_nst.transfer.canvas import Canvas
 from hires_nst.transfer.levels import Level, first_level, schedule
 from hires_nst.transfer.weights import PixelWeights, WeightedImage
+from tests.cli.test_commands import run as command
 from tests.conftest import random_canvas
 from tests.run.test_pipeline import SIZE, config, paint, pixels, save
 
@@ -251,6 +252,20 @@ def stopped(photo: Path, out: Path, painting: Path, settings: Config, *, after: 
 
     with pytest.raises(Interrupted):
         hires_nst.stylize(photo, out, styles=painting, config=settings, stop=stop, on_event=on_event)
+
+
+def test_the_table_of_the_plan_shows_what_is_skipped(photo: Path, painting: Path, small: Path, tmp_path: Path) -> None:
+    (tmp_path / "c.yaml").write_text(to_yaml(config()), encoding="utf-8")
+    words = ["plan", photo, painting, "--config", tmp_path / "c.yaml", "--no-measure"]
+    assert "skipped" not in command(*words).stdout
+    carried_on = command(*words, "--init", small)
+    assert carried_on.exit_code == 0, carried_on.stderr
+    (row,) = [line for line in carried_on.stdout.splitlines() if "skipped" in line]
+    assert "40 x 32" in row
+    assert "painting begins at level 2 of 2" in carried_on.stdout
+    assert "skipped" not in command(*words, "--init", small, "--init-level", "coarsest").stdout
+    wrong = command(*words, "--init", small, "--init-level", "3")
+    assert wrong.exit_code == 2 and "init.level is 3, but this size has the levels 0 to 1" in wrong.stderr
 
 
 @pytest.mark.parametrize("after", [1, 2, 4])
