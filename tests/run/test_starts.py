@@ -68,10 +68,10 @@ def statistics(pixels: np.ndarray, weights: np.ndarray | None = None) -> tuple[n
     return np.average(flat, axis=0, weights=aweights), np.cov(flat.T, aweights=aweights, ddof=0)
 
 
-def test_grey_is_half_of_white_but_for_noise_that_eight_bits_do_not_show() -> None:
+def test_grey_is_half_of_white_with_faint_noise() -> None:
     found = start("grey")
-    assert np.abs(found - 0.5).max() <= 0.5 / 255 + 1e-7
-    assert 0 < found.std() < 1 / 255
+    assert found.mean() == pytest.approx(0.5, abs=1e-3)
+    assert found.std() == pytest.approx(canvases.GREY_NOISE, rel=0.05)
     np.testing.assert_array_equal(found, start("grey"))
     assert np.any(found != start("grey", runtime={"seed": 1}))
 
