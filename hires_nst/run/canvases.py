@@ -135,7 +135,8 @@ def style_noise(
 ) -> Floats:
     """Pixels (H, W, 3) that are drawn one by one from the Gaussian of the style images' colours, not clipped.
 
-    It has the mean and the covariance of all their pixels, each by its alpha and the image by its weight.
+    It has the mean and the covariance of all their pixels, each by its alpha and the image by its weight. Sums do not
+    depend on the number of threads.
     """
     mean, square, whole = np.zeros(3), np.zeros((3, 3)), sum(style.weight for _, style in styles)
     for image, style in styles:
@@ -145,14 +146,14 @@ def style_noise(
             pixels = image.canvas.pixels[strip.slices()].reshape(-1, 3).astype(np.float64)
             weights = np.ones(len(pixels)) if image.weights is None else image.weights.read(strip).reshape(-1)
             count += float(weights.sum())
-            total += weights @ pixels
-            product += (pixels * weights[:, None]).T @ pixels
+            total += np.einsum("n,ni->i", weights, pixels)
+            product += np.einsum("ni,nj->ij", pixels * weights[:, None], pixels)
         mean += style.weight / whole * total / count
         square += style.weight / whole * product / count
     variances, axes = np.linalg.eigh(square - np.outer(mean, mean))
     root = (axes * np.sqrt(np.maximum(variances, 0))) @ axes.T
-    noise: Floats = rng.standard_normal(shape, np.float32) @ root.astype(np.float32) + mean.astype(np.float32)
-    return noise
+    noise: Floats = np.einsum("hwi,ij->hwj", rng.standard_normal(shape, np.float32), root.astype(np.float32))
+    return noise + mean.astype(np.float32)
 
 
 def _start_pixels(

@@ -11,6 +11,7 @@ import pytest
 from hires_nst import events
 from hires_nst.imageio import reading
 from hires_nst.run import painter
+from hires_nst.transfer.balance import content_factor
 from tests.run import test_resume
 from tests.run.test_resume import interrupted, of, resume, run_of, settings, stylize
 
@@ -56,10 +57,9 @@ def test_the_balance_is_measured_once_a_level_and_only_where_it_is_asked_for(
     found: list[float] = []
 
     def measured(*arguments: Any, **options: Any) -> float:
-        found.append(factor(*arguments, **options))
+        found.append(content_factor(*arguments, **options))
         return found[-1]
 
-    factor = painter.content_factor
     monkeypatch.setattr(painter, "content_factor", measured)
     stylize(inputs, tmp_path / "plain.png")
     assert not found

@@ -18,6 +18,7 @@ from hires_nst.imageio import reading
 from hires_nst.run import canvases
 from hires_nst.run.context import RunContext, open_context
 from hires_nst.run.output_size import OutputSize
+from hires_nst.run.progress import RunState
 from hires_nst.stopping import Stop
 from hires_nst.transfer.canvas import Canvas
 from hires_nst.transfer.levels import Level, first_level, schedule
@@ -190,6 +191,11 @@ def test_a_smaller_run_is_carried_on_at_the_level_above_its_own(
     paint(photo, whole, painting, config(output={"bit_depth": 16}))
     seen = paint(photo, larger, painting, carried(small, output={"bit_depth": 16}))
     assert [level.index for level in seen if isinstance(level, events.LevelStarted)] == [1]
+    state = RunState()
+    for event in seen:
+        state.update(event, 0.0)
+    assert [level.number for level in state.history.levels] == [2]
+    assert state.done == state.total
     own, other = plan_of(photo, painting, config()).levels, plan_of(photo, painting, carried(small)).levels
     assert [(a.width, a.height) for a in own] == [(a.width, a.height) for a in other] == [(40, 32), SIZE]
     assert [level.skipped for level in other] == [True, False]
@@ -256,7 +262,7 @@ def stopped(photo: Path, out: Path, painting: Path, settings: Config, *, after: 
 
 def test_the_table_of_the_plan_shows_what_is_skipped(photo: Path, painting: Path, small: Path, tmp_path: Path) -> None:
     (tmp_path / "c.yaml").write_text(to_yaml(config()), encoding="utf-8")
-    words = ["plan", photo, painting, "--config", tmp_path / "c.yaml", "--no-measure"]
+    words: list[str | Path] = ["plan", photo, painting, "--config", tmp_path / "c.yaml", "--no-measure"]
     assert "skipped" not in command(*words).stdout
     carried_on = command(*words, "--init", small)
     assert carried_on.exit_code == 0, carried_on.stderr
