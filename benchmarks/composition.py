@@ -117,7 +117,8 @@ def pictures(pair: Pair, options: argparse.Namespace, judge: Judge) -> dict[str,
             start = folder / name / f"{pair.name}-coarse.png"
             if not start.is_file():
                 save(plain_coarse(pair, judge, size=options.size // 2, weight=weight, steps=options.steps), start)
-            settings = [*everywhere, "levels.coarse_steps=1", "init.kind=file", f"init.file={start.resolve()}"]
+            file = ["init.kind=file", f"init.file={start.resolve()}", "init.level=coarsest"]
+            settings = [*everywhere, "levels.coarse_steps=1", *file]
             configurations.append(Configuration.of([name, *settings]))
     return {
         c.name: pixels_of(c.paint(pair, folder / c.name / f"{pair.name}.png", options.size).file)

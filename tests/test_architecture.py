@@ -33,7 +33,8 @@ WITH_TORCH = {
     "executors.messages", "executors.opening", "executors.pool", "executors.processes", "executors.ray_crew",
     "executors.worker",
     "run.cache", "run.canvases", "run.checkpoint", "run.colours", "run.content", "run.context", "run.detail",
-    "run.estimate", "run.level_objective", "run.painter", "run.plan", "run.precision", "run.regions", "run.round_store",
+    "run.estimate", "run.level_objective", "run.painter", "run.plan", "run.precision", "run.regions",
+    "run.round_events", "run.round_store",
     "run.single_run", "transfer",
 }  # fmt: skip
 """Packages and modules that may import torch; all others are quick to import, as the command line must be."""

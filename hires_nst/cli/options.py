@@ -142,6 +142,7 @@ CONFIG_OPTIONS = (
         help="Write no metadata into the result: neither the photograph's nor how it was painted.",
     ),
     ConfigOption(name="keep_location", key="output.keep_location", panel=SIZE, flags=("--keep-location",)),
+    ConfigOption(name="layers", key="loss.layers", panel=LOOK, metavar="NAME"),
     ConfigOption(name="content_weight", key="loss.content_weight", panel=LOOK, metavar="X"),
     ConfigOption(name="colors", key="colors.mode", panel=LOOK, metavar="MODE", flags=("--colors", "--colours")),
     ConfigOption(name="color_strength", key="colors.strength", panel=LOOK, metavar="0-1"),
@@ -170,8 +171,9 @@ CONFIG_OPTIONS = (
     ConfigOption(name="content_mask", key="regions.content", panel=LOOK, metavar="MASK"),
     ConfigOption(
         name="init", panel=LOOK, metavar="KIND|FILE", type=str,
-        help="Initial image: content, style, noise, uniform, or an image file.",
+        help="Initial image: content, style, style-noise, grey, noise, uniform, or an image file.",
     ),
+    ConfigOption(name="init_level", key="init.level", panel=LOOK, metavar="auto|coarsest|N"),
     ConfigOption(name="init_noise", key="init.noise", panel=LOOK, metavar="X"),
     ConfigOption(name="seed", key="runtime.seed", panel=LOOK, metavar="N"),
     ConfigOption(name="model", key="model.name", panel=ENGINE, metavar="NAME"),
@@ -279,6 +281,8 @@ class ConfigOptions:
         if len(sizes) > 1:
             raise ConfigError(f"{' and '.join(sizes)} each set the size; give one of them")
         below = dict(self.sources() if sources is None else sources)
+        if _LAYERS in self.values:  # they replace those of a preset and a file, not those of `--set`
+            below = merge(below, nest({_LAYERS: self.values[_LAYERS]}))
         for assignment in self.assignments or ():
             below = assign(below, assignment)
         chosen = nest({key: value for key, value in self.values.items() if not key.startswith(_STYLES)})
@@ -336,6 +340,7 @@ class ConfigOptions:
 _SIZES = ("output.long_edge", "output.megapixels", "output.scale", "output.print.paper")
 _STYLES = "styles."
 """Of every painting, so not simply one key."""
+_LAYERS = "loss.layers"
 
 
 def takes_config_options(*more: ConfigOption) -> Decorator:

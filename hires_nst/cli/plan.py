@@ -112,6 +112,9 @@ def print_plan(plan: Plan, config: Config, *, output: Path) -> None:
         table.add_column(heading, justify="right")
     for level in plan.levels:
         size, rounds = f"{level.width} x {level.height}", f"{level.rounds} x {level.steps}"
+        if level.skipped:
+            table.add_row(str(level.index + 1), size, "skipped")
+            continue
         numbers = level.evaluations, level.tiles, level.tile_size
         window = f"{level.window_width} x {level.window_height}"
         table.add_row(str(level.index + 1), size, rounds, *map(str, numbers), window)

@@ -11,8 +11,9 @@ from pydantic import ValidationError
 
 from hires_nst.backbones.registry import BACKBONES
 from hires_nst.config.messages import check_value, sentence
+from hires_nst.config.recipes import with_layers
 from hires_nst.config.running import BatchJob
-from hires_nst.config.schema import Config
+from hires_nst.config.schema import Config, known_layers
 from hires_nst.config.section import section_in
 from hires_nst.config.sections import LAYERS, SIZES, Model, default_layers
 from hires_nst.config.settings import is_gallery_name, nest
@@ -106,7 +107,7 @@ def assign(data: Mapping[str, Any], assignment: str) -> dict[str, Any]:
         ) from None
     section, *rest = key.split(".")
     if section == "loss" and len(rest) == 2 and rest[0] in LAYERS:
-        loss = data.get("loss")
+        loss = with_layers(data, known_layers(data)).get("loss")
         layers = loss.get(rest[0]) if isinstance(loss, Mapping) else None
         if not isinstance(layers, Mapping):
             model = data.get("model")
@@ -120,7 +121,8 @@ def merge(base: Mapping[str, Any], override: Mapping[str, Any]) -> dict[str, Any
     """`base` with the values of `override`, mappings merged key by key, everything else replaced.
 
     The layer dictionaries are replaced as a whole: exactly the layers that the user gives are used. A size in
-    `override["output"]` replaces another kind of size in `base`.
+    `override["output"]` replaces another kind of size in `base`, and another recipe of layers in `override["loss"]`
+    all layers in `base`.
     """
     result = dict(base)
     for key, value in override.items():
@@ -128,6 +130,8 @@ def merge(base: Mapping[str, Any], override: Mapping[str, Any]) -> dict[str, Any
         if isinstance(value, Mapping) and isinstance(before, Mapping) and key not in LAYERS:
             if key == "output" and any(value.get(size) is not None for size in SIZES):
                 before = {k: v for k, v in before.items() if k not in SIZES or value.get(k) is not None}
+            if key == "loss" and value.get("layers") not in (None, before.get("layers")):
+                before = {k: v for k, v in before.items() if k not in LAYERS}
             value = merge(before, value)
         result[key] = value
     return result

@@ -89,7 +89,7 @@ def _unknown_key(problem: Any, *, schema: type[BaseModel]) -> str:
         return f"unknown key {key!r}; write {in_yaml(key.split('.'), schema)}"
     elif meant is not None and (not hint or parent in ("", meant.rpartition(".")[0])):
         elsewhere = [meant]
-    elif parent and hint:
+    elif hint and (parent or isinstance(problem["input"], dict)):  # a mapping is a section
         elsewhere = []
     if elsewhere:
         written = ((repr(one), in_yaml(one.split("."), schema)) for one in elsewhere)

@@ -12,7 +12,8 @@ from pydantic import BaseModel, Field, model_validator
 from pydantic.fields import FieldInfo
 
 from hires_nst.backbones.description import Backbone
-from hires_nst.backbones.registry import find_backbone
+from hires_nst.backbones.registry import BACKBONES, find_backbone
+from hires_nst.config.recipes import layers_of, refusal, with_layers
 from hires_nst.config.running import Batch, BatchJob, Checkpoint, Images, Runtime
 from hires_nst.config.section import Section, section_in
 from hires_nst.config.sections import (
@@ -57,6 +58,12 @@ class Config(Section):
     batch: Batch = Batch()
     jobs: tuple[BatchJob, ...] = ()
 
+    @model_validator(mode="before")
+    @classmethod
+    def _set_layers(cls, data: Any) -> Any:
+        """Set the layers of recipes, which may depend on the network."""
+        return with_layers(data, known_layers(data)) if isinstance(data, Mapping) else data
+
     @model_validator(mode="after")
     def _layers_of_the_network(self) -> Config:
         """Where no layers are given, those that the network has for that; they do not count as given."""
@@ -82,12 +89,22 @@ class Config(Section):
         backbone = self.backbone
         for place, loss in self.losses.items():
             for section in LAYERS:
-                for layer in getattr(loss, section):
-                    if layer not in backbone.layer_names:
-                        hint = nearest(layer, backbone.layer_names)
-                        if backbone.style_layers:
-                            hint += f"; without {section}, it takes its own"
-                        raise ValueError(f"{place}.{section}: {backbone.name} has no layer {layer!r}{hint}")
+                missing = [layer for layer in getattr(loss, section) if layer not in backbone.layer_names]
+                if missing and loss.layers is not None and set(missing) <= set(_of_recipe(loss.layers, section)):
+                    others = [one.name for one in BACKBONES.values() if set(missing) <= set(one.layer_names)]
+                    names = backbone.layer_names
+                    text = refusal(loss.layers, missing, network=backbone.name, known=names, others=others)
+                    raise ValueError(f"{place}.layers: {text}")
+                if missing:
+                    hint = nearest(missing[0], backbone.layer_names)
+                    if backbone.style_layers:
+                        hint += f"; without {section}, it takes its own"
+                    raise ValueError(f"{place}.{section}: {backbone.name} has no layer {missing[0]!r}{hint}")
+            if loss.normalization != "relative" and loss.style != "gram":
+                raise ValueError(
+                    f"{place}: normalization {loss.normalization} is for style: gram, not for style: {loss.style}; "
+                    "give style: gram, or normalization: relative"
+                )
             if not (loss.active_style_layers or loss.active_content_layers or loss.tv_weight or loss.colour_tv_weight):
                 raise ValueError(f"{place}: every weight is 0, so there is nothing to optimise")
         return self
@@ -137,7 +154,7 @@ class Config(Section):
     @property
     def needs_style(self) -> bool:
         """Whether a painting is needed: a style layer counts, the start is the painting, or its colours are taken."""
-        takes_part = self.init.kind == "style" or self.colors.effective == "pre-match"
+        takes_part = self.init.kind in ("style", "style-noise") or self.colors.effective == "pre-match"
         return takes_part or any(loss.active_style_layers for loss in self.losses.values())
 
     def check_styles(self) -> None:
@@ -201,6 +218,18 @@ class Config(Section):
     def fingerprint(self) -> str:
         """A digest that changes when any setting changes."""
         return _digest(self.model_dump(mode="json"))
+
+
+def known_layers(data: Mapping[str, Any]) -> tuple[str, ...]:
+    """The layers of the network in settings that are not checked yet, shallow to deep; none where there is no such."""
+    model = data.get("model")
+    name = model.get("name") if isinstance(model, Mapping) else getattr(model, "name", None)
+    backbone = BACKBONES.get(name if isinstance(name, str) else Model.model_fields["name"].default)
+    return () if backbone is None else backbone.layer_names
+
+
+def _of_recipe(name: str, section: str) -> Mapping[str, float]:
+    return layers_of(name, ()).get(section, {})
 
 
 def _digest(data: Mapping[str, Any]) -> str:

@@ -5,9 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import AfterValidator, Field, field_validator, model_validator
 
 from hires_nst.backbones.registry import BACKBONES, find_backbone, unknown_network
+from hires_nst.config.recipes import EVERY_UP_TO, RECIPES, check_name
 from hires_nst.config.section import Number, Positive, Section, Weight, Whole
 from hires_nst.config.style_sections import known_colour
 from hires_nst.errors import ConfigError
@@ -19,11 +20,21 @@ StyleLossName = Literal[
 Coupling = Literal["balanced", "independent", "exact"]
 OptimizerName = Literal["lbfgs", "adam"]
 PixelVariables = Literal["auto", "plain", "laplacian"]
-InitKind = Literal["content", "style", "noise", "uniform", "file"]
 ColorMode = Literal["painting", "match", "luminance", "photo", "pre-match"]
+InitKind = Literal["content", "style", "style-noise", "grey", "noise", "uniform", "file"]
+Normalization = Literal["relative", "gatys2015", "gatys2016", "johnson2016"]
 
 SIZES = ("long_edge", "megapixels", "scale", "print")
 LAYERS = ("style_layers", "content_layers")
+
+
+def _known_recipe(value: str | None) -> str | None:
+    if value is not None:
+        check_name(value)
+    return value
+
+
+RecipeName = Annotated[str, AfterValidator(_known_recipe)]
 
 
 class Print(Section):
@@ -126,7 +137,8 @@ class Loss(Section):
     """What is minimised: style_weight * sum of style losses + content_weight * sum of content losses + tv_weight * TV
     + colour_tv_weight * TV of the colours.
 
-    Every layer's loss is divided by its target's own squared norm, so that one set of weights serves every network.
+    Unless `normalization` says otherwise, every layer's loss is divided by its target's own squared norm, so that one
+    set of weights serves every network.
     """
 
     style: StyleLossName = Field(
@@ -136,12 +148,29 @@ class Loss(Section):
         "channel; wasserstein and sliced measure distances of distributions; neighbours compares each place with the "
         "painting's most similar one.",
     )
+    layers: RecipeName | None = Field(
+        None,
+        description=f"Layers by name: {', '.join(RECIPES)}, or {EVERY_UP_TO}LAYER; those given under style_layers or "
+        "content_layers win.",
+        examples=["expressionist"],
+    )
     style_layers: dict[str, Weight] = Field(
         default={"conv1_1": 1.0, "conv2_1": 1.0, "conv3_1": 1.0, "conv4_1": 1.0, "conv5_1": 1.0},
         description="Layers of the style loss, with their weights.",
     )
     content_layers: dict[str, Weight] = Field(
         default={"conv4_2": 1.0}, description="Layers of the content loss, with their weights."
+    )
+    normalization: Normalization = Field(
+        "relative",
+        description="What the losses are divided by: relative (each layer's by its target's own size), or for style: "
+        "gram as in the papers: gatys2015, gatys2016 or johnson2016, whose weights are of other sizes.",
+    )
+    balance: Literal["none", "gradients"] = Field(
+        "none",
+        description="Balance of content and style: none, or gradients, which scales the content loss at the start of "
+        "each level so that their gradients have the ratio of their weights.",
+        examples=["gradients"],
     )
     style_weight: Weight = Field(1.0, description="Weight of the style loss.")
     content_weight: Weight = Field(
@@ -164,6 +193,10 @@ class Loss(Section):
         """The content layers whose weight is not 0."""
         return {name: weight for name, weight in self.content_layers.items() if weight * self.content_weight > 0}
 
+    def with_content(self, factor: float) -> Loss:
+        """The same with the content weight times a factor."""
+        return self if factor == 1 else self.model_copy(update={"content_weight": self.content_weight * factor})
+
 
 def default_layers(network: str) -> dict[str, dict[str, float]]:
     """`style_layers` and `content_layers` where the configuration gives none: the network's own, or those of `Loss`."""
@@ -174,17 +207,23 @@ def default_layers(network: str) -> dict[str, dict[str, float]]:
 
 
 class Init(Section):
-    """The image that the coarsest level starts from."""
+    """The image that painting begins with."""
 
     kind: InitKind = Field(
         "content",
-        description="Initial image: content (the photograph), style (the first painting), noise (Gaussian), uniform "
-        "(uniform noise), or file.",
+        description="Initial image: content (the photograph), style (the first painting), style-noise (noise in the "
+        "paintings' colours), grey, noise (Gaussian), uniform (uniform noise), or file.",
     )
     noise: Annotated[Number, Field(ge=0, le=1)] = Field(
-        0.0, description="Share of Gaussian noise, 0 to 1, mixed into an initial image of content, style or file."
+        0.0, description="Share of Gaussian noise, 0 to 1, mixed into an initial image that is not noise itself."
     )
     file: Path | None = Field(None, description="The image file of kind: file.")
+    level: Literal["auto", "coarsest"] | Annotated[Whole, Field(ge=0)] = Field(
+        "auto",
+        description="Level that painting begins at: coarsest, a number (0 is the coarsest), or auto, which takes a "
+        "file for a finished picture and begins at the first level larger than it.",
+        examples=["coarsest"],
+    )
 
     @model_validator(mode="after")
     def _file_given(self) -> Init:
@@ -227,12 +266,15 @@ class LossOverride(Section):
     """Other losses for one level; what is not given is as under `loss`."""
 
     style: StyleLossName | None = Field(None, description="Style loss of this level.")
+    layers: RecipeName | None = Field(None, description="Layers of this level by name.", examples=["expressionist"])
     style_layers: dict[str, Weight] | None = Field(
         None, description="Layers of its style loss, with their weights.", examples=[{"conv3_1": 1.0, "conv4_1": 1.0}]
     )
     content_layers: dict[str, Weight] | None = Field(
         None, description="Layers of its content loss, with their weights.", examples=[{"conv4_2": 1.0}]
     )
+    normalization: Normalization | None = Field(None, description="What its losses are divided by.")
+    balance: Literal["none", "gradients"] | None = Field(None, description="Balance of its content and style.")
     style_weight: Weight | None = Field(None, description="Weight of its style loss.")
     content_weight: Weight | None = Field(None, description="Weight of its content loss.")
     tv_weight: Weight | None = Field(None, description="Weight of its total variation.")

@@ -23,6 +23,7 @@ _WORDS = {
     "loss.tv_weight": "tv_weight total_variation_weight",
     "loss.content_layers": "content_layers content_layer",
     "loss.style_layers": "style_layers style_layer",
+    "loss.balance": "normalize_gradients gradient_normalization",
     "levels.coarse_steps": "iterations num_iterations initial_iterations max_iter max_iterations n_iter num_iter iter "
     "num_steps steps epochs",
     "levels.min_size": "min_scale start_scale",
@@ -48,7 +49,6 @@ KEYS: Mapping[str, str] = MappingProxyType({word: key for key, words in _WORDS.i
 _PHOTOGRAPH = "the photograph and then the paintings are given as they are: hires-nst stylize photo.jpg painting.jpg"
 _COLOURS = "--colors photo puts the photograph's colours back; match and luminance are other ways (docs/choosing.md)"
 _PROGRESS = "progress is shown all the time; add --json for every step"
-_NORMAL = "losses are normalised here; leave it out"
 _CPU = "write --device cpu"
 _FORCE = "an existing file is replaced with --overwrite"
 _TILES = "a picture is painted in tiles, on one device; leave it out"
@@ -60,7 +60,7 @@ OTHERWISE: Mapping[str, str] = MappingProxyType(
         **dict.fromkeys(("cpu", "no_gpu", "no_cuda"), _CPU),
         **dict.fromkeys(("force", "yes"), _FORCE),
         **dict.fromkeys(("print_iter", "print_interval", "log_interval", "verbose"), _PROGRESS),
-        **dict.fromkeys(("normalize_gradients", "normalize_weights", "gradient_normalization"), _NORMAL),
+        "normalize_weights": "losses are normalised here; leave it out",
         **dict.fromkeys(("multidevice_strategy", "multigpu_strategy", "cudnn_autotune", "disable_check"), _TILES),
         **dict.fromkeys(
             ("output_image", "output_img", "output_path", "out_path", "output_dir", "out"),

@@ -24,7 +24,7 @@ from hires_nst.transfer.canvas import Canvas
 from hires_nst.transfer.extractor import load_extractor
 from hires_nst.transfer.levels import check_side
 from hires_nst.transfer.objective import Objective
-from hires_nst.transfer.style import style_statistics
+from hires_nst.transfer.style import normalised_filters, style_statistics, with_filters
 from hires_nst.transfer.sums import content_norms
 from hires_nst.transfer.tiles import Grid, make_grid
 from hires_nst.transfer.weights import PixelWeights, WeightedImage
@@ -132,19 +132,17 @@ def _losses(
         def grid(canvas: Canvas) -> Grid:
             return make_grid(canvas.height, canvas.width, size=TILE, stride=stride)
 
+        loss = config.loss
+        filters = normalised_filters(extract, content_image, styles=scaled, loss=loss, grid_of=grid)
+        data = style_statistics(extract, scaled, layers=list(loss.active_style_layers), grid_of=grid, loss=loss.style)
+        norms = content_norms(
+            extract, content_image, layers=list(loss.active_content_layers), grid=grid(content_image.canvas),
+            normalization=loss.normalization, filters=filters,
+        )  # fmt: skip
         objective = Objective(
-            extract=extract,
-            loss=config.loss,
-            style=style_statistics(
-                extract, scaled, layers=list(config.loss.active_style_layers), grid_of=grid, loss=config.loss.style
-            ),
-            content_norms=content_norms(
-                extract, content_image, layers=list(config.loss.active_content_layers), grid=grid(content_image.canvas)
-            ),
-            height=height,
-            width=width,
-            weights=image.weights,
-        )
+            extract=extract, loss=loss, style=with_filters(data, filters), content_norms=norms, height=height,
+            width=width, weights=image.weights,
+        )  # fmt: skip
         return objective.losses(image.canvas, content_image.canvas, grid=grid(image.canvas))
 
 

@@ -37,7 +37,7 @@ class Line:
 class Chart:
     """A chart, which the page draws as SVG; the plot is inside `left`, `right`, `top` and `bottom`.
 
-    `across` and `up` are the ticks of the axes, `levels` the starts of levels, numbered from 1.
+    `across` and `up` are the ticks of the axes, `levels` the starts of levels, with their numbers.
     """
 
     lines: tuple[Line, ...]
@@ -89,7 +89,7 @@ def chart(curves: LossCurves, levels: Sequence[LevelRecord]) -> Chart | None:
         lines=tuple(lines),
         across=tuple(Tick(x_of(value), f"{value:g}") for value in linear_ticks(end)),
         up=tuple(Tick(y_of(value), f"{value:g}") for value in log_ticks(10**low, 10**high)),
-        levels=tuple(Tick(x_of(level.begins), str(n)) for n, level in enumerate(levels, start=1) if level.begins < end),
+        levels=tuple(Tick(x_of(level.begins), str(level.number)) for level in levels if level.begins < end),
     )  # fmt: skip
 
 

@@ -20,7 +20,14 @@ from hires_nst.run.context import RunContext
 from hires_nst.run.masks import read_mask
 from hires_nst.transfer.canvas import Canvas
 from hires_nst.transfer.levels import Level, style_size
+from hires_nst.transfer.tiles import Rect
 from hires_nst.transfer.weights import PixelWeights, WeightedImage
+
+STRIP_ROWS = 256
+
+GREY_NOISE = 0.01
+"""Standard deviation of the noise in a start from grey. A flat image looks the same everywhere, and so flat a one that
+8 bits do not show it has L-BFGS overshoot: the objective rises sixfold, and takes 200 evaluations to come back."""
 
 
 def read_styles(context: RunContext) -> list[tuple[WeightedImage, Painting]]:
@@ -136,26 +143,70 @@ def small_style(
 def first_canvas(
     content: Canvas, styles: Sequence[tuple[WeightedImage, Painting]], *, level: Level, context: RunContext
 ) -> Canvas:
-    """The start of the coarsest level with its border, as `init` says; `content` is the content image of that level."""
+    """The start of a level with its border, as `init` says; `content` is the content image of that level."""
     init = context.config.init
     rng = np.random.default_rng(context.config.runtime.seed)
     canvas = context.place(*level.canvas_size)
     shape = canvas.pixels.shape
     noise = None
     if init.kind != "uniform" and (init.kind == "noise" or init.noise):
-        noise = rng.standard_normal(shape, np.float32) * np.float32(0.2) + np.float32(0.5)
+        noise = _gaussian(rng, shape)
     if init.kind == "uniform":
         canvas.pixels[:] = rng.random(shape, np.float32)
     elif init.kind == "noise":
         canvas.pixels[:] = noise
     else:
-        canvas.pixels[:] = _start_pixels(init, content, styles=styles, level=level, context=context)
+        if init.kind == "grey":
+            canvas.pixels[:] = np.float32(0.5) + np.float32(GREY_NOISE) * rng.standard_normal(shape, np.float32)
+        elif init.kind == "style-noise":
+            canvas.pixels[:] = style_noise(rng, shape, styles=styles)
+        else:
+            canvas.pixels[:] = _start_pixels(init, content, styles=styles, level=level, context=context)
         if noise is not None:
             canvas.pixels[:] = (1 - init.noise) * canvas.pixels + init.noise * noise
     canvas.clip()
     if share := context.config.colors.desaturation:
         recolour(canvas.pixels, grey, strength=share, check_stop=context.check_stop)
     return canvas
+
+
+def noise_canvas(level: Level, context: RunContext) -> Canvas:
+    """A level of Gaussian noise, as the start of `init: {kind: noise}`."""
+    canvas = context.place(*level.canvas_size)
+    canvas.pixels[:] = _gaussian(np.random.default_rng(context.config.runtime.seed), canvas.pixels.shape)
+    canvas.clip()
+    return canvas
+
+
+def _gaussian(rng: np.random.Generator, shape: tuple[int, ...]) -> Floats:
+    noise: Floats = rng.standard_normal(shape, np.float32) * np.float32(0.2) + np.float32(0.5)
+    return noise
+
+
+def style_noise(
+    rng: np.random.Generator, shape: tuple[int, ...], *, styles: Sequence[tuple[WeightedImage, Painting]]
+) -> Floats:
+    """Pixels (H, W, 3) that are drawn one by one from the Gaussian of the style images' colours, not clipped.
+
+    It has the mean and the covariance of all their pixels, each by its alpha and the image by its weight. Sums do not
+    depend on the number of threads.
+    """
+    mean, square, whole = np.zeros(3), np.zeros((3, 3)), sum(style.weight for _, style in styles)
+    for image, style in styles:
+        count, total, product = 0.0, np.zeros(3), np.zeros((3, 3))
+        for top in range(0, image.canvas.height, STRIP_ROWS):
+            strip = Rect(top, 0, min(top + STRIP_ROWS, image.canvas.height), image.canvas.width)
+            pixels = image.canvas.pixels[strip.slices()].reshape(-1, 3).astype(np.float64)
+            weights = np.ones(len(pixels)) if image.weights is None else image.weights.read(strip).reshape(-1)
+            count += float(weights.sum())
+            total += np.einsum("n,ni->i", weights, pixels)
+            product += np.einsum("ni,nj->ij", pixels * weights[:, None], pixels)
+        mean += style.weight / whole * total / count
+        square += style.weight / whole * product / count
+    variances, axes = np.linalg.eigh(square - np.outer(mean, mean))
+    root = (axes * np.sqrt(np.maximum(variances, 0))) @ axes.T
+    noise: Floats = np.einsum("hwi,ij->hwj", rng.standard_normal(shape, np.float32), root.astype(np.float32))
+    return noise + mean.astype(np.float32)
 
 
 def _start_pixels(
@@ -173,6 +224,22 @@ def _start_pixels(
     size = level.width, level.height
     pixels = resize.resize_pixels(source, size, box=central_crop((source.shape[1], source.shape[0]), size))
     return np.pad(pixels, ((level.border,) * 2, (level.border,) * 2, (0, 0)), mode="symmetric")
+
+
+def level_of_file(level: Level, context: RunContext) -> Level | None:
+    """The level that an initial image from a file is the finished picture of, below `level`, where painting begins.
+
+    None where it is no file, or not smaller, or where it is only a start, that of the coarsest level.
+    """
+    init = context.config.init
+    if init.file is None or not level.index:
+        return None
+    width, height = reading.read_header(init.file, max_megapixels=context.config.images.max_megapixels).size
+    share = min(width / level.width, height / level.height)
+    if share >= 1:
+        return None
+    rows, columns = max(1, round(level.height * share)), max(1, round(level.width * share))
+    return Level(index=level.index - 1, height=rows, width=columns, rounds=0, steps=0, border=level.border)
 
 
 def enlarged(canvas: Canvas, *, lower: Level, level: Level) -> Resampled:

@@ -35,6 +35,7 @@ from hires_nst.run.write_behind import WriteBehind
 from hires_nst.transfer.canvas import Canvas, Place
 from hires_nst.transfer.moments import Statistics
 from hires_nst.transfer.rounds import OptimizerCanvases, RoundResult
+from hires_nst.transfer.sums import Norm
 
 CANVAS, OPTIMIZER, COMPLETE = "canvas.safetensors", "optimizer.safetensors", "complete.json"
 """Files of a round, see above."""
@@ -60,6 +61,7 @@ class Progress:
         rounds, steps, size: of the level and its tiles, which may differ from the plan where memory ran out.
         finished: whether the level is finished.
         losses: of the last rounds, by which `levels.tolerance` judges.
+        content_factor: see `ObjectiveData`.
     """
 
     level: int
@@ -69,10 +71,28 @@ class Progress:
     size: int
     finished: bool
     losses: tuple[float, ...] = ()
+    content_factor: float = 1.0
 
     def is_past(self, level: int) -> bool:
         """Whether a level is finished."""
         return level < self.level or (level == self.level and self.finished)
+
+
+@dataclass(frozen=True, kw_only=True)
+class ObjectiveData:
+    """What is measured once for a level's objective.
+
+    Attributes:
+        style: data of the style images by style term.
+        norms: of the content layers, see `content_norms`.
+        tile_size: with which they were measured.
+        content_factor: of the content weight, where `loss.balance` asks for one.
+    """
+
+    style: Mapping[str, Statistics]
+    norms: Mapping[str, Norm]
+    tile_size: int
+    content_factor: float = 1.0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -359,18 +379,20 @@ class CheckpointStore:
             elif (level, number) == (progress.level, progress.round):
                 self._drop_tiles(folder)
 
-    def load_objective(self, level: int) -> tuple[dict[str, Statistics], dict[str, float], int] | None:
-        """The stored style statistics, content norms and their tile size, if there are any."""
+    def load_objective(self, level: int) -> ObjectiveData | None:
+        """The stored data of a level's objective, if there are any."""
         stored = self.read(self.directory.level(level) / "objective.safetensors")
-        return None if stored is None else (statistics_of(stored[0]), stored[1]["norms"], stored[1]["tile_size"])
+        if stored is None:
+            return None
+        arrays, about = stored
+        norms = {layer: tuple(norm) if isinstance(norm, list) else norm for layer, norm in about["norms"].items()}
+        return ObjectiveData(**{**about, "norms": norms}, style=statistics_of(arrays))
 
-    def save_objective(
-        self, level: int, style: Mapping[str, Statistics], *, norms: Mapping[str, float], tile_size: int
-    ) -> None:
-        """Store the style statistics, the content norms and the tile size with which they were measured."""
+    def save_objective(self, level: int, data: ObjectiveData) -> None:
+        """Store the data of a level's objective."""
         path = self.directory.level(level) / "objective.safetensors"
-        about = {"norms": dict(norms), "tile_size": tile_size}
-        self.write(File(path=path, kind="objective", level=level, round=-1, arrays=arrays_of(style), about=about))
+        arrays, about = arrays_of(data.style), {k: v for k, v in vars(data).items() if k != "style"}
+        self.write(File(path=path, kind="objective", level=level, round=-1, arrays=arrays, about=about))
 
 
 def _carried(progress: Progress, result: RoundResult | None) -> dict[str, Canvas]:
@@ -383,7 +405,7 @@ def _carried(progress: Progress, result: RoundResult | None) -> dict[str, Canvas
 
 def _progress(about: Mapping[str, Any]) -> Progress:
     """Where a run stands, from what a file of a round says about itself."""
-    own = {name: about[name] for name in (field.name for field in fields(Progress))}
+    own = {name: about[name] for name in (field.name for field in fields(Progress)) if name in about}
     return Progress(**{**own, "losses": tuple(own["losses"])})
 
 

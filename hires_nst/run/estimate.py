@@ -17,8 +17,9 @@ from hires_nst.transfer.levels import LevelPlan
 from hires_nst.transfer.objective import Objective
 from hires_nst.transfer.refine import refine_round
 from hires_nst.transfer.rounds import OptimizerCanvases, Round
-from hires_nst.transfer.style import style_statistics
-from hires_nst.transfer.tiles import make_grid
+from hires_nst.transfer.style import normalised_filters, style_statistics, with_filters
+from hires_nst.transfer.sums import content_norms
+from hires_nst.transfer.tiles import Grid, make_grid
 from hires_nst.transfer.weights import WeightedImage
 
 SIDE = 512
@@ -52,6 +53,8 @@ def estimated_seconds(context: RunContext, plans: Sequence[LevelPlan]) -> tuple[
     total, rates = 0.0, Rates(0.0, 0.0)
     measured: dict[object, Rates] = {}
     for plan in plans:
+        if plan.skipped:
+            continue
         config = context.config
         key = (
             config.loss_at(plan.index).model_dump_json(), config.optimizer.at_level(plan.index),
@@ -121,14 +124,20 @@ def _objective(context: RunContext, plan: LevelPlan, *, height: int, width: int)
     """The objective of a level for an image of this size, with a painting of noise."""
     loss = context.config.loss_at(plan.index)
     layers = [name for name in context.config.layers if name in loss.active_style_layers]
-    painting = WeightedImage(_noise(PAINTING, PAINTING, seed=2))
+    painting = [(WeightedImage(_noise(PAINTING, PAINTING, seed=2)), 1.0)]
+
+    def grid_of(image: Canvas) -> Grid:
+        return context.measure_grid(image.height, image.width, size=PAINTING)
+
+    filters = normalised_filters(context.extract_whole, painting[0][0], styles=painting, loss=loss, grid_of=grid_of)
+    style = style_statistics(context.extract_whole, painting, layers=layers, loss=loss.style, grid_of=grid_of)
+    norms = content_norms(
+        context.extract_whole, painting[0][0], layers=list(loss.active_content_layers),
+        grid=grid_of(painting[0][0].canvas), normalization=loss.normalization, filters=filters,
+    )  # fmt: skip
     return Objective(
         extract=context.extract if plan.index and plan.border else context.extract_whole, loss=loss,
-        style=style_statistics(
-            context.extract_whole, [(painting, 1.0)], layers=layers, loss=loss.style,
-            grid_of=lambda image: context.measure_grid(image.height, image.width, size=PAINTING),
-        ),
-        content_norms=dict.fromkeys(loss.active_content_layers, float(height * width)), height=height, width=width,
+        style=with_filters(style, filters), content_norms=norms, height=height, width=width,
         desaturation=context.config.colors.desaturation,
     )  # fmt: skip
 

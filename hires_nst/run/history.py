@@ -27,6 +27,7 @@ class LevelRecord:
     Attributes:
         begins: the evaluations of each pixel before it.
         seconds: None until it is finished.
+        number: from 1 for the coarsest, which a run need not begin at.
         ended: the evaluations after which it ended, where `levels.tolerance` made them fewer than planned; else None.
     """
 
@@ -38,6 +39,7 @@ class LevelRecord:
     begins: float = 0.0
     seconds: float | None = None
     ended: int | None = None
+    number: int = 1
 
     @property
     def evaluations(self) -> int:
@@ -82,7 +84,7 @@ class History:
                 before = self._levels.get(event.index)
                 self._levels[event.index] = LevelRecord(
                     width=event.width, height=event.height, rounds=event.rounds, steps=event.steps, tiles=event.tiles,
-                    seconds=before.seconds if before else None,
+                    seconds=before.seconds if before else None, number=event.index + 1,
                 )  # fmt: skip
             case RoundStarted():
                 key = event.level, event.round

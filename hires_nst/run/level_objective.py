@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
+from functools import partial
 
 from hires_nst import events
+from hires_nst.run.canvases import noise_canvas
+from hires_nst.run.checkpoint import ObjectiveData
 from hires_nst.run.context import RunContext
 from hires_nst.run.masks import StyleGroup, style_groups
 from hires_nst.run.regions import LevelRegions
+from hires_nst.transfer.balance import content_factor
 from hires_nst.transfer.canvas import Canvas
 from hires_nst.transfer.device import statistics_device
 from hires_nst.transfer.kept import KEPT_SHARE, KeptActivations
@@ -16,25 +20,30 @@ from hires_nst.transfer.levels import Level
 from hires_nst.transfer.moments import Statistics
 from hires_nst.transfer.objective import Objective
 from hires_nst.transfer.regions import layer_of, region_of, term_name
-from hires_nst.transfer.style import style_statistics
+from hires_nst.transfer.style import normalised_filters, style_statistics, with_filters
 from hires_nst.transfer.sums import content_norms
 from hires_nst.transfer.tiles import Grid
 from hires_nst.transfer.weights import WeightedImage
 
 
-def measured(
+def measured_objective(
     level: Level,
     *,
+    start: Canvas,
     content: WeightedImage,
     styles: Sequence[Sequence[tuple[WeightedImage, float]]],
+    regions: LevelRegions,
     size: int,
+    known_factor: float | None,
     context: RunContext,
-) -> tuple[dict[str, Statistics], dict[str, float]]:
-    """The data of the style images by style term, and the norms of the content image's activations by layer.
+) -> ObjectiveData:
+    """The data of the style images, the norms of the content layers, and their factor at the start of the level.
 
     Args:
+        start: the image at the start of the level.
         content, styles: at the sizes of the level; the styles of each region, with their weights.
         size: of the tiles in which the level is painted.
+        known_factor: that of rounds which were painted before the data were lost.
     """
     loss, layers = context.config.loss_at(level.index), context.config.layers
     style_layers = [name for name in layers if name in loss.active_style_layers]
@@ -57,20 +66,28 @@ def measured(
         for region, (group, own) in enumerate(zip(style_groups(context.config), styles, strict=True))
         for layer, statistics in of_group(group, own).items()
     }
-    grid = context.measure_grid(*level.canvas_size, size=size)
-    return style, content_norms(context.extract, content, layers=content_layers, grid=grid)
+    everything = [one for own in styles for one in own]
+    filters = normalised_filters(context.extract_whole, content, styles=everything, loss=loss, grid_of=grid_of)
+    norms = content_norms(
+        context.extract, content, layers=content_layers, grid=grid_of(content.canvas),
+        normalization=loss.normalization, filters=filters,
+    )  # fmt: skip
+    data = ObjectiveData(style=with_filters(style, filters), norms=norms, tile_size=size)
+    if loss.balance == "none":
+        return data
+    if known_factor is None:
+        known_factor = content_factor(
+            level_objective(data, level=level, content=content, regions=regions, context=context), start,
+            content=content.canvas, noise=partial(noise_canvas, level, context),
+            grid=context.grid(*level.canvas_size, size=size, overlap=0),
+        )  # fmt: skip
+    return replace(data, content_factor=known_factor)
 
 
 def level_objective(
-    style: Mapping[str, Statistics],
-    norms: Mapping[str, float],
-    *,
-    level: Level,
-    content: WeightedImage,
-    regions: LevelRegions,
-    context: RunContext,
+    data: ObjectiveData, *, level: Level, content: WeightedImage, regions: LevelRegions, context: RunContext
 ) -> Objective:
-    """The objective of a level, from what `measured` gives.
+    """The objective of a level, from what `measured_objective` gives.
 
     Layers that see too little of a region are left out there, with a notice.
     """
@@ -78,9 +95,9 @@ def level_objective(
     home = statistics_device(context.extract.device)
     objective = Objective(
         extract=context.extract if level.index and level.border else context.extract_whole,
-        loss=context.config.loss_at(level.index),
-        style={term: statistics.to(home) for term, statistics in style.items()},
-        content_norms=norms, height=height, width=width, weights=content.weights, border=level.border,
+        loss=context.config.loss_at(level.index).with_content(data.content_factor),
+        style={term: statistics.to(home) for term, statistics in data.style.items()},
+        content_norms=data.norms, height=height, width=width, weights=content.weights, border=level.border,
         regions=regions.regions, content_weights=regions.content,
         kept=KeptActivations(context.budget() // KEPT_SHARE), desaturation=context.config.colors.desaturation,
     )  # fmt: skip

@@ -23,6 +23,7 @@ class OutputSize:
         crop: left, top, width, height in pixels of the photograph.
         dpi: to write into the file, if any.
         cropped: the share of the photograph, 0 to 1, outside the crop.
+        first_level: the index of the level that painting begins at.
     """
 
     width: int
@@ -30,6 +31,7 @@ class OutputSize:
     crop: tuple[int, int, int, int]
     dpi: float | None
     cropped: float = 0.0
+    first_level: int = 0
 
     @property
     def enlarged(self) -> float:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import shutil
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 
@@ -15,27 +15,32 @@ import torch
 from hires_nst import events
 from hires_nst.config import Painting
 from hires_nst.errors import Interrupted, out_of_memory
-from hires_nst.events import OnEvent
 from hires_nst.imageio.transparency import fill_hidden
-from hires_nst.run.canvases import enlarged_canvas, first_canvas, small_style, style_images
-from hires_nst.run.checkpoint import CheckpointStore, Progress
+from hires_nst.run.canvases import (
+    enlarged_canvas,
+    first_canvas,
+    level_of_file,
+    small_style,
+    style_images,
+)
+from hires_nst.run.checkpoint import CheckpointStore, ObjectiveData, Progress
 from hires_nst.run.content import ContentImage
 from hires_nst.run.context import RunContext, canvases_device
 from hires_nst.run.detail import add_detail
-from hires_nst.run.level_objective import level_objective, measured
+from hires_nst.run.level_objective import level_objective, measured_objective
 from hires_nst.run.masks import style_groups
-from hires_nst.run.plan import split_coarse
+from hires_nst.run.plan import painted, split_coarse
 from hires_nst.run.regions import LevelRegions, protect
+from hires_nst.run.round_events import RoundEvents
 from hires_nst.run.round_store import DiskRoundStore
 from hires_nst.transfer.canvas import Canvas
 from hires_nst.transfer.convergence import ROUNDS, gains_less, step_tolerance
 from hires_nst.transfer.device import release_memory, statistics_device, unless_memory_runs_out
 from hires_nst.transfer.levels import Level, LevelPlan
 from hires_nst.transfer.memory import SMALLEST_TILE
-from hires_nst.transfer.moments import Statistics
 from hires_nst.transfer.objective import Objective
 from hires_nst.transfer.refine import refine_round
-from hires_nst.transfer.rounds import OptimizerCanvases, Round, RoundListener, RoundResult
+from hires_nst.transfer.rounds import OptimizerCanvases, Round, RoundResult
 from hires_nst.transfer.tiles import Grid
 from hires_nst.transfer.weights import WeightedImage
 
@@ -72,8 +77,9 @@ def paint(
     """
     state = CanvasState()
     progress = _resumed(state, plans, context=context, checkpoints=checkpoints)
-    small = small_style([image.size for image, _ in styles], [painting for _, painting in styles], levels=plans)
-    for plan in plans:
+    levels = painted(plans)
+    small = small_style([image.size for image, _ in styles], [painting for _, painting in styles], levels=levels)
+    for plan in levels:
         if progress is not None and progress.is_past(plan.index):
             continue
         began = time.monotonic()
@@ -132,8 +138,10 @@ def start_canvas(
     """
     if before is None or lower is None:
         canvas = first_canvas(level_content.canvas, styles, level=level, context=context)
+        lower = level_of_file(level, context)
     else:
         canvas = enlarged_canvas(before, lower=lower, level=level, context=context)
+    if lower is not None:
         add_detail(
             canvas, level, lower=lower, content=content, level_content=level_content, styles=styles, context=context
         )
@@ -151,7 +159,7 @@ def _resumed(
     if loaded is not None:
         progress, state.canvas, state.optimizer_canvases = loaded
     if checkpoints.is_resumed:
-        level, number = (0, 0) if progress is None else (progress.level, progress.round + 1)
+        level, number = (painted(plans)[0].index, 0) if progress is None else (progress.level, progress.round + 1)
         if progress is not None and progress.finished:
             level, number = progress.level + 1, 0
         context.emit(events.RunResumed(str(checkpoints.directory.path), level, number))
@@ -183,6 +191,7 @@ class LevelPainter:
         self.level: Level = self.plan
         self.size = self.plan.tile_size
         self.losses: list[float] = []
+        self.content_factor: float | None = None
 
     def paint(self, reached: Progress | None) -> int | None:
         """Paint all rounds, or those after `reached`, whose canvas is then in `state`.
@@ -190,6 +199,7 @@ class LevelPainter:
         Returns:
             The evaluations of each pixel where `levels.tolerance` made them fewer than planned; else None.
         """
+        self.content_factor = None if reached is None else reached.content_factor
         objective = self._objective()
         number = 0
         if reached is None:
@@ -330,6 +340,7 @@ class LevelPainter:
         progress = Progress(
             level=level.index, round=number, rounds=level.rounds, steps=level.steps, size=self.size,
             finished=number == level.rounds - 1 or self._is_converged(), losses=tuple(self.losses),
+            content_factor=self.content_factor or 1.0,
         )  # fmt: skip
         self.checkpoints.save_canvas(
             progress, state.canvas, result=result, tiles=tiles,
@@ -348,14 +359,18 @@ class LevelPainter:
                 self.size = smaller_tiles(self.size, self._grid(), stride=context.config.stride)
                 context.emit(events.TilesShrunk(plan.index, 0, self.size))
             else:
-                stored = (*measured, self.size)
-                self.checkpoints.save_objective(plan.index, measured[0], norms=measured[1], tile_size=self.size)
-        style, norms, self.size = stored
-        return level_objective(style, norms, level=plan, content=self.content, regions=self.regions, context=context)
+                stored = measured
+                self.checkpoints.save_objective(plan.index, stored)
+        self.size, self.content_factor = stored.tile_size, stored.content_factor
+        return level_objective(stored, level=plan, content=self.content, regions=self.regions, context=context)
 
-    def _measured(self) -> tuple[dict[str, Statistics], dict[str, float]]:
-        """See `measured`."""
-        return measured(self.plan, content=self.content, styles=self.styles, size=self.size, context=self.context)
+    def _measured(self) -> ObjectiveData:
+        """See `measured_objective`."""
+        assert self.state.canvas is not None
+        return measured_objective(
+            self.plan, start=self.state.canvas, content=self.content, styles=self.styles, regions=self.regions,
+            size=self.size, known_factor=self.content_factor, context=self.context,
+        )  # fmt: skip
 
 
 def smaller_tiles(size: int, grid: Grid, *, stride: int) -> int:
@@ -368,69 +383,3 @@ def smaller_tiles(size: int, grid: Grid, *, stride: int) -> int:
             remedies=("choose a smaller network (--model vgg19-slim)", "run on another device"),
         )
     return half
-
-
-@dataclass(kw_only=True)
-class RoundEvents(RoundListener):
-    """A round as events; `between_tiles` is called before the first tile, and after each."""
-
-    emit: OnEvent
-    level: Level
-    number: int
-    grid: Grid
-    exact: bool
-    between_tiles: Callable[[], None] = lambda: None
-
-    @property
-    def tiles(self) -> int:
-        """The number of tiles; exact coupling has no tiles of its own."""
-        return 1 if self.exact else len(self.grid.tiles)
-
-    def _work(self, tile: int, steps: int) -> float:
-        area = self.grid.image.area if self.exact else self.grid.tiles[tile].owned.area
-        return float(area * steps)
-
-    def round_started(self, style_loss: float | None) -> None:
-        """See `RoundListener`."""
-        self.between_tiles()
-        level = self.level
-        self.emit(
-            events.RoundStarted(
-                level=level.index, round=self.number, rounds=level.rounds, tiles=self.tiles, style_loss=style_loss,
-                row_borders=_inside(self.grid.row_cuts, level.height, border=level.border),
-                column_borders=_inside(self.grid.column_cuts, level.width, border=level.border),
-            )
-        )  # fmt: skip
-
-    def step_finished(self, tile: int, step: int, *, loss: float) -> None:
-        """See `RoundListener`."""
-        level = self.level
-        self.emit(
-            events.StepFinished(
-                level=level.index, round=self.number, tile=tile, step=step, steps=level.steps, loss=loss
-            )
-        )
-
-    def tile_finished(self, tile: int, *, loss: float, seconds: float, steps: int) -> None:
-        """See `RoundListener`."""
-        self.between_tiles()
-        self.emit(
-            events.TileFinished(
-                level=self.level.index, round=self.number, tile=tile, tiles=self.tiles, loss=loss, seconds=seconds,
-                pixel_evaluations=self._work(tile, steps),
-            )
-        )  # fmt: skip
-
-    def tile_restored(self, tile: int, *, loss: float, steps: int) -> None:
-        """See `RoundListener`."""
-        self.emit(
-            events.TileRestored(
-                level=self.level.index, round=self.number, tile=tile, tiles=self.tiles, loss=loss,
-                pixel_evaluations=self._work(tile, steps),
-            )
-        )  # fmt: skip
-
-
-def _inside(cuts: Sequence[int], length: int, *, border: int) -> tuple[int, ...]:
-    """Cuts of a canvas, counted in the picture, where they are inside it."""
-    return tuple(cut - border for cut in cuts if 0 < cut - border < length)

@@ -90,8 +90,10 @@ def make_plan(
     if text := size.loss(config):
         note(events.Notice(text))
     plans = level_plans(context, size)
-    if small := small_style(own_sizes, config.paintings, levels=plans):
+    if small := small_style(own_sizes, config.paintings, levels=painted(plans)):
         note(small[1])
+    if start := later_start(plans, config):
+        note(start)
     per_megapixel = seconds = None
     if measure:
         per_megapixel, seconds = estimated_seconds(context, plans)
@@ -121,7 +123,7 @@ def make_plan(
 def level_plans(context: RunContext, output: OutputSize) -> tuple[LevelPlan, ...]:
     """The levels of the run with their tiles."""
     plans = []
-    for level in schedule(output.height, output.width, levels=context.config.levels):
+    for level in schedule(output.height, output.width, levels=context.config.levels, first=output.first_level):
         size = context.tile_size(level)
         grid, shifted = (
             context.grid(*level.canvas_size, size=size, shifted=shifted)
@@ -138,6 +140,23 @@ def level_plans(context: RunContext, output: OutputSize) -> tuple[LevelPlan, ...
     return tuple(plans)
 
 
+def painted(plans: Sequence[LevelPlan]) -> tuple[LevelPlan, ...]:
+    """The levels without those that are skipped."""
+    return tuple(plan for plan in plans if not plan.skipped)
+
+
+def later_start(plans: Sequence[LevelPlan], config: Config) -> events.Notice | None:
+    """What to say where painting does not begin at the coarsest level; None where it does."""
+    first = painted(plans)[0]
+    if not first.index:
+        return None
+    start = config.init.kind if config.init.file is None else config.init.file
+    return events.Notice(
+        f"painting begins at level {first.index + 1} of {len(plans)}, {first.width} x {first.height} px, from {start}; "
+        "--init-level coarsest begins at the first"
+    )
+
+
 def planned_run_bytes(config: Config, plans: Sequence[LevelPlan]) -> int:
     """The most that the run directory takes."""
     return run_bytes(config, [(plan, plan.tile_size) for plan in plans])
@@ -145,7 +164,7 @@ def planned_run_bytes(config: Config, plans: Sequence[LevelPlan]) -> int:
 
 def split_coarse(level: Level, grid: Grid, *, config: Config) -> Level:
     """A coarsest level that does not fit into one tile is refined in rounds, like the others."""
-    if level.index or len(grid.tiles) == 1 or level.steps <= config.levels.steps:
+    if level.index or level.skipped or len(grid.tiles) == 1 or level.steps <= config.levels.steps:
         return level
     rounds = -(-level.evaluations // config.levels.steps)
     return Level(

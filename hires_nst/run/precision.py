@@ -13,9 +13,10 @@ from hires_nst.run.canvases import style_images
 from hires_nst.run.content import ContentImage
 from hires_nst.run.context import RunContext, in_float32
 from hires_nst.run.output_size import OutputSize
+from hires_nst.transfer.canvas import Canvas
 from hires_nst.transfer.levels import Level
 from hires_nst.transfer.objective import Objective
-from hires_nst.transfer.style import style_statistics
+from hires_nst.transfer.style import normalised_filters, style_statistics, with_filters
 from hires_nst.transfer.sums import content_norms
 from hires_nst.transfer.tiles import Grid, make_grid
 from hires_nst.transfer.weights import WeightedImage
@@ -69,18 +70,20 @@ def _gradient(
     """The objective's gradient at the content image, flat, with the network of `precise`."""
     extract, loss, config = precise.extract, context.config.loss, context.config
 
-    def whole(canvas_height: int, canvas_width: int) -> Grid:
-        return make_grid(canvas_height, canvas_width, size=max(canvas_height, canvas_width), stride=config.stride)
+    def whole(image: Canvas) -> Grid:
+        return make_grid(image.height, image.width, size=max(image.height, image.width), stride=config.stride)
 
-    grid = whole(*content.size)
+    grid = whole(content.canvas)
     layers = [name for name in config.layers if name in loss.active_style_layers]
+    style = style_statistics(precise.extract_whole, styles, layers=layers, loss=loss.style, grid_of=whole)
+    filters = normalised_filters(precise.extract_whole, content, styles=styles, loss=loss, grid_of=whole)
     objective = Objective(
         extract=extract, loss=loss, weights=content.weights, height=content.size[0], width=content.size[1],
-        style=style_statistics(
-            precise.extract_whole, styles, layers=layers, loss=loss.style,
-            grid_of=lambda style: whole(style.height, style.width),
+        style=with_filters(style, filters),
+        content_norms=content_norms(
+            extract, content, layers=list(loss.active_content_layers), grid=grid, normalization=loss.normalization,
+            filters=filters,
         ),
-        content_norms=content_norms(extract, content, layers=list(loss.active_content_layers), grid=grid),
         desaturation=config.colors.desaturation,
     )  # fmt: skip
     with torch.enable_grad():

@@ -5,7 +5,7 @@ Neither torch nor NumPy is loaded before they are needed.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
@@ -18,7 +18,7 @@ from hires_nst.run import directory
 from hires_nst.run.masks import check_shape
 from hires_nst.run.output_size import OutputSize, output_size_of
 from hires_nst.run.record import RESTART
-from hires_nst.transfer.levels import check_side
+from hires_nst.transfer.levels import check_side, first_level, schedule
 
 Resume = Literal["auto", "never", "require"]
 
@@ -95,7 +95,8 @@ def sizes_of(
         emit: receives a notice about what is left out or assumed of a picture, as far as its header tells.
 
     Raises:
-        ConfigError, InputError: a picture cannot be read, or is smaller than the deepest layer needs.
+        ConfigError, InputError: a picture cannot be read, or is smaller than the deepest layer needs; there is no level
+            `init.level`.
         OutputError: the format of the output cannot hold the result.
     """
     from hires_nst.imageio import reading, writing
@@ -112,6 +113,8 @@ def sizes_of(
     for style in config.styles:
         if style.own_mask is not None and style.image is not None:
             check_shape(style.own_mask, sizes[style.own_mask], of=style.image, size=sizes[style.image])
+    levels, file = schedule(size.height, size.width, levels=config.levels), config.init.file
+    size = replace(size, first_level=first_level(levels, config.init, file_size=None if file is None else sizes[file]))
     if output is not None:
         writing.check_format(output, (size.width, size.height), bit_depth=config.output.bit_depth)
     styles = []

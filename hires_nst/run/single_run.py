@@ -37,7 +37,7 @@ from hires_nst.run.disk_space import CANVAS_REMEDIES, PICTURE_REMEDIES, RUN_REME
 from hires_nst.run.estimate import seconds_per_megapixel
 from hires_nst.run.output_size import OutputSize
 from hires_nst.run.painter import paint
-from hires_nst.run.plan import level_plans, planned_run_bytes
+from hires_nst.run.plan import later_start, level_plans, planned_run_bytes
 from hires_nst.run.precision import in_checked_precision
 from hires_nst.run.prepare import RunOptions
 from hires_nst.run.provenance import picture_metadata
@@ -173,6 +173,8 @@ class SingleRun:
             plans = level_plans(context, size)
             if text := size.loss(self.options.config):
                 self.emit(events.Notice(text))
+            if start := later_start(plans, self.options.config):
+                self.emit(start)
         else:
             resumed = check_machine(
                 self.record, _machine(context), folder=self.directory.path, other=self.options.other_machine,

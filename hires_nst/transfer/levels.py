@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from hires_nst.config import Config, Levels
-from hires_nst.errors import InputError
+from hires_nst.config import Config, Init, Levels
+from hires_nst.errors import ConfigError, InputError
 
 if TYPE_CHECKING:
     from hires_nst.transfer.tiles import Rect
@@ -23,6 +24,7 @@ class Level:
     Attributes:
         height, width: of the picture.
         border: pixels around the picture that are painted with it and not written, on each side.
+        skipped: whether painting begins at a later level; then there are no rounds.
     """
 
     index: int
@@ -31,6 +33,7 @@ class Level:
     rounds: int
     steps: int
     border: int = 0
+    skipped: bool = False
 
     @property
     def canvas_size(self) -> tuple[int, int]:
@@ -71,8 +74,10 @@ class LevelPlan(Level):
         return self.window_height * self.window_width
 
 
-def schedule(height: int, width: int, *, levels: Levels) -> tuple[Level, ...]:
+def schedule(height: int, width: int, *, levels: Levels, first: int = 0) -> tuple[Level, ...]:
     """The levels of a result of height x width pixels, coarse to fine; the last one has its size.
+
+    Those before the level `first` are skipped.
 
     Each level is `factor` times the one below; the coarsest one's short side is the smallest that is not below
     `min_size`. The coarsest level is one round of `coarse_steps`; the next has `rounds` rounds of `steps`, and each
@@ -93,8 +98,39 @@ def schedule(height: int, width: int, *, levels: Levels) -> tuple[Level, ...]:
             steps = steps if override.steps is None else override.steps
         rows, columns = max(1, round(height / shrink)), max(1, round(width / shrink))
         border = min(levels.border, min(rows, columns) // 8 // BORDER_UNIT * BORDER_UNIT)
-        result.append(Level(index=index, height=rows, width=columns, rounds=rounds, steps=steps, border=border))
+        result.append(
+            Level(
+                index=index, height=rows, width=columns, rounds=0 if index < first else rounds, steps=steps,
+                border=border, skipped=index < first,
+            )
+        )  # fmt: skip
     return tuple(result)
+
+
+def first_level(levels: Sequence[Level], init: Init, *, file_size: tuple[int, int] | None) -> int:
+    """The index of the level that painting begins at, as `init.level` says.
+
+    `auto` takes a file for a finished picture: painting begins at the first level that is larger than it on a side, by
+    more than a pixel of rounding, or at the last one where none is.
+
+    Args:
+        file_size: width and height of the initial image's file; None where it is no file.
+
+    Raises:
+        ConfigError: there is no such level.
+    """
+    if isinstance(init.level, int):
+        if init.level >= len(levels):
+            raise ConfigError(
+                f"init.level is {init.level}, but this size has the levels 0 to {len(levels) - 1}; choose one of them"
+            )
+        return init.level
+    if init.level == "coarsest" or file_size is None:
+        return 0
+    larger = (
+        level.index for level in levels if level.width > file_size[0] + 1 or level.height > file_size[1] + 1
+    )  # fmt: skip
+    return next(larger, len(levels) - 1)
 
 
 def check_side(name: str, size: tuple[int, int], *, config: Config) -> None:

@@ -20,13 +20,13 @@ from hires_nst.transfer.canvas import Canvas
 from hires_nst.transfer.device import exact, statistics_device
 from hires_nst.transfer.extractor import Extractor
 from hires_nst.transfer.kept import Activations, KeptActivations
-from hires_nst.transfer.losses import STYLE_LOSSES
+from hires_nst.transfer.losses import style_loss_of
 from hires_nst.transfer.losses.image_terms import colours, content_sum, desaturated, variation_sum
 from hires_nst.transfer.losses.style_loss import StyleLoss
 from hires_nst.transfer.moments import Moments, Statistics
 from hires_nst.transfer.reductions import total
 from hires_nst.transfer.regions import Region, RegionWindow, layer_of, region_of
-from hires_nst.transfer.sums import visible_tiles
+from hires_nst.transfer.sums import Norm, visible_tiles
 from hires_nst.transfer.terms import (
     LayerTargets,
     Match,
@@ -47,12 +47,13 @@ LEAST_POSITIONS = 4
 class Objective:
     """style_weight * sum of style losses + content_weight * sum of content losses + total variation, on an image.
 
-    The content weight is that of the configuration times the network's own `content_scale`. In the border, the image's
+    The content weight is that of the configuration, times the network's own `content_scale` unless the losses are
+    normalised as in a paper. In the border, the image's
     moments count less and less towards the edge, and everything else in full.
 
     Attributes:
         style: data of the style images, by style term, see `StyleLoss` and `regions`.
-        content_norms: squared norm of the content image's activations, by content layer.
+        content_norms: what the squared error of each content layer is divided by, see `content_norms`.
         height, width: of the image with its border.
         weights: how much each pixel counts, in every term; None where all count alike.
         border: pixels on each side that surround the picture and do not belong to it.
@@ -65,7 +66,7 @@ class Objective:
     extract: Extractor
     loss: Loss
     style: Mapping[str, Statistics]
-    content_norms: Mapping[str, float]
+    content_norms: Mapping[str, Norm]
     height: int
     width: int
     weights: PixelWeights | None = None
@@ -101,12 +102,13 @@ class Objective:
     @property
     def style_loss(self) -> StyleLoss:
         """Of one layer."""
-        return STYLE_LOSSES[self.loss.style]
+        return style_loss_of(self.loss)
 
     @property
     def content_weight(self) -> float:
         """Of the content error."""
-        return self.loss.content_weight * self.extract.network.backbone.content_scale
+        scale = self.extract.network.backbone.content_scale if self.loss.normalization == "relative" else 1.0
+        return self.loss.content_weight * scale
 
     @property
     def halo(self) -> int:
@@ -196,10 +198,12 @@ class Objective:
         own = {layer: self.extract.owned(f, layer, counted=counted, window=window) for layer, f in features.items()}
         content_loss = torch.zeros((), dtype=image.dtype, device=image.device)
         for layer, target in content_features.items():
-            weight = self.loss.content_layers[layer] / self.content_norms[layer]
+            norm = self.content_norms[layer]
+            weight = self.loss.content_layers[layer] / (norm if isinstance(norm, float) else 1)
             target = self.extract.owned(target, layer, counted=counted, window=window)
             values = None if weights.content is None else weights.content.layers[layer].values
-            content_loss = content_loss + weight * content_sum(own[layer], target, weights=values)
+            norms = None if isinstance(norm, float) else norm
+            content_loss = content_loss + weight * content_sum(own[layer], target, weights=values, norms=norms)
         values = None if weights.variation is None else weights.variation.pixels
         variation = self._variation(image, counted=counted.relative_to(window), weights=values)
         moments = {}

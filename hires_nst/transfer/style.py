@@ -7,12 +7,14 @@ from collections.abc import Callable, Mapping, Sequence
 import torch
 from torch import Tensor
 
-from hires_nst.config import StyleLossName
+from hires_nst.config import Loss, StyleLossName
 from hires_nst.transfer.canvas import Canvas
 from hires_nst.transfer.device import statistics_device
 from hires_nst.transfer.extractor import Extractor
 from hires_nst.transfer.losses import STYLE_LOSSES
+from hires_nst.transfer.losses.style_loss import FLAT
 from hires_nst.transfer.moments import Moments, Statistics
+from hires_nst.transfer.regions import layer_of
 from hires_nst.transfer.sums import LayerSums, accumulate, first_moments, visible_tiles
 from hires_nst.transfer.tiles import Grid, Rect
 from hires_nst.transfer.weights import LayerWeights, WeightedImage
@@ -69,6 +71,43 @@ def _mean(
             share = moments.finalise() * (weight / whole)
             result[layer] = result[layer] + share if layer in result else share
     return result
+
+
+def normalised_filters(
+    extract: Extractor,
+    content: WeightedImage,
+    *,
+    styles: Styles,
+    loss: Loss,
+    grid_of: Callable[[Canvas], Grid],
+) -> dict[str, Statistics]:
+    """`filters` (C,) by layer: what features are divided by so that the mean of each over images and positions is 1.
+
+    It is part of the data of a style; empty unless `loss.normalization` is `gatys2016`.
+
+    So Gatys, Ecker, Bethge 2016 scale the filters of their network (section 2), which changes nothing else of a network
+    of rectifiers, and can therefore be done afterwards. Deviation: their images are those of ImageNet; these are the
+    content image and the style images, of which the former counts as much as all of the latter. What is silent in both
+    has at least 0.05 of the layer's mean.
+
+    Args:
+        grid_of: cuts an image into tiles.
+    """
+    if loss.normalization != "gatys2016":
+        return {}
+    layers = list({**loss.active_style_layers, **loss.active_content_layers})
+    images = [(content, sum(weight for _, weight in styles) or 1.0), *styles]
+    found = _mean(extract, images, layers=layers, grid_of=grid_of, sums_of=first_moments)
+    means = {layer: statistics.mean for layer, statistics in found.items()}
+    return {
+        layer: Statistics({"filters": mean.clamp_min(FLAT * float(mean.mean())).clamp_min(1e-12)})
+        for layer, mean in means.items()
+    }
+
+
+def with_filters(style: Mapping[str, Statistics], filters: Mapping[str, Statistics]) -> dict[str, Statistics]:
+    """The data of a style, by style term, with what `normalised_filters` gives by layer."""
+    return {term: data | filters[layer_of(term)] if filters else data for term, data in style.items()}
 
 
 def feature_bank(

@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 from typing import Protocol
 
 import torch
 from torch import Tensor
 
+from hires_nst.config import Normalization
 from hires_nst.transfer.canvas import Canvas
 from hires_nst.transfer.extractor import Extractor
-from hires_nst.transfer.moments import Moments
+from hires_nst.transfer.moments import Moments, Statistics
 from hires_nst.transfer.tiles import Grid, Tile
 from hires_nst.transfer.weights import LayerWeights, PixelWeights, WeightedImage
+
+Norm = float | tuple[float, ...]
+"""What a layer's squared error is divided by: one number for all channels, or one for each."""
 
 
 def visible_tiles(grid: Grid, weights: PixelWeights | None) -> tuple[Tile, ...]:
@@ -64,7 +69,31 @@ def accumulate(
     return sums
 
 
-def content_norms(extract: Extractor, content: WeightedImage, *, layers: Sequence[str], grid: Grid) -> dict[str, float]:
-    """The squared norm of the content image's activations over the whole image, by layer: the trace of its moments."""
-    moments = accumulate(extract, content.canvas, layers=layers, grid=grid, weights=content.weights)
-    return {layer: max(float(m.outer.trace()), 1e-12) for layer, m in moments.items()}
+def content_norms(
+    extract: Extractor,
+    content: WeightedImage,
+    *,
+    layers: Sequence[str],
+    grid: Grid,
+    normalization: Normalization = "relative",
+    filters: Mapping[str, Statistics] = MappingProxyType({}),
+) -> dict[str, Norm]:
+    """What the squared error |F - F_c|^2 of a layer, summed over channels and positions, is divided by, by layer.
+
+    `relative`: |F_c|^2, the trace of the content image's moments. `gatys2015`: 2, for half of the sum (Gatys, Ecker,
+    Bethge 2015, equation 1), which grows with the image, while the style loss does not. `gatys2016`: the same for the
+    features divided by `filters`, see `normalised_filters`. `johnson2016`: C n, the number of features (Johnson, Alahi,
+    Fei-Fei 2016, equation 2).
+
+    Deviation from all three papers: features are those of the network as this program feeds it, with an input of about
+    the deviation 1, where theirs has values up to 255. With features s times as large, the content loss of `gatys2015`
+    and `johnson2016` is s^2 times, and the style loss s^4 times as large; `gatys2016` knows no such scale.
+    """
+    if normalization == "gatys2015":
+        return dict.fromkeys(layers, 2.0)
+    if normalization == "gatys2016":
+        return {layer: tuple((2 * filters[layer]["filters"].square()).tolist()) for layer in layers}
+    found = accumulate(extract, content.canvas, layers=layers, grid=grid, weights=content.weights)
+    if normalization == "johnson2016":
+        return {layer: float(len(m.total) * m.count) for layer, m in found.items()}
+    return {layer: max(float(m.outer.trace()), 1e-12) for layer, m in found.items()}

@@ -25,6 +25,7 @@ from hires_nst.transfer.objective import Objective
 from hires_nst.transfer.optimizers import Gradient, Minimisation, OptimizerState, Snapshot, TakeSnapshot
 from hires_nst.transfer.regions import Region
 from hires_nst.transfer.rounds import Round, TileResult, tile_result
+from hires_nst.transfer.sums import Norm
 from hires_nst.transfer.terms import LayerTargets, TermWeights, WholeImage, gradient_of
 from hires_nst.transfer.tiles import Rect, Tile
 
@@ -303,7 +304,7 @@ class SentObjective:
 
     loss: Loss
     style: Mapping[str, Statistics]
-    content_norms: Mapping[str, float]
+    content_norms: Mapping[str, Norm]
     height: int
     width: int
     area: float

@@ -111,6 +111,7 @@ class LevelStandIn:
     tile_size: int = 256
     window_height: int = 352
     window_width: int = 320
+    skipped: bool = False
     evaluations = 32
 
 

@@ -56,7 +56,12 @@ def test_precedence(file: Path) -> None:
         ("pooling", "l2", "model", "pooling", "l2"),
         ("content_weight", 0.3, "loss", "content_weight", 0.3),
         ("init", "noise", "init", "kind", "noise"),
+        ("init", "grey", "init", "kind", "grey"),
+        ("init", "style-noise", "init", "kind", "style-noise"),
         ("init_noise", 0.1, "init", "noise", 0.1),
+        ("init_level", "coarsest", "init", "level", "coarsest"),
+        ("init_level", 2, "init", "level", 2),
+        ("layers", "cubist", "loss", "style_layers", {"conv4_1": 2.5, "conv5_1": 2.5}),
         ("optimizer", "adam", "optimizer", "name", "adam"),
         ("coupling", "exact", "tiles", "coupling", "exact"),
         ("tile_size", 512, "tiles", "size", 512),
@@ -89,6 +94,10 @@ def test_options_that_are_one_key(option: str, value: object, section: str, key:
         (made(bleed=3.0, size=100), "--bleed is for prints"),
         (made(print="A33"), "'A33' is not a paper size"),
         (made(init="nois"), "neither an image file nor a kind of initial image; did you mean 'noise'?"),
+        (made(init="gray"), "neither an image file nor a kind of initial image; did you mean 'grey'?"),
+        (made(init="stile-noise"), "did you mean 'style-noise'?"),
+        (made(layers="expresionist"), "there are no layers 'expresionist'; did you mean 'expressionist'?"),
+        (made(layers="detailed"), "'detailed' needs conv5_2, which vgg19-slim does not have; choose --model vgg19"),
         (made(style_weights="1,b"), "--style-weights needs numbers above 0 separated by commas"),
         (made(style_weights="1,2"), "has 2 weights for 0 paintings"),
         (made(preset="gaty"), "there is no preset 'gaty'; did you mean 'gatys'?"),
@@ -136,6 +145,19 @@ def test_styles_that_are_none_are_reported_by_the_schema(tmp_path: Path) -> None
     (tmp_path / "c.yaml").write_text("styles: a.jpg\n")
     with pytest.raises(ConfigError, match="styles should be a list"):
         made(config=tmp_path / "c.yaml", style_scale=[2.0]).effective()
+
+
+def test_layers_by_name_are_over_the_layers_of_a_file_and_under_those_of_an_assignment(tmp_path: Path) -> None:
+    file = tmp_path / "c.yaml"
+    file.write_text("loss: {style_layers: {conv1_1: 3.0}, content_layers: {conv3_1: 1.0}}\n")
+    found = made(config=file, layers="cubist").effective().loss
+    assert (set(found.style_layers), set(found.content_layers)) == ({"conv4_1", "conv5_1"}, {"conv4_2"})
+    found = made(config=file, layers="cubist", assignments=["loss.content_layers={conv5_1: 1}"]).effective().loss
+    assert (set(found.style_layers), set(found.content_layers)) == ({"conv4_1", "conv5_1"}, {"conv5_1"})
+    found = made(config=file, layers="cubist", assignments=["loss.style_layers.conv5_1=0"]).effective().loss
+    assert set(found.active_style_layers) == {"conv4_1"}
+    found = made(layers="cubist", assignments=["loss.layers=shallow"]).effective().loss
+    assert set(found.style_layers) == {"conv4_1", "conv5_1"}
 
 
 def test_init_file_and_back(tmp_path: Path) -> None:

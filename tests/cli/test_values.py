@@ -271,7 +271,7 @@ def test_every_option_of_the_table_exists() -> None:
         ("-backend cudnn", "--device"), ("--content-layers relu4_2", "--set loss.content_layers="),
         ("--output_image a.png", "-o result.png"), ("-output_image a.png", "-o result.png"),
         ("-print_iter 50", "--json"), ("-lbfgs_num_correction 5", "--set optimizer.history="),
-        ("-style_blend_weights 3,7", "--style-weights"), ("-normalize_gradients", "leave it out"),
+        ("-style_blend_weights 3,7", "--style-weights"), ("-normalize_gradients", "loss.balance=gradients"),
         ("-model_file x.caffemodel", "--model"), ("-save_iter 100", "--set checkpoint.every="),
     ],
 )  # fmt: skip

@@ -52,7 +52,7 @@ def batch(folder: Path) -> Report:
             },
             levels=(
                 LevelRecord(width=60, height=50, rounds=1, steps=2, tiles=1, begins=0, seconds=5.0),
-                LevelRecord(width=120, height=100, rounds=1, steps=2, tiles=4, begins=2, seconds=None),
+                LevelRecord(width=120, height=100, rounds=1, steps=2, tiles=4, begins=2, seconds=None, number=2),
             ),
             borders=Borders((48,), (64,)), notes=("a note & more",),
         )  # fmt: skip

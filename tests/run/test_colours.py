@@ -14,7 +14,7 @@ from PIL import Image
 
 import hires_nst
 from hires_nst import Config, events
-from hires_nst.config import ColorMode, Painting, StyleImage
+from hires_nst.config import ColorMode, InitKind, Painting, StyleImage
 from hires_nst.errors import ConfigError, InputError, Interrupted
 from hires_nst.imageio.oklab import grey, oklab
 from hires_nst.imageio.picture import Floats
@@ -199,7 +199,7 @@ def test_restored_colours_are_those_of_the_crop(folder: Path) -> None:
 
 
 @pytest.mark.parametrize("coupling", ["balanced", "independent", "exact"])
-@pytest.mark.parametrize("kind", ["content", "style", "noise", "uniform", "file"])
+@pytest.mark.parametrize("kind", get_args(InitKind))
 def test_with_luminance_the_image_is_grey_throughout(
     kind: str, coupling: str, folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -212,7 +212,7 @@ def test_with_luminance_the_image_is_grey_throughout(
         return result
 
     monkeypatch.setattr(painter, "refine_round", refine_round)
-    init = {"kind": kind, **({"file": str(folder / "other.png")} if kind == "file" else {})}
+    init = {"kind": kind, **({"file": str(folder / "other.png"), "level": "coarsest"} if kind == "file" else {})}
     found = paint(folder, settings("luminance", init=init, tiles={"coupling": coupling}))
     assert len(rounds) > 2
     for image in rounds:

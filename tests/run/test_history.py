@@ -77,7 +77,7 @@ def test_a_finished_run() -> None:
     assert (run.started, run.finished_at) == (1_000_000, 1_000_000 + len(ALL) - 1)
     assert run.history.levels == (
         LevelRecord(width=40, height=30, rounds=1, steps=3, tiles=1, begins=0, seconds=0.75),
-        LevelRecord(width=80, height=60, rounds=2, steps=2, tiles=2, begins=3, seconds=1.5),
+        LevelRecord(width=80, height=60, rounds=2, steps=2, tiles=2, begins=3, seconds=1.5, number=2),
     )
     assert run.history.curves == LossCurves(objective=OBJECTIVE, style=((3, 0.5), (5, 0.25)))
     assert run.history.borders == Borders(rows=(32,), columns=(48,))

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from types import MappingProxyType
 
+from hires_nst.config import Loss, Normalization
 from hires_nst.transfer.losses.channel_moments import (
     central_moments,
     channel_scale,
@@ -14,7 +15,13 @@ from hires_nst.transfer.losses.channel_moments import (
     two_powers,
 )
 from hires_nst.transfer.losses.neighbours import BANK, NEIGHBOURS, mean_loss, means
-from hires_nst.transfer.losses.second_moments import gram, mean_covariance
+from hires_nst.transfer.losses.second_moments import (
+    gram,
+    gram_gatys,
+    gram_gatys_normalised,
+    gram_johnson,
+    mean_covariance,
+)
 from hires_nst.transfer.losses.sliced import SLICED, histogram_range, histograms
 from hires_nst.transfer.losses.style_loss import StyleLoss, moments
 from hires_nst.transfer.losses.wasserstein import WASSERSTEIN
@@ -32,3 +39,18 @@ STYLE_LOSSES: Mapping[str, StyleLoss] = MappingProxyType(
     }
 )
 """Style losses by their names in the configuration; read-only."""
+
+GRAM_LOSSES: Mapping[Normalization, StyleLoss] = MappingProxyType(
+    {
+        "relative": STYLE_LOSSES["gram"],
+        "gatys2015": StyleLoss(sums=moments, value=gram_gatys),
+        "gatys2016": StyleLoss(sums=moments, value=gram_gatys_normalised),
+        "johnson2016": StyleLoss(sums=moments, value=gram_johnson),
+    }
+)
+"""`gram` by its normalization; the data of a style are the same for all of them. Read-only."""
+
+
+def style_loss_of(loss: Loss) -> StyleLoss:
+    """The style loss of a configuration."""
+    return GRAM_LOSSES[loss.normalization] if loss.style == "gram" else STYLE_LOSSES[loss.style]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor
 
@@ -9,15 +11,20 @@ from hires_nst.imageio.picture import LUMA
 from hires_nst.transfer.reductions import total
 
 
-def content_sum(features: Tensor, target: Tensor, *, weights: Tensor | None = None) -> Tensor:
+def content_sum(
+    features: Tensor, target: Tensor, *, weights: Tensor | None = None, norms: Sequence[float] | None = None
+) -> Tensor:
     """|F - F_c|^2 summed over channels and positions (Gatys et al. 2015, equation 1, without the factor 1/2).
 
     Args:
         features, target: (1, C, h, w). Summed in float32 at least.
         weights: of the positions, (1, 1, h, w).
+        norms: what the squares of each of the C channels are divided by; None for 1.
     """
     dtype = torch.promote_types(features.dtype, torch.float32)
     squares = (features.to(dtype) - target.to(dtype)).square()
+    if norms is not None:
+        squares = squares / torch.tensor(norms, dtype=dtype).to(features.device)[:, None, None]
     return total(squares if weights is None else squares * weights)
 
 
