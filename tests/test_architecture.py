@@ -33,7 +33,7 @@ WITH_TORCH = {
     "executors.messages", "executors.opening", "executors.pool", "executors.processes", "executors.ray_crew",
     "executors.worker",
     "run.cache", "run.canvases", "run.checkpoint", "run.colours", "run.content", "run.context", "run.detail",
-    "run.estimate", "run.level_objective", "run.painter", "run.plan", "run.precision", "run.regions",
+    "run.estimate", "run.level_objective", "run.painter", "run.plan", "run.precision", "run.regions", "run.restore",
     "run.round_events", "run.round_store",
     "run.single_run", "transfer",
 }  # fmt: skip

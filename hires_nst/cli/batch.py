@@ -26,7 +26,7 @@ from hires_nst.cli.options import (
 from hires_nst.cli.report import report_of_batch
 from hires_nst.cli.roles import Roles, StyleOption
 from hires_nst.cli.signals import MaxHours, Until, ending_at_once, stopping
-from hires_nst.config import StyleImage, merge
+from hires_nst.config import merge, parse_config
 from hires_nst.errors import ConfigError
 from hires_nst.stopping import Stop
 
@@ -133,10 +133,15 @@ def batch_arguments(styles: Sequence[Path], options: ConfigOptions) -> dict[str,
     """
     if styles and options.style_weights is not None:
         raise ConfigError("--style-weights blends paintings, but in a batch each is a separate style; leave it out")
+    if styles and options.masks:
+        raise ConfigError(
+            "--mask is for the paintings of one picture, but in a batch each is a separate style; give masks under "
+            "styles: in a configuration"
+        )
     sources = options.sources()
     common = {key: value for key, value in sources.items() if key != "jobs"}  # the list may be long
     return {
-        "styles": [StyleImage.model_validate(style) for style in options.styles_of(styles)],
+        "styles": parse_config({"styles": options.styles_of(styles)}).styles,
         "config": options.effective(sources=sources),
         "config_for": lambda own: options.effective(sources=merge(common, own)),
         "preset": options.preset,

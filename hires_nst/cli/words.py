@@ -16,6 +16,7 @@ FLAGS = {
     **{option.key: option.all_flags[0] for option in (*BATCH_OPTIONS, *CONFIG_OPTIONS) if option.key is not None},
     "init.kind": "--init",
     "styles.image": "--style",
+    "styles.mask": "--mask",
     "styles.weight": "--style-weights",
     "output.dpi": "--dpi",
 }

@@ -72,6 +72,11 @@ def paintings(folders: Iterable[Path] = ()) -> tuple[GalleryPainting, ...]:
     return tuple(found.values())
 
 
+def bundled_name(file: Path) -> str | None:
+    """The words of a painting that comes with the program; None for any other file."""
+    return GalleryPainting(file, Facts()).name if file.parent == BUNDLED else None
+
+
 def _paintings_in(folder: Path) -> list[GalleryPainting]:
     files, _ = pictures_in(folder)
     facts = _facts(folder / FACTS, {file.name for file in files})

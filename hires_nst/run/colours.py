@@ -1,14 +1,12 @@
-"""The colours of a run, as `colors.mode` says: what is recoloured before it is painted, and put back afterwards."""
+"""The colours of a run, as `colors.mode` says: what is recoloured before it is painted."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
-from pathlib import Path
 
 from hires_nst.config import Painting
-from hires_nst.events import ignore
-from hires_nst.imageio.oklab import grey, with_colours_of
+from hires_nst.imageio.oklab import grey
 from hires_nst.imageio.picture import Floats
 from hires_nst.imageio.recolour import (
     ColourMoments,
@@ -19,13 +17,9 @@ from hires_nst.imageio.recolour import (
     recolour,
     unchanged,
 )
-from hires_nst.imageio.resize import resized_rows
-from hires_nst.run.content import ContentImage, read_content
+from hires_nst.run.content import ContentImage
 from hires_nst.run.context import RunContext
-from hires_nst.run.output_size import OutputSize
 from hires_nst.transfer.weights import WeightedImage
-
-STRIP_ROWS = 64
 
 
 def recolour_inputs(
@@ -71,23 +65,3 @@ def _through(seen: Pointwise, change: Pointwise) -> Pointwise:
 def _alpha_of(image: WeightedImage) -> Floats | None:
     alpha = None if image.weights is None else image.weights.alpha
     return None if alpha is None else alpha.pixels[..., 0]
-
-
-def restore_colours(pixels: Floats, path: Path, *, size: OutputSize, context: RunContext) -> None:
-    """Give the painted picture the colours of the photograph, at its own lightness, as `colors` says; in place.
-
-    The photograph is read again, since its pixels were released before the last level.
-
-    Args:
-        pixels: (H, W, 3), the picture without its border; may be a memory map, as it is used in strips.
-        path: of the photograph.
-    """
-    share = context.config.colors.restored
-    photograph = read_content(path, size, context=replace(context, emit=ignore), with_regions=False)
-    assert photograph.pixels is not None
-    height, width = pixels.shape[:2]
-    for first in range(0, height, STRIP_ROWS):
-        context.check_stop()
-        last = min(first + STRIP_ROWS, height)
-        colours = resized_rows(photograph.pixels, (width, height), rows=(first, last), box=photograph.crop)
-        pixels[first:last] = with_colours_of(pixels[first:last], colours, share=share)

@@ -141,7 +141,8 @@ class RunContext:
 def pixel_bytes(config: Config) -> int:
     """The most that the canvases of a level take for each pixel, while it is painted; exact."""
     copy = BYTES_PER_PIXEL if config.tiles.coupling == "exact" else 0
-    return IMAGE_BYTES + copy + ROUND_BYTES[config.optimizer.name]
+    masks = mask_canvases(config) * HALF_BYTES_PER_PIXEL // 3
+    return IMAGE_BYTES + copy + ROUND_BYTES[config.optimizer.name] + masks
 
 
 def canvases_device(context: RunContext, level: Level) -> torch.device:
@@ -169,8 +170,7 @@ def canvas_bytes(
         transparent: whether the content image and the style images have weights, if any of them does.
     """
     content_weights, *style_weights = transparent or [False] * (1 + len(styles))
-    masks_bytes = mask_canvases(config) * HALF_BYTES_PER_PIXEL // 3
-    weights_bytes = finest.canvas_area * (content_weights * BYTES_PER_WEIGHT + masks_bytes)
+    weights_bytes = finest.canvas_area * content_weights * BYTES_PER_WEIGHT
     lower = config.levels.factor**-2
     area, largest = finest.canvas_area, 0
     painting, starting = area * pixel_bytes(config), area * (IMAGE_BYTES * (1 + lower) + BYTES_PER_PIXEL)

@@ -11,6 +11,7 @@ from types import MappingProxyType
 from hires_nst.config import Config
 from hires_nst.errors import DiskFull
 from hires_nst.quantities import amount
+from hires_nst.run.masks import style_groups
 from hires_nst.transfer.canvas import BYTES_PER_PIXEL, HALF_BYTES_PER_PIXEL
 from hires_nst.transfer.device import largest_tile
 from hires_nst.transfer.levels import Level, schedule
@@ -85,7 +86,7 @@ def _statistics_bytes(config: Config, level: Level) -> int:
     more = BYTES_PER_CHANNEL.get(loss.style, 0)
     backbone = config.backbone
     channels = [backbone.channels(layer) for layer in loss.active_style_layers]
-    return sum(count * (8 * (count + 1) + more) for count in channels)
+    return max(1, len(style_groups(config))) * sum(count * (8 * (count + 1) + more) for count in channels)
 
 
 def expected_run_bytes(config: Config, size: tuple[int, int], *, kind: str) -> int:

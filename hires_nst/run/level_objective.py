@@ -108,10 +108,9 @@ def level_objective(
     for region in sorted({region_of(term) for term in small}):
         paintings = " and ".join(context.config.paintings[number].image.name for number in groups[region].styles)
         layers = ", ".join(layer_of(term) for term in small if region_of(term) == region)
+        is_seen = any(region_of(term) == region for term in objective.style if term not in small)
+        so = "there it counts in the other layers only" if is_seen else "it is not painted there"
         context.emit(
-            events.Notice(
-                f"at level {level.index + 1} the region of {paintings} is too small for {layers}, so there it counts "
-                "in the other layers only"
-            )
+            events.Notice(f"at level {level.index + 1} the region of {paintings} is too small for {layers}: {so}")
         )
     return replace(objective, style={term: s for term, s in objective.style.items() if term not in small})

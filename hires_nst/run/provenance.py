@@ -13,6 +13,7 @@ from hires_nst.config import FREE_SETTINGS, Config, commented_yaml, flatten, par
 from hires_nst.errors import ConfigError, InputError
 from hires_nst.events import Notice, OnEvent
 from hires_nst.files import atomic_write, check_free
+from hires_nst.gallery.paintings import bundled_name
 from hires_nst.imageio.formats import written_format
 from hires_nst.version import VERSION
 
@@ -108,9 +109,14 @@ def picture_metadata(content: Path, output: Path, *, config: Config, emit: OnEve
 
 
 def portable_settings(config: Config) -> dict[str, Any]:
-    """The settings on which a picture depends, files by name: nothing about the machine and its folders."""
+    """The settings on which a picture depends, files by name: nothing about the machine and its folders.
+
+    Paintings that come with the program are named by their words, and those of a folder by the folder alone.
+    """
     paths = [file.path for file in config.files()] + [style.path for style in config.styles]
-    names = {path: Path(path.name) for path in paths}
+    names = {path: Path(bundled_name(path) or path.name) for path in paths}
+    styles = tuple(style.model_copy(update={"images": ()}) for style in config.styles)
+    config = config.model_copy(update={"styles": styles})
     data = config.with_files(names).model_dump(mode="json", exclude_none=True)
     for key in FREE_SETTINGS:
         section, _, name = key.partition(".")

@@ -29,7 +29,7 @@ class LevelRegions:
     Attributes:
         regions: in the order of the groups.
         content: how much each pixel counts in the content loss; None for its alpha channel alone.
-        protected: the share of the photograph that a level starts with and that no painting changes, (H, W, 1).
+        protected: the share of the photograph that a level starts with and that paintings leave out, (H, W, 1).
     """
 
     regions: tuple[Region, ...]
@@ -105,6 +105,11 @@ class RunRegions:
 
     def _nothing(self, group: StyleGroup, *, config: Config) -> InputError | ConfigError:
         """The error about a region of which nothing is painted."""
+        if self.protected is not None and all(other.mask is None for other in self.groups):
+            return InputError(
+                f"regions.protect protects all of the photograph, so there is nothing to paint; leave a part of "
+                f"{config.regions.protect} dark, or lower --protect-strength"
+            )
         if group.mask is not None:
             return InputError(
                 f"the mask {group.mask} covers nothing of what is painted; make it white where its painting counts"
@@ -112,11 +117,21 @@ class RunRegions:
         painting = config.paintings[group.styles[0]].image
         return ConfigError(f"the masks leave nothing for {painting}; give it a mask of its own, or leave it out")
 
+    def protected_rows(self, size: tuple[int, int], *, rows: tuple[int, int]) -> Floats | None:
+        """Rows of the protected share at the size (width, height) of the picture, (h, W, 1); None without one."""
+        if self.protected is None:
+            return None
+        box = self._box(self.protected)
+        return resize.resized_rows(self.protected, size, rows=rows, box=box, kernel=resize.ALPHA_KERNEL)
+
+    def _box(self, mask: Floats) -> tuple[float, float, float, float]:
+        """What the picture shows, in pixels of a mask."""
+        left, top, width, height = self.crop
+        return left * mask.shape[1], top * mask.shape[0], width * mask.shape[1], height * mask.shape[0]
+
     def _resized(self, mask: Floats, level: Level, *, context: RunContext) -> Canvas:
         rows, columns = level.canvas_size
-        left, top, width, height = (
-            share * side for share, side in zip(self.crop, 2 * (mask.shape[1], mask.shape[0]), strict=True)
-        )
+        left, top, width, height = self._box(mask)
         across, down = width / level.width, height / level.height
         canvas = context.place(rows, columns, channels=1, sample="float16")
         resize.resize_strips(

@@ -29,7 +29,7 @@ from hires_nst.imageio.transparency import fill_hidden, parse_colour
 from hires_nst.run.cache import Cache
 from hires_nst.run.canvases import read_styles
 from hires_nst.run.checkpoint import CheckpointStore
-from hires_nst.run.colours import recolour_inputs, restore_colours
+from hires_nst.run.colours import recolour_inputs
 from hires_nst.run.content import ContentImage, read_content
 from hires_nst.run.context import RunContext, canvas_bytes, open_context
 from hires_nst.run.directory import RunDirectory, folder_bytes, resume_command
@@ -53,6 +53,7 @@ from hires_nst.run.record import (
     registered_network,
     store_config,
 )
+from hires_nst.run.restore import is_restored, restore
 from hires_nst.run.write_behind import WriteBehind
 from hires_nst.stopping import Stop
 from hires_nst.transfer.canvas import temporary_folder
@@ -181,6 +182,8 @@ class SingleRun:
                 emit=self.emit,
             )  # fmt: skip
             plans = resumed.levels
+        # Masks that cover nothing are found before anything is stored.
+        content.regions_at(plans[0], content.weights_at(plans[0], context), context=context)
         self._check_disk(context, plans, content=content, styles=[image for image, _ in styles])
         record = self._save_record(context, plans, size=size, resumed=resumed)
         with WriteBehind() as writer, self._executor(context, plans) as executor:
@@ -199,9 +202,9 @@ class SingleRun:
             canvas = paint(context, plans, content=content, styles=styles, checkpoints=checkpoints)
         finest = plans[-1]
         pixels, alpha = canvas.pixels[finest.picture.slices()], None
-        if self.options.config.colors.restored:
+        if is_restored(self.options.config, content.regions):
             photograph = locate(record.content, self.directory.path, digests=self.cache.digests)
-            restore_colours(pixels, photograph, size=size, context=context)
+            restore(pixels, photograph, size=size, regions=content.regions, context=context)
         if weights := content.weights_at(finest, context):
             alpha = weights.read(finest.picture).astype(np.float32, copy=False)
             fill_hidden(pixels, alpha)

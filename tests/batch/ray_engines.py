@@ -53,11 +53,11 @@ class Loading(PaintingEngine):
     """Counts how often networks are loaded and statistics measured."""
 
     def __init__(self, file: Path) -> None:
-        from hires_nst.run import painter
+        from hires_nst.run import level_objective
         from hires_nst.transfer import extractor
 
         super().__init__(device="cpu", threads=1)
-        for module, name in ((extractor, "load_network"), (painter, "style_statistics")):
+        for module, name in ((extractor, "load_network"), (level_objective, "style_statistics")):
             setattr(module, name, partial(self.counted, file, name, getattr(module, name)))
 
     @staticmethod

@@ -77,7 +77,7 @@ OPTIONS = list(options())
 CHECKED = [(name, option) for name, option in OPTIONS if refusal(name, option, "no/such:value")]
 TEXTS = {
     "assignments", "config", "style_weights", "init", "include", "exclude", "output", "run_dir", "until", "address",
-    "content", "style", "painting", "template",
+    "content", "style", "painting", "template", "masks", "protect", "content_mask",
 }  # fmt: skip
 """Options of any text, which is checked later: paths, patterns, and what has a form of its own."""
 

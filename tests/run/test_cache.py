@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from hires_nst.run import context, painter
+from hires_nst.run import context, level_objective
 from hires_nst.run.cache import MOST_NETWORKS, MOST_STATISTICS, Cache
 from hires_nst.transfer import extractor
 from tests.run.test_pipeline import config, paint, save
@@ -29,7 +29,7 @@ def counted(monkeypatch: pytest.MonkeyPatch) -> dict[str, int]:
         monkeypatch.setattr(module, name, wrapped)
 
     counting(extractor, "load_network")
-    counting(painter, "style_statistics")
+    counting(level_objective, "style_statistics")
     return counts
 
 

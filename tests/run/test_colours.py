@@ -21,7 +21,7 @@ from hires_nst.imageio.picture import Floats
 from hires_nst.imageio.reading import read_picture
 from hires_nst.imageio.recolour import ColourMoments, colour_moments, mean_moments
 from hires_nst.imageio.resize import resize_pixels
-from hires_nst.run import colours, painter, single_run
+from hires_nst.run import painter, restore, single_run
 from hires_nst.run.cache import Cache
 from hires_nst.run.canvases import read_styles
 from hires_nst.run.colours import recolour_inputs
@@ -252,13 +252,13 @@ def test_a_run_may_stop_while_colours_are_put_back(
     folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     expected, out, stop = paint(folder, settings("photo")), tmp_path / "out.png", Stop()
-    plain = colours.restore_colours
+    plain = restore.restore
 
-    def restore_colours(*arguments: Any, **options: Any) -> None:
+    def stopped(*arguments: Any, **options: Any) -> None:
         stop.request("the test")
         plain(*arguments, **options)
 
-    monkeypatch.setattr(single_run, "restore_colours", restore_colours)
+    monkeypatch.setattr(single_run, "restore", stopped)
     with pytest.raises(Interrupted):
         hires_nst.stylize(folder / "photo.png", out, styles=folder / "a.png", config=settings("photo"), stop=stop)
     monkeypatch.undo()

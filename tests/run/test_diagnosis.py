@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from hires_nst.backbones.registry import BACKBONES
 from hires_nst.run.diagnosis import doctor
 
 
@@ -22,7 +23,15 @@ def test_a_machine_without_problems() -> None:
     found = doctor()
     assert found.problems == ()
     subjects = [finding.subject for finding in found.findings]
-    assert subjects == ["system", "versions", "devices", "threads", "memory", *["weights"] * 3, *["disk"] * 2]
+    assert subjects == [
+        "system",
+        "versions",
+        "devices",
+        "threads",
+        "memory",
+        *["weights"] * len(BACKBONES),
+        *["disk"] * 2,
+    ]
 
 
 def test_full_disks_and_too_little_memory(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -92,8 +92,11 @@ def test_the_protected_part_stays_the_photograph() -> None:
     half, _ = paint({}, regions={"protect": "mask.png", "protect_strength": 0.5})
     part = np.s_[:, : WIDTH // 4]
     errors = [np.abs(one - photograph)[part].mean() for one in (whole, half, plain)]
-    assert errors[0] < 0.01
+    assert errors[0] < 1 / 255
     assert errors[0] < errors[1] < errors[2]
+    for colours in ({"mode": "pre-match"}, {"mode": "luminance", "strength": 0.5}):
+        recoloured, _ = paint({}, regions={"protect": "mask.png"}, colors=colours)
+        assert np.abs(recoloured - photograph)[part].mean() < 1 / 255
     none, _ = paint({}, regions={"protect": "mask.png", "protect_strength": 0})
     np.testing.assert_array_equal(none, plain)
 
@@ -180,6 +183,7 @@ def test_another_mask_is_another_run() -> None:
         ([{"own_mask": "tall.png"}], {}, "does not have the shape of painting.png"),
         ([{"mask": "white.png"}, {"image": "other.png"}], {}, "the masks leave nothing for other.png"),
         ([{"mask": "mask.png"}], {"protect": "white.png"}, "mask.png covers nothing of what is painted"),
+        ([{}], {"protect": "white.png"}, "protects all of the photograph, so there is nothing to paint"),
         ([{}], {"content": "nowhere.png"}, "nowhere.png"),
     ],
 )
@@ -188,6 +192,11 @@ def test_masks_that_do_not_fit(styles: list[dict[str, Any]], regions: dict[str, 
     with pytest.raises(HiresNstError) as caught:
         paint(*styles, regions=regions)
     assert message in str(caught.value)
+    given = config(regions=regions).model_dump(mode="json")
+    given["styles"] = [{"image": "painting.png", **style} for style in styles]
+    with pytest.raises(HiresNstError):
+        hires_nst.stylize("photo.png", "out.png", config=Config.model_validate(given))
+    assert not Path("out.png.run", "run.json").exists()  # so that the same command runs with a better mask
 
 
 def test_a_colour_without_a_mask_is_refused() -> None:

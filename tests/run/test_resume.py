@@ -1057,13 +1057,13 @@ def test_memory_that_runs_out_while_the_paintings_are_measured(
 
     config = settings(tiles={"size": 64})
     monkeypatch.setattr("hires_nst.run.painter.SMALLEST_TILE", 16)
-    monkeypatch.setattr("hires_nst.run.painter.style_statistics", fails)
+    monkeypatch.setattr("hires_nst.run.level_objective.style_statistics", fails)
     seen = stylize(inputs, tmp_path / "whole.png", config)
     shrunk = {event.level: event.size for event in of(seen, events.TilesShrunk)}
     assert max(shrunk) == 1
     assert all(event.tiles > 1 for event in of(seen, events.RoundStarted) if event.level in shrunk)
     first = interrupted(inputs, out, events.TileFinished, 1, config)
-    monkeypatch.setattr("hires_nst.run.painter.style_statistics", style_statistics)  # memory is there again
+    monkeypatch.setattr("hires_nst.run.level_objective.style_statistics", style_statistics)  # memory is there again
     again = resume(run_of(out))
     tiles = {
         number: {e.tiles for e in of(reported, events.RoundStarted) if e.level == 0}
