@@ -77,7 +77,10 @@ SHEETS: dict[str, tuple[Row, ...]] = {
     "start": (
         Row(
             LANDSCAPE, MOSAIC,
-            ("content", "content-and-noise init.noise=0.5", "style init.kind=style", "noise init.kind=noise"),
+            (
+                "content", "content-and-noise init.noise=0.5", "style init.kind=style", "noise init.kind=noise",
+                "grey init.kind=grey", "style-noise init.kind=style-noise",
+            ),
         ),
     ),
     "colors": (
@@ -98,6 +101,37 @@ SHEETS: dict[str, tuple[Row, ...]] = {
             (STREAM, VAN_GOGH), (PORTRAIT, DELAUNAY), (BIKES, "styles/woodcut.jpg"), (WINDOWS, PARROTS),
             (LIGHTHOUSE, HOKUSAI),
         )
+    ),
+    "layers": (
+        Row(
+            ASTRONAUT, VAN_GOGH,
+            (
+                *(f"{name} loss.layers={name}" for name in ("gatys", "johnson", "cubist", "shallow", "expressionist")),
+                "all-up-to-conv4_1 loss.layers=all-up-to:conv4_1",
+            ),
+        ),
+    ),
+    "balance": (
+        Row(
+            ASTRONAUT, VAN_GOGH,
+            (
+                "gram loss.style=gram", "in-balance loss.style=gram loss.balance=gradients",
+                *(
+                    f"{name} loss.style=gram loss.normalization={name} loss.balance=gradients"
+                    for name in ("gatys2015", "gatys2016", "johnson2016")
+                ),
+            ),
+        ),
+    ),
+    "orientations": (
+        Row(
+            BIKES, HOKUSAI,
+            (
+                "default", 'two-scales styles=[{"image":"STYLE","scale":[0.5,1]}]',
+                'rotations styles=[{"image":"STYLE","rotations":[90,180,270]}]',
+                'mirror styles=[{"image":"STYLE","mirror":true}]',
+            ),
+        ),
     ),
     "regions": (
         Row(

@@ -89,14 +89,18 @@ def measured_rates(context: RunContext, plan: LevelPlan, *, side: int) -> Rates:
     objective = _objective(context, plan, height=height, width=width)
     grid = make_grid(height, width, size=max(height, width, config.stride), stride=config.stride)
 
+    carried = OptimizerCanvases()
+
     def a_round() -> None:
-        refine_round(
+        nonlocal carried
+        result = refine_round(
             Round(
                 canvas=canvas, content_canvas=content, objective=objective, grid=grid, measure_grid=grid,
                 coupling=config.tiles.coupling, optimizer=config.optimizer.at_level(plan.index), steps=steps,
-                optimizer_canvases=OptimizerCanvases(), half=True,
+                optimizer_canvases=carried, half=True,
             )
         )  # fmt: skip
+        carried = result.optimizer_canvases or carried  # as in a run, for the next round
 
     with torch.enable_grad():
         of_round = _least_seconds(a_round, context)
