@@ -41,10 +41,17 @@ def list_styles(
             typer.echo(json_line({"name": painting.name, "file": str(painting.file), **data}))
         return
     table = Table()
-    for heading in ("name", "painter", "title", "year", "licence", "source"):
+    for heading in ("name", "painter", "title", "year", "licence"):
         table.add_column(heading, overflow="fold")
+    sources: dict[str, list[str]] = {}
     for painting in found:
         facts = painting.facts
-        row = painting.name, facts.painter, facts.title, str(facts.year), facts.licence, facts.source
+        row = painting.name, facts.painter, facts.title, str(facts.year), facts.licence
         table.add_row(*map(printable, row))
-    Console().print(table)
+        if facts.source:
+            sources.setdefault(facts.source, []).append(painting.name)
+    console = Console()
+    console.print(table)
+    for source, names in sources.items():  # which many have in common
+        which = "all" if len(names) == len(found) else ", ".join(names)
+        console.print(printable(f"source of {which}: {source}"), markup=False, highlight=False)
