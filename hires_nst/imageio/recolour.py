@@ -30,6 +30,11 @@ class ColourMoments:
     covariance: Matrix
 
     @property
+    def root(self) -> Matrix:
+        """The symmetric root of the covariance."""
+        return _power(self.covariance, 0.5)
+
+    @property
     def key(self) -> tuple[float, ...]:
         """The same numbers, to compare and to hash."""
         return (*self.mean, *self.covariance.flat)
@@ -98,7 +103,7 @@ def colour_map(source: ColourMoments, target: ColourMoments) -> ColourMap:
     deviation of the source counts as `LEAST_DEVIATION` at least, so that a flat image, whose covariance has no
     inverse, becomes a flat one.
     """
-    matrix = _power(target.covariance, 0.5) @ _power(source.covariance, -0.5, least=LEAST_DEVIATION**2)
+    matrix = target.root @ _power(source.covariance, -0.5, least=LEAST_DEVIATION**2)
     return ColourMap(matrix, target.mean - matrix @ source.mean)
 
 

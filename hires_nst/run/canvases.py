@@ -15,12 +15,11 @@ from hires_nst.imageio.detail import Resampled
 from hires_nst.imageio.oklab import grey
 from hires_nst.imageio.paper import central_crop
 from hires_nst.imageio.picture import Floats, Picture
-from hires_nst.imageio.recolour import recolour
+from hires_nst.imageio.recolour import colour_moments, mean_moments, recolour
 from hires_nst.run.context import RunContext
 from hires_nst.run.masks import read_mask
 from hires_nst.transfer.canvas import Canvas
 from hires_nst.transfer.levels import Level, style_size
-from hires_nst.transfer.tiles import Rect
 from hires_nst.transfer.weights import PixelWeights, WeightedImage
 
 STRIP_ROWS = 256
@@ -47,12 +46,7 @@ def _own_alpha(style: StyleImage, picture: Picture, *, context: RunContext) -> F
     """How much each pixel of a painting counts, (H, W): its alpha channel within its mask; None where all do."""
     if style.own_mask is None:
         return picture.alpha
-    colours = {s.own_mask_colour for s in context.config.styles if s.own_mask == style.own_mask}
-    mask = read_mask(
-        style.own_mask, colour=style.own_mask_colour,
-        colours=sorted(map(str, colours - {None, style.own_mask_colour})),
-        max_megapixels=context.config.images.max_megapixels,
-    )  # fmt: skip
+    mask = read_mask(style.own_mask, colour=style.own_mask_colour, config=context.config)
     own = resize.resize_pixels(mask[..., 0], (picture.width, picture.height), kernel=resize.ALPHA_KERNEL)
     return own if picture.alpha is None else own * picture.alpha
 
@@ -188,25 +182,14 @@ def style_noise(
 ) -> Floats:
     """Pixels (H, W, 3) that are drawn one by one from the Gaussian of the style images' colours, not clipped.
 
-    It has the mean and the covariance of all their pixels, each by its alpha and the image by its weight. Sums do not
-    depend on the number of threads.
+    It has the mean and the covariance of all their pixels, each by its alpha and the image by its weight.
     """
-    mean, square, whole = np.zeros(3), np.zeros((3, 3)), sum(style.weight for _, style in styles)
-    for image, style in styles:
-        count, total, product = 0.0, np.zeros(3), np.zeros((3, 3))
-        for top in range(0, image.canvas.height, STRIP_ROWS):
-            strip = Rect(top, 0, min(top + STRIP_ROWS, image.canvas.height), image.canvas.width)
-            pixels = image.canvas.pixels[strip.slices()].reshape(-1, 3).astype(np.float64)
-            weights = np.ones(len(pixels)) if image.weights is None else image.weights.read(strip).reshape(-1)
-            count += float(weights.sum())
-            total += np.einsum("n,ni->i", weights, pixels)
-            product += np.einsum("ni,nj->ij", pixels * weights[:, None], pixels)
-        mean += style.weight / whole * total / count
-        square += style.weight / whole * product / count
-    variances, axes = np.linalg.eigh(square - np.outer(mean, mean))
-    root = (axes * np.sqrt(np.maximum(variances, 0))) @ axes.T
-    noise: Floats = np.einsum("hwi,ij->hwj", rng.standard_normal(shape, np.float32), root.astype(np.float32))
-    return noise + mean.astype(np.float32)
+    moments = mean_moments(
+        [colour_moments(image.canvas.pixels, image.alpha) for image, _ in styles], [one.weight for _, one in styles]
+    )
+    # Not a matrix product, whose last bits depend on the number of threads.
+    noise: Floats = np.einsum("hwi,ij->hwj", rng.standard_normal(shape, np.float32), moments.root.astype(np.float32))
+    return noise + moments.mean.astype(np.float32)
 
 
 def _start_pixels(

@@ -45,7 +45,7 @@ def recolour_inputs(
         recolour(pixels, function, strength=colors.strength, check_stop=check_stop)
 
     photograph = moments(*content.painted)
-    paintings = [moments(image.canvas.pixels, _alpha_of(image)) for image, _ in styles]
+    paintings = [moments(image.canvas.pixels, image.alpha) for image, _ in styles]
     if colors.effective == "pre-match":
         together = mean_moments(paintings, [style.weight for _, style in styles])
         change(content.writeable(), colour_map(photograph, together))
@@ -60,8 +60,3 @@ def recolour_inputs(
 def _through(seen: Pointwise, change: Pointwise) -> Pointwise:
     """A change of what is seen of pixels."""
     return lambda pixels: seen(change(seen(pixels)))
-
-
-def _alpha_of(image: WeightedImage) -> Floats | None:
-    alpha = None if image.weights is None else image.weights.alpha
-    return None if alpha is None else alpha.pixels[..., 0]

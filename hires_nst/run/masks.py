@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -35,11 +34,11 @@ def check_shape(mask: Path, mask_size: tuple[int, int], *, of: Path, size: tuple
         )
 
 
-def read_mask(path: Path, *, colour: str | None, colours: Collection[str], max_megapixels: float) -> Floats:
+def read_mask(path: Path, *, colour: str | None, config: Config) -> Floats:
     """A mask, (h, w, 1) in [0, 1].
 
     Without a colour it is the brightness (luma) of the picture, times its alpha channel. With one, it is 1 where the
-    picture has about that colour, and no other one of `colours` is closer.
+    picture has about that colour, and no other one that the configuration names for the same file is closer.
 
     Raises:
         InputError: it cannot be read, or it is 0 everywhere.
@@ -50,14 +49,16 @@ def read_mask(path: Path, *, colour: str | None, colours: Collection[str], max_m
     from hires_nst.imageio.picture import luma
     from hires_nst.imageio.transparency import parse_colour
 
-    picture = reading.read_picture(path, max_megapixels=max_megapixels)
+    picture = reading.read_picture(path, max_megapixels=config.images.max_megapixels)
     if colour is None:
         mask = np.clip(luma(picture.pixels)[..., 0], 0, 1)
         mask[mask > WHITE] = 1
     else:
-        own, others = parse_colour(colour), [parse_colour(other) for other in colours]
-        distance = _distance(picture.pixels, own)
-        nearest = np.minimum.reduce([distance, *(_distance(picture.pixels, other) for other in others)])
+        named = [(one.mask, one.mask_colour) for one in config.styles]
+        named += [(one.own_mask, one.own_mask_colour) for one in config.styles]
+        colours = {parse_colour(other) for file, other in named if file == path and other is not None}
+        distance = _distance(picture.pixels, parse_colour(colour))
+        nearest = np.minimum.reduce([distance, *(_distance(picture.pixels, other) for other in colours)])
         mask = ((distance <= LIKE) & (distance <= nearest)).astype(np.float32)
     if picture.alpha is not None:
         mask = mask * picture.alpha

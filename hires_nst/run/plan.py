@@ -104,7 +104,12 @@ def make_plan(
         model=config.model.name,
         device=str(context.extract.device),
         precision=context.precision,
-        canvas_bytes=canvas_bytes(config, plans[-1], styles=own_sizes),
+        canvas_bytes=canvas_bytes(
+            config,
+            plans[-1],
+            styles=own_sizes,
+            transparent=[False, *(one.style.own_mask is not None for one in config.paintings)],
+        ),
         canvas_place="disk" if context.on_disk else "memory",
         canvas_folder=str(temporary_folder()) if context.on_disk else None,
         tile_bytes=int(max(plan.window_area * context.bytes_per_pixel(plan.steps) for plan in plans)),

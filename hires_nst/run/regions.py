@@ -155,13 +155,11 @@ def read_regions(
         InputError: a mask cannot be read, or is black. ConfigError: faces are to be found, and the detector is missing.
     """
     config, groups = context.config, style_groups(context.config)
-    limit = config.images.max_megapixels
 
     def read(path: Path | None, colour: str | None = None) -> Floats | None:
         if path is None:
             return None
-        colours = {s.mask_colour for s in config.styles if s.mask == path and s.mask_colour not in (None, colour)}
-        mask = read_mask(path, colour=colour, colours=sorted(map(str, colours)), max_megapixels=limit)
+        mask = read_mask(path, colour=colour, config=config)
         return None if float(mask.min()) == 1 else mask
 
     protect, strength = config.regions.protect, np.float32(config.regions.protect_strength)
@@ -171,7 +169,7 @@ def read_regions(
         if protected is None:
             context.emit(events.Notice(f"no face was found in {photograph}, so nothing is protected"))
     elif protect is not None:
-        protected = read_mask(protect, colour=None, colours=(), max_megapixels=limit)
+        protected = read_mask(protect, colour=None, config=config)
     if protected is not None:
         protected = protected * strength if strength > 0 else None
     mean = sum(group.weight for group in groups) / max(1, len(groups))

@@ -169,3 +169,9 @@ class WeightedImage:
     def size(self) -> tuple[int, int]:
         """Height and width."""
         return self.canvas.height, self.canvas.width
+
+    @property
+    def alpha(self) -> NDArray[np.floating] | None:
+        """The alpha channel, (H, W); None where all is opaque."""
+        alpha = None if self.weights is None else self.weights.alpha
+        return None if alpha is None else alpha.pixels[..., 0]

@@ -70,10 +70,11 @@ def test_each_painting_counts_in_its_region() -> None:
 def test_a_map_of_colours_is_several_masks() -> None:
     split, _ = paint({"mask": "map.png", "mask_colour": "blue"}, {"image": "other.png", "mask": "map.png",
                                                                   "mask_colour": "#ff0000"})  # fmt: skip
-    lines = read_mask(Path("map.png"), colour="lime", colours=["blue", "red"], max_megapixels=1)
+    styles = [{"image": "a.png", "mask": "map.png", "mask_colour": colour} for colour in ("blue", "red", "lime")]
+    config = hires_nst.config.parse_config({"styles": styles})
+    lines, blue = (read_mask(Path("map.png"), colour=colour, config=config) for colour in ("lime", "blue"))
     assert lines[: HEIGHT // 4].all()
     assert not lines[HEIGHT // 4 :].any()
-    blue = read_mask(Path("map.png"), colour="blue", colours=["lime", "red"], max_megapixels=1)
     np.testing.assert_array_equal(blue[HEIGHT // 4 :, :, 0], np.tile(np.arange(WIDTH) < WIDTH // 2, (48, 1)))
     assert np.isfinite(split).all()
 
