@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence, Set
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any, Literal, get_args, get_origin
 
 from pydantic import ValidationError
 
@@ -140,7 +140,8 @@ def merge(base: Mapping[str, Any], override: Mapping[str, Any]) -> dict[str, Any
 def absolute_paths(value: Any, folder: Path, *, annotation: Any = Config) -> Any:
     """Settings, not checked yet, whose type in the schema is `annotation`, with paths made absolute from `folder`.
 
-    Words for a painting of the gallery, which are no file in the folder, stay as they are.
+    Words for a painting of the gallery, which are no file in the folder, stay as they are, and so do the words that may
+    stand in place of a path, such as `faces`.
     """
     section = section_in(annotation)
     if section is not None and isinstance(value, Mapping):
@@ -153,7 +154,8 @@ def absolute_paths(value: Any, folder: Path, *, annotation: Any = Config) -> Any
         return {key: absolute_paths(item, folder, annotation=types.get(key)) for key, item in value.items()}
     if section is not None and isinstance(value, list):
         return [absolute_paths(item, folder, annotation=section) for item in value]
-    if Path not in (annotation, *get_args(annotation)):
+    kinds = (annotation, *get_args(annotation))
+    if Path not in kinds or any(value in get_args(kind) for kind in kinds if get_origin(kind) is Literal):
         return value
     if isinstance(value, list):
         return [absolute_paths(item, folder, annotation=Path) for item in value]

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from hires_nst.config import FREE_SETTINGS, Config, commented_yaml, flatten, parse_config
+from hires_nst.config import FREE_SETTINGS, Config, StyleImage, commented_yaml, flatten, parse_config, role_of
 from hires_nst.errors import ConfigError, InputError
 from hires_nst.events import Notice, OnEvent
 from hires_nst.files import atomic_write, check_free
@@ -45,13 +45,16 @@ class PictureInfo:
 
     @property
     def changed(self) -> dict[str, Any]:
-        """The settings that differ from the defaults of this version, by dotted key, without the paintings."""
+        """The settings that differ from the defaults of this version, by dotted key, without the paintings' names."""
         defaults = flatten(portable_settings(Config()))
-        return {
-            key: value
-            for key, value in flatten(self.settings).items()
-            if defaults.get(key) != value and not key.startswith("styles.")
-        }
+        of_style = StyleImage(image=Path("painting")).model_dump(mode="json", exclude_none=True)
+
+        def default(key: str) -> Any:
+            _, _, name = key.partition(".")[2].partition(".")
+            return of_style.get(name) if key.startswith("styles.") else defaults.get(key)
+
+        given = {key: value for key, value in flatten(self.settings).items() if role_of(key) != "painting"}
+        return {key: value for key, value in given.items() if default(key) != value}
 
 
 def show(picture: Path | str, *, config: Path | str | None = None, overwrite: bool = False) -> PictureInfo:

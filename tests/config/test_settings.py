@@ -142,6 +142,7 @@ def test_relative_paths_are_found_by_the_schema_s_types() -> None:
         "levels": "wrong",
     }
     made = absolute_paths(data, Path("/f"))
+    assert made["regions"] == {"protect": "faces", "content": "/f/c.png"}
     assert made["checkpoint"] == {"directory": "/f/run"}
     assert made["jobs"][0] == {
         "content": "/f/c.jpg", "style": str(Path("~/d.jpg").expanduser()), "output": "x.png",

@@ -14,8 +14,9 @@ from typer.testing import CliRunner
 import hires_nst
 from hires_nst import Config, events, show
 from hires_nst.cli import app
-from hires_nst.config import FREE_SETTINGS, flatten, load_config
+from hires_nst.config import FREE_SETTINGS, flatten, load_config, parse_config
 from hires_nst.errors import ConfigError, InputError, Interrupted, OutputError
+from hires_nst.gallery import resolved
 from hires_nst.imageio.metadata.embedded import read_metadata
 from hires_nst.imageio.metadata.record import Metadata
 from hires_nst.imageio.metadata.xmp import Origin, Xmp
@@ -169,3 +170,16 @@ def test_a_picture_of_another_program(tmp_path: Path) -> None:
     for path in (tmp_path / "none.jpg", tmp_path):
         with pytest.raises(InputError):
             show(path)
+
+
+def test_paintings_of_the_gallery_and_of_folders_are_named_as_they_are_found(tmp_path: Path) -> None:
+    (tmp_path / "mine").mkdir()
+    save(tmp_path / "mine" / "a.png", random_canvas(40, 50))
+    styles = [{"image": "great wave", "mirror": True}, {"folder": str(tmp_path / "mine"), "weight": 2}]
+    named = resolved(parse_config({"styles": styles}))
+    assert named.styles[0].image != Path("great wave") and named.styles[1].images
+    again = parse_config(portable_settings(named))
+    assert [(style.image, style.folder, style.images) for style in again.styles] == [
+        (Path("hokusai great wave"), None, ()), (None, Path("mine"), ())
+    ]  # fmt: skip
+    assert resolved(again.with_styles(["hokusai great wave"])).styles[0].image == named.styles[0].image
