@@ -12,7 +12,7 @@ from typing import Annotated
 
 from hires_nst.cli.options import path_argument, path_option
 from hires_nst.cli.progress import MOST_NAMED, listed
-from hires_nst.config import is_gallery_name
+from hires_nst.config import is_gallery_name, is_setting
 from hires_nst.errors import ConfigError, InputError
 from hires_nst.files import check_exists
 from hires_nst.gallery import painting_file
@@ -62,9 +62,12 @@ class Roles:
             gallery: the folders of the user's own paintings; called where a painting is no file.
 
         Raises:
-            InputError: there is no file or painting of that name. ConfigError: there are several such paintings.
+            InputError: there is no file or painting of that name. ConfigError: there are several such paintings, or a
+                word is a setting.
         """
         words = (*(() if content is None else (content,)), *(styles or ()))
+        for word in words:
+            _refuse_setting(word)
         contents, paintings = (words, tuple(options)) if options else (words[:1], words[1:])
         for path in contents:
             check_exists(path)
@@ -130,6 +133,13 @@ class Roles:
         raise ConfigError(
             f"the painting {alike[0]} {what}; if it is meant: `{intended}`; for several photographs: `{several}`"
         )
+
+
+def _refuse_setting(word: Path) -> None:
+    """Raise ConfigError for `levels.rounds=3` among the pictures, which belongs to an option of its own."""
+    key, equals, _ = str(word).partition("=")
+    if equals and not os.path.lexists(word) and is_setting(key):
+        raise ConfigError(f"{word} is a setting; write --set {word}")
 
 
 def command_line(command: str, contents: Sequence[Path], *, styles: Sequence[Path], output: str | None) -> str:

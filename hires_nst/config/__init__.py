@@ -16,7 +16,7 @@ from hires_nst.config.loading import (
     validate,
 )
 from hires_nst.config.running import Batch, Checkpoint, Precision, Runtime
-from hires_nst.config.schema import Config, field_at
+from hires_nst.config.schema import Config, field_at, is_setting
 from hires_nst.config.section import Section
 from hires_nst.config.sections import (
     ColorMode,
@@ -84,6 +84,7 @@ __all__ = [
     "gather",
     "init",
     "is_gallery_name",
+    "is_setting",
     "json_schema",
     "load_config",
     "merge",

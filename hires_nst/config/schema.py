@@ -236,6 +236,15 @@ def _digest(data: Mapping[str, Any]) -> str:
     return hashlib.sha256(json.dumps(data, sort_keys=True).encode()).hexdigest()
 
 
+def is_setting(key: str) -> bool:
+    """Whether there is a key of that dotted name."""
+    try:
+        field_at(key)
+    except KeyError:
+        return False
+    return "." in key
+
+
 def field_at(key: str) -> FieldInfo:
     """The field of a dotted key such as `output.print.paper` or `styles.scale`.
 

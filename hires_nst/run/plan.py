@@ -104,12 +104,7 @@ def make_plan(
         model=config.model.name,
         device=str(context.extract.device),
         precision=context.precision,
-        canvas_bytes=canvas_bytes(
-            config,
-            plans[-1],
-            styles=own_sizes,
-            transparent=[False, *(one.style.own_mask is not None for one in config.paintings)],
-        ),
+        canvas_bytes=planned_canvas_bytes(config, plans, own_sizes=own_sizes),
         canvas_place="disk" if context.on_disk else "memory",
         canvas_folder=str(temporary_folder()) if context.on_disk else None,
         tile_bytes=int(max(plan.window_area * context.bytes_per_pixel(plan.steps) for plan in plans)),
@@ -160,6 +155,12 @@ def later_start(plans: Sequence[LevelPlan], config: Config) -> events.Notice | N
         f"painting begins at level {first.index + 1} of {len(plans)}, {first.width} x {first.height} px, from {start}; "
         "--init-level coarsest begins at the first"
     )
+
+
+def planned_canvas_bytes(config: Config, plans: Sequence[LevelPlan], *, own_sizes: Sequence[tuple[int, int]]) -> int:
+    """The most that the canvases take together; transparency is not known before the pictures are read."""
+    masked = [painting.style.own_mask is not None for painting in config.paintings]
+    return canvas_bytes(config, plans[-1], styles=own_sizes, transparent=[False, *masked])
 
 
 def planned_run_bytes(config: Config, plans: Sequence[LevelPlan]) -> int:

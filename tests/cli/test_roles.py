@@ -13,7 +13,7 @@ from typer.testing import Result
 from hires_nst.cli.first_word import with_command
 from hires_nst.cli.roles import Roles
 from hires_nst.config import StyleImage
-from hires_nst.errors import ConfigError
+from hires_nst.errors import ConfigError, InputError
 from hires_nst.gallery.paintings import BUNDLED
 from tests.cli.test_commands import COMMANDS, Engine, engine, picture_file, run
 
@@ -321,3 +321,13 @@ def test_a_configuration_is_written_behind_a_link(here: Path) -> None:
     assert (here / "c.yaml").is_symlink()
     assert (here / "photos" / "c.yaml").is_file()
     assert "--force" in command("config init c.yaml").stderr
+
+
+def test_a_setting_among_the_pictures_belongs_to_an_option(tmp_path: Path) -> None:
+    photo, painting = tmp_path / "a.jpg", tmp_path / "b.jpg"
+    for path in (photo, painting):
+        path.write_bytes(b"")
+    with pytest.raises(ConfigError, match=r"levels.rounds=3 is a setting; write --set levels.rounds=3"):
+        Roles.of(photo, [painting, Path("levels.rounds=3")], options=None)
+    with pytest.raises(InputError, match=r"nothing.at.all=3 does not exist"):
+        Roles.of(photo, [painting, Path("nothing.at.all=3")], options=None)
