@@ -133,6 +133,15 @@ SHEETS: dict[str, tuple[Row, ...]] = {
             ),
         ),
     ),
+    "parts": (
+        Row(
+            LANDSCAPE, MOSAIC,
+            (
+                "default", 'own-mask styles=[{"image":"STYLE","own_mask":"LOWER"}]',
+                "content-mask loss.content_weight=0.8 regions.content=SKY", 'folder styles=[{"folder":"FOLDER"}]',
+            ),
+        ),
+    ),
     "regions": (
         Row(
             LANDSCAPE, STROKES,
@@ -170,12 +179,26 @@ def sky_mask(folder: Path) -> Path:
     return file
 
 
+def lower_mask(painting: Path, folder: Path) -> Path:
+    """A mask of the lowest third of a painting."""
+    width, height = Image.open(painting).size
+    mask = Image.new("L", (width, height))
+    ImageDraw.Draw(mask).rectangle((0, 2 * height // 3, width, height), fill=255)
+    file = folder / f"lower-{painting.stem}.png"
+    folder.mkdir(parents=True, exist_ok=True)
+    mask.save(file)
+    return file
+
+
 def painted_row(row: Row, pair: Pair, options: argparse.Namespace) -> tuple[Floats, list[list[str]]]:
     """The pictures of a row side by side, and a line of the table for each."""
     cells = [labelled("photograph", pixels_of(pair.content), CELL), labelled("painting", pixels_of(pair.style), CELL)]
     lines = []
     for words in row.configurations:
-        places = {"STYLE": pair.style, "OTHER": SAMPLES / MOSAIC, "SKY": sky_mask(options.work)}
+        places = {
+            "STYLE": pair.style, "OTHER": SAMPLES / MOSAIC, "FOLDER": SAMPLES / "styles",
+            "SKY": sky_mask(options.work), "LOWER": lower_mask(pair.style, options.work),
+        }  # fmt: skip
         settings = [reduce(lambda text, name: text.replace(name, str(places[name])), places, w) for w in words.split()]
         configuration = Configuration.of([*settings, f"levels.min_size={options.min_size}", *options.set])
         file = options.work / str(options.size) / f"choosing-{configuration.name}" / f"{pair.name}.png"
