@@ -23,9 +23,8 @@ from hires_nst.imageio.resize import resize_pixels
 from hires_nst.transfer.canvas import Canvas
 from hires_nst.transfer.extractor import load_extractor
 from hires_nst.transfer.levels import check_side
+from hires_nst.transfer.loss_targets import loss_targets
 from hires_nst.transfer.objective import Objective
-from hires_nst.transfer.style import normalised_filters, style_statistics, with_filters
-from hires_nst.transfer.sums import content_norms
 from hires_nst.transfer.tiles import Grid, make_grid
 from hires_nst.transfer.weights import PixelWeights, WeightedImage
 
@@ -133,15 +132,10 @@ def _losses(
             return make_grid(canvas.height, canvas.width, size=TILE, stride=stride)
 
         loss = config.loss
-        filters = normalised_filters(extract, content_image, styles=scaled, loss=loss, grid_of=grid)
-        data = style_statistics(extract, scaled, layers=list(loss.active_style_layers), grid_of=grid, loss=loss.style)
-        norms = content_norms(
-            extract, content_image, layers=list(loss.active_content_layers), grid=grid(content_image.canvas),
-            normalization=loss.normalization, filters=filters,
-        )  # fmt: skip
+        data, norms = loss_targets(extract, scaled, content=content_image, loss=loss, grid_of=grid)
         objective = Objective(
-            extract=extract, loss=loss, style=with_filters(data, filters), content_norms=norms, height=height,
-            width=width, weights=image.weights,
+            extract=extract, loss=loss, style=data, content_norms=norms, height=height, width=width,
+            weights=image.weights,
         )  # fmt: skip
         return objective.losses(image.canvas, content_image.canvas, grid=grid(image.canvas))
 

@@ -14,11 +14,10 @@ from hires_nst.run.context import RunContext
 from hires_nst.transfer.canvas import Canvas
 from hires_nst.transfer.device import synchronise
 from hires_nst.transfer.levels import LevelPlan
+from hires_nst.transfer.loss_targets import loss_targets
 from hires_nst.transfer.objective import Objective
 from hires_nst.transfer.refine import refine_round
 from hires_nst.transfer.rounds import OptimizerCanvases, Round
-from hires_nst.transfer.style import normalised_filters, style_statistics, with_filters
-from hires_nst.transfer.sums import content_norms
 from hires_nst.transfer.tiles import Grid, make_grid
 from hires_nst.transfer.weights import WeightedImage
 
@@ -127,21 +126,15 @@ def _seconds(plan: LevelPlan, rates: Rates, *, context: RunContext) -> float:
 def _objective(context: RunContext, plan: LevelPlan, *, height: int, width: int) -> Objective:
     """The objective of a level for an image of this size, with a painting of noise."""
     loss = context.config.loss_at(plan.index)
-    layers = [name for name in context.config.layers if name in loss.active_style_layers]
     painting = [(WeightedImage(_noise(PAINTING, PAINTING, seed=2)), 1.0)]
 
     def grid_of(image: Canvas) -> Grid:
         return context.measure_grid(image.height, image.width, size=PAINTING)
 
-    filters = normalised_filters(context.extract_whole, painting[0][0], styles=painting, loss=loss, grid_of=grid_of)
-    style = style_statistics(context.extract_whole, painting, layers=layers, loss=loss.style, grid_of=grid_of)
-    norms = content_norms(
-        context.extract_whole, painting[0][0], layers=list(loss.active_content_layers),
-        grid=grid_of(painting[0][0].canvas), normalization=loss.normalization, filters=filters,
-    )  # fmt: skip
+    style, norms = loss_targets(context.extract_whole, painting, content=painting[0][0], loss=loss, grid_of=grid_of)
     return Objective(
         extract=context.extract if plan.index and plan.border else context.extract_whole, loss=loss,
-        style=with_filters(style, filters), content_norms=norms, height=height, width=width,
+        style=style, content_norms=norms, height=height, width=width,
         desaturation=context.config.colors.desaturation,
     )  # fmt: skip
 

@@ -15,9 +15,8 @@ from hires_nst.run.context import RunContext, in_float32
 from hires_nst.run.output_size import OutputSize
 from hires_nst.transfer.canvas import Canvas
 from hires_nst.transfer.levels import Level
+from hires_nst.transfer.loss_targets import loss_targets
 from hires_nst.transfer.objective import Objective
-from hires_nst.transfer.style import normalised_filters, style_statistics, with_filters
-from hires_nst.transfer.sums import content_norms
 from hires_nst.transfer.tiles import Grid, make_grid
 from hires_nst.transfer.weights import WeightedImage
 
@@ -74,16 +73,12 @@ def _gradient(
         return make_grid(image.height, image.width, size=max(image.height, image.width), stride=config.stride)
 
     grid = whole(content.canvas)
-    layers = [name for name in config.layers if name in loss.active_style_layers]
-    style = style_statistics(precise.extract_whole, styles, layers=layers, loss=loss.style, grid_of=whole)
-    filters = normalised_filters(precise.extract_whole, content, styles=styles, loss=loss, grid_of=whole)
+    style, norms = loss_targets(
+        precise.extract_whole, styles, content=content, loss=loss, grid_of=whole, extract_content=extract
+    )
     objective = Objective(
         extract=extract, loss=loss, weights=content.weights, height=content.size[0], width=content.size[1],
-        style=with_filters(style, filters),
-        content_norms=content_norms(
-            extract, content, layers=list(loss.active_content_layers), grid=grid, normalization=loss.normalization,
-            filters=filters,
-        ),
+        style=style, content_norms=norms,
         desaturation=config.colors.desaturation,
     )  # fmt: skip
     with torch.enable_grad():
