@@ -75,18 +75,14 @@ class ContentImage:
         self.pixels = None
 
     def _resized(self, source: Floats, level: Level, *, context: RunContext) -> Canvas:
-        left, top, width, height = self.crop
-        across, down = width / level.width, height / level.height  # pixels of the source for one of the level
-        rows, columns = level.canvas_size
         # The photograph has 8 to 16 bits: half precision is enough for it.
         is_colour = source.shape[2] == 3
         canvas = context.place(
-            rows, columns, channels=source.shape[2], sample="float16" if is_colour else "float32"
+            *level.canvas_size, channels=source.shape[2], sample="float16" if is_colour else "float32"
         )  # fmt: skip
         resize.resize_strips(
             source, canvas.pixels, kernel=resize.COLOUR_KERNEL if is_colour else resize.ALPHA_KERNEL,
-            box=(left - level.border * across, top - level.border * down, columns * across, rows * down),
-            check_stop=context.check_stop,
+            box=level.canvas_box(self.crop), check_stop=context.check_stop,
         )  # fmt: skip
         return canvas
 

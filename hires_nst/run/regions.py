@@ -130,14 +130,10 @@ class RunRegions:
         return left * mask.shape[1], top * mask.shape[0], width * mask.shape[1], height * mask.shape[0]
 
     def _resized(self, mask: Floats, level: Level, *, context: RunContext) -> Canvas:
-        rows, columns = level.canvas_size
-        left, top, width, height = self._box(mask)
-        across, down = width / level.width, height / level.height
-        canvas = context.place(rows, columns, channels=1, sample="float16")
+        canvas = context.place(*level.canvas_size, channels=1, sample="float16")
         resize.resize_strips(
             mask, canvas.pixels, kernel=resize.ALPHA_KERNEL,
-            box=(left - level.border * across, top - level.border * down, columns * across, rows * down),
-            check_stop=context.check_stop,
+            box=level.canvas_box(self._box(mask)), check_stop=context.check_stop,
         )  # fmt: skip
         return canvas
 

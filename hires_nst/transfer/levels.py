@@ -53,6 +53,13 @@ class Level:
 
         return Rect(self.border, self.border, self.border + self.height, self.border + self.width)
 
+    def canvas_box(self, picture: tuple[float, float, float, float]) -> tuple[float, float, float, float]:
+        """What the canvas shows of a source in which the picture is this box: left, top, width and height in pixels."""
+        left, top, width, height = picture
+        across, down = width / self.width, height / self.height  # pixels of the source for one of the level
+        rows, columns = self.canvas_size
+        return left - self.border * across, top - self.border * down, columns * across, rows * down
+
     @property
     def evaluations(self) -> int:
         """Evaluations of each pixel."""
