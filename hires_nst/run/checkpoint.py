@@ -20,19 +20,16 @@ from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
-import numpy as np
-import torch
-from torch import Tensor
-
 from hires_nst import events
 from hires_nst.config import Checkpoint
 from hires_nst.errors import DamagedFile
 from hires_nst.events import OnEvent
 from hires_nst.files import make_folder, plain_os_errors, read_json, write_json
+from hires_nst.run.arrays import array_of, arrays_of, numpy_of, statistics_of, tensor_of
 from hires_nst.run.directory import RunDirectory
-from hires_nst.run.tensors import BFLOAT16, Array, read_tensors, write_tensors
+from hires_nst.run.tensors import Array, WholeNumbers, read_tensors, write_tensors
 from hires_nst.run.write_behind import WriteBehind
-from hires_nst.transfer.canvas import Canvas, Place
+from hires_nst.transfer.canvas import HALF_BYTES_PER_PIXEL, QUANTA, STRIP_ROWS, Canvas, Place
 from hires_nst.transfer.moments import Statistics
 from hires_nst.transfer.rounds import OptimizerCanvases, RoundResult
 from hires_nst.transfer.sums import Norm
@@ -100,7 +97,7 @@ class File:
     """A file to write.
 
     Attributes:
-        kind: tile, round, level, optimizer, objective, moments or step.
+        kind: tile, round, level, optimizer, objective, moments or step; an image is quantised, see `Canvas.quantise`.
         round: its index; -1 for none.
         about: JSON-ready data about the arrays.
     """
@@ -109,7 +106,7 @@ class File:
     kind: str
     level: int
     round: int
-    arrays: Mapping[str, Array]
+    arrays: Mapping[str, Array | WholeNumbers]
     about: Mapping[str, Any]
 
 
@@ -267,16 +264,17 @@ class CheckpointStore:
         canvases = {name: self._canvas(array, place) for name, array in carried[0].items()}
         if changed is not None:  # the canvas with that change was not written any more
             canvas.add_clipped(canvases["step"])
+            canvas.quantise()
             progress, steps = _progress(changed[1]), changed[1]["optimizer_steps"]
         if "gradient" not in canvases:
             canvases.pop("step", None)
         return progress, canvas, OptimizerCanvases(canvases, steps)
 
     def _canvas(self, array: Array, place: Callable[..., Canvas]) -> Canvas:
-        canvas = place(sample=str(_tensor(np.array(array[:1])).dtype).removeprefix("torch."))
-        for top in range(0, canvas.height, 256):
+        canvas = place(sample=str(tensor_of(array[:1]).dtype).removeprefix("torch."))
+        for top in range(0, canvas.height, STRIP_ROWS):
             self.check_stop(0.0)
-            canvas.samples[top : top + 256] = _tensor(np.array(array[top : top + 256]))
+            canvas.samples[top : top + STRIP_ROWS] = tensor_of(array[top : top + STRIP_ROWS])
         return canvas
 
     def _is_complete(self, folder: Path) -> bool:
@@ -313,7 +311,7 @@ class CheckpointStore:
             on_saved()
             return
         carried = _carried(progress, result)
-        size = sum(each.samples.nbytes for each in (canvas, *carried.values()))
+        size = canvas.image.area * HALF_BYTES_PER_PIXEL + sum(each.samples.nbytes for each in carried.values())
         steps = 0 if result is None or result.optimizer_canvases is None else result.optimizer_canvases.steps
         about = {**asdict(progress), "optimizer_steps": steps, "has_optimizer": bool(carried)}
         unsaved = UnsavedCanvas(
@@ -354,7 +352,7 @@ class CheckpointStore:
             replaces = self.settings.keep == 1 and progress.round > 0
             drop = partial(self._drop_tiles, folder) if replaces else lambda: None
             files.append((file(path=folder / OPTIMIZER, kind="optimizer", arrays=arrays), drop))
-        pixels = numpy_of({"pixels": canvas.samples})
+        pixels = {"pixels": WholeNumbers(array_of(canvas.samples.cpu()), QUANTA)}
         files.append((file(path=folder / CANVAS, kind=kind, arrays=pixels), partial(self._prune, progress)))
         return files
 
@@ -407,41 +405,3 @@ def _progress(about: Mapping[str, Any]) -> Progress:
     """Where a run stands, from what a file of a round says about itself."""
     own = {name: about[name] for name in (field.name for field in fields(Progress)) if name in about}
     return Progress(**{**own, "losses": tuple(own["losses"])})
-
-
-def numpy_of(tensors: Mapping[str, Tensor]) -> dict[str, Array]:
-    """Tensors as arrays, by name."""
-    return {name: _array(tensor.detach().cpu().contiguous()) for name, tensor in tensors.items()}
-
-
-def _array(tensor: Tensor) -> Array:
-    """A tensor as an array that shares its memory."""
-    array: Array = tensor.view(torch.int16).numpy().view(BFLOAT16) if tensor.dtype == torch.bfloat16 else tensor.numpy()
-    return array
-
-
-def tensors_of(arrays: Mapping[str, Array]) -> dict[str, Tensor]:
-    """Arrays, which may be mapped from a file, as tensors of their own memory."""
-    return {name: _tensor(np.array(array)) for name, array in arrays.items()}
-
-
-def _tensor(array: Array) -> Tensor:
-    """The opposite of `_array`."""
-    if array.dtype == BFLOAT16:
-        return torch.from_numpy(array.view(np.int16)).view(torch.bfloat16)
-    return torch.from_numpy(array)
-
-
-def arrays_of(statistics: Mapping[str, Statistics]) -> dict[str, Array]:
-    """Statistics by layer as arrays for a file, named `layer.tensor`."""
-    found = {layer: of_layer.tensors for layer, of_layer in statistics.items()}
-    return numpy_of({f"{layer}.{name}": tensor for layer, tensors in found.items() for name, tensor in tensors.items()})
-
-
-def statistics_of(arrays: Mapping[str, Array]) -> dict[str, Statistics]:
-    """The opposite of `arrays_of`."""
-    found: dict[str, dict[str, Tensor]] = {}
-    for key, tensor in tensors_of(arrays).items():
-        layer, _, name = key.partition(".")
-        found.setdefault(layer, {})[name] = tensor
-    return {layer: Statistics(tensors) for layer, tensors in found.items()}

@@ -61,7 +61,7 @@ def run_bytes(config: Config, levels: Sequence[tuple[Level, int]]) -> int:
         vectors = 3 if config.optimizer.name == "adam" else 2 * min(config.optimizer.history, level.steps) + 5
         # A step's file is written beside the one that it replaces.
         inside = 2 * vectors * largest * BYTES_PER_PIXEL if stores_tiles else 0
-        canvas, carried = area * BYTES_PER_PIXEL, area * changed if most_rounds else 0
+        canvas, carried = area * HALF_BYTES_PER_PIXEL, area * changed if most_rounds else 0
         rounds = most_rounds * (canvas + carried)
         if stores_tiles and level.rounds and not exact:
             # The next round's first tile may be written before the tiles of this one are removed.

@@ -215,6 +215,8 @@ class LevelPainter:
             )
         )  # fmt: skip
         if not level.rounds:
+            assert self.state.canvas is not None
+            self.state.canvas.quantise()
             self._save(-1)
         evaluations = 0
         try:

@@ -21,7 +21,8 @@ import torch
 from torch import Tensor
 
 from hires_nst.files import make_folder, write_json
-from hires_nst.run.checkpoint import CheckpointStore, File, arrays_of, numpy_of, statistics_of, tensors_of
+from hires_nst.run.arrays import arrays_of, numpy_of, statistics_of, tensors_of
+from hires_nst.run.checkpoint import CheckpointStore, File
 from hires_nst.run.tensors import Array
 from hires_nst.transfer.moments import Statistics
 from hires_nst.transfer.optimizers import OptimizerState, Snapshot, TakeSnapshot

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import struct
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -21,22 +22,45 @@ BFLOAT16 = np.dtype("V2")
 """numpy has no bfloat16: its samples are two bytes of nothing."""
 
 _DTYPES: dict[str, np.dtype[Any]] = {
-    "F32": np.dtype("<f4"), "F64": np.dtype("<f8"), "F16": np.dtype("<f2"), "BF16": BFLOAT16,
+    "F32": np.dtype("<f4"), "F64": np.dtype("<f8"), "F16": np.dtype("<f2"), "BF16": BFLOAT16, "U16": np.dtype("<u2"),
 }  # fmt: skip
 
 Array = NDArray[Any]
 
 
+@dataclass(frozen=True)
+class WholeNumbers:
+    """Samples in [0, 1] that are whole numbers of 16 bits divided by `scale`: they are stored as those numbers."""
+
+    samples: NDArray[np.float32]
+    scale: int
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """Of the numbers."""
+        return _DTYPES["U16"]
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Of the samples."""
+        return self.samples.shape
+
+    @property
+    def nbytes(self) -> int:
+        """Of the numbers."""
+        return self.samples.size * self.dtype.itemsize
+
+
 def write_tensors(
     path: Path,
-    arrays: Mapping[str, Array],
+    arrays: Mapping[str, Array | WholeNumbers],
     *,
     about: Mapping[str, Any],
     check_stop: Callable[[], None] = lambda: None,
 ) -> int:
     """Write arrays and JSON-ready data about them in place of what is at `path`.
 
-    An array is float32, float64, float16 or `BFLOAT16`. It may be a memory map: it is copied piece by piece.
+    An array is float32, float64, float16, uint16 or `BFLOAT16`. It may be a memory map: it is copied piece by piece.
     `check_stop` is called before each piece; it may raise to end the write, which then leaves nothing.
 
     Returns:
@@ -86,10 +110,14 @@ def read_tensors(
         raise DamagedFile(f"{path} is damaged ({error})") from None
 
 
-def _pieces(arrays: Iterable[Array], check_stop: Callable[[], None]) -> Iterator[memoryview]:
+def _pieces(arrays: Iterable[Array | WholeNumbers], check_stop: Callable[[], None]) -> Iterator[memoryview]:
     """The bytes of arrays, in order."""
     for array in arrays:
-        flat = np.ascontiguousarray(array).reshape(-1).view(np.uint8)
-        for start in range(0, flat.size, CHUNK):
+        flat = np.ascontiguousarray(array.samples if isinstance(array, WholeNumbers) else array).reshape(-1)
+        step = CHUNK // flat.itemsize
+        for start in range(0, flat.size, step):
             check_stop()
-            yield flat[start : start + CHUNK].data
+            part = flat[start : start + step]
+            if isinstance(array, WholeNumbers):
+                part = np.rint(part * np.float32(array.scale)).astype(array.dtype)
+            yield part.view(np.uint8).data

@@ -33,6 +33,9 @@ BYTES_PER_WEIGHT = 4
 
 STRIP_ROWS = 256
 
+QUANTA = 65535
+"""The steps of 16 bits between 0 and 1."""
+
 Sample = Literal["float32", "float16", "bfloat16"]
 """The type of a canvas's samples, by its name in torch."""
 
@@ -167,6 +170,11 @@ class Canvas:
             rows = self.samples[top : top + STRIP_ROWS]
             rows += change.samples[top : top + STRIP_ROWS]
             rows.clamp_(0, 1)
+
+    def quantise(self) -> None:
+        """Round every sample, in [0, 1], to the nearest of 16 bits: a whole number times 1 / `QUANTA`, in place."""
+        for top in range(0, self.height, STRIP_ROWS):
+            self.samples[top : top + STRIP_ROWS].mul_(QUANTA).round_().mul_(1 / QUANTA)
 
 
 class Place(Protocol):

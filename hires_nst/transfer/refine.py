@@ -132,6 +132,8 @@ def _result(current: Round, step: Canvas, *, canvases: Mapping[str, Canvas], los
     """The result of a round that changes the image by `step`; the canvases are the optimiser's but for its `step`."""
     canvas, before = current.canvas if current.in_place else current.canvas.copy(), current.optimizer_canvases
     canvas.add_clipped(step)
+    if current.half:
+        canvas.quantise()
     if "gradient" in canvases:
         canvases = {"step": step, **canvases}
     after = None if before is None else OptimizerCanvases(canvases, before.steps + steps)

@@ -57,7 +57,8 @@ class Round:
         tolerance: see `Minimisation`.
         optimizer_canvases: from the previous round, empty before the first; None neither uses nor returns them.
         half: whether what is small beside the image goes in half precision: the tiles' changes in float16, and L-BFGS's
-            gradient in bfloat16. Adam's means add up small numbers, and stay in float32.
+            gradient in bfloat16. Adam's means add up small numbers, and stay in float32. The image after the round is
+            then rounded to 16 bits, in which checkpoints hold it, see `Canvas.quantise`.
         in_place: whether the canvas becomes the result, once all tiles are done.
     """
 
