@@ -56,6 +56,8 @@ COMMANDS = {
         ["choosing_start"],
     ),
     "bench_engine": ("--precisions float32 --tiles 128", ["bench_engine"]),
+    "iterations": ("--sides 64", ["iterations"]),
+    "sizes": ("--sides 64 --tile 64 --prints A10", ["sizes", "starts"]),
     "bench_job": (
         "--prints A8 --planned A7 --one-layer --set output.print.dpi=30 levels.min_size=32 levels.coarse_steps=2",
         ["bench_job"],
