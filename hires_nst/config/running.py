@@ -24,6 +24,9 @@ class Runtime(Section):
         "auto", description="Precision of the network: float32 or bfloat16; auto is the faster that keeps the gradient."
     )
     deterministic: bool = Field(True, description="The same bytes each time on a GPU; false may be faster.")
+    cuda_graphs: bool = Field(
+        True, description="Record the kernels of an evaluation once on a GPU where it has many steps, and repeat them."
+    )
     memory: Number | str = Field(
         0.8,
         description="Memory to use: a share of what is free, above 0 to 1, or an amount such as 4 GB.",

@@ -209,7 +209,9 @@ def open_context(
     set_determinism(device, deterministic=config.runtime.deterministic)
     network_key = _network_key(config, device, cache=cache)
     network = cache.network(network_key, partial(network_of, config, device, on_event=emit))
-    extract = Extractor(network, device=device, dtype=torch.float32, check_stop=check_stop)
+    extract = Extractor(
+        network, device=device, dtype=torch.float32, cuda_graphs=config.runtime.cuda_graphs, check_stop=check_stop
+    )
     long_edge = max(size.width, size.height)
     styles_key = tuple(
         (

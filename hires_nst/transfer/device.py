@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 Value = TypeVar("Value")
+Repeat = Callable[["Tensor"], tuple["Tensor", ...]]
+"""Does again what was recorded, for another argument."""
 
 LARGEST_TENSOR = 2**31
 """Elements beyond which cuDNN is unsafe."""
@@ -122,6 +124,42 @@ def synchronise(device: torch.device) -> None:
         torch.cuda.synchronize(device)
     elif device.type == "mps":
         torch.mps.synchronize()
+
+
+def capture(function: Callable[[Tensor], tuple[Tensor, ...]], example: Tensor) -> Repeat | None:
+    """A function of tensors like `example` as the kernels that it launches, recorded as a CUDA graph.
+
+    What the function reads besides its argument is read at the same addresses again, and what it does on the host is
+    not done again. The results of a call are tensors of their own.
+
+    Returns:
+        None on devices without it, and where the function cannot be recorded: it reads a number back, say, or there is
+        too little memory for it.
+    """
+    import torch
+
+    if example.device.type != "cuda":
+        return None
+    try:
+        with torch.cuda.device(example.device):
+            argument, aside = example.clone(), torch.cuda.Stream()  # type: ignore[no-untyped-call]
+            aside.wait_stream(torch.cuda.current_stream())
+            with torch.cuda.stream(aside):  # once before: libraries choose kernels and take workspaces
+                function(argument)
+            torch.cuda.current_stream().wait_stream(aside)
+            graph = torch.cuda.CUDAGraph()
+            with torch.cuda.graph(graph, capture_error_mode="thread_local"):  # checkpoints are written in a thread
+                results = function(argument)
+    except RuntimeError:
+        torch.cuda.empty_cache()
+        return None
+
+    def repeat(tensor: Tensor) -> tuple[Tensor, ...]:
+        argument.copy_(tensor)
+        graph.replay()
+        return tuple(result.clone() for result in results)
+
+    return repeat
 
 
 def precision_of(name: Precision, device: torch.device) -> torch.dtype:

@@ -27,6 +27,7 @@ class Extractor:
         network: the frozen network, already on `device`.
         dtype: of images, losses and gradients: float32, or float64 where equality is tested. Activations have the
             network's precision, which may be lower.
+        cuda_graphs: whether steps may be recorded and repeated, see `captured`.
         check_stop: called before each evaluation, and in it before each layer; it may raise to end the run there.
     """
 
@@ -34,6 +35,7 @@ class Extractor:
     _: KW_ONLY
     device: torch.device = torch.device("cpu")  # noqa: RUF009 - immutable
     dtype: torch.dtype = torch.float32
+    cuda_graphs: bool = False
     check_stop: Callable[[], None] = lambda: None
 
     def __call__(self, image: Tensor, layers: Collection[str]) -> dict[str, Tensor]:

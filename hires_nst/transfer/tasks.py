@@ -17,6 +17,7 @@ from torch import Tensor
 from hires_nst.backbones.network import Padding
 from hires_nst.config import Loss, Optimizer
 from hires_nst.transfer.canvas import Canvas
+from hires_nst.transfer.captured import captured
 from hires_nst.transfer.extractor import Extractor
 from hires_nst.transfer.kept import Activations, KeptActivations
 from hires_nst.transfer.minimise import minimise
@@ -140,6 +141,8 @@ class TileTask:
             objective, self.window, weights=self.weights.to(device), ratio=self.ratio, start=start,
             content_features=objective.content_activations(self.content_key, read),
         )  # fmt: skip
+        if objective.extract.cuda_graphs:
+            gradient = captured(gradient, steps=self.steps)
         found = minimise(
             Minimisation(
                 start=pixels, mask=None if self.mask is None else self.mask.to(device),

@@ -15,6 +15,7 @@ import hires_nst
 from hires_nst import Config, events
 from hires_nst.errors import Interrupted, ResourceError
 from hires_nst.stopping import Stop
+from hires_nst.transfer import device
 from tests.conftest import random_canvas
 
 pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no CUDA device")
@@ -90,8 +91,8 @@ def test_an_interrupted_run_ends_in_the_same_bytes(inputs: Path, tmp_path: Path)
 
 
 def test_the_device_paints_what_the_processor_paints(inputs: Path, tmp_path: Path) -> None:
-    for device in ("cpu", "cuda"):
-        stylize(inputs, tmp_path / f"{device}.png", runtime={"device": device, "precision": "float32"})
+    for kind in ("cpu", "cuda"):
+        stylize(inputs, tmp_path / f"{kind}.png", runtime={"device": kind, "precision": "float32"})
     assert np.abs(pixels(tmp_path / "cpu.png") - pixels(tmp_path / "cuda.png")).mean() < 3
 
 
@@ -99,3 +100,22 @@ def test_half_precision_paints_nearly_the_same(inputs: Path, tmp_path: Path) -> 
     for precision in ("float32", "bfloat16"):
         stylize(inputs, tmp_path / f"{precision}.png", runtime={"device": "cuda", "precision": precision})
     assert np.abs(pixels(tmp_path / "float32.png") - pixels(tmp_path / "bfloat16.png")).mean() < 8
+
+
+def test_recorded_steps_give_the_same_bytes(inputs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    capture, found = device.capture, list[object]()
+
+    def counted(*arguments: Any) -> Any:
+        found.append(capture(*arguments))
+        return found[-1]
+
+    monkeypatch.setattr(device, "capture", counted)
+    levels = {**SETTINGS["levels"], "coarse_steps": 24}
+    for graphs in (True, False):
+        stylize(
+            inputs, tmp_path / f"{graphs}.png", levels=levels, output={"metadata": "strip"},
+            runtime={"device": "cuda", "cuda_graphs": graphs},
+        )  # fmt: skip
+    assert len(found) == 1
+    assert found[0] is not None
+    assert (tmp_path / "True.png").read_bytes() == (tmp_path / "False.png").read_bytes()
