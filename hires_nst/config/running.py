@@ -135,7 +135,9 @@ class Batch(Section):
         "auto", description="Worker processes; auto is one for each CUDA device, or one."
     )
     lease_seconds: Annotated[Number, Field(ge=0.1, le=3600)] = Field(
-        60.0, description="Seconds after which a job is taken over from a process that has stopped responding."
+        60.0,
+        description="Seconds after which a job, or a tile of one picture, is taken over from a process that has "
+        "stopped responding.",
     )
     cluster_cpus: Annotated[Number, Field(gt=0, le=1024)] = Field(
         1.0, description="CPU cores for each job, or worker of one picture, on a Ray cluster."
