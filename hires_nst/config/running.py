@@ -49,10 +49,13 @@ class Runtime(Section):
             raise ValueError(f"{value} is no share of the memory; write one above 0 to 1, or an amount such as 4 GB")
         return value
 
-    def budget(self, free: int, *, taken: int = 0) -> int:
-        """Bytes to use, of those that are free and where so many of them are taken already; at least 0."""
+    def budget(self, free: int, *, taken: int = 0, workers: int = 1) -> int:
+        """Bytes to use, of those that are free and where so many of them are taken already; at least 0.
+
+        An amount is for so many `workers` together.
+        """
         if isinstance(self.memory, str):
-            return max(0, min(free, parse_amount(self.memory)) - taken)
+            return max(0, min(free, parse_amount(self.memory) // workers) - taken)
         return int(max(0, free - taken) * self.memory)
 
     @field_validator("device")
