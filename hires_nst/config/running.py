@@ -26,7 +26,8 @@ class Runtime(Section):
     deterministic: bool = Field(True, description="The same bytes each time on a GPU; false may be faster.")
     memory: Number | str = Field(
         0.8,
-        description="Memory to use: a share of what is free, above 0 to 1, or an amount such as 4 GB.",
+        description="Memory to use: a share of what is free, above 0 to 1, or an amount such as 4 GB, which workers on "
+        "the same device divide.",
         examples=["4 GB"],
     )
     canvas: Literal["auto", "memory", "disk"] = Field(
@@ -135,7 +136,13 @@ class Batch(Section):
         description="What to do with a finished picture whose settings, inputs or file changed: redo, skip or fail.",
     )
     workers: Literal["auto"] | Annotated[Whole, Field(ge=1, le=256)] = Field(
-        "auto", description="Worker processes; auto is one for each CUDA device, or one."
+        "auto", description="Worker processes; auto is one for each CUDA device or more (workers_per_gpu), or one."
+    )
+    workers_per_gpu: Literal["auto"] | Annotated[Whole, Field(ge=1, le=64)] = Field(
+        "auto",
+        description="With workers: auto, the workers on each CUDA device of this machine; auto is up to 4 for small "
+        "pictures and up to 2 for large ones, as memory and processor cores allow, and 1 on a GPU that is in use.",
+        examples=[2],
     )
     lease_seconds: Annotated[Number, Field(ge=0.1, le=3600)] = Field(
         60.0,
