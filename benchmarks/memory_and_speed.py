@@ -24,8 +24,8 @@ from common import SAMPLES, extractor, objective_for, picture, report
 from PIL import Image
 
 from hires_nst.config import Config, Optimizer
-from hires_nst.run.context import pixel_bytes
 from hires_nst.run.disk_space import AUTO_OVERLAP
+from hires_nst.run.memory import pixel_bytes
 from hires_nst.transfer.refine import refine_round
 from hires_nst.transfer.rounds import OptimizerCanvases, Round
 from hires_nst.transfer.tiles import make_grid

@@ -93,7 +93,7 @@ def measured(options: argparse.Namespace) -> None:
     alone, own, _ = fastest(partial(refine_round, current), (), options.repeat)
     rows = [["this process", f"{alone:.2f}", f"{own:.2f}", "", "1.00"]]
     for workers in options.workers:
-        crew = ProcessCrew([setup] * workers)
+        crew = ProcessCrew([setup] * workers, lease_seconds=60)
         with TilePool(crew) as pool:
             taken, mine, theirs = fastest(partial(refine_round, current, executor=pool), crew.pids, options.repeat)
         name = f"{workers} worker process{'es' * (workers > 1)}"

@@ -3,22 +3,23 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from hires_nst import events
-from hires_nst.batch.job import Jobs
+from hires_nst.batch.job import Job, Jobs
 from hires_nst.batch.ledger_reading import reading
 from hires_nst.batch.options import BatchOptions, read_batch
+from hires_nst.batch.places import worker_places
 from hires_nst.batch.selection import ConfigFor, expand
 from hires_nst.batch.tasks import Executor
 from hires_nst.config import Config, StyleImage, merge, parse_config
 from hires_nst.errors import OutputError
 from hires_nst.events import OnEvent
-from hires_nst.executors.devices import check_executor, cores, worker_devices
+from hires_nst.executors.devices import check_executor, cores
 from hires_nst.files import url_of
 from hires_nst.run.output_size import MUCH_CROPPED, MUCH_ENLARGED
 from hires_nst.stopping import Stop
@@ -46,7 +47,8 @@ class BatchPlan:
         output_bytes: of all pictures, uncompressed.
         run_bytes: the most that the run directories of the workers take, if memory allows the largest tiles.
         workers: that will paint at once.
-        seconds: an estimate from one evaluation, timed at the largest picture; None when it was not timed.
+        seconds: an estimate from one evaluation, timed at the largest picture; None when it was not timed. Workers
+            that share a device count as one: what they gain depends on how much of it a picture leaves idle.
     """
 
     pictures: int
@@ -129,7 +131,8 @@ def plan(
         first = contents[0].absolute() if contents else Path()
         output = first.with_name(f"{first.name}-painted") if contents else Path("painted")
     found = jobs(contents, output, styles=styles, config=config, config_for=config_for, preset=preset)
-    workers = len(worker_devices(config.batch.workers, config.runtime.device))
+    places = worker_places(found.jobs, batch=config.batch, runtime=config.runtime)
+    workers = len(places)
     largest = max(found.jobs, key=lambda job: job.work)
     sizes = [job.output_size for job in found.jobs if job.output_size is not None]
     seconds = None
@@ -138,7 +141,8 @@ def plan(
 
         alone = plan_one(largest.content, config=largest.config, on_event=on_event).seconds
         if alone is not None:
-            seconds = alone * sum(job.work for job in found.jobs) / largest.work / workers
+            devices = len({place.device for place in places})
+            seconds = alone * sum(job.work for job in found.jobs) / largest.work / devices
     return BatchPlan(
         pictures=len(found.jobs),
         unreadable={str(job.content): job.unreadable for job in found.jobs if job.unreadable is not None},
@@ -228,12 +232,12 @@ def resume(
 def _run(found: Jobs, folder: Path, *, options: BatchOptions, stop: Stop, on_event: OnEvent) -> Summary:
     from hires_nst.batch.runner import run_batch  # imports NumPy, which a wrong command line should not wait for
 
-    make = partial(_executor, options, stop)
+    make = partial(_executor, found.jobs, options=options, stop=stop)
     return run_batch(found, folder, options=options, make_executor=make, stop=stop, on_event=on_event)
 
 
-def _executor(options: BatchOptions, stop: Stop) -> Executor:
-    """The executor that the options name; ConfigError where there is no such cluster."""
+def _executor(jobs: Sequence[Job], *, options: BatchOptions, stop: Stop) -> Executor:
+    """The executor that the options name, for these jobs; ConfigError where there is no such cluster."""
     if options.executor == "ray":
         from hires_nst.batch.ray_executor import RayExecutor
 
@@ -241,9 +245,9 @@ def _executor(options: BatchOptions, stop: Stop) -> Executor:
     from hires_nst.batch.engine import PaintingEngine
     from hires_nst.batch.workers import WorkerPool
 
-    places = worker_devices(options.batch.workers, options.runtime.device)
+    places = worker_places(jobs, batch=options.batch, runtime=options.runtime)
     threads = None if os.environ.get("OMP_NUM_THREADS") else max(1, cores() // len(places))
-    engines = [partial(PaintingEngine, device=place, threads=threads) for place in places]
+    engines = [partial(PaintingEngine, device=place.device, threads=threads, share=place.share) for place in places]
     return WorkerPool(engines, lease_seconds=options.batch.lease_seconds, deadline=stop.deadline)
 
 

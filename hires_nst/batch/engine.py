@@ -11,17 +11,24 @@ from hires_nst.errors import ConfigError, InputError, WeightsError
 from hires_nst.events import OnEvent
 from hires_nst.run.directory import RECORD
 from hires_nst.stopping import Stop
+from hires_nst.transfer.memory import ALONE, MemoryShare
 
 
 class PaintingEngine:
     """Paints with torch, which is imported when the engine is made."""
 
-    def __init__(self, *, device: str, threads: int | None) -> None:
-        """Take a device, for jobs that leave it open, and the number of torch's threads (None: torch's default)."""
+    def __init__(self, *, device: str, threads: int | None, share: MemoryShare = ALONE) -> None:
+        """Take where to paint.
+
+        Args:
+            device: for jobs that leave it open.
+            threads: of torch; None for its default.
+            share: what this engine may use of the memory of the device and the machine.
+        """
         from hires_nst.run.cache import Cache
         from hires_nst.transfer.device import set_threads
 
-        self.cache, self.device = Cache(), device
+        self.cache, self.device, self.share = Cache(), device, share
         self.digests = self.cache.digests
         if threads is not None:
             set_threads(threads)
@@ -39,7 +46,7 @@ class PaintingEngine:
         def paint(resume: Literal["auto", "never"]) -> Painted:
             result = stylize(
                 task.content, task.picture, config=config, overwrite=True, run_dir=run_dir, resume=resume,
-                other_machine=True, stop=stop, cache=self.cache, on_event=on_event,
+                other_machine=True, share=self.share, stop=stop, cache=self.cache, on_event=on_event,
             )  # fmt: skip
             return Painted(result.width, result.height, result.sha256)
 

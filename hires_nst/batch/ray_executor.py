@@ -22,6 +22,7 @@ from hires_nst.batch.paths import LOGS
 from hires_nst.batch.tasks import Failure, MakeEngine, Stopped, Task, TaskResult, WorkerMessage
 from hires_nst.config import Batch
 from hires_nst.executors.ray_cluster import connect
+from hires_nst.transfer.memory import ALONE, MemoryShare
 
 LOST_NODES = 3
 """How often Ray runs a task again after its worker or node was lost, before that counts as a failed attempt."""
@@ -77,7 +78,10 @@ class RayExecutor:
         gpus = self._cluster.gpus_for(batch.cluster_gpus)
         self._needs = {"CPU": batch.cluster_cpus, **({"GPU": gpus} if gpus else {})}
         device = "cuda" if gpus else "cpu"
-        make_engine = make_engine or partial(PaintingEngine, device=device, threads=max(1, int(batch.cluster_cpus)))
+        share = MemoryShare(workers=int(1 / gpus)) if 0 < gpus < 1 else ALONE
+        make_engine = make_engine or partial(
+            PaintingEngine, device=device, threads=max(1, int(batch.cluster_cpus)), share=share
+        )
         self._queue: Any = _new_queue(self._ray)
         self._batch = ray_worker.RayBatch(
             name=secrets.token_hex(8), make_engine=make_engine, on_gpu=gpus > 0, deadline=deadline, queue=self._queue

@@ -10,6 +10,7 @@ import threading
 import time
 from collections.abc import Sequence
 from contextlib import suppress
+from functools import partial
 from multiprocessing import connection
 from multiprocessing.connection import Connection
 from multiprocessing.context import SpawnProcess
@@ -19,29 +20,28 @@ from hires_nst.batch.attempt import result_of, run_task, throttled
 from hires_nst.batch.tasks import Engine, Failure, MakeEngine, Stopped, Task, WorkerMessage
 from hires_nst.errors import HiresNstError
 from hires_nst.events import Event
-from hires_nst.executors.spawning import TERMINATION_SIGNALS, exit_reason, ignore_signals, signals_blocked
+from hires_nst.executors.heartbeats import START_SECONDS, UNRESPONSIVE, Silences, keep_sending
+from hires_nst.executors.spawning import (
+    EXIT_SECONDS,
+    TERMINATION_SIGNALS,
+    exit_reason,
+    ignore_signals,
+    signals_blocked,
+)
 from hires_nst.stopping import Stop
 
 MOST_FAILED_STARTS = 3
 """Workers in a row that may die before their first message; then something is wrong with all of them."""
 
-START_SECONDS = 300.0
-"""The most that a worker may take until its first message; a busy machine starts processes slowly."""
-
-EXIT_SECONDS = 10.0
-"""The most that a process that has closed its pipes may take to exit."""
-
 
 class _Worker:
     """A worker process as its parent sees it."""
 
-    def __init__(
-        self, number: int, make_engine: MakeEngine, *, heartbeat_seconds: float, deadline: float | None
-    ) -> None:
+    def __init__(self, number: int, make_engine: MakeEngine, *, lease_seconds: float, deadline: float | None) -> None:
         context = multiprocessing.get_context("spawn")
         self.number = number
         self.connection, other = context.Pipe()
-        times = {"heartbeat_seconds": heartbeat_seconds, "deadline": deadline}
+        times = {"lease_seconds": lease_seconds, "deadline": deadline}
         self.process: SpawnProcess = context.Process(
             target=_work, args=(other, make_engine), kwargs=times, name=f"worker-{number}", daemon=True
         )
@@ -50,7 +50,6 @@ class _Worker:
         other.close()
         self.task: Task | None = None
         self.started = False  # its first message has come
-        self.last_message = time.monotonic()
         self.unresponsive = False
 
     def messages(self) -> list[Any]:
@@ -58,8 +57,6 @@ class _Worker:
         with suppress(EOFError, OSError):
             while self.connection.poll():
                 found.append(self.connection.recv())
-        if found:
-            self.last_message, self.started = time.monotonic(), True
         return found
 
     def send(self, message: object) -> None:
@@ -70,7 +67,7 @@ class _Worker:
         """Why the process ended, as a sentence."""
         self.process.join(EXIT_SECONDS)  # its pipes close a little before it exits
         if self.unresponsive:
-            return "the worker process stopped responding and was killed"
+            return UNRESPONSIVE
         return exit_reason(self.process.exitcode)
 
     def close(self) -> None:
@@ -94,7 +91,7 @@ class WorkerPool:
         self._workers: dict[int, _Worker] = {}  # by their numbers
         self._failed_starts = 0  # in a row
         self._stopping: str | None = None
-        self._last_check = time.monotonic()  # of the heartbeats
+        self._silences = Silences(lease_seconds)
 
     @property
     def workers(self) -> int:
@@ -107,8 +104,9 @@ class WorkerPool:
         if worker is None:
             number = min(set(range(self.workers)) - self._workers.keys())
             worker = self._workers[number] = _Worker(
-                number, self._engines[number], heartbeat_seconds=self._timeout / 4, deadline=self._deadline
+                number, self._engines[number], lease_seconds=self._timeout, deadline=self._deadline
             )
+            self._silences.heard(number)
         worker.task = task
         worker.send(task)
 
@@ -120,7 +118,7 @@ class WorkerPool:
             time.sleep(seconds)
             return ()
         ready = set(connection.wait(places, min(seconds, self._timeout / 4)))
-        self._allow_for_suspension(alive)
+        self._silences.look()
         messages: list[WorkerMessage] = []
         for worker in alive:
             dead = worker.process.sentinel in ready
@@ -128,7 +126,7 @@ class WorkerPool:
                 messages += self._received(worker)
             if dead:
                 messages += self._reap(worker)
-            elif time.monotonic() - worker.last_message > (self._timeout if worker.started else START_SECONDS):
+            elif self._silences.of(worker.number) > (self._timeout if worker.started else START_SECONDS):
                 worker.unresponsive = True
                 worker.process.kill()
         return messages
@@ -148,21 +146,14 @@ class WorkerPool:
         """The messages of a worker without its heartbeats, which are None."""
         messages: list[WorkerMessage] = []
         for message in worker.messages():
-            self._failed_starts = 0
+            self._failed_starts, worker.started = 0, True
+            self._silences.heard(worker.number)
             if message is None or worker.task is None:
                 continue
             messages.append((worker.task.id, message))
             if not isinstance(message, Event):
                 worker.task = None
         return messages
-
-    def _allow_for_suspension(self, alive: Sequence[_Worker]) -> None:
-        """Restart the timeouts when this process has not checked for long: the machine or the batch was suspended."""
-        now = time.monotonic()
-        if now - self._last_check > self._timeout / 2:
-            for worker in alive:
-                worker.last_message = now
-        self._last_check = now
 
     def _reap(self, worker: _Worker) -> list[WorkerMessage]:
         """Remove a dead worker, so that another can start, and give the result of its task."""
@@ -178,7 +169,7 @@ class WorkerPool:
         return [(worker.task.id, result)]
 
 
-def _work(parent: Connection, make_engine: MakeEngine, *, heartbeat_seconds: float, deadline: float | None) -> None:
+def _work(parent: Connection, make_engine: MakeEngine, *, lease_seconds: float, deadline: float | None) -> None:
     """The main function of a worker process."""
     ignore_signals()
     stop = Stop(deadline=deadline)
@@ -200,14 +191,8 @@ def _work(parent: Connection, make_engine: MakeEngine, *, heartbeat_seconds: flo
         except (EOFError, OSError):  # the parent has ended: unfinished jobs belong to others now
             os.kill(os.getpid(), signal.SIGKILL)
 
-    def send_heartbeats() -> None:
-        with suppress(OSError):
-            while True:
-                send(None)
-                time.sleep(heartbeat_seconds)
-
-    for thread in (listen, send_heartbeats):
-        threading.Thread(target=thread, daemon=True).start()
+    threading.Thread(target=listen, daemon=True).start()
+    keep_sending(partial(send, None), lease_seconds=lease_seconds)
     engine: Engine | None = None
     on_event = throttled(send)
     while True:

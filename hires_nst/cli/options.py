@@ -201,6 +201,7 @@ BATCH_OPTIONS = (
     ConfigOption(name="retries", key="batch.retries", panel=RUNNING, metavar="N"),
     ConfigOption(name="retry_wait", key="batch.retry_wait", panel=RUNNING, metavar="SECONDS", unit="s"),
     ConfigOption(name="workers", key="batch.workers", panel=RUNNING),
+    ConfigOption(name="workers_per_gpu", key="batch.workers_per_gpu", panel=RUNNING),
 )
 """Options of the commands for batches."""
 

@@ -29,7 +29,8 @@ class Runtime(Section):
     )
     memory: Number | str = Field(
         0.8,
-        description="Memory to use: a share of what is free, above 0 to 1, or an amount such as 4 GB.",
+        description="Memory to use: a share of what is free, above 0 to 1, or an amount such as 4 GB, which workers on "
+        "the same device divide.",
         examples=["4 GB"],
     )
     canvas: Literal["auto", "memory", "disk"] = Field(
@@ -52,10 +53,13 @@ class Runtime(Section):
             raise ValueError(f"{value} is no share of the memory; write one above 0 to 1, or an amount such as 4 GB")
         return value
 
-    def budget(self, free: int, *, taken: int = 0) -> int:
-        """Bytes to use, of those that are free and where so many of them are taken already; at least 0."""
+    def budget(self, free: int, *, taken: int = 0, workers: int = 1) -> int:
+        """Bytes to use, of those that are free and where so many of them are taken already; at least 0.
+
+        An amount is for so many `workers` together.
+        """
         if isinstance(self.memory, str):
-            return max(0, min(free, parse_amount(self.memory)) - taken)
+            return max(0, min(free, parse_amount(self.memory) // workers) - taken)
         return int(max(0, free - taken) * self.memory)
 
     @field_validator("device")
@@ -135,10 +139,18 @@ class Batch(Section):
         description="What to do with a finished picture whose settings, inputs or file changed: redo, skip or fail.",
     )
     workers: Literal["auto"] | Annotated[Whole, Field(ge=1, le=256)] = Field(
-        "auto", description="Worker processes; auto is one for each CUDA device, or one."
+        "auto", description="Worker processes; auto is one for each CUDA device or more (workers_per_gpu), or one."
+    )
+    workers_per_gpu: Literal["auto"] | Annotated[Whole, Field(ge=1, le=64)] = Field(
+        "auto",
+        description="With workers: auto, the workers on each CUDA device of this machine; auto is up to 4 for small "
+        "pictures and up to 2 for large ones, as memory and processor cores allow, and 1 on a GPU that is in use.",
+        examples=[2],
     )
     lease_seconds: Annotated[Number, Field(ge=0.1, le=3600)] = Field(
-        60.0, description="Seconds after which a job is taken over from a process that has stopped responding."
+        60.0,
+        description="Seconds after which a job, or a tile of one picture, is taken over from a process that has "
+        "stopped responding.",
     )
     cluster_cpus: Annotated[Number, Field(gt=0, le=1024)] = Field(
         1.0, description="CPU cores for each job, or worker of one picture, on a Ray cluster."

@@ -5,11 +5,23 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
+from dataclasses import dataclass
 from typing import Literal
 
 from hires_nst.errors import ConfigError, nearest
 
 EXECUTORS = ("local", "ray")
+
+NVIDIA_SMI_SECONDS = 30
+"""The most that nvidia-smi may take; it starts the driver where nothing else uses a GPU."""
+
+
+@dataclass(frozen=True)
+class GpuState:
+    """What a GPU has left: bytes of its memory that are free, and the percentage of the time in which it was busy."""
+
+    free: int
+    utilization: int
 
 
 def worker_devices(workers: int | Literal["auto"], device: str) -> list[str]:
@@ -42,20 +54,49 @@ def devices(device: str) -> list[str]:
 
 def cuda_devices() -> int:
     """How many CUDA devices a process on this machine will see."""
+    count, visible = sum(line.startswith("GPU ") for line in _nvidia_smi("-L")), _visible()
+    return count if visible is None else min(count, len(visible))
+
+
+def gpu_states() -> dict[str, GpuState]:
+    """What the CUDA devices that a process on this machine will see have left, by name (`cuda:0`).
+
+    Devices of which nvidia-smi does not tell are missing, such as parts of one (MIG). Its numbers are taken for CUDA's,
+    which are the same where all GPUs are of one model, or with CUDA_DEVICE_ORDER=PCI_BUS_ID.
+    """
+    found: dict[str, GpuState] = {}
+    query = "--query-gpu=index,memory.free,utilization.gpu"
+    for line in _nvidia_smi(query, "--format=csv,noheader,nounits"):
+        index, *values = (part.strip() for part in line.split(","))
+        if len(values) == 2 and all(value.isdecimal() for value in values):
+            found[index] = GpuState(int(values[0]) * 2**20, int(values[1]))
+    visible = _visible()
+    if visible is None:
+        return {f"cuda:{name}": state for name, state in found.items()}
+    return {f"cuda:{number}": found[name] for number, name in enumerate(visible) if name in found}
+
+
+def _nvidia_smi(*arguments: str) -> list[str]:
+    """The lines that nvidia-smi prints; none where it is missing or fails."""
     program = shutil.which("nvidia-smi")
     if program is None:
-        return 0
+        return []
     try:
-        found = subprocess.run([program, "-L"], capture_output=True, text=True, timeout=30, check=True).stdout
+        done = subprocess.run(
+            [program, *arguments], capture_output=True, text=True, timeout=NVIDIA_SMI_SECONDS, check=True
+        )
     except (OSError, subprocess.SubprocessError):
-        return 0
-    count = sum(line.startswith("GPU ") for line in found.splitlines())
+        return []
+    return done.stdout.splitlines()
+
+
+def _visible() -> list[str] | None:
+    """The GPUs that CUDA_VISIBLE_DEVICES names, by number or otherwise; None where it is not set."""
     visible = os.environ.get("CUDA_VISIBLE_DEVICES")
-    if visible is not None:
-        named = [part.strip() for part in visible.split(",")]
-        valid = named[: named.index("-1")] if "-1" in named else named
-        count = min(count, sum(bool(part) for part in valid))
-    return count
+    if visible is None:
+        return None
+    named = [part.strip() for part in visible.split(",")]
+    return [part for part in (named[: named.index("-1")] if "-1" in named else named) if part]
 
 
 def cores() -> int:

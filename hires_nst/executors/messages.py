@@ -68,6 +68,11 @@ class Ready:
 
 
 @dataclass(frozen=True)
+class Alive:
+    """From a worker: its process has not stopped."""
+
+
+@dataclass(frozen=True)
 class Step:
     """From a worker: a step of a job."""
 

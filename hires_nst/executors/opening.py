@@ -41,7 +41,7 @@ def tile_executor(
     if crew is None:
         yield None
         return
-    with TilePool(crew, on_lost=on_lost) as pool:
+    with TilePool(crew, on_lost=on_lost, lease_seconds=config.batch.lease_seconds) as pool:
         yield pool
 
 
@@ -60,7 +60,8 @@ def _process_crew(config: Config, extract: Extractor) -> Crew | None:
                 deterministic=config.runtime.deterministic,
             )
             for place in places
-        ]
+        ],
+        lease_seconds=config.batch.lease_seconds,
     )  # fmt: skip
 
 

@@ -1,10 +1,13 @@
 """Tasks shared out over workers: each has one in work and at most one waiting, and asks for the next when it is done.
 
-A worker that is lost costs the tasks that it has, which others do again.
+A worker that is lost costs the tasks that it has, which others do again. So does one that takes far too long: the
+heartbeats of a worker come from a thread of its process, and tell nothing of a device that hangs in the middle of a
+task.
 """
 
 from __future__ import annotations
 
+import math
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -15,6 +18,7 @@ from typing import Any, Protocol
 import torch
 
 from hires_nst.errors import HiresNstError
+from hires_nst.executors.heartbeats import Silences
 from hires_nst.executors.messages import Done, Job, Lost, MakeMessage, OutOfMemory, Ready, StartLevel, StartRound, Step
 from hires_nst.transfer.device import release_memory
 from hires_nst.transfer.objective import Objective
@@ -29,6 +33,10 @@ LOOKAHEAD = 2
 """Tiles for each worker among which the next is chosen; results wait in memory for those of the tiles before them."""
 
 
+FAR_TOO_LONG = 20
+"""A worker is taken to hang where a step takes it so many times as long as whole tasks of that round took others."""
+
+
 class Crew(Protocol):
     """The workers of a pool, by number; they are sent a `Setup` when they start, and answer `Ready`."""
 
@@ -41,6 +49,9 @@ class Crew(Protocol):
 
     def wait(self, seconds: float) -> Sequence[tuple[int, Any]]:
         """Messages with the numbers of their workers, as soon as there are any; the last of a worker is `Lost`."""
+
+    def end(self, number: int, reason: str) -> None:
+        """Kill a worker, which is `Lost` for that reason."""
 
     def close(self) -> None:
         """End all workers at once."""
@@ -60,9 +71,17 @@ class _Member:
 class TilePool:
     """An `Executor` on a crew of workers; a context manager, whose end is theirs."""
 
-    def __init__(self, crew: Crew, *, on_lost: Callable[[str], None] = lambda reason: None) -> None:
-        """Take the workers, and a function to call with the reason when one is lost."""
+    def __init__(
+        self, crew: Crew, *, on_lost: Callable[[str], None] = lambda reason: None, lease_seconds: float = math.inf
+    ) -> None:
+        """Take the workers.
+
+        Args:
+            on_lost: called with the reason when one is lost.
+            lease_seconds: no worker is taken to hang before it has been silent in a task for this long.
+        """
         self._crew, self._on_lost = crew, on_lost
+        self._lease_seconds, self._silences = lease_seconds, Silences(lease_seconds)
         self._members = {number: _Member() for number in crew.numbers}
         self._numbers = count()  # of jobs
         self._objective: Objective | None = None  # of the last run
@@ -97,6 +116,7 @@ class TilePool:
             release_memory()  # a worker may share the device with this process, which keeps memory for later
         upcoming = _Upcoming(tiles, most=LOOKAHEAD * len(self._members))
         ran_out: str | None = None
+        slowest: float | None = None  # seconds of a task; nobody can say how long they take before one is done
         while True:
             if ran_out is None:
                 self._hand_out(objective, start, upcoming=upcoming, make=make)
@@ -108,8 +128,13 @@ class TilePool:
                     "shows the devices of this machine"
                 )
             objective.extract.check_stop()
-            for number, message in self._crew.wait(POLL_SECONDS):
+            self._silences.look()
+            messages = self._crew.wait(POLL_SECONDS)
+            if not messages and slowest is not None:  # else some may only not have been read yet
+                self._end_hanging(slowest)
+            for number, message in messages:
                 member = self._members.get(number, _Member())
+                self._silences.heard(number)
                 if isinstance(message, Ready):
                     member.is_ready = True
                 elif isinstance(message, Lost):
@@ -124,9 +149,18 @@ class TilePool:
                     if message.kept:
                         member.kept |= message.kept
                         self._homes[tile.window] = number
+                    slowest = max(slowest or 0.0, message.seconds)
                     yield Finished(tile, message.result, message.seconds)
         if ran_out is not None:
             raise torch.OutOfMemoryError(ran_out)
+
+    def _end_hanging(self, slowest: float) -> None:
+        """End workers that have told of no step of their task for far longer than the slowest whole one took."""
+        limit = max(self._lease_seconds, FAR_TOO_LONG * slowest)
+        for number, member in self._members.items():
+            if member.jobs and self._silences.of(number) > limit:
+                self._silences.heard(number)
+                self._crew.end(number, f"a tile took more than {limit:.3g} s, and others at most {slowest:.3g} s")
 
     def _lose(self, number: int, reason: str) -> list[Tile]:
         """Do without a worker; the tiles that it had."""
@@ -162,6 +196,8 @@ class TilePool:
             self._crew.send(number, partial(StartRound.of, start))
             member.start = (start,)
         job = next(self._numbers)
+        if not member.jobs:
+            self._silences.heard(number)
         member.jobs[job] = tile
         keeps = member.kept.__contains__
         self._crew.send(number, lambda: Job(job, make(tile, keeps)))

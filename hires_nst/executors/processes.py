@@ -11,42 +11,55 @@ import threading
 import types
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
-from multiprocessing import connection
 from multiprocessing.connection import Connection
 from typing import Any
 
-from hires_nst.executors.messages import Lost, MakeMessage, Ready, receive, send
-from hires_nst.executors.spawning import exit_reason, ignore_signals, signals_blocked
+from hires_nst.executors.heartbeats import START_SECONDS, UNRESPONSIVE, Silences, keep_sending
+from hires_nst.executors.messages import Alive, Lost, MakeMessage, Ready, receive, send
+from hires_nst.executors.spawning import EXIT_SECONDS, exit_reason, ignore_signals, signals_blocked
 from hires_nst.executors.worker import Setup, TileWorker
-
-EXIT_SECONDS = 10.0
-"""The most that a process that has closed its pipe may take to exit."""
 
 
 class _Process:
-    """A worker process as its parent sees it."""
+    """A worker process as its parent sees it, with threads of the parent that send and receive its messages.
 
-    def __init__(self, number: int, setup: Setup) -> None:
+    So the parent waits neither for a message to be made nor for the rest of one whose sender hangs.
+    """
+
+    def __init__(self, number: int, setup: Setup, *, crew: ProcessCrew) -> None:
         context = multiprocessing.get_context("spawn")
         self.connection, other = context.Pipe()
-        self.process = context.Process(target=_work, args=(other,), name=f"tiles-{number}", daemon=True)
+        self.process = context.Process(
+            target=_work, args=(other, crew.lease_seconds), name=f"tiles-{number}", daemon=True
+        )
         with signals_blocked(), _without_main():
             self.process.start()
         other.close()
-        self.device = setup.device
-        self.setup: Setup | None = setup  # until it is sent
+        self.number, self.device, self._crew = number, setup.device, crew
+        self.is_set_up = False
         self.messages: queue.SimpleQueue[MakeMessage | None] = queue.SimpleQueue()
-        self.error: BaseException | None = None  # in the making of a message
-        self._sender = threading.Thread(target=self._send, daemon=True)
-        self._sender.start()
+        self.messages.put(lambda: setup)
+        self.error: BaseException | None = None  # in the making of a message, or the reading of one
+        self._threads = [threading.Thread(target=target, daemon=True) for target in (self._send, self._receive)]
+        for thread in self._threads:
+            thread.start()
 
     def close(self) -> None:
+        """Kill it. A process that a driver holds back may not die of that; then it is left alone."""
         self.process.kill()
-        self.process.join()
+        self.process.join(EXIT_SECONDS)
+        if self.process.exitcode is None:
+            return
         self.messages.put(None)
-        self._sender.join()
+        for thread in self._threads:
+            thread.join()
         self.connection.close()
         self.process.close()
+
+    def exit_reason(self) -> str:
+        """Why a process ends that has closed its pipe."""
+        self.process.join(EXIT_SECONDS)
+        return exit_reason(self.process.exitcode)
 
     def _send(self) -> None:
         """Make and send messages, so that nobody waits for that; those to a process that is dead are dropped."""
@@ -60,16 +73,37 @@ class _Process:
                     send(self.connection, message)
                     del message
 
+    def _receive(self) -> None:
+        """Pass messages on to the crew, the last of them None; heartbeats are only heard."""
+        message: Any = Alive()
+        while message is not None:
+            try:
+                message = receive(self.connection)
+            except (EOFError, OSError):
+                message = None
+            except BaseException as error:  # for the one who waits for it
+                self.error, message = error, None
+            self._crew.silences.heard(self.number)
+            if not isinstance(message, Alive):
+                self._crew.inbox.put((self.number, message))
+
 
 class ProcessCrew:
-    """A worker process for each setup, and a thread of this process that reads its windows and sends them."""
+    """A worker process for each setup. One that sends no heartbeat any more is killed."""
 
-    def __init__(self, setups: Sequence[Setup]) -> None:
-        """Start them; they load torch meanwhile, and get their setups when they have."""
+    def __init__(self, setups: Sequence[Setup], *, lease_seconds: float) -> None:
+        """Start them; they load torch, and get their setups when they have.
+
+        Args:
+            lease_seconds: a worker that sends no heartbeat for this long is lost.
+        """
+        self.lease_seconds, self.silences = lease_seconds, Silences(lease_seconds)
+        self.inbox: queue.SimpleQueue[tuple[int, Any]] = queue.SimpleQueue()
         self._processes: dict[int, _Process] = {}
         try:
             for number, setup in enumerate(setups):
-                self._processes[number] = _Process(number, setup)
+                self.silences.heard(number)
+                self._processes[number] = _Process(number, setup, crew=self)
         except BaseException:
             self.close()
             raise
@@ -91,40 +125,40 @@ class ProcessCrew:
 
     def wait(self, seconds: float) -> Sequence[tuple[int, Any]]:
         """See `Crew`."""
-        by_connection: dict[Any, int] = {one.connection: number for number, one in self._processes.items()}
-        messages: list[tuple[int, Any]] = []
-        for one in self._processes.values():
-            if one.error is not None:
-                raise one.error
-        for ready in connection.wait(list(by_connection), seconds):
-            number = by_connection[ready]
-            process = self._processes[number]
-            try:
-                message = receive(process.connection)
-            except (EOFError, OSError):
-                message = Lost(self._reap(number))
-            if isinstance(message, Lost) and number in self._processes:
-                self._processes.pop(number).close()
-                message = Lost(f"{message.reason}, on {process.device}")
-            if isinstance(message, Ready) and process.setup is not None:  # torch is loaded: its first message
-                setup, process.setup = process.setup, None
-                process.messages.put(lambda setup=setup: setup)  # type: ignore[misc]
-                continue
-            messages.append((number, message))
-        return messages
+        self.silences.look()
+        for process in self._processes.values():
+            if process.error is not None:
+                raise process.error
+        for number, process in tuple(self._processes.items()):
+            if self.silences.of(number) > (self.lease_seconds if process.is_set_up else START_SECONDS):
+                self.end(number, UNRESPONSIVE)
+        try:
+            number, message = self.inbox.get(timeout=seconds)
+        except queue.Empty:
+            return ()
+        if number not in self._processes:  # it was lost before
+            return ()
+        process = self._processes[number]
+        if message is None:
+            message = Lost(process.exit_reason())
+        if isinstance(message, Ready):
+            process.is_set_up = True
+        if isinstance(message, Lost):
+            self._processes.pop(number).close()
+            message = Lost(f"{message.reason}, on {process.device}")
+        return [(number, message)]
+
+    def end(self, number: int, reason: str) -> None:
+        """See `Crew`."""
+        if number in self._processes:
+            self.silences.heard(number)
+            self.inbox.put((number, Lost(reason)))
+            self._processes[number].process.kill()
 
     def close(self) -> None:
         """See `Crew`."""
         while self._processes:
             self._processes.popitem()[1].close()
-
-    def _reap(self, number: int) -> str:
-        """Why a process ended that has closed its pipe."""
-        process = self._processes.pop(number)
-        process.process.join(EXIT_SECONDS)
-        reason = f"{exit_reason(process.process.exitcode)}, on {process.device}"
-        process.close()
-        return reason
 
 
 @contextmanager
@@ -138,10 +172,11 @@ def _without_main() -> Iterator[None]:
         sys.modules["__main__"] = main
 
 
-def _work(parent: Connection) -> None:
+def _work(parent: Connection, lease_seconds: float) -> None:
     """The main function of a worker process."""
     ignore_signals()
     messages: queue.SimpleQueue[Any] = queue.SimpleQueue()
+    sending = threading.Lock()
 
     def listen() -> None:
         try:
@@ -151,15 +186,16 @@ def _work(parent: Connection) -> None:
             os.kill(os.getpid(), signal.SIGKILL)
 
     def answer(message: Any) -> None:
-        send(parent, message)
+        with sending:
+            send(parent, message)
 
-    send(parent, Ready())
     threading.Thread(target=listen, daemon=True).start()
     try:
         worker = TileWorker(messages.get())
     except Exception as error:
-        send(parent, Lost(f"{type(error).__name__}: {error}"))
+        answer(Lost(f"{type(error).__name__}: {error}"))
         return
-    send(parent, Ready())
+    answer(Ready())
+    keep_sending(lambda: answer(Alive()), lease_seconds=lease_seconds)
     while worker.do(messages.get(), answer):
         pass

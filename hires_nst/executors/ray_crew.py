@@ -44,6 +44,7 @@ class RayCrew:
         self._actors = {number: remote.remote(sent) for number in range(workers)}
         self._answers: dict[Any, int] = {actor.do.remote(None): number for number, actor in self._actors.items()}
         self._numbers = tuple(self._actors)
+        self._ended: list[tuple[int, Any]] = []
 
     @property
     def numbers(self) -> Sequence[int]:
@@ -57,7 +58,9 @@ class RayCrew:
 
     def wait(self, seconds: float) -> Sequence[tuple[int, Any]]:
         """See `Crew`."""
-        ray, messages = self._cluster.ray, list[tuple[int, Any]]()
+        ray, (messages, self._ended) = self._cluster.ray, (self._ended, [])
+        if messages:
+            return messages
         ready, _ = ray.wait(list(self._answers), num_returns=1, timeout=seconds)
         for reference in ready:
             number = self._answers.pop(reference)
@@ -69,6 +72,12 @@ class RayCrew:
                 self._forget(number)
             messages += [(number, answer) for answer in answers]
         return messages
+
+    def end(self, number: int, reason: str) -> None:
+        """See `Crew`."""
+        if number in self._actors:
+            self._forget(number)
+            self._ended.append((number, Lost(reason)))
 
     def close(self) -> None:
         """See `Crew`; the cluster is left."""

@@ -7,6 +7,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from multiprocessing import resource_tracker
 
+EXIT_SECONDS = 10.0
+"""The most that a process that was killed, or that has closed its pipes, may take to exit."""
+
 TERMINATION_SIGNALS = signal.SIGINT, signal.SIGTERM
 """A terminal and a service send them to the whole process group: the parent decides what follows."""
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Sequence
+from collections.abc import Callable, Hashable
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import partial
@@ -18,10 +18,10 @@ from hires_nst.executors.devices import sharing
 from hires_nst.quantities import parse_amount
 from hires_nst.run.cache import Cache
 from hires_nst.run.disk_space import overlap_of
-from hires_nst.run.masks import mask_canvases
+from hires_nst.run.memory import pixel_bytes, window_bytes
 from hires_nst.run.output_size import OutputSize
 from hires_nst.transfer.allocator import give_back_memory, keep_freed_memory
-from hires_nst.transfer.canvas import BYTES_PER_PIXEL, BYTES_PER_WEIGHT, HALF_BYTES_PER_PIXEL, Canvas, Place
+from hires_nst.transfer.canvas import Canvas, Place
 from hires_nst.transfer.device import (
     choose_device,
     free_memory,
@@ -29,11 +29,11 @@ from hires_nst.transfer.device import (
     largest_tile,
     set_determinism,
     shares_host_memory,
+    used_memory,
 )
 from hires_nst.transfer.extractor import Extractor, network_of, padding_of
-from hires_nst.transfer.levels import Level, schedule, style_size
-from hires_nst.transfer.losses import STYLE_LOSSES
-from hires_nst.transfer.memory import automatic_tile_size, free_host_memory, own_memory, tile_bytes_per_pixel
+from hires_nst.transfer.levels import Level, schedule
+from hires_nst.transfer.memory import ALONE, MemoryShare, automatic_tile_size, free_host_memory, own_memory
 from hires_nst.transfer.tasks import Executor
 from hires_nst.transfer.tiles import Grid, make_grid
 
@@ -42,13 +42,6 @@ MEASURE_FACTOR = 2
 
 DEVICE_SHARE = 4
 """Canvases on a GPU take at most this part of its free memory; the tiles need most of it."""
-
-IMAGE_BYTES = BYTES_PER_PIXEL + HALF_BYTES_PER_PIXEL
-"""A pixel of the image, and of the content image in half precision."""
-
-ROUND_BYTES = {"lbfgs": 4 * HALF_BYTES_PER_PIXEL, "adam": HALF_BYTES_PER_PIXEL + 4 * BYTES_PER_PIXEL}
-"""Of L-BFGS the changes of the image in the last round and in this one and the gradients at their starts; of Adam the
-change of the image and the two means before and after."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -62,7 +55,8 @@ class RunContext:
         cache: of networks and statistics, which other runs in this process may share.
         long_edge: of the result, in pixels.
         style_key: everything besides the level that the style statistics depend on.
-        sharing: workers that share the memory of the device, each with a tile.
+        sharing: workers of this run that share its memory of the device, each with a tile.
+        share: what the run may use of the memory that other runs use too.
         executor: does the tiles elsewhere; None does them in this process.
     """
 
@@ -79,6 +73,7 @@ class RunContext:
     long_edge: int
     style_key: Hashable
     sharing: int = 1
+    share: MemoryShare = ALONE
     executor: Executor | None = None
 
     @property
@@ -107,7 +102,7 @@ class RunContext:
         """Bytes to use on the device, where so many are taken; of an amount also what the process has already."""
         runtime, device = self.config.runtime, self.extract.device
         own = own_memory() if isinstance(runtime.memory, str) and device.type == "cpu" else 0
-        return runtime.budget(free_memory(device), taken=taken + own)
+        return runtime.budget(room(self), taken=taken + own, workers=self.share.workers)
 
     def trim(self) -> None:
         """Give freed memory back to the system where the process has more than half of `runtime.memory`, an amount.
@@ -115,16 +110,12 @@ class RunContext:
         The allocator keeps what is freed, in blocks that seldom serve windows of other sizes.
         """
         memory = self.config.runtime.memory
-        if isinstance(memory, str) and own_memory() > parse_amount(memory) // 2:
+        if isinstance(memory, str) and own_memory() > parse_amount(memory) // self.share.workers // 2:
             give_back_memory()
 
     def bytes_per_pixel(self, steps: int | None = None) -> float:
         """Memory per pixel of a tile's window while it is optimised, for so many steps or for any number of them."""
-        half, optimizer = self.extract.network.precision.itemsize < 4, self.config.optimizer
-        if steps is not None:  # L-BFGS stores a pair for each step, up to its history
-            optimizer = optimizer.model_copy(update={"history": min(optimizer.history, steps)})
-        copies = max(STYLE_LOSSES[loss.style].copies for loss in self.config.losses.values())
-        return tile_bytes_per_pixel(self.backbone, self.config.layers, optimizer=optimizer, half=half, copies=copies)
+        return window_bytes(self.config, half=self.extract.network.precision.itemsize < 4, steps=steps)
 
     def grid(self, height: int, width: int, *, size: int, shifted: bool = False, overlap: int | None = None) -> Grid:
         """The tiles of an image."""
@@ -138,52 +129,18 @@ class RunContext:
         return self.grid(height, width, size=size * MEASURE_FACTOR, overlap=0)
 
 
-def pixel_bytes(config: Config) -> int:
-    """The most that the canvases of a level take for each pixel, while it is painted; exact."""
-    copy = BYTES_PER_PIXEL if config.tiles.coupling == "exact" else 0
-    masks = mask_canvases(config) * HALF_BYTES_PER_PIXEL // 3
-    return IMAGE_BYTES + copy + ROUND_BYTES[config.optimizer.name] + masks
+def room(context: RunContext) -> int:
+    """Bytes that a run may use on its device: those that are free, as far as its share goes."""
+    device, share = context.extract.device, context.share
+    free = free_memory(device)
+    return share.of_host(free) if shares_host_memory(device) else share.of_device(free, used=used_memory(device))
 
 
 def canvases_device(context: RunContext, level: Level) -> torch.device:
     """Where the canvases of a level are while it is painted: on a GPU where they take little of its own memory."""
     device = context.extract.device
-    fits = level.canvas_area * pixel_bytes(context.config) <= free_memory(device) // DEVICE_SHARE
+    fits = level.canvas_area * pixel_bytes(context.config) <= room(context) // DEVICE_SHARE
     return device if fits and not shares_host_memory(device) else torch.device("cpu")
-
-
-def canvas_bytes(
-    config: Config,
-    finest: Level,
-    *,
-    styles: Sequence[tuple[int, int]],
-    transparent: Sequence[bool] = (),
-) -> int:
-    """The most that the canvases of a run take together: those of its size, and the style images made smaller.
-
-    While the last level is painted they take `pixel_bytes`. While it starts, there are fewer, but with `levels.detail:
-    auto` each style image is there at its size, one at a time, and what is smoothed, see `detail.add_detail`.
-
-    Args:
-        finest: the last level.
-        styles: heights and widths of the style images, those of folders among them.
-        transparent: whether the content image and the style images have weights, if any of them does.
-    """
-    content_weights, *style_weights = transparent or [False] * (1 + len(styles))
-    weights_bytes = finest.canvas_area * content_weights * BYTES_PER_WEIGHT
-    lower = config.levels.factor**-2
-    area, largest = finest.canvas_area, 0
-    painting, starting = area * pixel_bytes(config), area * (IMAGE_BYTES * (1 + lower) + BYTES_PER_PIXEL)
-    for own, one, weights in zip(styles, config.paintings, style_weights, strict=True):
-        turned = len(one.style.orientations) - 1
-        for scale in one.style.scales(max(finest.height, finest.width)):
-            scaled = style_size(own, (finest.height, finest.width), scale=scale, config=config)
-            pixels, copied = scaled[0] * scaled[1] * BYTES_PER_PIXEL, scaled != own
-            painting += (copied + turned) * (pixels + scaled[0] * scaled[1] * weights * BYTES_PER_WEIGHT)
-            starting += (1 + turned) * lower * pixels  # of the level before
-            if config.levels.detail == "auto":
-                largest = max(largest, int(pixels * (copied + lower)))
-    return max(painting, int(starting) + largest) + weights_bytes
 
 
 def open_context(
@@ -194,11 +151,13 @@ def open_context(
     check_stop: Callable[[], None] = lambda: None,
     cache: Cache | None = None,
     executor: str = "local",
+    share: MemoryShare = ALONE,
 ) -> RunContext:
     """Choose the device and the precision, and load the network unless it is in the cache.
 
     Args:
         executor: where workers are; those on this machine share the memory of its devices.
+        share: what the run may use of the memory that other runs use too.
 
     Raises:
         ConfigError: the device does not exist. WeightsError: see `load_network`.
@@ -224,7 +183,7 @@ def open_context(
         )
         for one in config.paintings
     )
-    on_disk = _is_on_disk(config, size)
+    on_disk = _is_on_disk(config, size, share=share)
     return RunContext(
         config=config,
         backbone=network.backbone,
@@ -239,6 +198,7 @@ def open_context(
         long_edge=long_edge,
         style_key=(network_key, styles_key),
         sharing=sharing(config.runtime.workers, config.runtime.device) if executor == "local" else 1,
+        share=share,
     )
 
 
@@ -271,11 +231,11 @@ def _digest(path: Path | None, cache: Cache) -> str | None:
     return None
 
 
-def _is_on_disk(config: Config, size: OutputSize) -> bool:
+def _is_on_disk(config: Config, size: OutputSize, *, share: MemoryShare) -> bool:
     """Whether canvases are memory-mapped: as set, or when they would take more than half of the memory to use."""
     if config.runtime.canvas != "auto":
         return config.runtime.canvas == "disk"
     finest = schedule(size.height, size.width, levels=config.levels)[-1]
     need = finest.canvas_area * pixel_bytes(config)
-    memory, free = config.runtime.memory, free_host_memory()
-    return need > (config.runtime.budget(free) if isinstance(memory, str) else free) / 2
+    memory, free = config.runtime.memory, share.of_host(free_host_memory())
+    return need > (config.runtime.budget(free, workers=share.workers) if isinstance(memory, str) else free) / 2

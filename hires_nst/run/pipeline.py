@@ -22,6 +22,7 @@ from hires_nst.run.prepare import Resume, RunOptions, check_images, check_option
 from hires_nst.run.provenance import picture_metadata
 from hires_nst.run.record import RunRecord, locate, read_record, stored_config, with_recorded_pictures
 from hires_nst.stopping import Stop
+from hires_nst.transfer.memory import ALONE, MemoryShare
 
 if TYPE_CHECKING:
     from hires_nst.imageio.images import ImageInput
@@ -42,6 +43,7 @@ def stylize(
     other_machine: bool = False,
     executor: str = "local",
     address: str | None = None,
+    share: MemoryShare = ALONE,
     stop: Stop | None = None,
     cache: Cache | None = None,
     on_event: OnEvent = events.ignore,
@@ -56,8 +58,7 @@ def stylize(
         content: the photograph: a path, a Pillow image or an array, see `imageio.images.to_picture`.
         output: the file of the result, of a suffix in `imageio.formats.WRITTEN`; or a folder, which is made if the text
             ends with a separator, for a file as in `default_output`; None to return the picture, as `Result.image`.
-        styles: one painting or a list of them, each as `content` or in words of the gallery, such as `van gogh`; they
-            replace `config.styles`.
+        styles: one or a list, as `content` or in words of the gallery (`van gogh`), in place of `config.styles`.
         config: the settings; the schema's defaults when not given.
         overwrite: replace an existing output.
         run_dir: the run directory; `config.checkpoint.directory`, or `OUT.run` beside the output, when not given.
@@ -66,6 +67,7 @@ def stylize(
             `overwrite` also if there is one.
         other_machine: resume also on another machine, see `record.check_machine`; the last bits may then differ.
         executor, address: where `config.runtime.workers` are, see `executors.opening.tile_executor`.
+        share: what the run may use of the memory that other processes of the caller use too.
         stop: when to stop in an orderly way.
         cache: of loaded networks and other objects, to be shared by several calls.
         on_event: called with each event.
@@ -81,7 +83,7 @@ def stylize(
         options = RunOptions(
             content=images.content, output=file or path / RESULT, config=images.config, overwrite=overwrite,
             run_dir=path, makes_folder=names_folder(output), other_machine=other_machine, executor=executor,
-            address=address,
+            address=address, share=share,
         )  # fmt: skip
         size = _checked(options, resume=resume)
         with opened(path, make=True) as directory:

@@ -9,9 +9,10 @@ from hires_nst import events
 from hires_nst.config import Config
 from hires_nst.events import OnEvent
 from hires_nst.run.canvases import small_style
-from hires_nst.run.context import RunContext, canvas_bytes, open_context
+from hires_nst.run.context import RunContext, open_context
 from hires_nst.run.disk_space import picture_bytes, run_bytes
 from hires_nst.run.estimate import estimated_seconds
+from hires_nst.run.memory import canvas_bytes
 from hires_nst.run.output_size import OutputSize
 from hires_nst.transfer.canvas import temporary_folder
 from hires_nst.transfer.device import free_memory

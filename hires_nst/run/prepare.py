@@ -19,6 +19,7 @@ from hires_nst.run.masks import check_shape
 from hires_nst.run.output_size import OutputSize, output_size_of
 from hires_nst.run.record import RESTART
 from hires_nst.transfer.levels import check_side, first_level, schedule
+from hires_nst.transfer.memory import ALONE, MemoryShare
 
 Resume = Literal["auto", "never", "require"]
 
@@ -34,6 +35,7 @@ class RunOptions:
         makes_folder: whether the output's folder is made if it does not exist.
         other_machine: whether the run may go on if it began on another machine, see `record.check_machine`.
         executor, address: see `executors.opening.tile_executor`.
+        share: what the run may use of the memory that other runs use too.
     """
 
     content: Path
@@ -45,6 +47,7 @@ class RunOptions:
     other_machine: bool = False
     executor: str = "local"
     address: str | None = None
+    share: MemoryShare = ALONE
 
     @property
     def is_returned(self) -> bool:

@@ -31,10 +31,11 @@ from hires_nst.run.canvases import read_styles
 from hires_nst.run.checkpoint import CheckpointStore
 from hires_nst.run.colours import recolour_inputs
 from hires_nst.run.content import ContentImage, read_content
-from hires_nst.run.context import RunContext, canvas_bytes, open_context
+from hires_nst.run.context import RunContext, open_context
 from hires_nst.run.directory import RunDirectory, folder_bytes, resume_command
 from hires_nst.run.disk_space import CANVAS_REMEDIES, PICTURE_REMEDIES, RUN_REMEDIES, Need, check_disk, picture_bytes
 from hires_nst.run.estimate import seconds_per_megapixel
+from hires_nst.run.memory import canvas_bytes
 from hires_nst.run.output_size import OutputSize
 from hires_nst.run.painter import paint
 from hires_nst.run.plan import later_start, level_plans, planned_run_bytes
@@ -162,7 +163,7 @@ class SingleRun:
         is_resumed = self.record is not None
         context = open_context(
             self.options.config, size, emit=self.emit, check_stop=self.check_stop, cache=self.cache,
-            executor=self.options.executor,
+            executor=self.options.executor, share=self.options.share,
         )  # fmt: skip
         content = read_content(self.options.content, size, context=context)
         self._tell_background(content)

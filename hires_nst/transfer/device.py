@@ -230,6 +230,13 @@ def free_memory(device: torch.device) -> int:
     return int(torch.cuda.mem_get_info(device)[0]) + int(cached)
 
 
+def used_memory(device: torch.device) -> int:
+    """Bytes of a CUDA device that the tensors of this process take; 0 before there are any."""
+    import torch
+
+    return int(torch.cuda.memory_allocated(device))
+
+
 def release_memory() -> None:
     """Give what is kept for later back, to the system and to the GPUs in use."""
     import torch

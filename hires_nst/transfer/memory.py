@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
+from types import MappingProxyType
 
 import psutil
 
 from hires_nst.backbones.description import Backbone
-from hires_nst.config import Optimizer
+from hires_nst.config import Loss, Optimizer, StyleLossName
 
 SMALLEST_TILE = 64
 """Below this a tile is nearly all overlap."""
@@ -18,9 +20,48 @@ SMALLEST_TILE = 64
 SAFETY = 1.4
 """Factor on the estimate for what the allocator and the libraries need in addition."""
 
+FEATURE_COPIES: Mapping[StyleLossName, int] = MappingProxyType(
+    {"mean-std": 2, "central-moments": 8, "wasserstein": 4, "sliced": 4, "neighbours": 6}
+)
+"""Copies of a layer's features, in float32, that an evaluation of a style loss needs with its graph where it is more
+than one; estimates."""
+
 CGROUP = Path("/sys/fs/cgroup")
 OWN_CGROUP = Path("/proc/self/cgroup")
 """Lists the control groups of this process."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class MemoryShare:
+    """What a process may use of the memory that it shares with others like it.
+
+    The parts are measured once, before any of these processes works, and not each time that one of them looks: it would
+    get less the more the others have taken by chance, and the size of its tiles with it.
+
+    Attributes:
+        workers: of these processes on the same device.
+        device: bytes of a GPU's own memory; None where it was not measured.
+        host: bytes of this machine's memory; None for all that is free.
+    """
+
+    workers: int = 1
+    device: int | None = None
+    host: int | None = None
+
+    def of_host(self, free: int) -> int:
+        """Bytes that this process may still use of this machine's memory, of which so many are free."""
+        return free if self.host is None else max(0, min(free, self.host - own_memory()))
+
+    def of_device(self, free: int, *, used: int) -> int:
+        """Bytes that this process may still use of a GPU's own memory, of which so many are free and it has `used`.
+
+        Where its part was not measured, that is an equal part of what is free.
+        """
+        return free // self.workers if self.device is None else max(0, min(free, self.device - used))
+
+
+ALONE = MemoryShare()
+"""All that is free."""
 
 
 def free_host_memory() -> int:
@@ -82,15 +123,16 @@ def _free_in_group(folder: Path) -> int:
 
 
 def tile_bytes_per_pixel(
-    backbone: Backbone, layers: Collection[str], *, optimizer: Optimizer, half: bool, copies: int = 1
+    backbone: Backbone, layers: Collection[str], *, optimizer: Optimizer, half: bool, losses: Collection[Loss] = ()
 ) -> float:
     """An estimate of the bytes that one pixel of a tile's window needs during an optimisation.
 
-    What autograd saves: the network's activations (see `Backbone.stored`), `copies` more of those of the layers in the
-    losses (see `StyleLoss`), and the indices of max pooling. On top, the few largest temporary activations, and the
+    What autograd saves: the network's activations (see `Backbone.stored`), `FEATURE_COPIES` of those of the layers in
+    the losses, and the indices of max pooling. On top, the few largest temporary activations, and the
     optimiser's vectors: L-BFGS's pairs, and about 14 others.
     """
     size, stored = 2 if half else 4, backbone.stored(layers)
+    copies = max((FEATURE_COPIES.get(loss.style, 1) for loss in losses), default=1)
     saved = size * stored.values + 8 * stored.indices
     saved += sum(4 * copies * backbone.channels(layer) / backbone.stride(layer) ** 2 for layer in layers)
     largest = size * stored.largest

@@ -23,7 +23,7 @@ import psutil
 import pytest
 from PIL import Image
 
-from hires_nst.batch import disk_space, runner, workers
+from hires_nst.batch import disk_space, runner
 from hires_nst.batch.attempt import run_task
 from hires_nst.batch.ledger import Ledger
 from hires_nst.batch.ledger_reading import read_changes, reading
@@ -47,6 +47,7 @@ from hires_nst.events import (
     OnEvent,
     json_line,
 )
+from hires_nst.executors import heartbeats
 from hires_nst.executors.devices import cuda_devices, devices
 from hires_nst.files import fingerprint
 from hires_nst.report.batches import attempts_before
@@ -427,7 +428,7 @@ def test_workers_of_a_batch_that_slept_are_not_killed(tmp_path: Path, monkeypatc
     """With Ctrl-Z, or in a container that is paused; those that hang still are."""
     slept, seen = [0.0], Seen()
     clock = SimpleNamespace(monotonic=lambda: time.monotonic() + slept[0], sleep=time.sleep)
-    monkeypatch.setattr(workers, "time", clock)
+    monkeypatch.setattr(heartbeats, "time", clock)
     photos, out = make_inputs(tmp_path, 2, text=["ok", "hang"].__getitem__), tmp_path / "out"
     hung = jobs_of(photos, out).jobs[1].id
 

@@ -75,6 +75,7 @@ def test_precedence(file: Path) -> None:
         ("match", "stem", "batch", "match", "stem"),
         ("retry_wait", 2.0, "batch", "retry_wait", 2.0),
         ("workers", 3, "batch", "workers", 3),
+        ("workers_per_gpu", 2, "batch", "workers_per_gpu", 2),
     ],
 )
 def test_options_that_are_one_key(option: str, value: object, section: str, key: str, expected: object) -> None:

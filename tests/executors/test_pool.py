@@ -7,9 +7,10 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -19,17 +20,20 @@ import torch
 
 from hires_nst.config import Coupling, Loss, Optimizer, StyleLossName
 from hires_nst.errors import HiresNstError, Interrupted
-from hires_nst.executors.messages import Job, Lost, OutOfMemory, StartLevel, StartRound, packed, size_of, unpacked
+from hires_nst.executors import heartbeats, processes
+from hires_nst.executors.heartbeats import Silences
+from hires_nst.executors.messages import Done, Job, Lost, OutOfMemory, StartLevel, StartRound, packed, size_of, unpacked
 from hires_nst.executors.pool import TilePool
 from hires_nst.executors.processes import ProcessCrew
 from hires_nst.transfer.canvas import Canvas
 from hires_nst.transfer.kept import KeptActivations
+from hires_nst.transfer.objective import Objective
 from hires_nst.transfer.refine import refine_round
 from hires_nst.transfer.rounds import OptimizerCanvases, Round, RoundListener, RoundResult, RoundStore, TileResult
-from hires_nst.transfer.tasks import Executor, TileTask
+from hires_nst.transfer.tasks import Executor, Finished, MakeTask, Task, TileTask
 from hires_nst.transfer.tiles import Grid, Tile, make_grid
 from hires_nst.transfer.weights import PixelWeights
-from tests.executors.fakes import FakeCrew, setup_for
+from tests.executors.fakes import FakeCrew, Sleeping, setup_for
 from tests.transfer.test_equivalence import LOSS, problem
 from tests.transfer.test_regions import in_regions, ramp
 
@@ -185,6 +189,57 @@ def test_memory_that_runs_out_elsewhere_is_raised_after_the_others_are_done() ->
     assert 0 not in finished
 
 
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[float]]:
+    """The time by which silences are measured."""
+    now = [0.0]
+    monkeypatch.setattr(heartbeats, "time", SimpleNamespace(monotonic=lambda: now[0]))
+    yield now
+
+
+def test_silences_leave_out_when_nobody_looked(clock: list[float]) -> None:
+    silences = Silences(100.0)
+    silences.heard(7)
+    for now, silence in ((45.0, 45.0), (90.0, 90.0), (3600.0, 0.0), (3640.0, 40.0)):
+        clock[0] = now
+        silences.look()
+        assert silences.of(7) == silence
+
+
+@pytest.mark.parametrize(("answered", "limit"), [(1, 100.0), (0, 200.0)])
+def test_a_worker_whose_task_takes_far_too_long_is_lost(answered: int, limit: float, clock: list[float]) -> None:
+    """It is measured by what others took, also where it never did a task; before they are done, nobody is lost."""
+    stuck_at: list[float] = []
+    slowest = 10.0 if limit == 200 else 0.1
+
+    class Stuck(FakeCrew):
+        def _do(self, number: int, message: Any, answers: list[tuple[int, Any]]) -> None:
+            if number == 1 and (stuck_at or (isinstance(message, Job) and self.done[1] == answered)):
+                stuck_at.append(clock[0])
+                return
+            super()._do(number, message, answers)
+
+        def wait(self, seconds: float) -> Sequence[tuple[int, Any]]:
+            found = super().wait(seconds)
+            clock[0] += 0 if found else 10
+            return [
+                (number, replace(message, seconds=slowest) if isinstance(message, Done) else message)
+                for number, message in found
+            ]
+
+        def end(self, number: int, reason: str) -> None:
+            ended.append((number, clock[0]))
+            super().end(number, reason)
+
+    ended, lost = list[tuple[int, float]](), list[str]()
+    pool = TilePool(Stuck(2, SETUP, pace=(2, 1)), on_lost=lost.append, lease_seconds=100.0)
+    check_same(two_rounds(current(), pool), two_rounds(current()))
+    assert lost == [f"a tile took more than {limit:.0f} s, and others at most {slowest:.3g} s"]
+    ((number, then),) = ended
+    assert number == 1
+    assert limit - 40 < then - stuck_at[0] < limit + 40
+
+
 def test_an_error_of_a_task_ends_its_worker() -> None:
     first = current()
     broken = replace(first, optimizer=first.optimizer.model_copy(update={"name": "none"}))
@@ -210,9 +265,19 @@ def test_messages_keep_layouts() -> None:
 
 @pytest.fixture
 def crew() -> Iterator[ProcessCrew]:
-    made = ProcessCrew([SETUP, SETUP])
+    made = ProcessCrew([SETUP, SETUP], lease_seconds=60)
     yield made
     made.close()
+
+
+def all_ready(crew: ProcessCrew) -> ProcessCrew:
+    """The same when all of its processes may be given work."""
+    messages = list[tuple[int, Any]]()
+    while len(messages) < len(crew.numbers):
+        messages += crew.wait(1)
+    for message in messages:
+        crew.inbox.put(message)
+    return crew
 
 
 def gone(pids: list[int], seconds: float = 20.0) -> bool:
@@ -226,14 +291,14 @@ def gone(pids: list[int], seconds: float = 20.0) -> bool:
 
 
 class Killer(RoundListener):
-    """Kills processes at the first step of any tile."""
+    """Sends processes a signal at the first step of any tile."""
 
-    def __init__(self, pids: list[int]) -> None:
-        self.pids = pids
+    def __init__(self, pids: list[int], kind: int = signal.SIGKILL) -> None:
+        self.pids, self.kind = pids, kind
 
     def step_finished(self, tile: int, step: int, *, loss: float) -> None:
         while self.pids:
-            os.kill(self.pids.pop(), signal.SIGKILL)
+            os.kill(self.pids.pop(), self.kind)
 
 
 def test_processes_one_of_which_is_killed(crew: ProcessCrew) -> None:
@@ -246,6 +311,47 @@ def test_processes_one_of_which_is_killed(crew: ProcessCrew) -> None:
     assert "killed by SIGKILL, as the system does when memory runs out, on cpu" in lost[0]
     with pytest.raises(HiresNstError, match=r"no worker is left for the tiles: .* killed by SIGKILL"):
         two_rounds(first, pool, listener=Killer([*crew.pids]))
+
+
+def test_a_process_that_is_stopped() -> None:
+    first, lost = current(), list[str]()
+    crew = ProcessCrew([SETUP, SETUP], lease_seconds=3.0)
+    pids = [*crew.pids]
+    with TilePool(all_ready(crew), on_lost=lost.append) as pool:
+        check_same(two_rounds(first, pool, listener=Killer(pids[:1], signal.SIGSTOP)), two_rounds(first))
+        assert lost == ["the worker process stopped responding and was killed, on cpu"]
+        assert gone(pids[:1])
+
+
+def test_a_process_whose_task_never_ends() -> None:
+    """Its heartbeats go on."""
+    first, lost, slept = current(), list[str](), list[Tile]()
+
+    class Hanging(TilePool):
+        def run(self, objective: Objective, tiles: Any, *, make: MakeTask, **rest: Any) -> Iterator[Finished]:
+            def sleeping(tile: Tile, keeps: Any) -> Task:
+                if tile.index != 3 or slept:
+                    return make(tile, keeps)
+                slept.append(tile)
+                return Sleeping()
+
+            return super().run(objective, tiles, make=sleeping, **rest)
+
+    crew = ProcessCrew([SETUP, SETUP], lease_seconds=60)
+    with Hanging(all_ready(crew), on_lost=lost.append, lease_seconds=2.0) as pool:
+        check_same(two_rounds(first, pool), two_rounds(first))
+    assert len(slept) == len(lost) == 1
+    assert lost[0].startswith("a tile took more than ")
+    assert lost[0].endswith(" s, on cpu")
+
+
+def test_processes_that_do_not_start(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(processes, "START_SECONDS", 0.05)
+    with (
+        TilePool(ProcessCrew([SETUP], lease_seconds=60)) as pool,
+        pytest.raises(HiresNstError, match="stopped responding"),
+    ):
+        two_rounds(current(), pool)
 
 
 def test_an_interruption_is_prompt_and_leaves_no_process(crew: ProcessCrew) -> None:
@@ -276,7 +382,7 @@ def test_an_error_in_the_making_of_a_task_is_raised(crew: ProcessCrew) -> None:
 ORPHANED = """
 import os, signal
 from tests.executors.test_pool import SETUP, ProcessCrew
-crew = ProcessCrew([SETUP, SETUP])
+crew = ProcessCrew([SETUP, SETUP], lease_seconds=60)
 print(*crew.pids, flush=True)
 os.kill(os.getpid(), signal.SIGKILL)
 """

@@ -18,7 +18,7 @@ from hires_nst import Config, events
 from hires_nst.batch.engine import on_device
 from hires_nst.config import picture_settings
 from hires_nst.executors import devices
-from hires_nst.executors.messages import Job, OutOfMemory
+from hires_nst.executors.messages import Job, Lost, OutOfMemory
 from hires_nst.executors.pool import TilePool
 from hires_nst.executors.ray_cluster import RayCluster, connect
 from hires_nst.executors.ray_crew import RayCrew
@@ -136,6 +136,8 @@ def test_actors_of_a_cluster_give_the_same_bits_and_may_be_lost(cluster: RayClus
         check_same(two_rounds(first, pool), two_rounds(first))
         ray.kill(crew._actors[1])
         check_same(two_rounds(first, pool), two_rounds(first))
+        crew.end(0, "it hangs")
+        assert crew.wait(1) == [(0, Lost("it hangs"))]
     assert len(lost) == 1
     assert "lost in the cluster" in lost[0]
     assert ray.is_initialized()

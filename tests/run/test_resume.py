@@ -36,6 +36,7 @@ from hires_nst.run.record import Machine, RunRecord, check_machine
 from hires_nst.stopping import Stop
 from hires_nst.transfer.canvas import Canvas
 from hires_nst.transfer.levels import Level
+from hires_nst.transfer.memory import ALONE
 from tests.conftest import random_canvas
 from tests.run.victim import FULL_DISK, POINTS, Outcome, Victim, in_order
 
@@ -1221,7 +1222,7 @@ def test_canvases_that_move_to_a_device_and_back_give_the_same_bytes(
 
 def test_canvases_are_on_a_gpu_where_they_take_little_of_it(monkeypatch: pytest.MonkeyPatch) -> None:
     gpu = torch.device("cuda")
-    context = SimpleNamespace(extract=SimpleNamespace(device=gpu), config=Config())
+    context = SimpleNamespace(extract=SimpleNamespace(device=gpu), config=Config(), share=ALONE)
     level = Level(index=1, height=1000, width=1000, rounds=1, steps=1)
     for free, expected in ((10**9, gpu), (10**8, torch.device("cpu"))):
         monkeypatch.setattr("hires_nst.run.context.free_memory", lambda device, free=free: free)

@@ -15,7 +15,8 @@ from hires_nst import events
 from hires_nst.config import Config
 from hires_nst.errors import InputError, Interrupted
 from hires_nst.run import canvases, detail
-from hires_nst.run.context import canvas_bytes, open_context
+from hires_nst.run.context import open_context
+from hires_nst.run.memory import canvas_bytes
 from hires_nst.run.output_size import OutputSize
 from hires_nst.run.record import read_record
 from hires_nst.stopping import Stop

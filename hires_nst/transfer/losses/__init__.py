@@ -30,12 +30,12 @@ STYLE_LOSSES: Mapping[str, StyleLoss] = MappingProxyType(
     {
         "mean-covariance": StyleLoss(sums=moments, value=mean_covariance),
         "gram": StyleLoss(sums=moments, value=gram),
-        "mean-std": StyleLoss(sums=two_powers, value=mean_std, copies=2),
+        "mean-std": StyleLoss(sums=two_powers, value=mean_std),
         "gram+mean-std": StyleLoss(sums=moments, value=gram_mean_std),
-        "central-moments": StyleLoss(sums=squashed_powers, value=central_moments, calibrate=channel_scale, copies=8),
-        "wasserstein": StyleLoss(sums=moments, matching=WASSERSTEIN, copies=4),
-        "sliced": StyleLoss(sums=histograms, matching=SLICED, calibrate=histogram_range, copies=4),
-        "neighbours": StyleLoss(sums=means, value=mean_loss, matching=NEIGHBOURS, bank=BANK, copies=6),
+        "central-moments": StyleLoss(sums=squashed_powers, value=central_moments, calibrate=channel_scale),
+        "wasserstein": StyleLoss(sums=moments, matching=WASSERSTEIN),
+        "sliced": StyleLoss(sums=histograms, matching=SLICED, calibrate=histogram_range),
+        "neighbours": StyleLoss(sums=means, value=mean_loss, matching=NEIGHBOURS, bank=BANK),
     }
 )
 """Style losses by their names in the configuration; read-only."""

@@ -69,7 +69,6 @@ class StyleLoss:
         matching: None for none.
         calibrate: the first two moments of the style to constants that `sums` needs; None for none.
         bank: the most of the style's features that are stored in its data as `bank`, (N, C), evenly spread.
-        copies: of a layer's features, in float32, that an evaluation needs with its graph; an estimate.
     """
 
     sums: Sums
@@ -77,7 +76,6 @@ class StyleLoss:
     matching: Matching | None = None
     calibrate: Callable[[Statistics], Statistics] | None = None
     bank: int = 0
-    copies: int = 1
 
 
 def moments(features: Tensor, weights: LayerWeights | None, *, style: Statistics) -> Moments:
