@@ -21,7 +21,7 @@ from hires_nst.transfer.device import free_memory
 from hires_nst.transfer.extractor import Extractor, load_extractor
 from hires_nst.transfer.kept import KEPT_SHARE, KeptActivations
 from hires_nst.transfer.objective import Objective
-from hires_nst.transfer.style import style_statistics
+from hires_nst.transfer.style import style_layers_of, style_statistics
 from hires_nst.transfer.sums import content_norms
 from hires_nst.transfer.tiles import Grid, make_grid
 from hires_nst.transfer.weights import WeightedImage
@@ -64,13 +64,16 @@ def forward_grid(canvas: Canvas, size: int = 512) -> Grid:
 
 def objective_for(extract: Extractor, config: Config, content: Canvas, style: Canvas, *, border: int = 0) -> Objective:
     """The objective of an image of the content's size, its border included."""
-    style_layers = [name for name in config.layers if name in config.loss.active_style_layers]
     content_layers = [name for name in config.layers if name in config.loss.active_content_layers]
     return Objective(
         extract=extract,
         loss=config.loss,
         style=style_statistics(
-            extract, [(WeightedImage(style), 1.0)], layers=style_layers, grid_of=forward_grid, loss=config.loss.style
+            extract,
+            [(WeightedImage(style), 1.0)],
+            layers=style_layers_of(config.loss, config.layers),
+            grid_of=forward_grid,
+            loss=config.loss.style,
         ),
         content_norms=content_norms(extract, WeightedImage(content), layers=content_layers, grid=forward_grid(content)),
         height=content.height,

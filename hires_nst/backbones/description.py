@@ -9,6 +9,9 @@ from typing import Literal
 
 from hires_nst.errors import ConfigError, nearest
 
+PIXELS = "pixels"
+"""The image itself, as if it were a layer of each network; its own `layer_names` do not have it."""
+
 Provider = Literal["bundled", "torchvision", "file", "python"]
 Pooling = Literal["max", "average", "l2"]
 
@@ -50,6 +53,9 @@ class Layer:
     channels: int
     stride: int
     radius: int
+
+
+IMAGE = Layer(name=PIXELS, channels=3, stride=1, radius=0)
 
 
 @dataclass(frozen=True)
@@ -129,11 +135,11 @@ class Backbone:
 
     def channels(self, layer: str) -> int:
         """The number of channels of `layer`."""
-        return self.layers[self.check_layer(layer)].channels
+        return self._layer(layer).channels
 
     def stride(self, layer: str) -> int:
         """Pixels between neighbouring positions of `layer`."""
-        return self.layers[self.check_layer(layer)].stride
+        return self._layer(layer).stride
 
     def stride_of(self, layers: Collection[str]) -> int:
         """The deepest stride among `layers`; 1 when there are none."""
@@ -141,7 +147,7 @@ class Backbone:
 
     def radius(self, layer: str) -> int:
         """Receptive-field radius in pixels, see `Layer`; for VGG-19: conv4_1 30, conv4_2 38, conv5_1 70."""
-        return self.layers[self.check_layer(layer)].radius
+        return self._layer(layer).radius
 
     def radius_of(self, layers: Collection[str]) -> int:
         """The largest receptive-field radius among `layers`; 0 when there are none."""
@@ -154,6 +160,9 @@ class Backbone:
         """
         stride = self.stride_of(layers)
         return -(-self.radius_of(layers) // stride) * stride
+
+    def _layer(self, name: str) -> Layer:
+        return IMAGE if name == PIXELS else self.layers[self.check_layer(name)]
 
     def check_layer(self, layer: str) -> str:
         """`layer` itself.

@@ -134,8 +134,8 @@ class Model(Section):
 
 
 class Loss(Section):
-    """What is minimised: style_weight * sum of style losses + content_weight * sum of content losses + tv_weight * TV
-    + colour_tv_weight * TV of the colours.
+    """What is minimised: style_weight * (sum of style losses + palette_weight * distance of the colours)
+    + content_weight * sum of content losses + tv_weight * TV + colour_tv_weight * TV of the colours.
 
     Unless `normalization` says otherwise, every layer's loss is divided by its target's own squared norm, so that one
     set of weights serves every network.
@@ -176,6 +176,11 @@ class Loss(Section):
     content_weight: Weight = Field(
         0.2, description="Weight of the content loss; 0.1 to 0.3 keeps the photograph recognisable."
     )
+    palette_weight: Weight = Field(
+        20.0,
+        description="Weight of the distance between the colours of the picture and the painting's, wherever they are; "
+        "0 with another normalization than relative.",
+    )
     tv_weight: Weight = Field(0.0, description="Weight of the total variation; higher values smooth the result.")
     colour_tv_weight: Weight = Field(
         0.0,
@@ -187,6 +192,11 @@ class Loss(Section):
     def active_style_layers(self) -> dict[str, float]:
         """The style layers whose weight is not 0."""
         return {name: weight for name, weight in self.style_layers.items() if weight * self.style_weight > 0}
+
+    @property
+    def active_palette_weight(self) -> float:
+        """The weight of the palette beside the style layers; 0 without any, and with the papers' normalisations."""
+        return self.palette_weight if self.active_style_layers and self.normalization == "relative" else 0.0
 
     @property
     def active_content_layers(self) -> dict[str, float]:
@@ -277,6 +287,7 @@ class LossOverride(Section):
     balance: Literal["none", "gradients"] | None = Field(None, description="Balance of its content and style.")
     style_weight: Weight | None = Field(None, description="Weight of its style loss.")
     content_weight: Weight | None = Field(None, description="Weight of its content loss.")
+    palette_weight: Weight | None = Field(None, description="Weight of the distance of its colours.")
     tv_weight: Weight | None = Field(None, description="Weight of its total variation.")
     colour_tv_weight: Weight | None = Field(None, description="Weight of the total variation of its colours.")
 

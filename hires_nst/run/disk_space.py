@@ -26,6 +26,9 @@ STATE_BYTES: Mapping[str, int] = MappingProxyType({"lbfgs": HALF_BYTES_PER_PIXEL
 BYTES_PER_CHANNEL: Mapping[str, int] = MappingProxyType({"sliced": 8 * 260, "neighbours": 4 * 4096})
 """What losses store of each channel besides second moments, at most: histograms, and a bank of features."""
 
+PALETTE_BYTES = 6 * 8 * 260
+"""The histograms of colours."""
+
 SMALL_FILES = 20_000_000
 """Bytes for what is small in a run directory: the log, the record, headers."""
 
@@ -86,7 +89,8 @@ def _statistics_bytes(config: Config, level: Level) -> int:
     more = BYTES_PER_CHANNEL.get(loss.style, 0)
     backbone = config.backbone
     channels = [backbone.channels(layer) for layer in loss.active_style_layers]
-    return max(1, len(style_groups(config))) * sum(count * (8 * (count + 1) + more) for count in channels)
+    palette = PALETTE_BYTES if loss.active_palette_weight else 0
+    return max(1, len(style_groups(config))) * (palette + sum(count * (8 * (count + 1) + more) for count in channels))
 
 
 def expected_run_bytes(config: Config, size: tuple[int, int], *, kind: str) -> int:

@@ -20,7 +20,7 @@ from hires_nst.transfer.levels import Level
 from hires_nst.transfer.moments import Statistics
 from hires_nst.transfer.objective import Objective
 from hires_nst.transfer.regions import layer_of, region_of, term_name
-from hires_nst.transfer.style import normalised_filters, style_statistics, with_filters
+from hires_nst.transfer.style import normalised_filters, style_layers_of, style_statistics, with_filters
 from hires_nst.transfer.sums import content_norms
 from hires_nst.transfer.tiles import Grid
 from hires_nst.transfer.weights import WeightedImage
@@ -46,7 +46,7 @@ def measured_objective(
         known_factor: that of rounds which were painted before the data were lost.
     """
     loss, layers = context.config.loss_at(level.index), context.config.layers
-    style_layers = [name for name in layers if name in loss.active_style_layers]
+    style_layers = style_layers_of(loss, layers)
     content_layers = [name for name in layers if name in loss.active_content_layers]
     key = (context.style_key, loss.style, layers, tuple(style_layers), level.height, level.width, size)
 

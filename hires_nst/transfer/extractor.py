@@ -8,6 +8,7 @@ from dataclasses import KW_ONLY, dataclass, replace
 import torch
 from torch import Tensor
 
+from hires_nst.backbones.description import PIXELS
 from hires_nst.backbones.network import Network, Padding
 from hires_nst.backbones.weights import load_network
 from hires_nst.config import Config
@@ -39,12 +40,11 @@ class Extractor:
     check_stop: Callable[[], None] = lambda: None
 
     def __call__(self, image: Tensor, layers: Collection[str]) -> dict[str, Tensor]:
-        """Activations of (1, 3, h, w), by layer; without layers nothing is evaluated."""
+        """Activations of (1, 3, h, w), by layer, `pixels` the image itself; without layers nothing is evaluated."""
         self.check_stop()
-        if not layers:
-            return {}
-        features: dict[str, Tensor] = self.network(image, layers, check_stop=self.check_stop)
-        return features
+        deeper = [layer for layer in layers if layer != PIXELS]
+        features: dict[str, Tensor] = self.network(image, deeper, check_stop=self.check_stop) if deeper else {}
+        return {**features, PIXELS: image} if len(deeper) < len(layers) else features
 
     def padded(self, padding: Padding) -> Extractor:
         """The same with another padding."""

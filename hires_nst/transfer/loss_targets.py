@@ -8,7 +8,7 @@ from hires_nst.config import Loss
 from hires_nst.transfer.canvas import Canvas
 from hires_nst.transfer.extractor import Extractor
 from hires_nst.transfer.moments import Statistics
-from hires_nst.transfer.style import Styles, normalised_filters, style_statistics, with_filters
+from hires_nst.transfer.style import Styles, normalised_filters, style_layers_of, style_statistics, with_filters
 from hires_nst.transfer.sums import Norm, content_norms
 from hires_nst.transfer.tiles import Grid
 from hires_nst.transfer.weights import WeightedImage
@@ -30,7 +30,7 @@ def loss_targets(
         extract_content: the network for the content image's norms, if it is not that for the style images.
     """
     names = extract.network.backbone.layer_names
-    style_layers = [name for name in names if name in loss.active_style_layers]
+    style_layers = style_layers_of(loss, names)
     content_layers = [name for name in names if name in loss.active_content_layers]
     style = style_statistics(extract, styles, layers=style_layers, loss=loss.style, grid_of=grid_of)
     filters = normalised_filters(extract, content, styles=styles, loss=loss, grid_of=grid_of)

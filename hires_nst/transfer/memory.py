@@ -26,6 +26,9 @@ FEATURE_COPIES: Mapping[StyleLossName, int] = MappingProxyType(
 """Copies of a layer's features, in float32, that an evaluation of a style loss needs with its graph where it is more
 than one; estimates."""
 
+PALETTE_BYTES = 40
+"""A pixel's targets and errors, where the palette counts."""
+
 CGROUP = Path("/sys/fs/cgroup")
 OWN_CGROUP = Path("/proc/self/cgroup")
 """Lists the control groups of this process."""
@@ -135,6 +138,7 @@ def tile_bytes_per_pixel(
     copies = max((FEATURE_COPIES.get(loss.style, 1) for loss in losses), default=1)
     saved = size * stored.values + 8 * stored.indices
     saved += sum(4 * copies * backbone.channels(layer) / backbone.stride(layer) ** 2 for layer in layers)
+    saved += PALETTE_BYTES * any(loss.active_palette_weight for loss in losses)
     largest = size * stored.largest
     vectors = 14 + (2 * optimizer.history if optimizer.name == "lbfgs" else 0)
     pyramid = 1.0 if optimizer.pixels == "plain" else 4 / 3

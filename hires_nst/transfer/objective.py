@@ -15,6 +15,7 @@ from operator import add
 import torch
 from torch import Tensor
 
+from hires_nst.backbones.description import PIXELS
 from hires_nst.config import Loss
 from hires_nst.transfer.canvas import Canvas
 from hires_nst.transfer.device import exact, statistics_device
@@ -99,10 +100,9 @@ class Objective:
         """Every layer in use."""
         return self.style_layers.union(self.content_norms)
 
-    @property
-    def style_loss(self) -> StyleLoss:
-        """Of one layer."""
-        return style_loss_of(self.loss)
+    def style_loss(self, term: str) -> StyleLoss:
+        """Of a style term."""
+        return style_loss_of(self.loss, layer_of(term))
 
     @property
     def content_weight(self) -> float:
@@ -210,7 +210,7 @@ class Objective:
         for term, style in self.style.items():
             layer_weights = weights.of_region(region_of(term), layer := layer_of(term))
             if layer_weights is None or layer_weights.total > 0:
-                moments[term] = self.style_loss.sums(own[layer], layer_weights, style=style)
+                moments[term] = self.style_loss(term).sums(own[layer], layer_weights, style=style)
         matching_loss = torch.zeros((), dtype=image.dtype, device=image.device)
         for term, found in match(own, moments).items():
             matching_loss = matching_loss + self._matching_sum(term, own[layer_of(term)], found=found, weights=weights)
@@ -232,7 +232,7 @@ class Objective:
 
     def _matching_sum(self, term: str, features: Tensor, *, found: LayerTargets, weights: TermWeights) -> Tensor:
         """A style term's share in `ObjectiveTerms.matching_loss`."""
-        matching = self.style_loss.matching
+        matching = self.style_loss(term).matching
         assert matching is not None
         errors = matching.errors(features, found.targets, transport=found.transport, style=self.style[term])
         layer_weights = weights.of_region(region_of(term), layer_of(term))
@@ -242,15 +242,18 @@ class Objective:
 
     def _weight(self, term: str) -> float:
         """Of a style term in the style loss."""
-        return self.loss.style_layers[layer_of(term)] * self.regions[region_of(term)].share
+        layer = layer_of(term)
+        weight = self.loss.active_palette_weight if layer == PIXELS else self.loss.style_layers[layer]
+        return weight * self.regions[region_of(term)].share
 
     def whole_image(self, statistics: Mapping[str, Statistics]) -> WholeImage:
         """The statistics of the whole image with the maps of a matching."""
-        matching = self.style_loss.matching
-        if matching is None:
-            return WholeImage(statistics, {})
-        with torch.no_grad():
-            transports = {term: matching.transport(s.detach(), self.style[term]) for term, s in statistics.items()}
+        transports = {}
+        for term, found in statistics.items():
+            matching = self.style_loss(term).matching
+            if matching is not None:
+                with torch.no_grad():
+                    transports[term] = matching.transport(found.detach(), self.style[term])
         return WholeImage(statistics, transports)
 
     def targets(
@@ -261,11 +264,10 @@ class Objective:
         Args:
             terms: the style terms that have positions there.
         """
-        matching = self.style_loss.matching
-        if matching is None:
-            return {}
 
         def of(term: str, transport: Statistics) -> LayerTargets:
+            matching = self.style_loss(term).matching
+            assert matching is not None
             found = matching.targets(features[layer_of(term)], transport, style=self.style[term])
             return LayerTargets(found, transport)
 
@@ -310,15 +312,15 @@ class Objective:
             statistics: of the style terms that count.
             emphasis: factors by region; 1 when not given.
         """
-        function = self.style_loss.value
-        if function is None or not statistics:
+        found = []
+        for term, style in self.style.items():
+            function = self.style_loss(term).value
+            if function is not None and term in statistics:
+                weight = self._weight(term) * (1.0 if emphasis is None else emphasis[region_of(term)])
+                found.append(weight * function(statistics[term], style))
+        if not found:
             return torch.zeros((), dtype=torch.float64, device=statistics_device(self.extract.device))
-
-        def weight(term: str) -> float:
-            return self._weight(term) * (1.0 if emphasis is None else emphasis[region_of(term)])
-
-        terms = [term for term in self.style if term in statistics]
-        return torch.stack([weight(term) * function(statistics[term], self.style[term]) for term in terms]).sum()
+        return torch.stack(found).sum()
 
     def value(
         self,
@@ -367,12 +369,15 @@ class Objective:
         return reduce(add, map(of_tile, visible_tiles(grid, self.weights)))
 
     def losses(self, canvas: Canvas, content_canvas: Canvas, *, grid: Grid) -> tuple[float, float]:
-        """The style and the content loss of the whole image, without their weights; a matching takes two passes."""
+        """The style and the content loss of the layers in the whole image, without their weights or the palette.
+
+        A matching takes two passes.
+        """
         terms = self.measure(canvas, content_canvas, grid=grid)
         whole = self.whole_image(self.statistics(terms.moments))
         style = float(self.style_value(whole.statistics))
-        if whole.transports:
-            style += float(self.measure(canvas, None, grid=grid, transports=whole.transports).matching_loss)
+        if transports := {term: t for term, t in whole.transports.items() if layer_of(term) != PIXELS}:
+            style += float(self.measure(canvas, None, grid=grid, transports=transports).matching_loss)
         return style, float(terms.content_loss)
 
     def gradient(self, canvas: Canvas, content_canvas: Canvas, *, grid: Grid) -> tuple[Tensor, Tensor]:

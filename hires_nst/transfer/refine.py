@@ -23,12 +23,14 @@ from functools import partial, reduce
 import torch
 from torch import Tensor
 
+from hires_nst.backbones.description import PIXELS
 from hires_nst.transfer.canvas import Canvas, Sample
 from hires_nst.transfer.kept import Activations
 from hires_nst.transfer.minimise import minimise
 from hires_nst.transfer.moments import Moments
 from hires_nst.transfer.objective import Objective
 from hires_nst.transfer.optimizers import Gradient, Minimisation, Snapshot, TakeSnapshot
+from hires_nst.transfer.regions import layer_of
 from hires_nst.transfer.rounds import (
     OptimizerCanvases,
     Round,
@@ -84,7 +86,8 @@ def refine_round(
             statistics = objective.statistics(_measured(current, executor))
             store.save_statistics(statistics)
         start = objective.whole_image(statistics)
-    is_known = start is not None and not start.transports  # a matching's loss would take a second pass
+    # A matching's loss would take a second pass; without that of the colours, the loss is the layers' alone.
+    is_known = start is not None and all(layer_of(term) == PIXELS for term in start.transports)
     listener.round_started(float(objective.style_value(start.statistics)) if start and is_known else None)
     results = _Results(current)
 

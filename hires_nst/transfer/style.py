@@ -7,12 +7,14 @@ from collections.abc import Callable, Mapping, Sequence
 import torch
 from torch import Tensor
 
+from hires_nst.backbones.description import PIXELS
 from hires_nst.config import Loss, StyleLossName
 from hires_nst.transfer.canvas import Canvas
 from hires_nst.transfer.device import statistics_device
 from hires_nst.transfer.extractor import Extractor
 from hires_nst.transfer.losses import STYLE_LOSSES
-from hires_nst.transfer.losses.style_loss import FLAT
+from hires_nst.transfer.losses.palette import PALETTE
+from hires_nst.transfer.losses.style_loss import FLAT, StyleLoss
 from hires_nst.transfer.moments import Moments, Statistics
 from hires_nst.transfer.regions import layer_of
 from hires_nst.transfer.sums import LayerSums, accumulate, first_moments, visible_tiles
@@ -34,9 +36,30 @@ def style_statistics(
     """The data of the style images for a loss, by layer: the weighted mean of their statistics, constants, and a bank.
 
     Args:
+        layers: of the network, or `pixels`, which have a loss of their own.
         grid_of: cuts a style image into tiles.
     """
-    style_loss = STYLE_LOSSES[loss]
+    network = [layer for layer in layers if layer != PIXELS]
+    found = _statistics(extract, styles, layers=network, grid_of=grid_of, style_loss=STYLE_LOSSES[loss])
+    if PIXELS not in layers:
+        return found
+    return {**_statistics(extract, styles, layers=[PIXELS], grid_of=grid_of, style_loss=PALETTE), **found}
+
+
+def style_layers_of(loss: Loss, layers: Sequence[str]) -> list[str]:
+    """What the style losses compare, of the layers in their order: `pixels`, where the palette counts, and layers."""
+    first = [PIXELS] if loss.active_palette_weight else []
+    return first + [layer for layer in layers if layer in loss.active_style_layers]
+
+
+def _statistics(
+    extract: Extractor,
+    styles: Styles,
+    *,
+    layers: Sequence[str],
+    grid_of: Callable[[Canvas], Grid],
+    style_loss: StyleLoss,
+) -> dict[str, Statistics]:
     constants = {layer: Statistics({}) for layer in layers}
     if style_loss.calibrate is not None:
         found = _mean(extract, styles, layers=layers, grid_of=grid_of, sums_of=first_moments)

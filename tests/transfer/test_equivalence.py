@@ -11,7 +11,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from hires_nst.backbones.description import Pooling
+from hires_nst.backbones.description import PIXELS, Pooling
 from hires_nst.config import Coupling, Loss, Optimizer, StyleLossName
 from hires_nst.transfer.canvas import Canvas
 from hires_nst.transfer.extractor import Extractor
@@ -31,11 +31,18 @@ SIZES = [(96, 112), (101, 131), (97, 160)]
 
 
 def problem(
-    height: int, width: int, *, dtype: torch.dtype = torch.float64, pooling: Pooling = "max", loss: Loss = LOSS
+    height: int,
+    width: int,
+    *,
+    dtype: torch.dtype = torch.float64,
+    pooling: Pooling = "max",
+    loss: Loss = LOSS,
+    palette: bool = False,
 ) -> tuple[Objective, Canvas, Canvas]:
     extract = Extractor(tiny_network(pooling=pooling, dtype=dtype), dtype=dtype)
     content, style = random_canvas(height, width, 1), random_canvas(90, 120, 2)
     layers = [name for name in TINY.layer_names if name in loss.active_style_layers]
+    layers = [*([PIXELS] if palette else []), *layers]
     deep = [name for name in TINY.layer_names if name in loss.active_content_layers]
     objective = Objective(
         extract=extract, loss=loss,

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from types import MappingProxyType
 
+from hires_nst.backbones.description import PIXELS
 from hires_nst.config import Loss, Normalization
 from hires_nst.transfer.losses.channel_moments import (
     central_moments,
@@ -15,6 +16,7 @@ from hires_nst.transfer.losses.channel_moments import (
     two_powers,
 )
 from hires_nst.transfer.losses.neighbours import BANK, NEIGHBOURS, mean_loss, means
+from hires_nst.transfer.losses.palette import PALETTE
 from hires_nst.transfer.losses.second_moments import (
     gram,
     gram_gatys,
@@ -51,6 +53,8 @@ GRAM_LOSSES: Mapping[Normalization, StyleLoss] = MappingProxyType(
 """`gram` by its normalization; the data of a style are the same for all of them. Read-only."""
 
 
-def style_loss_of(loss: Loss) -> StyleLoss:
-    """The style loss of a configuration."""
+def style_loss_of(loss: Loss, layer: str) -> StyleLoss:
+    """The style loss of a layer, or of the pixels."""
+    if layer == PIXELS:
+        return PALETTE
     return GRAM_LOSSES[loss.normalization] if loss.style == "gram" else STYLE_LOSSES[loss.style]

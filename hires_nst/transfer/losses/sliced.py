@@ -16,13 +16,16 @@ NODES = 257
 RANGE = 6.0
 """Standard deviations of the style to each side of its mean that a histogram covers; values beyond count at its end."""
 
-BLOCK = 1 << 14
-"""Positions whose projections are summed at once: 33 MB of nodes' indices and shares for 64 channels."""
+BLOCK = 1 << 20
+"""Projections that are summed at once: 33 MB of nodes' indices and shares."""
+
+UNITS = 2.0**53
+"""Of a whole distribution, in which its parts are added up: sums of whole numbers have no order."""
 
 
-def directions(channels: int) -> Tensor:
-    """(C, C) in float64: rows are directions of length 1, a random rotation of the axes that depends on C only."""
-    generator = torch.Generator().manual_seed(channels)
+def directions(channels: int, *, seed: int | None = None) -> Tensor:
+    """(C, C) in float64: rows are directions of length 1, a random rotation of the axes; `seed` is C if not given."""
+    generator = torch.Generator().manual_seed(channels if seed is None else seed)
     q, r = torch.linalg.qr(torch.randn((channels, channels), generator=generator, dtype=torch.float64))
     signs: Tensor = r.diagonal().sign()
     axes: Tensor = q * signs
@@ -54,8 +57,9 @@ def histograms(features: Tensor, weights: LayerWeights | None, *, style: Statist
     weight = None if weights is None else alike(weights.values.flatten(), values)
     result = torch.zeros(channels * NODES, dtype=torch.float64, device=values.device)
     first = torch.arange(channels, device=values.device)[:, None] * NODES
-    for begin in range(0, positions, BLOCK):
-        block = slice(begin, begin + BLOCK)
+    step = max(1, BLOCK // channels)
+    for begin in range(0, positions, step):
+        block = slice(begin, begin + step)
         cells = _cells(values[:, block], style).nan_to_num()
         below = cells.floor().clamp(0, NODES - 2)
         upper = cells - below
@@ -82,9 +86,10 @@ def sliced_transport(image: Statistics, style: Statistics) -> Statistics:
 
 def _cumulative(statistics: Statistics) -> Tensor:
     """(C, 258): the shares below each edge of the cells, from 0 to 1."""
-    histogram = statistics["histogram"]
-    shares = histogram.cpu().cumsum(1).to(histogram.device)  # on CUDA its order would not be fixed
-    shares = shares / shares[:, -1:].clamp_min(1e-30)
+    histogram = statistics["histogram"].clamp_min(0)
+    whole = histogram.sum(1, keepdim=True).clamp_min(1e-30)
+    shares = (histogram / whole * UNITS).round().long().cumsum(1).double()
+    shares = shares / shares[:, -1:].clamp_min(1)
     return torch.cat((torch.zeros_like(shares[:, :1]), shares), 1).clamp(0, 1)
 
 
@@ -112,7 +117,7 @@ def squared_errors(features: Tensor, targets: Tensor, *, transport: Statistics, 
     Deviations: there are C fixed directions, a random rotation of the axes, where the paper draws others at each step;
     the distributions are histograms, which add over tiles and suit images of different sizes, where the paper sorts.
     """
-    return (_projections(features, style) - targets).square().sum(0) / float(style["norm"])
+    return (_projections(features, style) - targets).square().sum(0) / alike(style["norm"], targets)
 
 
 def _projections(features: Tensor, style: Statistics) -> Tensor:
