@@ -93,7 +93,7 @@ def program(scheme: str, layers: Mapping[str, float], content: float, options: a
     return Configuration.of(
         [
             f"{scheme}-loss-{content:.4g}", "preset=best", "levels.border=0", f"levels.min_size={options.min_size}",
-            f"loss.style={LOSSES[scheme]}", "loss.tv_weight=0", "loss.colour_tv_weight=0",
+            f"loss.style={LOSSES[scheme]}", "loss.palette_weight=0", "loss.tv_weight=0", "loss.colour_tv_weight=0",
             f"loss.style_layers={layer_weights}", f"loss.content_weight={content:.4g}", *options.set,
         ]
     )  # fmt: skip
