@@ -70,7 +70,7 @@ class RoundStarted(Event):
     """A round starts.
 
     Attributes:
-        style_loss: of the whole image at this moment; None if it was not measured.
+        style_loss: of the layers in the whole image at this moment; None if it was not measured.
         row_borders, column_borders: the borders between tiles, in pixels from the top and from the left.
     """
 

@@ -183,6 +183,7 @@ class Objective:
         window: Rect,
         weights: TermWeights,
         match: Match = unmatched,
+        frozen: bool = False,
     ) -> ObjectiveTerms:
         """The sums over the counted pixels' positions.
 
@@ -192,6 +193,8 @@ class Objective:
             counted: what to sum over; a part of `window`.
             weights: see `window_weights`.
             match: gives the targets.
+            frozen: whether the targets are known, so that the sums of losses that are nothing but a matching are not
+                needed, and are left out.
         """
         image = desaturated(image, self.desaturation)
         features = self.extract(image, self.layers)
@@ -206,13 +209,15 @@ class Objective:
             content_loss = content_loss + weight * content_sum(own[layer], target, weights=values, norms=norms)
         values = None if weights.variation is None else weights.variation.pixels
         variation = self._variation(image, counted=counted.relative_to(window), weights=values)
-        moments = {}
+        moments, present = {}, []
         for term, style in self.style.items():
             layer_weights = weights.of_region(region_of(term), layer := layer_of(term))
             if layer_weights is None or layer_weights.total > 0:
-                moments[term] = self.style_loss(term).sums(own[layer], layer_weights, style=style)
+                present.append(term)
+                if self.style_loss(term).value is not None or not frozen:
+                    moments[term] = self.style_loss(term).sums(own[layer], layer_weights, style=style)
         matching_loss = torch.zeros((), dtype=image.dtype, device=image.device)
-        for term, found in match(own, moments).items():
+        for term, found in match(own, moments, present).items():
             matching_loss = matching_loss + self._matching_sum(term, own[layer_of(term)], found=found, weights=weights)
         return ObjectiveTerms(
             moments=moments, matching_loss=matching_loss, content_loss=content_loss, variation=variation
@@ -353,8 +358,10 @@ class Objective:
             transports: of `whole_image`; without them, what a matching adds is left out.
         """
 
-        def match(features: Mapping[str, Tensor], moments: Mapping[str, Moments]) -> Mapping[str, LayerTargets]:
-            return self.targets(features, transports or {}, terms=moments)
+        def match(
+            features: Mapping[str, Tensor], moments: Mapping[str, Moments], terms: Collection[str]
+        ) -> Mapping[str, LayerTargets]:
+            return self.targets(features, transports or {}, terms=terms)
 
         def of_tile(tile: Tile) -> ObjectiveTerms:
             window = self.haloed(tile, grid)
@@ -398,8 +405,10 @@ class Objective:
             energy, cotangents = self._cotangents(whole.statistics)
             value = exact(energy).cpu()
 
-        def match(features: Mapping[str, Tensor], moments: Mapping[str, Moments]) -> Mapping[str, LayerTargets]:
-            return self.targets(features, whole.transports, terms=moments)
+        def match(
+            features: Mapping[str, Tensor], moments: Mapping[str, Moments], terms: Collection[str]
+        ) -> Mapping[str, LayerTargets]:
+            return self.targets(features, whole.transports, terms=terms)
 
         result = torch.zeros((1, 3, self.height, self.width), dtype=self.extract.dtype)
         for tile in visible_tiles(grid, self.weights):
@@ -407,7 +416,9 @@ class Objective:
             content_features = self.content_features(content_canvas, window)
             x = self.extract.read(canvas, window).requires_grad_()
             weights = self.window_weights(window, counted=tile.owned)
-            terms = self.terms(x, content_features, counted=tile.owned, window=window, weights=weights, match=match)
+            terms = self.terms(
+                x, content_features, counted=tile.owned, window=window, weights=weights, match=match, frozen=True
+            )
             local = self.loss.style_weight * terms.matching_loss + self.content_weight * terms.content_loss
             local = exact(local + terms.variation / self.area)
             value = value + local.detach().cpu()

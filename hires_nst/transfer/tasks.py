@@ -7,7 +7,7 @@ round the statistics of its start.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Hashable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
@@ -254,18 +254,22 @@ def window_gradient(
     offset: dict[str, Statistics] | None = None
     targets: Mapping[str, LayerTargets] | None = None
 
-    def match(features: Mapping[str, Tensor], moments: Mapping[str, Moments]) -> Mapping[str, LayerTargets]:
+    def match(
+        features: Mapping[str, Tensor], moments: Mapping[str, Moments], terms: Collection[str]
+    ) -> Mapping[str, LayerTargets]:
         nonlocal targets
         if start is None:
             own = objective.whole_image({term: m.finalise() for term, m in moments.items()})
-            return objective.targets(features, own.transports, terms=moments)
+            return objective.targets(features, own.transports, terms=terms)
         if targets is None:
-            targets = objective.targets(features, start.transports, terms=moments)
+            targets = objective.targets(features, start.transports, terms=terms)
         return targets
 
     def gradient(x: Tensor) -> tuple[Tensor, Tensor]:
         nonlocal offset
-        terms = objective.terms(x, content_features, counted=window, window=window, weights=weights, match=match)
+        terms = objective.terms(
+            x, content_features, counted=window, window=window, weights=weights, match=match, frozen=start is not None
+        )
         if start is None:
             share = {term: moments.finalise() for term, moments in terms.moments.items()}
         else:

@@ -56,7 +56,7 @@ def test_the_value_and_the_gradient_are_nearly_those_by_sorting() -> None:
     targets = colour_targets(image.detach(), transport, style=data)
     value = colour_errors(image, targets, transport=transport, style=data).mean()
     expected = sorted_form(image, style)
-    assert float(value) == pytest.approx(float(expected), rel=0.01)
+    assert value.item() == pytest.approx(expected.item(), rel=0.01)
     (ours,), (theirs,) = (torch.autograd.grad(v, image, retain_graph=True) for v in (value, expected))
     assert relative(ours, theirs) < 0.05
 
