@@ -19,14 +19,15 @@ QUICK = ("levels.min_size=32", "levels.coarse_steps=2", "levels.rounds=2", "leve
 COMMANDS = {
     "couplings": (f"{SMALL} --coarse-steps 2 --pairs 1", ["couplings-gram", "couplings-mean-covariance"]),
     "calm_parts": (
-        "--size 96 --min-size 32 --pairs landscape --shared {folder}/none --work {folder}/work",
+        "--size 96 --min-size 32 --pairs landscape --shared {folder}/none --work {folder}/work "
+        "--configuration none levels.coarse_steps=2 --configuration more levels.coarse_steps=2 loss.tv_weight=0.1",
         ["calm_parts"],
     ),
     "level_start": (
         "--size 64 --rounds 2 --coarse-steps 2 --pairs landscape --shared {folder}/none --save {folder}",
         ["level_start"],
     ),
-    "optimizers": (f"{SMALL} --pairs 1", ["optimizers"]),
+    "optimizers": ("--width 48 --height 32 --tile 32 --pairs 1", ["optimizers"]),
     "pixels": ("--size 48 --evaluations 4 --pairs 1", ["pixels", "pixels_in_rounds"]),
     "memory_and_speed": (f"{SMALL} --sides 96 --shapes 96x32", ["memory", "memory_shapes", "speed"]),
     "checkpoint_cost": (f"--size 160 --repeat 1 --set tiles.size=64 {' '.join(QUICK)}", ["checkpoint_cost"]),

@@ -895,7 +895,7 @@ def test_a_run_goes_on_with_another_version_of_torch_when_told_to(inputs: Path, 
 def test_damage_is_repaired_or_reported_and_never_painted(
     inputs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """One byte of one file, 200 times, in a run of one level whose last round is computed but not blended yet."""
+    """One byte of one file, 100 times, in a run of one level whose last round is computed but not blended yet."""
     photo = save(tmp_path / "photo.png", 32, 40, 3)
     levels = {"min_size": 32, "overrides": [{"level": 0, "rounds": 2, "steps": 2}]}
     config = Config.model_validate(settings(levels=levels))
@@ -923,7 +923,7 @@ def test_damage_is_repaired_or_reported_and_never_painted(
     names = ["run.json", "config.yaml", "events.jsonl", "levels/00/objective.safetensors",
              "levels/00/rounds/00/canvas.safetensors", "levels/00/rounds/01/round.json",
              "levels/00/rounds/01/tiles/0000.safetensors"]  # fmt: skip
-    for number in range(210):
+    for number in range(105):
         name = names[number % len(names)]
         shutil.copytree(kept, run_of(out))
         at = damage(run_of(out) / name, rng, cut=number % 10 == 9)
