@@ -127,12 +127,14 @@ def memory() -> float:
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024.0
 
 
-def a_round(objective: Objective, config: Config, tile: int, coupling: Coupling, *, profile: bool) -> float:
-    """Seconds a megapixel and evaluation of a round of two steps, after one to warm up."""
+def a_round(
+    objective: Objective, config: Config, tile: int, coupling: Coupling, *, profile: bool, rounds: int = 4
+) -> float:
+    """Seconds a megapixel and evaluation of a round of two steps: the least, after two to warm up."""
     side = objective.height
     content = picture("contents", "landscape", side, side)
     canvas, carried, taken = content, OptimizerCanvases(), []
-    for number in range(4):
+    for number in range(rounds):
         grid = make_grid(
             side, side, size=tile, stride=config.stride, overlap=overlap_of(config), shifted=number % 2 == 1
         )

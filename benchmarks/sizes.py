@@ -39,7 +39,7 @@ def a_size(side: int, tile: int) -> float:
     style = picture("styles", "flow_strokes", PAINTING, PAINTING)
     objective = objective_for(extract, config, picture("contents", "landscape", side, side), style, border=BORDER)
     with torch.enable_grad():
-        return a_round(objective, config, tile, "balanced", profile=False)
+        return a_round(objective, config, tile, "balanced", profile=False, rounds=3)
 
 
 def a_start(paper: str) -> dict[str, float]:

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import safetensors.torch
 from torch import nn
 
-from hires_nst.backbones.description import Weights
+from hires_nst.backbones.description import PIXELS, Weights
 from hires_nst.backbones.registry import register
 from hires_nst.backbones.traced_layers import OwnBackbone
 from hires_nst.backbones.tracing import Traced, trace
@@ -48,6 +48,8 @@ def register_network(
     """
     if not name or any(not 0 < value < float("inf") for value in std):
         raise ConfigError("a network of your own needs a name, and a std above 0 for each channel")
+    if PIXELS in (*style_layers, *content_layers, *layers):
+        raise ConfigError(f"no layer of a network can be called {PIXELS!r}: that is the image itself")
     traced = trace(module, [*style_layers, *content_layers, *layers], name=name)
     register(
         OwnBackbone(

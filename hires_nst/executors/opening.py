@@ -57,7 +57,7 @@ def _process_crew(config: Config, extract: Extractor) -> Crew | None:
         [
             Setup(
                 network=network, device=place, dtype=extract.dtype, threads=threads, sharing=places.count(place),
-                deterministic=config.runtime.deterministic,
+                deterministic=config.runtime.deterministic, cuda_graphs=config.runtime.cuda_graphs,
             )
             for place in places
         ],
@@ -73,6 +73,6 @@ def _ray_crew(config: Config, extract: Extractor, *, address: str | None) -> Cre
     wanted = config.runtime.workers
     setup = Setup(
         network=copy.deepcopy(extract.network).cpu(), device="cuda" if gpus else "cpu", dtype=extract.dtype,
-        threads=max(1, int(cpus)), deterministic=config.runtime.deterministic,
+        threads=max(1, int(cpus)), deterministic=config.runtime.deterministic, cuda_graphs=config.runtime.cuda_graphs,
     )  # fmt: skip
     return RayCrew(cluster, setup, workers=min(room, wanted) if isinstance(wanted, int) else room, cpus=cpus, gpus=gpus)

@@ -32,7 +32,6 @@ POLL_SECONDS = 0.1
 LOOKAHEAD = 2
 """Tiles for each worker among which the next is chosen; results wait in memory for those of the tiles before them."""
 
-
 FAR_TOO_LONG = 20
 """A worker is taken to hang where a step takes it so many times as long as whole tasks of that round took others."""
 

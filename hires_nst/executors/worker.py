@@ -33,7 +33,7 @@ class Setup:
     Attributes:
         network: in its precision, on the CPU.
         device: the name of its own.
-        dtype: see `Extractor`.
+        dtype, cuda_graphs: see `Extractor`.
         threads: of the processor; None for torch's default.
         sharing: workers that share the memory of the device.
     """
@@ -42,6 +42,7 @@ class Setup:
     device: str
     dtype: torch.dtype
     deterministic: bool
+    cuda_graphs: bool = False
     threads: int | None = None
     sharing: int = 1
 
@@ -56,7 +57,9 @@ class TileWorker:
         device = choose_device(setup.device)
         set_determinism(device, deterministic=setup.deterministic)
         self._sharing = setup.sharing
-        self._extract = Extractor(setup.network.to(device), device=device, dtype=setup.dtype)
+        self._extract = Extractor(
+            setup.network.to(device), device=device, dtype=setup.dtype, cuda_graphs=setup.cuda_graphs
+        )
         self._objective: Objective | None = None
         self._start: WholeImage | None = None
 

@@ -7,6 +7,7 @@ from dataclasses import replace
 from functools import partial
 
 from hires_nst import events
+from hires_nst.backbones.description import PIXELS
 from hires_nst.run.canvases import noise_canvas
 from hires_nst.run.checkpoint import ObjectiveData
 from hires_nst.run.context import RunContext
@@ -102,14 +103,15 @@ def level_objective(
         kept=KeptActivations(context.budget() // KEPT_SHARE), desaturation=context.config.colors.desaturation,
     )  # fmt: skip
     small = [term for term in objective.style if objective.is_too_small(term)]
+    seen = {region_of(term) for term in objective.style if term not in small and layer_of(term) != PIXELS}
+    small += [term for term in objective.style if region_of(term) not in seen and term not in small]
     if not small:
         return objective
     groups = style_groups(context.config)
     for region in sorted({region_of(term) for term in small}):
         paintings = " and ".join(context.config.paintings[number].image.name for number in groups[region].styles)
-        layers = ", ".join(layer_of(term) for term in small if region_of(term) == region)
-        is_seen = any(region_of(term) == region for term in objective.style if term not in small)
-        so = "there it counts in the other layers only" if is_seen else "it is not painted there"
+        layers = ", ".join(layer_of(t) for t in small if region_of(t) == region and layer_of(t) != PIXELS)
+        so = "there it counts in the other layers only" if region in seen else "it is not painted there"
         context.emit(
             events.Notice(f"at level {level.index + 1} the region of {paintings} is too small for {layers}: {so}")
         )

@@ -66,8 +66,9 @@ def _small_level(size: OutputSize, *, least: int) -> Level:
 def _gradient(
     precise: RunContext, *, context: RunContext, content: WeightedImage, styles: Sequence[tuple[WeightedImage, float]]
 ) -> Tensor:
-    """The objective's gradient at the content image, flat, with the network of `precise`."""
-    extract, loss, config = precise.extract, context.config.loss, context.config
+    """The gradient of what the network sees, at the content image, flat, with the network of `precise`."""
+    extract, config = precise.extract, context.config
+    loss = config.loss.model_copy(update={"palette_weight": 0.0})  # it is the same in any precision
 
     def whole(image: Canvas) -> Grid:
         return make_grid(image.height, image.width, size=max(image.height, image.width), stride=config.stride)

@@ -44,7 +44,9 @@ def content_factor(
     style, content_only = replace(objective, content_norms={}), replace(objective, style={})
 
     def norm(one: Objective, image: Canvas) -> float:
-        weights = {"style_weight": 1.0, "content_weight": 1.0, "tv_weight": 0.0, "colour_tv_weight": 0.0}
+        weights = {
+            "style_weight": 1.0, "palette_weight": 0.0, "content_weight": 1.0, "tv_weight": 0.0, "colour_tv_weight": 0.0
+        }  # fmt: skip
         # Without what is kept: it belongs to the layers of the whole objective.
         alone = replace(one, loss=one.loss.model_copy(update=weights), kept=None)
         with torch.enable_grad():

@@ -144,15 +144,19 @@ def capture(function: Callable[[Tensor], tuple[Tensor, ...]], example: Tensor) -
         with torch.cuda.device(example.device):
             argument, aside = example.clone(), torch.cuda.Stream()  # type: ignore[no-untyped-call]
             aside.wait_stream(torch.cuda.current_stream())
-            with torch.cuda.stream(aside):  # once before: libraries choose kernels and take workspaces
-                function(argument)
+            # The stream is left here too: where a recording fails, torch.cuda.graph does not leave it.
+            with torch.cuda.stream(aside):
+                function(argument)  # once before: libraries choose kernels and take workspaces
+                graph = torch.cuda.CUDAGraph()
+                # Checkpoints are written in another thread meanwhile.
+                with torch.cuda.graph(graph, stream=aside, capture_error_mode="thread_local"):
+                    results = function(argument)
             torch.cuda.current_stream().wait_stream(aside)
-            graph = torch.cuda.CUDAGraph()
-            with torch.cuda.graph(graph, capture_error_mode="thread_local"):  # checkpoints are written in a thread
-                results = function(argument)
     except RuntimeError:
         torch.cuda.empty_cache()
         return None
+    for result in results:  # so that a graph that does nothing is found out
+        result.fill_(float("nan"))
 
     def repeat(tensor: Tensor) -> tuple[Tensor, ...]:
         argument.copy_(tensor)

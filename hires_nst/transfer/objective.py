@@ -48,9 +48,9 @@ LEAST_POSITIONS = 4
 class Objective:
     """style_weight * sum of style losses + content_weight * sum of content losses + total variation, on an image.
 
-    The content weight is that of the configuration, times the network's own `content_scale` unless the losses are
-    normalised as in a paper. In the border, the image's
-    moments count less and less towards the edge, and everything else in full.
+    The pixels' distribution is one of the style losses, with the weight of the palette. The content weight is that of
+    the configuration, times the network's own `content_scale` unless the losses are normalised as in a paper. In the
+    border, the image's moments count less and less towards the edge, and everything else in full.
 
     Attributes:
         style: data of the style images, by style term, see `StyleLoss` and `regions`.
@@ -103,6 +103,12 @@ class Objective:
     def style_loss(self, term: str) -> StyleLoss:
         """Of a style term."""
         return style_loss_of(self.loss, layer_of(term))
+
+    @property
+    def maps_on_device(self) -> bool:
+        """Whether the maps of `whole_image` are made without reading a number back from the device."""
+        matchings = [self.style_loss(term).matching for term in self.style]
+        return all(matching is None or matching.on_device for matching in matchings)
 
     @property
     def content_weight(self) -> float:

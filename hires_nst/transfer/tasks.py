@@ -141,7 +141,7 @@ class TileTask:
             objective, self.window, weights=self.weights.to(device), ratio=self.ratio, start=start,
             content_features=objective.content_activations(self.content_key, read),
         )  # fmt: skip
-        if objective.extract.cuda_graphs:
+        if objective.extract.cuda_graphs and (start is not None or objective.maps_on_device):
             gradient = captured(gradient, steps=self.steps)
         found = minimise(
             Minimisation(

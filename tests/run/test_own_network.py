@@ -132,6 +132,7 @@ def test_its_layers_are_the_defaults_and_more_may_be_named() -> None:
         ("vgg19", {}, "vgg19 is the name of a network of the program; give yours another name"),
         ("", {}, "needs a name"),
         ("mine", {"std": (1.0, 0.0, 1.0)}, "std above 0"),
+        ("mine", {"layers": ["pixels"]}, "no layer of a network can be called 'pixels'"),
         ("mine", {"style_layers": ["stem", "nowhere"]}, "layers of mine cannot be found: node: 'nowhere'"),
     ],
 )

@@ -211,6 +211,15 @@ def test_a_small_region_is_told() -> None:
     Image.fromarray(small).save("small.png")
     _, notices = paint({"mask": "small.png"}, {"image": "other.png"})
     assert any("the region of painting.png is too small for conv3_1" in notice for notice in notices)
+    assert not any("pixels" in notice for notice in notices)
+
+
+def test_where_no_layer_sees_a_region_it_is_not_painted_by_its_colours_alone() -> None:
+    small = np.zeros((HEIGHT, WIDTH), np.uint8)
+    small[:1, :2] = 255
+    Image.fromarray(small).save("small.png")
+    _, notices = paint({"mask": "small.png"}, {"image": "other.png"})
+    assert any(notice.endswith("it is not painted there") for notice in notices)
 
 
 def test_a_crop_takes_its_part_of_the_mask() -> None:

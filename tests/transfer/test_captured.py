@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,13 +13,19 @@ import torch
 from PIL import Image
 from torch import Tensor
 from torch.fx.experimental.proxy_tensor import make_fx
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
 
 import hires_nst
 from hires_nst import Config
+from hires_nst.config import Loss, StyleLossName
 from hires_nst.transfer import device
 from hires_nst.transfer.captured import LEAST_STEPS, captured
 from hires_nst.transfer.losses import STYLE_LOSSES
+from hires_nst.transfer.refine import tile_gradient
+from hires_nst.transfer.tiles import make_grid
 from tests.conftest import random_canvas
+from tests.transfer.test_equivalence import problem
 
 Function = Callable[[Tensor], tuple[Tensor, ...]]
 
@@ -88,6 +95,43 @@ def test_repeated_steps_give_the_same_picture_with_every_optimizer(
     repeated = painted(pictures, optimizer={"name": optimizer})
     assert recorder.repeated
     assert painted(pictures, optimizer={"name": optimizer}, runtime={"cuda_graphs": False}) == repeated
+
+
+class FromTheHost(TorchDispatchMode):  # type: ignore[no-untyped-call]
+    """Notes what an evaluation brings from the host to the device, which a recording cannot do."""
+
+    def __init__(self) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+        self.found: list[str] = []
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        result = func(*args, **(kwargs or {}))
+        tensors = [leaf for leaf in tree_leaves(args) if isinstance(leaf, Tensor)]
+        if isinstance(result, Tensor) and result.is_meta and any(not t.is_meta and t.ndim for t in tensors):
+            self.found.append(str(func))
+        return result
+
+
+@pytest.mark.parametrize("style", [name for name in STYLE_LOSSES if name != "wasserstein"])
+def test_an_evaluation_needs_nothing_from_the_host_and_tells_it_nothing(style: StyleLossName) -> None:
+    """On the device `meta`, which has no numbers to read back."""
+    loss = Loss(
+        style=style, style_layers={"conv1_1": 1.0, "conv3_1": 0.5}, content_layers={"conv4_2": 1.0}, tv_weight=0.1,
+        colour_tv_weight=0.1,
+    )  # fmt: skip
+    objective, content, _ = problem(64, 80, loss=loss, palette=True)
+    meta = torch.device("meta")
+    extract = replace(objective.extract, network=objective.extract.network.to(meta), device=meta)
+    data = {term: statistics.to(meta) for term, statistics in objective.style.items()}
+    objective = replace(objective, extract=extract, style=data)
+    tile = make_grid(64, 80, size=9999, stride=16).tiles[0]
+    features = objective.content_features(content, tile.window)
+    gradient = tile_gradient(objective, tile, content_features=features, start=None)
+    x = torch.empty((1, 3, 64, 80), dtype=torch.float64, device=meta, requires_grad=True)
+    with FromTheHost() as noted:
+        gradient(x)
+    assert not noted.found
+    assert objective.maps_on_device
 
 
 def test_few_steps_are_not_recorded(pictures: Path, recorder: Recorder) -> None:

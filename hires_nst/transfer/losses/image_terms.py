@@ -39,7 +39,7 @@ def desaturated(image: Tensor, share: float) -> Tensor:
 
 def colours(image: Tensor) -> Tensor:
     """An image less its brightness (the luma of ITU-R BT.601, `imageio.picture.luma`), (1, 3, h, w)."""
-    weights = torch.tensor(LUMA, dtype=image.dtype).to(image.device)
+    weights = torch.cat([image.new_full((1,), share) for share in LUMA])  # made there: nothing comes from the host
     without = torch.eye(3, dtype=image.dtype, device=image.device) - weights
     return (without @ image.flatten(2)).view_as(image)  # one product is faster than a sum over channels
 

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from hires_nst.transfer.device import alike
-from hires_nst.transfer.losses.sliced import NODES, directions, histograms, sliced_targets, sliced_transport
+from hires_nst.transfer.losses.sliced import BLOCK, NODES, directions, histograms, sliced_targets, sliced_transport
 from hires_nst.transfer.losses.style_loss import Matching, StyleLoss
 from hires_nst.transfer.moments import Statistics
 
@@ -27,10 +27,15 @@ def colour_targets(features: Tensor, transport: Statistics, *, style: Statistics
     The directions d are orthonormal axes, some times over. For them 3 times the mean of (<p, d> - t)^2 is |p - q|^2 + r
     for every p, with q 3 times the mean of t d, and r its value at p = q.
     """
-    found = sliced_targets(features, transport, style=style)
-    nearest = alike(style["directions"], found).T @ found / ROTATIONS
-    rest = (found.square().sum(0) / ROTATIONS - nearest.square().sum(0)).clamp_min(0)
-    return torch.cat((nearest, rest[None]))
+
+    def of(part: Tensor) -> Tensor:
+        found = sliced_targets(part, transport, style=style)
+        nearest = alike(style["directions"], found).T @ found / ROTATIONS
+        rest = (found.square().sum(0) / ROTATIONS - nearest.square().sum(0)).clamp_min(0)
+        return torch.cat((nearest, rest[None]))
+
+    pixels, step = features.flatten(2)[..., None], BLOCK // (3 * ROTATIONS)
+    return torch.cat([of(pixels[:, :, begin : begin + step]) for begin in range(0, pixels.shape[2], step)], dim=1)
 
 
 def colour_errors(features: Tensor, targets: Tensor, *, transport: Statistics, style: Statistics) -> Tensor:

@@ -77,8 +77,8 @@ def sliced_transport(image: Statistics, style: Statistics) -> Statistics:
     node, which is as wide as the distance of nodes and has the node in its middle, both are linear. `lower` and `upper`
     (C, 257) are T at a cell's ends, in nodes; where the style has a gap they are its two sides.
     """
-    edges, ours, theirs = torch.arange(NODES + 1, dtype=torch.float64) - 0.5, *map(_cumulative, (image, style))
-    edges = edges.to(ours.device)
+    ours, theirs = map(_cumulative, (image, style))
+    edges = torch.arange(NODES + 1, dtype=torch.float64, device=ours.device) - 0.5
     lower = _quantiles(ours[:, :-1].contiguous(), theirs, edges=edges, after_gap=True)
     upper = _quantiles(ours[:, 1:].contiguous(), theirs, edges=edges, after_gap=False)
     return Statistics({"lower": lower, "upper": torch.maximum(lower, upper)})

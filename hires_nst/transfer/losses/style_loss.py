@@ -50,11 +50,13 @@ class Matching:
     Attributes:
         transport: (statistics of the image, data of the style) to what `targets` needs, without a graph.
         targets, errors: of the features of any part of the image.
+        on_device: whether `transport` reads no number back from a GPU.
     """
 
     transport: Callable[[Statistics, Statistics], Statistics]
     targets: Targets
     errors: Errors
+    on_device: bool = True
 
 
 @dataclass(frozen=True, kw_only=True)

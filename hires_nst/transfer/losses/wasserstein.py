@@ -60,5 +60,5 @@ def _flat(features: Tensor) -> Tensor:
     return features[0].flatten(1).to(torch.promote_types(features.dtype, torch.float32))
 
 
-WASSERSTEIN = Matching(transport=gaussian_transport, targets=gaussian_targets, errors=squared_errors)
+WASSERSTEIN = Matching(transport=gaussian_transport, targets=gaussian_targets, errors=squared_errors, on_device=False)
 """W2^2 / tr R_s."""
