@@ -215,18 +215,19 @@ class Objective:
             content_loss = content_loss + weight * content_sum(own[layer], target, weights=values, norms=norms)
         values = None if weights.variation is None else weights.variation.pixels
         variation = self._variation(image, counted=counted.relative_to(window), weights=values)
-        moments, present = {}, []
+        moments: dict[str, Moments | None] = {}
         for term, style in self.style.items():
             layer_weights = weights.of_region(region_of(term), layer := layer_of(term))
             if layer_weights is None or layer_weights.total > 0:
-                present.append(term)
-                if self.style_loss(term).value is not None or not frozen:
-                    moments[term] = self.style_loss(term).sums(own[layer], layer_weights, style=style)
+                loss = self.style_loss(term)
+                needed = loss.value is not None or not frozen
+                moments[term] = loss.sums(own[layer], layer_weights, style=style) if needed else None
         matching_loss = torch.zeros((), dtype=image.dtype, device=image.device)
-        for term, found in match(own, moments, present).items():
+        for term, found in match(own, moments).items():
             matching_loss = matching_loss + self._matching_sum(term, own[layer_of(term)], found=found, weights=weights)
+        summed = {term: found for term, found in moments.items() if found is not None}
         return ObjectiveTerms(
-            moments=moments, matching_loss=matching_loss, content_loss=content_loss, variation=variation
+            moments=summed, matching_loss=matching_loss, content_loss=content_loss, variation=variation
         )
 
     def _variation(self, image: Tensor, *, counted: Rect, weights: Tensor | None) -> Tensor:
@@ -364,10 +365,8 @@ class Objective:
             transports: of `whole_image`; without them, what a matching adds is left out.
         """
 
-        def match(
-            features: Mapping[str, Tensor], moments: Mapping[str, Moments], terms: Collection[str]
-        ) -> Mapping[str, LayerTargets]:
-            return self.targets(features, transports or {}, terms=terms)
+        def match(features: Mapping[str, Tensor], moments: Mapping[str, Moments | None]) -> Mapping[str, LayerTargets]:
+            return self.targets(features, transports or {}, terms=moments)
 
         def of_tile(tile: Tile) -> ObjectiveTerms:
             window = self.haloed(tile, grid)
@@ -411,10 +410,8 @@ class Objective:
             energy, cotangents = self._cotangents(whole.statistics)
             value = exact(energy).cpu()
 
-        def match(
-            features: Mapping[str, Tensor], moments: Mapping[str, Moments], terms: Collection[str]
-        ) -> Mapping[str, LayerTargets]:
-            return self.targets(features, whole.transports, terms=terms)
+        def match(features: Mapping[str, Tensor], moments: Mapping[str, Moments | None]) -> Mapping[str, LayerTargets]:
+            return self.targets(features, whole.transports, terms=moments)
 
         result = torch.zeros((1, 3, self.height, self.width), dtype=self.extract.dtype)
         for tile in visible_tiles(grid, self.weights):

@@ -22,6 +22,9 @@ SMALL = 1 << 15
 ROWS = 256
 """Rows in a part of a product."""
 
+COLUMNS = 1024
+"""Columns in a part of a product."""
+
 
 def total(values: Tensor) -> Tensor:
     """The sum of all elements; differentiable."""
@@ -45,6 +48,15 @@ def transposed_product(first: Tensor, second: Tensor) -> Tensor:
         first, second = F.pad(first, (0, 0, 0, rest)), F.pad(second, (0, 0, 0, rest))
     shape = (-1, ROWS, first.shape[1])
     return torch.bmm(first.view(shape).transpose(1, 2), second.view(shape)).sum(0)
+
+
+def product(matrix: Tensor, columns: Tensor) -> Tensor:
+    """The product (a, n) of matrices (a, b) and (b, n) with many columns; differentiable."""
+    count = columns.shape[1]
+    padded = F.pad(columns, (0, max(-count % COLUMNS, 2 * COLUMNS - count)))  # a single part would be split again
+    parts = padded.reshape(len(columns), -1, COLUMNS).transpose(0, 1)
+    result = torch.bmm(matrix.expand(len(parts), *matrix.shape), parts)
+    return result.transpose(0, 1).reshape(len(matrix), -1)[:, :count]
 
 
 @contextmanager

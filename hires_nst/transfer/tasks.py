@@ -7,7 +7,7 @@ round the statistics of its start.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Hashable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
@@ -254,15 +254,13 @@ def window_gradient(
     offset: dict[str, Statistics] | None = None
     targets: Mapping[str, LayerTargets] | None = None
 
-    def match(
-        features: Mapping[str, Tensor], moments: Mapping[str, Moments], terms: Collection[str]
-    ) -> Mapping[str, LayerTargets]:
+    def match(features: Mapping[str, Tensor], moments: Mapping[str, Moments | None]) -> Mapping[str, LayerTargets]:
         nonlocal targets
         if start is None:
-            own = objective.whole_image({term: m.finalise() for term, m in moments.items()})
-            return objective.targets(features, own.transports, terms=terms)
+            own = objective.whole_image({term: m.finalise() for term, m in moments.items() if m is not None})
+            return objective.targets(features, own.transports, terms=moments)
         if targets is None:
-            targets = objective.targets(features, start.transports, terms=terms)
+            targets = objective.targets(features, start.transports, terms=moments)
         return targets
 
     def gradient(x: Tensor) -> tuple[Tensor, Tensor]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 import torch
@@ -30,14 +30,12 @@ class LayerTargets:
     transport: Statistics
 
 
-Match = Callable[[Mapping[str, Tensor], Mapping[str, Moments], Collection[str]], Mapping[str, LayerTargets]]
-"""(features at the counted positions by layer, their sums by style term, the style terms with positions) to the targets
-by style term."""
+Match = Callable[[Mapping[str, Tensor], Mapping[str, Moments | None]], Mapping[str, LayerTargets]]
+"""(features at the counted positions by layer, their sums by the style terms with positions there, None where they are
+left out) to the targets by style term."""
 
 
-def unmatched(
-    features: Mapping[str, Tensor], moments: Mapping[str, Moments], terms: Collection[str]
-) -> Mapping[str, LayerTargets]:
+def unmatched(features: Mapping[str, Tensor], moments: Mapping[str, Moments | None]) -> Mapping[str, LayerTargets]:
     """No targets: what a matching adds to the style loss is left out."""
     return {}
 

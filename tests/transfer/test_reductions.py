@@ -17,7 +17,7 @@ from hires_nst.transfer.parametrization import Parametrization
 from hires_nst.transfer.reductions import inner, total, transposed_product
 from hires_nst.transfer.refine import refine_round
 from hires_nst.transfer.rounds import OptimizerCanvases, Round
-from hires_nst.transfer.style import style_statistics
+from hires_nst.transfer.style import style_layers_of, style_statistics
 from hires_nst.transfer.sums import content_norms
 from hires_nst.transfer.tiles import make_grid
 from hires_nst.transfer.weights import WeightedImage
@@ -92,10 +92,10 @@ def test_moments_are_the_same_with_any_number_of_threads() -> None:
 @pytest.mark.skipif(not device._multiplies_in_bfloat16(CPU), reason="the processor does not multiply in bfloat16")
 def test_a_round_is_the_same_with_any_number_of_threads() -> None:
     """In half precision; in float32 oneDNN chooses another algorithm for another number of threads."""
-    config = Config.model_validate({"runtime": {"precision": "bfloat16"}})
+    config = Config.model_validate({"runtime": {"precision": "bfloat16"}, "loss": {"colour_tv_weight": 0.2}})
     extract = Extractor(network_of(config, CPU).padded("zeros"))
     content, style, canvas = (random_canvas(208, 240, seed) for seed in range(3))
-    layers = list(config.loss.active_style_layers)
+    layers = style_layers_of(config.loss, config.layers)
 
     def painted() -> Tensor:
         grid = make_grid(208, 240, size=112, stride=16, overlap=32)

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from hires_nst.imageio.picture import LUMA
-from hires_nst.transfer.reductions import total
+from hires_nst.transfer.reductions import product, total
 
 
 def content_sum(
@@ -41,7 +41,7 @@ def colours(image: Tensor) -> Tensor:
     """An image less its brightness (the luma of ITU-R BT.601, `imageio.picture.luma`), (1, 3, h, w)."""
     weights = torch.cat([image.new_full((1,), share) for share in LUMA])  # made there: nothing comes from the host
     without = torch.eye(3, dtype=image.dtype, device=image.device) - weights
-    return (without @ image.flatten(2)).view_as(image)  # one product is faster than a sum over channels
+    return product(without, image[0].flatten(1)).view(image.shape)  # one product is faster than a sum over channels
 
 
 def variation_sum(image: Tensor, *, owned_rows: slice, owned_columns: slice, weights: Tensor | None = None) -> Tensor:

@@ -9,6 +9,7 @@ from hires_nst.transfer.device import alike
 from hires_nst.transfer.losses.sliced import BLOCK, NODES, directions, histograms, sliced_targets, sliced_transport
 from hires_nst.transfer.losses.style_loss import Matching, StyleLoss
 from hires_nst.transfer.moments import Statistics
+from hires_nst.transfer.reductions import product
 
 ROTATIONS = 2
 """Of the axes, along which distributions are compared: 3 directions each."""
@@ -30,7 +31,7 @@ def colour_targets(features: Tensor, transport: Statistics, *, style: Statistics
 
     def of(part: Tensor) -> Tensor:
         found = sliced_targets(part, transport, style=style)
-        nearest = alike(style["directions"], found).T @ found / ROTATIONS
+        nearest = product(alike(style["directions"], found).T, found) / ROTATIONS
         rest = (found.square().sum(0) / ROTATIONS - nearest.square().sum(0)).clamp_min(0)
         return torch.cat((nearest, rest[None]))
 

@@ -8,6 +8,7 @@ from torch import Tensor
 from hires_nst.transfer.device import alike, statistics_device
 from hires_nst.transfer.losses.style_loss import FLAT, Matching
 from hires_nst.transfer.moments import Moments, Statistics
+from hires_nst.transfer.reductions import product
 from hires_nst.transfer.weights import LayerWeights
 
 NODES = 257
@@ -124,7 +125,7 @@ def _projections(features: Tensor, style: Statistics) -> Tensor:
     """<f, d> (C, n) in float32 at least, of (1, C, h, w)."""
     flat = features[0].flatten(1)
     flat = flat.to(torch.promote_types(flat.dtype, torch.float32))
-    return alike(style["directions"], flat) @ flat
+    return product(alike(style["directions"], flat), flat)
 
 
 def _cells(values: Tensor, style: Statistics) -> Tensor:

@@ -8,6 +8,7 @@ from torch import Tensor
 from hires_nst.transfer.device import alike
 from hires_nst.transfer.losses.style_loss import Matching
 from hires_nst.transfer.moments import Statistics
+from hires_nst.transfer.reductions import product
 
 RANK = 1e-12
 """Eigenvalues of cov_s^1/2 cov cov_s^1/2 count as at least this many times the largest one of cov_s, squared."""
@@ -44,7 +45,7 @@ def gaussian_targets(features: Tensor, transport: Statistics, *, style: Statisti
     """T(f), (C, n) in float32 at least, of (1, C, h, w)."""
     flat = _flat(features.detach())
     mean, target, matrix = (alike(t, flat) for t in (transport.mean, style.mean, transport["map"]))
-    return target[:, None] + matrix @ (flat - mean[:, None])
+    return target[:, None] + product(matrix, flat - mean[:, None])
 
 
 def squared_errors(features: Tensor, targets: Tensor, *, transport: Statistics, style: Statistics) -> Tensor:
