@@ -55,7 +55,7 @@ class Layer:
     radius: int
 
 
-IMAGE = Layer(name=PIXELS, channels=3, stride=1, radius=0)
+PIXELS_LAYER = Layer(name=PIXELS, channels=3, stride=1, radius=0)
 
 
 @dataclass(frozen=True)
@@ -162,7 +162,7 @@ class Backbone:
         return -(-self.radius_of(layers) // stride) * stride
 
     def _layer(self, name: str) -> Layer:
-        return IMAGE if name == PIXELS else self.layers[self.check_layer(name)]
+        return PIXELS_LAYER if name == PIXELS else self.layers[self.check_layer(name)]
 
     def check_layer(self, layer: str) -> str:
         """`layer` itself.

@@ -26,8 +26,8 @@ STATE_BYTES: Mapping[str, int] = MappingProxyType({"lbfgs": HALF_BYTES_PER_PIXEL
 BYTES_PER_CHANNEL: Mapping[str, int] = MappingProxyType({"sliced": 8 * 260, "neighbours": 4 * 4096})
 """What losses store of each channel besides second moments, at most: histograms, and a bank of features."""
 
-PALETTE_BYTES = 6 * 8 * 260
-"""The histograms of colours."""
+COLOUR_HISTOGRAM_BYTES = 6 * 8 * 260
+"""The histograms of the colours along six directions, of about 260 numbers each."""
 
 SMALL_FILES = 20_000_000
 """Bytes for what is small in a run directory: the log, the record, headers."""
@@ -89,7 +89,7 @@ def _statistics_bytes(config: Config, level: Level) -> int:
     more = BYTES_PER_CHANNEL.get(loss.style, 0)
     backbone = config.backbone
     channels = [backbone.channels(layer) for layer in loss.active_style_layers]
-    palette = PALETTE_BYTES if loss.active_palette_weight else 0
+    palette = COLOUR_HISTOGRAM_BYTES if loss.active_palette_weight else 0
     return max(1, len(style_groups(config))) * (palette + sum(count * (8 * (count + 1) + more) for count in channels))
 
 
