@@ -44,7 +44,7 @@ class WriteBehind:
         """
         while len(self._waiting) >= self._most:
             self._first(None)
-        self._waiting.append((self._thread.submit(write, self._check_stop), on_done))
+        self._waiting.append((self._thread.submit(self._write, [write]), on_done))
 
     def poll(self) -> None:
         """Call `on_done` of finished writes; raises as `put` does."""
@@ -72,6 +72,10 @@ class WriteBehind:
         finally:
             self._cancelled = True
             self._thread.shutdown(cancel_futures=True)
+
+    def _write(self, writes: list[Write[Written]]) -> Written:
+        """Do the one write, and drop it: the pool's thread refers to its arguments until after the result is known."""
+        return writes.pop()(self._check_stop)
 
     def _first(self, timeout: float | None) -> None:
         future, on_done = self._waiting[0]

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import threading
 import time
+import weakref
 from collections.abc import Callable
+from concurrent.futures import Future
 
 import pytest
 
@@ -46,6 +48,27 @@ def test_everything_is_written_in_order_and_reported_in_the_thread_of_the_calls(
     assert [line for line in record.lines if line.startswith("done")] == [f"done {name}" for name in "abcde"]
     assert {record.threads[f"done {name}"] for name in "abcde"} == {threading.get_ident()}
     assert threading.get_ident() not in {record.threads[f"wrote {name}"] for name in "abcde"}
+
+
+def test_what_is_written_is_not_kept_after_its_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The pool's thread has its own reference to a task until it looks for the next one, some time after the result."""
+    late, set_result = threading.Event(), Future.set_result
+
+    def slow(future: Future[None], result: None) -> None:
+        set_result(future, result)
+        late.wait(10)
+
+    monkeypatch.setattr(Future, "set_result", slow)
+    record = Record()
+    with WriteBehind() as writer:
+        write = record.write("a")
+        referred = weakref.ref(write)
+        writer.put(write, record.done("a"))
+        del write
+        writer.flush()
+        assert record.lines == ["wrote a", "done a"]
+        assert referred() is None
+        late.set()
 
 
 def test_nothing_is_reported_before_it_is_written() -> None:

@@ -1,5 +1,8 @@
 """The pyramid that stands for the pixels."""
 
+import subprocess
+import sys
+
 import pytest
 import torch
 from torch import Tensor
@@ -32,6 +35,15 @@ def test_pulling_back_is_the_transpose_of_the_change_and_lifting_a_right_inverse
     z, gradient = torch.randn(pyramid.length, dtype=torch.float64), torch.randn(1, 3, 20, 24, dtype=torch.float64)
     torch.testing.assert_close((pyramid.change(z) * gradient).sum(), (z * pyramid.transpose(gradient)).sum())
     torch.testing.assert_close(pyramid.change(pyramid.lift(gradient)), gradient)
+
+
+def test_pulling_back_imports_nothing_that_takes_long() -> None:
+    code = (
+        "import sys, torch; from hires_nst.transfer.parametrization import Parametrization; "
+        "Parametrization(8, 8, 'laplacian').transpose(torch.zeros(1, 3, 8, 8)); print('sympy' in sys.modules)"
+    )
+    run = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
+    assert run.stdout.strip() == "False"
 
 
 def test_the_pyramid_moves_large_shapes_where_only_differences_of_neighbours_count() -> None:
