@@ -119,9 +119,11 @@ class Start:
 
 
 STARTS = (
-    Start("enlarged", enlarged, 0.005), Start("enlarged", enlarged, 0.0075),
+    Start("enlarged", enlarged, 0.0075), Start("enlarged", enlarged, 0.015),
     Start("with the photograph's detail", with_detail, 0.0075),
-    Start("with the painting's detail", with_examples, 0.0075),
+    Start("with the photograph's detail", with_detail, 0.015),
+    Start("with the photograph's detail", with_detail, 0.03),
+    Start("with the painting's detail", with_examples, 0.015),
 )  # fmt: skip
 
 

@@ -17,7 +17,7 @@ from hires_nst.transfer.allocator import keep_freed_memory
 from hires_nst.transfer.canvas import Canvas
 from hires_nst.transfer.device import choose_device, precision_of
 from hires_nst.transfer.tiles import Rect
-from hires_nst.transfer.weights import PixelWeights, WindowWeights
+from hires_nst.transfer.weights import LayerWeights, PixelWeights
 
 
 @dataclass(frozen=True)
@@ -54,10 +54,10 @@ class Extractor:
         """A window of a canvas, on the device and in the type of this extractor."""
         return canvas.read(rect, device=self.device, dtype=self.dtype)
 
-    def weights(self, weights: PixelWeights, window: Rect, *, counted: Rect, layers: Collection[str]) -> WindowWeights:
-        """The weights of a window's pixels and of the counted positions of layers, for the activations of this."""
+    def weights(self, weights: PixelWeights, counted: Rect, *, layers: Collection[str]) -> dict[str, LayerWeights]:
+        """The weights of the counted positions of layers, for the activations of this."""
         strides = {layer: self.network.backbone.stride(layer) for layer in layers}
-        return weights.of_window(window, counted=counted, strides=strides, device=self.device, dtype=self.dtype)
+        return weights.of_layers(counted, strides=strides, device=self.device, dtype=self.dtype)
 
     def owned(self, feature: Tensor, layer: str, *, counted: Rect, window: Rect) -> Tensor:
         """The part of a window's activations that lies at the counted pixels' positions."""

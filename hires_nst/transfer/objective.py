@@ -38,7 +38,7 @@ from hires_nst.transfer.terms import (
     unmatched,
 )
 from hires_nst.transfer.tiles import Grid, Rect, Tile
-from hires_nst.transfer.weights import PixelWeights, WindowWeights
+from hires_nst.transfer.weights import LayerWeights, PixelWeights
 
 LEAST_POSITIONS = 4
 """Of a layer in a region, by weight; below this the layer does not count there."""
@@ -167,18 +167,20 @@ class Objective:
     def window_weights(self, window: Rect, *, counted: Rect) -> TermWeights:
         """The weights of a window for `terms`."""
 
-        def read(weights: PixelWeights | None, layers: Collection[str]) -> WindowWeights | None:
+        def read(weights: PixelWeights | None, layers: Collection[str]) -> dict[str, LayerWeights] | None:
             if weights is None or weights.is_full(window):
                 return None
-            return self.extract.weights(weights, window, counted=counted, layers=layers)
+            return self.extract.weights(weights, counted, layers=layers)
 
         regions = tuple(
             RegionWindow(read(weights, self.style_layers), self.region_ratio(region, window))
             for region, weights in zip(self.regions, self.style_weights, strict=True)
         )
-        content = read(self.content_weights or self.weights, self.content_norms)
-        has_variation = self.loss.tv_weight or self.loss.colour_tv_weight
-        return TermWeights(regions, content, read(self.weights, ()) if has_variation else None)
+        variation, has_variation = None, self.loss.tv_weight or self.loss.colour_tv_weight
+        if has_variation and self.weights is not None and not self.weights.is_full(window):
+            pixels = torch.from_numpy(self.weights.read(window))[None, None]
+            variation = pixels.to(self.extract.dtype).to(self.extract.device)
+        return TermWeights(regions, read(self.content_weights or self.weights, self.content_norms), variation)
 
     def terms(
         self,
@@ -210,11 +212,10 @@ class Objective:
             norm = self.content_norms[layer]
             weight = self.loss.content_layers[layer] / (norm if isinstance(norm, float) else 1)
             target = self.extract.owned(target, layer, counted=counted, window=window)
-            values = None if weights.content is None else weights.content.layers[layer].values
+            values = None if weights.content is None else weights.content[layer].values
             norms = None if isinstance(norm, float) else norm
             content_loss = content_loss + weight * content_sum(own[layer], target, weights=values, norms=norms)
-        values = None if weights.variation is None else weights.variation.pixels
-        variation = self._variation(image, counted=counted.relative_to(window), weights=values)
+        variation = self._variation(image, counted=counted.relative_to(window), weights=weights.variation)
         moments: dict[str, Moments | None] = {}
         for term, style in self.style.items():
             layer_weights = weights.of_region(region_of(term), layer := layer_of(term))

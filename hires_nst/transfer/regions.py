@@ -9,11 +9,12 @@ region: `conv1_1`, `conv1_1@1`.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import torch
 
-from hires_nst.transfer.weights import PixelWeights, WindowWeights
+from hires_nst.transfer.weights import LayerWeights, PixelWeights, on_device
 
 
 @dataclass(frozen=True, eq=False)
@@ -34,16 +35,16 @@ class RegionWindow:
     """A region in a window.
 
     Attributes:
-        weights: of the window's positions in the region's moments; None where all of them count alike.
+        weights: of the window's positions in the region's moments, by layer; None where all of them count alike.
         ratio: the region's area in the image over that in the window; 0 where none of it is in the window.
     """
 
-    weights: WindowWeights | None
+    weights: Mapping[str, LayerWeights] | None
     ratio: float
 
     def to(self, device: torch.device) -> RegionWindow:
         """The same on another device."""
-        return self if self.weights is None else RegionWindow(self.weights.to(device), self.ratio)
+        return self if self.weights is None else RegionWindow(on_device(self.weights, device), self.ratio)
 
 
 def term_name(layer: str, region: int) -> str:

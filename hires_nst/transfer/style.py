@@ -152,7 +152,7 @@ def feature_bank(
                 features = extract(extract.read(image.canvas, window), layers)
             own: Mapping[str, LayerWeights] = {}
             if image.weights is not None:
-                own = extract.weights(image.weights, window, counted=tile.owned, layers=layers).layers
+                own = extract.weights(image.weights, tile.owned, layers=layers)
             for layer, feature in features.items():
                 stride = extract.network.backbone.stride(layer)
                 places = crossings(grid.image.positions(stride), tile.owned.positions(stride), most=share)

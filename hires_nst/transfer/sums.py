@@ -59,7 +59,7 @@ def accumulate(
         window = tile.owned.grown(halo, grid.image)
         own: Mapping[str, LayerWeights] = {}
         if weights is not None:
-            own = extract.weights(weights, window, counted=tile.owned, layers=layers).layers
+            own = extract.weights(weights, tile.owned, layers=layers)
         with torch.no_grad():
             features = extract(extract.read(canvas, window), layers)
             for layer, feature in features.items():

@@ -11,7 +11,7 @@ from torch import Tensor
 from hires_nst.transfer.device import exact
 from hires_nst.transfer.moments import Moments, Statistics
 from hires_nst.transfer.regions import RegionWindow
-from hires_nst.transfer.weights import LayerWeights, WindowWeights
+from hires_nst.transfer.weights import LayerWeights, on_device
 
 
 @dataclass(frozen=True)
@@ -85,23 +85,24 @@ class TermWeights:
 
     Attributes:
         regions: in the moments of each region.
-        content: in the content loss.
-        variation: in the total variation.
+        content: the positions of each layer in the content loss.
+        variation: the pixels in the total variation, (1, 1, h, w).
     """
 
     regions: tuple[RegionWindow, ...]
-    content: WindowWeights | None = None
-    variation: WindowWeights | None = None
+    content: Mapping[str, LayerWeights] | None = None
+    variation: Tensor | None = None
 
     def to(self, device: torch.device) -> TermWeights:
         """The same on another device."""
-        content, variation = (None if w is None else w.to(device) for w in (self.content, self.variation))
+        content = None if self.content is None else on_device(self.content, device)
+        variation = None if self.variation is None else self.variation.to(device)
         return TermWeights(tuple(region.to(device) for region in self.regions), content, variation)
 
     def of_region(self, region: int, layer: str) -> LayerWeights | None:
         """Those of a layer's positions in a region; None where all count alike."""
         weights = self.regions[region].weights
-        return None if weights is None else weights.layers[layer]
+        return None if weights is None else weights[layer]
 
     def emphasis(self, ratio: float) -> list[float]:
         """By region: `ratio`, the whole image's area over the window's, over the region's own; 1 where it has none."""

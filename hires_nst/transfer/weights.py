@@ -52,22 +52,10 @@ class LayerWeights:
         return replace(self, values=self.values.to(dtype or self.values.dtype).to(device))
 
 
-@dataclass(frozen=True)
-class WindowWeights:
-    """The weights of a window.
-
-    Attributes:
-        pixels: of its pixels, (1, 1, h, w).
-        layers: of the counted positions, by layer.
-    """
-
-    pixels: Tensor
-    layers: Mapping[str, LayerWeights]
-
-    def to(self, device: torch.device) -> WindowWeights:
-        """The same on another device."""
-        layers = {layer: weights.to(device) for layer, weights in self.layers.items()}
-        return WindowWeights(self.pixels.to(device), layers)
+def on_device(weights: Mapping[str, LayerWeights], device: torch.device) -> dict[str, LayerWeights]:
+    """The weights of layers on another device; those of layers of one stride stay one object."""
+    moved = {id(own): own.to(device) for own in weights.values()}
+    return {layer: moved[id(own)] for layer, own in weights.items()}
 
 
 @dataclass(frozen=True, eq=False)
@@ -132,17 +120,22 @@ class PixelWeights:
             total += float(self.read(strip).sum(dtype=np.float64))
         return total / stride**2
 
-    def of_window(
-        self, window: Rect, *, counted: Rect, strides: Mapping[str, int], device: torch.device, dtype: torch.dtype
-    ) -> WindowWeights:
-        """The weights of a window's pixels, and of the counted positions of the layers with these strides."""
-        rows, columns = counted.relative_to(window).slices()
-        pixels = torch.from_numpy(self.read(window).astype(np.float64))[None, None]
-        layers = {}
-        for layer, stride in strides.items():
-            values = F.avg_pool2d(pixels[:, :, rows, columns], stride)
-            layers[layer] = LayerWeights.of(values).to(device, dtype)
-        return WindowWeights(pixels.to(dtype).to(device), layers)
+    def of_layers(
+        self, counted: Rect, *, strides: Mapping[str, int], device: torch.device, dtype: torch.dtype
+    ) -> dict[str, LayerWeights]:
+        """The weights of the positions in a rectangle of the layers with these strides; one object for each stride."""
+        found = {
+            stride: LayerWeights.of(self._cells(counted, stride)).to(device, dtype) for stride in {*strides.values()}
+        }
+        return {layer: found[stride] for layer, stride in strides.items()}
+
+    def _cells(self, rect: Rect, stride: int) -> Tensor:
+        """The means over a rectangle's whole cells, (1, 1, h, w), float64."""
+        if self.alpha is not None:
+            pixels = torch.from_numpy(self.read(rect).astype(np.float64))[None, None]
+            return F.avg_pool2d(pixels, stride)
+        rows, columns = (ramp[: len(ramp) // stride * stride].reshape(-1, stride).mean(1) for ramp in self._ramps(rect))
+        return torch.from_numpy(np.outer(rows, columns))[None, None]
 
     def _ramps(self, rect: Rect) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         """The border's weights of the rectangle's rows and of its columns."""

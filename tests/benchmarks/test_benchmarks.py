@@ -20,12 +20,17 @@ COMMANDS = {
     "couplings": (f"{SMALL} --coarse-steps 2 --pairs 1", ["couplings-gram", "couplings-mean-covariance"]),
     "calm_parts": (
         "--size 96 --min-size 32 --pairs landscape --shared {folder}/none --work {folder}/work "
-        "--configuration none levels.coarse_steps=2 --configuration more levels.coarse_steps=2 loss.tv_weight=0.1",
+        "--configuration none levels.coarse_steps=2 levels.rounds=2 --configuration more levels.coarse_steps=2 "
+        "levels.rounds=2 loss.tv_weight=0.1",
         ["calm_parts"],
     ),
     "level_start": (
         "--size 64 --rounds 2 --coarse-steps 2 --pairs landscape --shared {folder}/none --save {folder}",
         ["level_start"],
+    ),
+    "first_step": (
+        "--size 96 --min-size 32 --pairs landscape --shared {folder}/none --set levels.coarse_steps=3 levels.rounds=1",
+        ["first_step"],
     ),
     "optimizers": ("--width 48 --height 32 --tile 32 --pairs 1", ["optimizers"]),
     "pixels": ("--size 48 --evaluations 4 --pairs 1", ["pixels", "pixels_in_rounds"]),

@@ -140,7 +140,7 @@ def test_a_resumed_run_gives_the_same_picture(coupling: str, files: tuple[Path, 
     config = {"tiles": {**SMALL["tiles"], "coupling": coupling}, "checkpoint": {"every_seconds": 0.001}}
     expected = tmp_path / "expected.png"
     written = sum(isinstance(e, events.CheckpointWritten) for e in paint(photo, expected, painting, config=config))
-    for number in range(1, written - 1, 9):
+    for number in range(1, written - 1, 16):
         with pytest.raises(Interrupted):
             paint(photo, out, painting, config=config, until=number)
         hires_nst.resume(tmp_path / "out.png.run")

@@ -113,10 +113,9 @@ def test_weights_of_positions_add_over_tiles(height: int, width: int) -> None:
         assert weights.total(stride) == pytest.approx(float(whole.sum()))
         total = 0.0
         for tile in grid.tiles:
-            part = weights.of_window(
-                tile.owned.grown(16, grid.image), counted=tile.owned, strides=strides, device=torch.device("cpu"),
-                dtype=torch.float64,
-            ).layers[layer]  # fmt: skip
+            part = weights.of_layers(
+                tile.owned, strides=strides, device=torch.device("cpu"), dtype=torch.float64
+            )[layer]  # fmt: skip
             torch.testing.assert_close(part.values[0, 0], whole[tile.owned.positions(stride).slices()])
             assert part.total == pytest.approx(weights.within(tile.owned, stride))
             total += part.total
