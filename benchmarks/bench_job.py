@@ -1,9 +1,11 @@
 """Whole prints, from the files to the picture: seconds of each stage, memory, and the estimate of `plan`.
 
-python benchmarks/bench_job.py [--prints A6 A5 A4] [--set KEY=VALUE ...] [--one-layer] [--against CHECKOUT]
+python benchmarks/bench_job.py [--prints A6 A5 A4] [--set KEY=VALUE ...] [--one-layer]
+                               [--against CHECKOUT [--own KEY=VALUE ...]]
 
 Each print is painted in a process of its own, from the sample photograph and painting. `--against` paints the same with
-the program in another checkout, alternately, and gives the ratio. `--one-layer` is a network of one layer, whose own
+the program in another checkout, alternately, and gives the ratio; `--own` are settings that only this program gets, as
+those that the other does not know. `--one-layer` is a network of one layer, whose own
 evaluation is small: what is left is the program around it. `--planned` adds larger prints by the estimate of `plan`.
 """
 
@@ -71,6 +73,12 @@ def planned(size: str, settings: Sequence[str]) -> float:
     return found.seconds or 0.0
 
 
+def commit(checkout: Path) -> str:
+    """The commit of a checkout, shortened."""
+    command = ["git", "-C", str(checkout), "rev-parse", "--short", "HEAD"]
+    return subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout.strip()
+
+
 def stages_of(found: Mapping[str, float]) -> str:
     """The stages in one line."""
     stages: Mapping[str, float] = found["stages"]  # type: ignore[assignment]
@@ -84,13 +92,17 @@ def main() -> None:
     parser.add_argument("--set", nargs="+", default=[], metavar="KEY=VALUE")
     parser.add_argument("--one-layer", action="store_true")
     parser.add_argument("--against", type=Path, help="another checkout of the program")
+    parser.add_argument("--own", nargs="+", default=[], metavar="KEY=VALUE")
     parser.add_argument("--name", default="bench_job")
     options = parser.parse_args()
-    settings = [*options.set, *(ONE_LAYER if options.one_layer else ())]
-    sides = {"this": ROOT, **({} if options.against is None else {"the other": options.against.resolve()})}
+    shared = [*options.set, *(ONE_LAYER if options.one_layer else ())]
+    own = [*shared, *options.own]
+    sides: dict[str, tuple[Path, list[str]]] = {"this": (ROOT, own)}
+    if options.against is not None:
+        sides["the other"] = options.against.resolve(), shared
     rows = []
     for size in options.prints:
-        found = {name: painted(size, checkout, settings) for name, checkout in sides.items()}
+        found = {name: painted(size, checkout, settings) for name, (checkout, settings) in sides.items()}
         for name, one in found.items():
             rows.append(
                 [
@@ -101,7 +113,7 @@ def main() -> None:
             )  # fmt: skip
             print(*rows[-1], flush=True)
     for size in options.planned:
-        rows.append([size, "this", "", "", "", "", f"{planned(size, settings):.0f}", "", ""])
+        rows.append([size, "this", "", "", "", "", f"{planned(size, own):.0f}", "", ""])
     report(
         options.name,
         "Whole prints at 300 dpi",
@@ -113,6 +125,9 @@ def main() -> None:
         [
             "From the start of `stylize` to the written picture, without the import of torch; megapixels and",
             "evaluations are those of the picture's levels, without border and overlap.",
+            *([] if options.against is None else [f"The other is commit {commit(options.against)}."]),
+            *([f"Settings: {' '.join(shared)}."] if shared else []),
+            *([f"Settings of this program alone: {' '.join(options.own)}."] if options.own else []),
         ],
         script="bench_job",
     )  # fmt: skip
