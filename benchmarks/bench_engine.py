@@ -178,9 +178,9 @@ def main() -> None:
         found = json.loads(subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout)
         rows.append(
             [
-                *case, f"{found['evaluation']:.3f}", f"{found['share']:.0%}", f"{found['bytes']:.0f}",
-                f"{found['round']:.3f}", f"{found['round'] / found['evaluation']:.2f}",
-                f"{found['one layer round']:.3f}",
+                *case, f"{found['evaluation']:.4f}", f"{found['share']:.0%}", f"{found['bytes']:.0f}",
+                f"{found['round']:.4f}", f"{found['round'] / found['evaluation']:.2f}",
+                f"{found['one layer round']:.4f}",
             ]
         )  # fmt: skip
         print(*rows[-1], flush=True)

@@ -19,13 +19,14 @@ import sys
 import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from common import ROOT, SAMPLES, report
 
 ONE_LAYER = ("loss.style_layers={conv1_1: 1}", "loss.content_layers={}")
 
 PAINT = """
-import json, resource, sys, time
+import json, resource, shutil, subprocess, sys, threading, time
 began = time.monotonic()
 import torch
 imported = time.monotonic()
@@ -37,7 +38,17 @@ config = parse_config(gather(assignments=[f"output.print.paper={print_size}", *s
 planned = hires_nst.plan(photograph, styles=painting, config=config)
 planned_at = time.monotonic()
 stages = {"import torch": imported - began}
+pixels, busy = 0, []
+def watch():
+    command = "nvidia-smi --id=0 --query-gpu=utilization.gpu --format=csv,noheader,nounits --loop-ms=200".split()
+    for line in subprocess.Popen(command, stdout=subprocess.PIPE, text=True).stdout:
+        busy.append((pixels, float(line)))
+if shutil.which("nvidia-smi"):
+    threading.Thread(target=watch, daemon=True).start()
 def listen(event):
+    global pixels
+    if isinstance(event, events.LevelStarted):
+        pixels = event.width * event.height
     if isinstance(event, events.LevelFinished):
         stages[f"level {event.index + 1}"] = event.seconds
 cpu = time.process_time()
@@ -46,21 +57,31 @@ total = time.monotonic() - planned_at
 stages["around the levels"] = total - sum(s for name, s in stages.items() if name.startswith("level"))
 print(json.dumps({
     "stages": stages, "seconds": total, "cpu": time.process_time() - cpu, "planned": planned.seconds,
-    "memory": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / 1e9,
+    "memory": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / 1e9, "busy": busy,
     "evaluations": sum(p.width * p.height * p.rounds * p.steps for p in planned.levels) / 1e6,
 }))
 """
 
 
-def painted(size: str, checkout: Path, settings: Sequence[str]) -> Mapping[str, float]:
+LARGE = 4e6
+"""Pixels of a level above which a GPU should be busy."""
+
+
+def painted(size: str, checkout: Path, settings: Sequence[str]) -> Mapping[str, Any]:
     """Paint a print with the program of a checkout, in another process."""
     with tempfile.TemporaryDirectory() as folder:
         files = [SAMPLES / "contents" / "landscape.jpg", SAMPLES / "styles" / "flow_strokes.jpg"]
         command = [sys.executable, "-c", PAINT, size, *map(str, files), f"{folder}/out.png", *settings]
         environment = {**os.environ, "PYTHONPATH": str(checkout)}
         done = subprocess.run(command, env=environment, cwd=checkout, check=True, stdout=subprocess.PIPE, text=True)
-    found: Mapping[str, float] = json.loads(done.stdout.splitlines()[-1])
+    found: Mapping[str, Any] = json.loads(done.stdout.splitlines()[-1])
     return found
+
+
+def busy(found: Mapping[str, Any]) -> str:
+    """The share of the time of large levels in which a GPU worked, as nvidia-smi says every 200 ms."""
+    shares = [share for pixels, share in found["busy"] if pixels > LARGE]
+    return f"{sum(shares) / len(shares):.0f} %" if shares else ""
 
 
 def planned(size: str, settings: Sequence[str]) -> float:
@@ -79,9 +100,9 @@ def commit(checkout: Path) -> str:
     return subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout.strip()
 
 
-def stages_of(found: Mapping[str, float]) -> str:
+def stages_of(found: Mapping[str, Any]) -> str:
     """The stages in one line."""
-    stages: Mapping[str, float] = found["stages"]  # type: ignore[assignment]
+    stages: Mapping[str, float] = found["stages"]
     return ", ".join(f"{name} {seconds:.1f}" for name, seconds in stages.items())
 
 
@@ -108,23 +129,25 @@ def main() -> None:
                 [
                     size, name, f"{one['seconds']:.0f}", f"{one['cpu']:.0f}", f"{one['memory']:.1f}",
                     f"{one['seconds'] / one['evaluations']:.2f}", f"{one['planned']:.0f}",
-                    f"{found['the other']['seconds'] / one['seconds']:.2f}" if len(found) > 1 else "", stages_of(one),
+                    f"{found['the other']['seconds'] / one['seconds']:.2f}" if len(found) > 1 else "", busy(one),
+                    stages_of(one),
                 ]
             )  # fmt: skip
             print(*rows[-1], flush=True)
     for size in options.planned:
-        rows.append([size, "this", "", "", "", "", f"{planned(size, own):.0f}", "", ""])
+        rows.append([size, "this", "", "", "", "", f"{planned(size, own):.0f}", "", "", ""])
     report(
         options.name,
         "Whole prints at 300 dpi",
         [
             "print", "program", "seconds", "of CPU", "GB", "s a megapixel and evaluation", "planned, s",
-            "times as fast as the other", "stages, s",
+            "times as fast as the other", "GPU busy", "stages, s",
         ],
         rows,
         [
             "From the start of `stylize` to the written picture, without the import of torch; megapixels and",
-            "evaluations are those of the picture's levels, without border and overlap.",
+            "evaluations are those of the picture's levels, without border and overlap. A GPU is busy in levels of",
+            f"more than {LARGE / 1e6:.0f} megapixels, as nvidia-smi says.",
             *([] if options.against is None else [f"The other is commit {commit(options.against)}."]),
             *([f"Settings: {' '.join(shared)}."] if shared else []),
             *([f"Settings of this program alone: {' '.join(options.own)}."] if options.own else []),

@@ -13,17 +13,25 @@ from pathlib import Path
 
 import common
 import numpy as np
-from common import report
-from pairs import SHARED, WORK, Pair, known_pairs, pixels_of, save
+from common import extractor, forward_grid, report
+from pairs import SHARED, WORK, Pair, known_pairs, pixels_of, save, with_long_edge
 from quality import Configuration
 from sheets import jpeg, labelled, stacked
 from skimage.color import rgb2lab
 
 from hires_nst import evaluate
+from hires_nst.config import Config
 from hires_nst.evaluation import metrics
 from hires_nst.imageio.picture import Floats
+from hires_nst.transfer.canvas import Canvas
+from hires_nst.transfer.losses.style_loss import FLAT
+from hires_nst.transfer.style import style_statistics
+from hires_nst.transfer.weights import WeightedImage
 
 SIDE = 256
+BOUND_EDGE = 512
+"""Pixels of the long edge of the paintings whose statistics are shown."""
+
 RED, BLUE = (180, 60, 40), (40, 60, 160)
 
 
@@ -79,6 +87,22 @@ def measured(file: Path, pair: Pair) -> tuple[float, float, float]:
     return float(np.linalg.norm(means[0] - means[1])), metrics.palette_distance(picture, style), losses.style_loss
 
 
+def bounds(paintings: Mapping[str, Floats]) -> list[list[str]]:
+    """Rows of the least norm of a covariance over the squared norm of the mean, among the default loss's layers."""
+    config = Config()
+    extract = extractor(config)
+    rows = []
+    for name, pixels in paintings.items():
+        canvas = Canvas.of(with_long_edge(pixels, min(BOUND_EDGE, max(pixels.shape[:2]))))
+        found = style_statistics(
+            extract, [(WeightedImage(canvas), 1.0)], layers=list(config.loss.style_layers), grid_of=forward_grid,
+            loss=config.loss.style,
+        )  # fmt: skip
+        ratios = [float(s.covariance.norm() / s.mean.square().sum()) for s in found.values()]
+        rows.append([name, f"{min(ratios):.3f}", "yes" if min(ratios) < FLAT else "no"])
+    return rows
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--size", type=int, default=128, help="pixels of the long edge")
@@ -118,6 +142,19 @@ def main() -> None:
         [
             "Distances to the painting in CIELAB units, mean over the photographs and in brackets the largest: of the",
             "mean colours, and of the colours wherever they are. The style loss is that of `hires-nst evaluate`.",
+        ],
+        script="flat_paintings",
+    )
+    made = {name: PAINTINGS[name]() for name in options.paintings}
+    others = {pair.style.stem: pixels_of(pair.style) for pair in known_pairs(options.shared, None)}
+    report(
+        f"{options.name}_bound",
+        "Covariances of paintings, relative to their means",
+        ["painting", "least of all layers", "below the bound"],
+        bounds({**made, **others}),
+        [
+            "The norm of the covariance over the squared norm of the mean, in the layers of the default loss, of at",
+            f"most {BOUND_EDGE} px. Below the bound of {FLAT}, the loss is relative to the mean.",
         ],
         script="flat_paintings",
     )

@@ -10,7 +10,6 @@ random weights, which take the same time. `--quick` runs the same parts with tin
 from __future__ import annotations
 
 import argparse
-import hashlib
 import os
 import signal
 import subprocess
@@ -32,6 +31,9 @@ FILES = str(SAMPLES / "contents" / "landscape.jpg"), str(SAMPLES / "styles" / "f
 TINY = ("output.print.dpi=20", "levels.min_size=32", "levels.coarse_steps=4", "levels.rounds=2")
 LEAST = 5.0
 """Seconds that must be left for a part to begin."""
+
+OK = "success"
+"""How a part ended that did not fail."""
 
 
 @dataclass(frozen=True)
@@ -59,27 +61,31 @@ def parts(folder: Path, *, quick: bool) -> list[Part]:
     precision = "float32" if quick else "bfloat16"
     large = ["A8"] if quick else ["A4", "A3", "A0"]
     return [
-        Part("tests", [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "tests/run/test_cuda.py"], 90),
-        Part("engine", script("bench_engine", "--networks", *networks, "--precisions", precision, "--tiles", tile), 90),
-        Part("prints", script("bench_job", "--prints", *large, *sets), 150),
-        Part("kill", [sys.executable, __file__, "--kill", *(bytes_set or ("output.print.paper=A4",))], 90),
+        Part("tests", [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "tests/run/test_cuda.py"], 60),
+        Part("engine", script("bench_engine", "--networks", *networks, "--precisions", precision, "--tiles", tile), 60),
+        Part("prints", script("bench_job", "--prints", *large, *sets), 75),
+        Part("kill", [sys.executable, __file__, "--kill", *(bytes_set or ("output.print.paper=A4",))], 40),
         Part(
             "prints-vgg19",
             script("bench_job", "--prints", large[0] if quick else "A3", "--name", "bench_job_vgg19", "--set", *vgg19,
                    *(TINY if quick else ())),
-            90,
+            30,
         ),
         Part(
             "batch",
             script("batch", "--pictures", "1" if quick else "12", "--megapixels", "0.01" if quick else "2", "--jobs",
                    "20", "--only", "pictures", *(("--set", *TINY[1:]) if quick else ())),
-            90,
+            35,
         ),
     ]  # fmt: skip
 
 
 def kill_and_resume(settings: Sequence[str]) -> None:
-    """Kill a run that has written checkpoints, resume it, and compare with one that was left alone."""
+    """Kill a run that has written checkpoints, resume it, and compare with one that was left alone.
+
+    Raises:
+        SystemExit: the bytes differ, or the run was too short to be killed.
+    """
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         options = [text for setting in settings for text in ("--set", setting)]
@@ -90,12 +96,14 @@ def kill_and_resume(settings: Sequence[str]) -> None:
         while process.poll() is None and not list(run_dir.glob("levels/01/rounds/*/*")):
             time.sleep(0.02)
         process.send_signal(signal.SIGKILL)
-        process.wait()
-        if run_dir.is_dir():
-            resume = [sys.executable, "-m", "hires_nst", "resume", str(run_dir)]
-            subprocess.run(resume, check=True, stdout=subprocess.DEVNULL)
-        first, second = (hashlib.sha256((folder / f"{n}.png").read_bytes()).hexdigest() for n in ("whole", "killed"))
-        print(f"killed and resumed: {'the same bytes' if first == second else 'other bytes'}")
+        if process.wait() != -signal.SIGKILL:
+            raise SystemExit("the run ended before it was killed; paint a larger picture")
+        resume = [sys.executable, "-m", "hires_nst", "resume", str(run_dir)]
+        subprocess.run(resume, check=True, stdout=subprocess.DEVNULL)
+        first, second = ((folder / f"{name}.png").read_bytes() for name in ("whole", "killed"))
+        if first != second:
+            raise SystemExit("killed and resumed: other bytes")
+        print("killed and resumed: the same bytes")
 
 
 def run(part: Part, seconds: float) -> tuple[str, float, str]:
@@ -112,7 +120,8 @@ def run(part: Part, seconds: float) -> tuple[str, float, str]:
     except subprocess.TimeoutExpired as error:
         said = error.stdout.decode(errors="replace") if isinstance(error.stdout, bytes) else error.stdout or ""
         return "not finished", limit, said[-4000:]
-    return f"exit code {done.returncode}", time.monotonic() - began, done.stdout[-4000:]
+    ended = OK if done.returncode == 0 else f"exit code {done.returncode}"
+    return ended, time.monotonic() - began, done.stdout[-4000:]
 
 
 def main() -> None:
@@ -136,6 +145,8 @@ def main() -> None:
                 said += [f"## {part.name}", "", "```", text.strip(), "```", ""]
                 print(*rows[-1], text, sep="\n", flush=True)
     report("gpu", "On a GPU", ["part", "it ended with", "seconds"], rows, said)
+    if failed := [name for name, ended, _ in rows if ended != OK and not ended.startswith("skipped")]:
+        raise SystemExit(f"failed: {', '.join(failed)}")
 
 
 if __name__ == "__main__":

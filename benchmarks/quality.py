@@ -45,6 +45,9 @@ MARKS = "<!-- measured: begin -->", "<!-- measured: end -->"
 PHOTOGRAPH = "photograph"
 """The name of the row, and of the folder, of the photographs as they are."""
 
+PAINTING = "painting"
+"""The name of the row of the paintings, as far as they have the measures."""
+
 SHEET = (
     "The photograph, the painting, and the picture of each configuration: whole, and at 100 % in a corner, where the "
     "photograph is calmest, and where it has the most detail."
@@ -184,6 +187,14 @@ def photograph(pair: Pair, file: Path, size: int) -> Painted:
     return Painted(file, None, None)
 
 
+def of_painting(pair: Pair, size: int) -> Measures:
+    """What a painting of `size` pixels at most has of its own, noise and squares in its own calm parts."""
+    pixels = pixels_of(pair.style)
+    pixels = with_long_edge(pixels, min(size, max(pixels.shape[:2])))
+    grids = {f"grid {period}": value for period, value in flaws.calm_grid(pixels, pixels).items()}
+    return {"noise": flaws.calm_noise(pixels, pixels), "chroma": flaws.mean_chroma(pixels), **grids}
+
+
 def painter() -> Judge:
     """The default network of the program."""
     backbone = BACKBONES[Config().model.name]
@@ -191,11 +202,12 @@ def painter() -> Judge:
 
 
 def rows(results: Mapping[str, Mapping[str, Measures]], columns: Sequence[Column]) -> list[list[str]]:
-    """A row for each configuration."""
-    return [
-        [name, *(column.cell([m[column.measure] for m in found.values() if column.measure in m]) for column in columns)]
+    """A row for each configuration that has one of the measures."""
+    cells = {
+        name: [column.cell([m[column.measure] for m in found.values() if column.measure in m]) for column in columns]
         for name, found in results.items()
-    ]
+    }
+    return [[name, *row] for name, row in cells.items() if any(row)]
 
 
 def whole_painting(style: Floats, size: int) -> Floats:
@@ -240,7 +252,8 @@ def identity_rows(found: Errors) -> list[list[str]]:
 NOTES = {
     "": "Mean over the pairs, in brackets the worst. Edges: mean CIELAB distance to the painting's nearest colour, "
     "and the outermost 4 pixels over the band. Noise: power above three quarters of the Nyquist frequency where the "
-    "photograph is calm, times 1e6. Squares: power at the period of a grid over that expected there; 1 is no grid.",
+    "photograph is calm, times 1e6. Squares: power at the period of a grid over that expected there; 1 is no grid. "
+    "Those of the painting are in its own calm parts.",
     "_likeness": "Mean over the pairs, in brackets the worst. Style and content of a network: the plain "
     "mean-covariance loss, each difference over its target's own squared norm, and the squared error of the content "
     "over its own, summed over the layers. As configured: the losses of `hires-nst evaluate` with its defaults.",
@@ -327,6 +340,7 @@ def main() -> None:
     sheets = []
     for pair in pairs:
         pictures = pictures_of(pair, configurations, options)
+        results.setdefault(PAINTING, {})[pair.name] = of_painting(pair, options.size)
         for name, picture in pictures.items():
             measures = results.setdefault(name, {})[pair.name] = measured(picture, pair, judges)
             print(pair.name, name, {key: round(value, 4) for key, value in measures.items()}, flush=True)

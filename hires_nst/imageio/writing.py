@@ -8,9 +8,10 @@ import zlib
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass, replace
+from functools import partial
 from io import BytesIO
 from pathlib import Path
-from typing import Any, BinaryIO, Literal
+from typing import Any, BinaryIO, Literal, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,6 +21,7 @@ from hires_nst.errors import OutputError
 from hires_nst.files import atomic_write, behind_links, check_free, plain_os_errors, url_of
 from hires_nst.imageio.colour import srgb_profile
 from hires_nst.imageio.formats import SUFFIXES, WITHOUT_ALPHA, written_format
+from hires_nst.imageio.in_threads import in_threads
 from hires_nst.imageio.metadata.embedded import PNG_IPTC, PNG_XMP, raw_profile
 from hires_nst.imageio.metadata.exif_tags import ExifTags, resolution
 from hires_nst.imageio.metadata.ifd import BYTE, LONG, LONG8, SHORT, UNDEFINED
@@ -37,7 +39,15 @@ LOSSLESS = 100
 
 STRIP_ROWS = 64
 
+LEVEL = 6
+"""Of the compression, 0 to 9; zlib's own default."""
+
+ZLIB_HEADER = b"\x78\x9c"
+"""Deflate with a window of 32 KB, at `LEVEL`: RFC 1950."""
+
 _CLASSIC_TIFF_BYTES = 3_900_000_000  # below 4 GiB, with a margin for compression that makes noise larger
+
+Result = TypeVar("Result")
 
 Samples = NDArray[Any]
 """uint8 or uint16, (rows, W, 3 | 4)."""
@@ -195,33 +205,44 @@ class _Source:
         """IPTC among Photoshop's resources, empty if there is none."""
         return as_resource(self.metadata.iptc) if self.metadata is not None and self.metadata.iptc else b""
 
-    def strips(self) -> Iterator[Samples]:
-        """The samples quantised with rounding, STRIP_ROWS rows at a time: little-endian, (rows, W, 3 | 4)."""
+    @property
+    def strip_tops(self) -> range:
+        """The first row of each strip, of `STRIP_ROWS` rows or what is left."""
+        return range(0, self.shape[0], STRIP_ROWS)
+
+    def samples(self, top: int, bottom: int) -> Samples:
+        """Some rows of the samples, quantised with rounding: little-endian, (rows, W, 3 | 4)."""
         dtype, peak = (np.dtype("u1"), 255) if self.encoding.bit_depth == 8 else (np.dtype("<u2"), 65535)
-        for top in range(0, self.pixels.shape[0], STRIP_ROWS):
-            self.check_stop()
-            rows = slice(top, top + STRIP_ROWS)
-            strip = np.asarray(self.pixels[rows], np.float32)
-            if self.alpha is not None:
-                alpha = np.asarray(self.alpha[rows], np.float32)
-                if self.background is None:
-                    strip = np.concatenate([strip, alpha[..., None]], axis=2)
-                else:
-                    strip = flattened(strip, alpha, background=self.background)
-            yield np.rint(np.clip(strip, 0, 1) * peak).astype(dtype)
+        rows = np.asarray(self.pixels[top:bottom], np.float32)
+        if self.alpha is not None:
+            alpha = np.asarray(self.alpha[top:bottom], np.float32)
+            if self.background is None:
+                rows = np.concatenate([rows, alpha[..., None]], axis=2)
+            else:
+                rows = flattened(rows, alpha, background=self.background)
+        return np.rint(np.clip(rows, 0, 1) * peak).astype(dtype)
+
+    def strip(self, top: int) -> Samples:
+        """The samples of a strip."""
+        return self.samples(top, top + STRIP_ROWS)
+
+    def of_strips(self, work: Callable[[int], Result]) -> Iterator[Result]:
+        """What `work` makes of each strip's first row, in their order; in threads."""
+        return in_threads(work, self.strip_tops, check_stop=self.check_stop)
 
     def image(self) -> Image.Image:
         """The whole picture, of 8 bits."""
         samples = np.empty(self.shape, np.uint8)
-        for index, strip in enumerate(self.strips()):
-            samples[index * STRIP_ROWS : (index + 1) * STRIP_ROWS] = strip
+        for top, strip in zip(self.strip_tops, self.of_strips(self.strip), strict=True):
+            samples[top : top + STRIP_ROWS] = strip
         return Image.fromarray(samples)
 
 
 def _write_png(file: BinaryIO, source: _Source) -> None:
     """A PNG file, strip by strip: the encoders of Pillow and imagecodecs need the whole picture in memory at once.
 
-    Each row is filtered with Up (the difference to the row above it), as https://www.w3.org/TR/png/ describes.
+    Each row is filtered with Up (the difference to the row above it), as https://www.w3.org/TR/png/ describes. The
+    strips are deflated by themselves, in threads, and follow each other in one stream, as in pigz.
     """
 
     def chunk(kind: bytes, data: bytes) -> None:
@@ -240,17 +261,26 @@ def _write_png(file: BinaryIO, source: _Source) -> None:
         chunk(b"iTXt", PNG_XMP.encode() + bytes(5) + source.xmp)
     if source.iptc:
         chunk(b"zTXt", PNG_IPTC.encode() + bytes(2) + zlib.compress(raw_profile("iptc", source.iptc)))
-    deflate = zlib.compressobj(6)
-    above = np.zeros((1, width * channels * encoding.bit_depth // 8), np.uint8)
-    for strip in source.strips():
-        rows = strip.astype(strip.dtype.newbyteorder(">")).view(np.uint8).reshape(len(strip), -1)
-        filtered = np.full((rows.shape[0], 1 + rows.shape[1]), 2, np.uint8)  # each row starts with its filter, 2 is Up
-        np.subtract(rows, np.concatenate([above, rows[:-1]]), out=filtered[:, 1:])
-        above = rows[-1:]
-        if data := deflate.compress(filtered.tobytes()):
-            chunk(b"IDAT", data)
-    chunk(b"IDAT", deflate.flush())
+    chunk(b"IDAT", ZLIB_HEADER)
+    checksum = zlib.adler32(b"")
+    for filtered, deflated in source.of_strips(partial(_png_strip, source)):
+        checksum = zlib.adler32(filtered, checksum)
+        chunk(b"IDAT", deflated)
+    chunk(b"IDAT", struct.pack(">I", checksum))
     chunk(b"IEND", b"")
+
+
+def _png_strip(source: _Source, top: int) -> tuple[bytes, bytes]:
+    """The filtered rows of a strip, each with the number of its filter before it, and the same deflated."""
+    samples = source.samples(max(0, top - 1), top + STRIP_ROWS)
+    rows = samples.astype(samples.dtype.newbyteorder(">")).view(np.uint8).reshape(len(samples), -1)
+    if not top:
+        rows = np.concatenate([np.zeros_like(rows[:1]), rows])
+    filtered = np.full((len(rows) - 1, 1 + rows.shape[1]), 2, np.uint8)  # 2 is Up
+    np.subtract(rows[1:], rows[:-1], out=filtered[:, 1:])
+    data, deflate = filtered.tobytes(), zlib.compressobj(LEVEL, wbits=-zlib.MAX_WBITS)
+    is_last = top + STRIP_ROWS >= source.shape[0]
+    return data, deflate.compress(data) + deflate.flush(zlib.Z_FINISH if is_last else zlib.Z_SYNC_FLUSH)
 
 
 def _write_jpeg(file: BinaryIO, source: _Source) -> None:
@@ -288,8 +318,7 @@ def _write_tiff(file: BinaryIO, source: _Source) -> None:
     big = height * width * channels * encoding.bit_depth // 8 > _CLASSIC_TIFF_BYTES
     file.write(struct.pack("<2sHHHQ", b"II", 43, 8, 0, 0) if big else struct.pack("<2sHI", b"II", 42, 0))
     offsets, lengths = list[int](), list[int]()
-    for strip in source.strips():
-        data = _compressed(strip, encoding.compression)
+    for data in source.of_strips(lambda top: _compressed(source.strip(top), encoding.compression)):
         offsets.append(file.tell())
         lengths.append(len(data))
         file.write(data)
@@ -328,4 +357,4 @@ def _compressed(strip: Samples, compression: str) -> bytes:
         return strip.tobytes()
     strip[:, 1:] -= strip[:, :-1].copy()  # the horizontal predictor: each sample less its left neighbour
     data = strip.tobytes()
-    return zlib.compress(data, 6) if compression == "deflate" else bytes(imagecodecs.lzw_encode(data))
+    return zlib.compress(data, LEVEL) if compression == "deflate" else bytes(imagecodecs.lzw_encode(data))

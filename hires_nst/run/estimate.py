@@ -27,7 +27,7 @@ SIDE = 512
 MOST_STEPS = 4
 """Evaluations of a measured round; a longer one is so many times as long."""
 
-TRIES = 2
+TRIES = 3
 """Rounds that are timed; the first one warms up."""
 
 PAINTING = 128

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 import runpy
 import sys
 from pathlib import Path
@@ -45,7 +46,7 @@ COMMANDS = {
     "flat_paintings": (
         "--size 48 --set levels.min_size=32 levels.coarse_steps=2 --pairs landscape --paintings red red-and-blue "
         "--shared {folder}/none --work {folder}/work",
-        ["flat_paintings"],
+        ["flat_paintings", "flat_paintings_bound"],
     ),
     "composition": (
         "--size 64 --min-size 32 --steps 2 --pairs landscape --shared {folder}/none --work {folder}/work",
@@ -100,3 +101,18 @@ def test_a_benchmark_writes_its_tables(name: str, tmp_path: Path, monkeypatch: p
         cells = [cell.strip(" %") for row in rows[2:] for cell in row.strip("|").split("|")]
         assert all(math.isfinite(float(cell)) for cell in cells if cell.lstrip("+-")[:1].isdigit() and " " not in cell)
         assert rows[2:]
+
+
+def test_a_print_says_how_busy_the_gpu_was(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    fake = tmp_path / "nvidia-smi"
+    fake.write_text("#!/bin/sh\nwhile echo 80; do sleep 0.01; done\n")
+    fake.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
+    monkeypatch.setattr(common, "RESULTS", tmp_path)
+    arguments = "--prints A8 --set output.print.dpi=30 levels.min_size=32 levels.coarse_steps=2"
+    monkeypatch.setattr(sys, "argv", ["bench_job.py", *arguments.split()])
+    module = runpy.run_path(str(FOLDER / "bench_job.py"))
+    monkeypatch.setitem(module["busy"].__globals__, "LARGE", 100)
+    module["main"]()
+    row = next(line for line in (tmp_path / "bench_job.md").read_text().splitlines() if line.startswith("| A8"))
+    assert row.split("|")[9].strip() == "80 %"

@@ -239,7 +239,10 @@ def test_everything_is_written_and_the_page_shows_the_sheet(tmp_path: Path, monk
     monkeypatch.setattr("sys.argv", f"quality.py {common} --configuration b {settings} --also a none".split())
     quality.main()
     again = json.loads((tmp_path / "results" / "x.json").read_text())["measures"]
-    assert again.keys() == {"photograph", "a", "b"}
+    assert again.keys() == {"photograph", "painting", "a", "b"}
+    (of_painting,) = again["painting"].values()
+    assert of_painting["noise"] > 0
+    assert "style as configured" not in of_painting
     assert next(iter(again["photograph"].values()))["content as configured"] == pytest.approx(0, abs=1e-3)
     names = [next(iter(again[name].values())) for name in "ab"]
     assert names[0]["spst"] == names[1]["spst"]

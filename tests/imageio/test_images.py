@@ -18,7 +18,7 @@ import tifffile
 from PIL import Image, ImageCms, ImageOps
 
 from hires_nst.errors import InputError, OutputError, ResourceError
-from hires_nst.imageio import resize, writing
+from hires_nst.imageio import in_threads, resize, writing
 from hires_nst.imageio.colour import srgb_profile
 from hires_nst.imageio.picture import Picture
 from hires_nst.imageio.reading import picture_size, read_picture
@@ -504,6 +504,23 @@ def test_round_trip(tmp_path: Path, name: str, with_alpha: bool, bit_depth: Any)
         np.testing.assert_array_equal(imagecodecs.png_decode(path.read_bytes())[..., :3], quantised)
 
 
+@pytest.mark.parametrize("height", [1, 63, 64, 65, 128, 150])
+def test_the_strips_of_a_png_are_one_stream(tmp_path: Path, height: int) -> None:
+    pixels, _ = pictures(height=height)
+    write_picture(tmp_path / "a.png", pixels, encoding=encoding())
+    data, stream, place = (tmp_path / "a.png").read_bytes(), b"", 8
+    while place < len(data):
+        length, kind = struct.unpack_from(">I4s", data, place)
+        stream += data[place + 8 : place + 8 + length] if kind == b"IDAT" else b""
+        place += length + 12
+    inflate = zlib.decompressobj()
+    rows = np.frombuffer(inflate.decompress(stream), np.uint8).reshape(height, -1)
+    assert inflate.eof and not inflate.unused_data  # with its checksum
+    assert (rows[:, 0] == 2).all()
+    samples = np.rint(np.clip(pixels, 0, 1) * 255).astype(np.uint8)
+    np.testing.assert_array_equal(rows[:, 1:].cumsum(0, dtype=np.uint8), samples.reshape(height, -1))
+
+
 def test_jpeg_is_written_with_full_chroma(tmp_path: Path) -> None:
     pixels = resize_pixels(RNG.random((4, 5, 3), np.float32), (50, 40))
     write_picture(tmp_path / "a.jpg", pixels, encoding=encoding(dpi=299.6, quality=100))
@@ -526,10 +543,13 @@ def test_without_a_resolution_none_is_written(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("name", ["a.png", "a.jpg", "a.tif", "a.webp"])
-def test_the_same_picture_gives_the_same_bytes(tmp_path: Path, name: str) -> None:
-    pixels, _ = pictures()
+def test_the_same_picture_gives_the_same_bytes_with_any_number_of_threads(
+    tmp_path: Path, name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pixels, _ = pictures(height=700)
     write_picture(tmp_path / name, pixels, encoding=encoding())
     first = (tmp_path / name).read_bytes()
+    monkeypatch.setattr(in_threads, "THREADS", 1 if in_threads.THREADS > 1 else 4)
     write_picture(tmp_path / name, pixels, encoding=encoding(), overwrite=True)
     assert (tmp_path / name).read_bytes() == first
 

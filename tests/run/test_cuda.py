@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,10 +14,14 @@ from PIL import Image
 
 import hires_nst
 from hires_nst import Config, events
+from hires_nst.config import Loss
 from hires_nst.errors import Interrupted, ResourceError
 from hires_nst.stopping import Stop
 from hires_nst.transfer import device
+from hires_nst.transfer.refine import tile_gradient
+from hires_nst.transfer.tiles import make_grid
 from tests.conftest import random_canvas
+from tests.transfer.test_equivalence import problem
 
 pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no CUDA device")
 
@@ -119,3 +124,22 @@ def test_recorded_steps_give_the_same_bytes(inputs: Path, tmp_path: Path, monkey
     assert len(found) == 1
     assert found[0] is not None
     assert (tmp_path / "True.png").read_bytes() == (tmp_path / "False.png").read_bytes()
+
+
+def test_an_evaluation_does_not_wait_for_the_device() -> None:
+    loss = Loss(style_layers={"conv1_1": 1.0, "conv3_1": 0.5}, content_layers={"conv4_2": 1.0})
+    objective, content, _ = problem(64, 80, loss=loss, palette=True)
+    cuda = torch.device("cuda")
+    extract = replace(objective.extract, network=objective.extract.network.to(cuda), device=cuda)
+    style = {term: statistics.to(cuda) for term, statistics in objective.style.items()}
+    objective = replace(objective, extract=extract, style=style)
+    tile = make_grid(64, 80, size=9999, stride=16).tiles[0]
+    features = objective.content_features(content, tile.window)
+    gradient = tile_gradient(objective, tile, content_features=features, start=None)
+    x = torch.rand((1, 3, 64, 80), dtype=torch.float64, device=cuda, requires_grad=True)
+    gradient(x)
+    torch.cuda.set_sync_debug_mode("error")
+    try:
+        gradient(x)
+    finally:
+        torch.cuda.set_sync_debug_mode("default")
