@@ -1,6 +1,8 @@
 """Global losses and seams of the finished image: untiled, balanced, exact and independent, at equal evaluations.
 
-python benchmarks/couplings.py [--width 1536 --height 1024 --tile 256] [--loss mean-covariance gram]
+python benchmarks/couplings.py [--width 1536 --height 1024 --tile 256] [--loss mean-covariance gram] [--every-loss]
+
+`--every-loss` compares balanced tiles with the untiled picture for each style loss, of the first pair alone.
 """
 
 from __future__ import annotations
@@ -9,11 +11,15 @@ import argparse
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import get_args
 
+import numpy as np
 from common import PAIRS, extractor, objective_for, picture, report, scores, seams
+from skimage.color import rgb2lab
 
 from hires_nst.backbones.registry import BACKBONES
-from hires_nst.config import Config, Coupling, Loss, Optimizer, OptimizerName
+from hires_nst.config import Config, Coupling, Loss, Optimizer, OptimizerName, StyleLossName
+from hires_nst.imageio.picture import Floats
 from hires_nst.imageio.resize import resize_pixels
 from hires_nst.run.disk_space import AUTO_OVERLAP
 from hires_nst.transfer.canvas import Canvas
@@ -23,6 +29,9 @@ from hires_nst.transfer.rounds import OptimizerCanvases, Round
 from hires_nst.transfer.tiles import make_grid
 
 UNTILED = 1 << 20
+REGION = 64
+"""Pixels of a side of the regions whose colours are compared."""
+
 SCALE = BACKBONES[Config().model.name].content_scale
 """The factor on the default network's content loss."""
 
@@ -80,7 +89,11 @@ def main() -> None:
     parser.add_argument("--loss", nargs="+", default=["mean-covariance", "gram"])
     parser.add_argument("--only", nargs="+", help="methods whose names start with one of these")
     parser.add_argument("--pairs", type=int, default=len(PAIRS))
+    parser.add_argument("--every-loss", action="store_true")
     options = parser.parse_args()
+    if options.every_loss:
+        every_loss(options)
+        return
     width, height, tile = options.width, options.height, options.tile
     methods = {
         "untiled, Adam, 32": Method(UNTILED, optimizer="adam", rounds=1, steps=32),
@@ -96,18 +109,11 @@ def main() -> None:
     for loss in options.loss:
         rows = []
         config = Config(loss=Loss(style=loss, content_weight=CONTENT_WEIGHTS[loss]))
-        extract = extractor(config)
         for content_name, style_name in PAIRS[: options.pairs]:
-            content = picture("contents", content_name, width, height)
-            style = picture("styles", style_name, min(1024, width), min(1024, width))
-            # The start: a finished level of half the size, enlarged, as in the program.
-            half_content = picture("contents", content_name, width // 2, height // 2)
-            half_style = picture("styles", style_name, min(1024, width) // 2, min(1024, width) // 2)
-            half = objective_for(extract, config, half_content, half_style)
-            coarse = Method(UNTILED, rounds=1, steps=options.coarse_steps)
-            start, _ = coarse.refine(half, half_content, half_content)
-            start = Canvas.of(resize_pixels(start.pixels, (width, height)))
-            objective = objective_for(extract, config, content, style)
+            problem = Problem.of(
+                (content_name, style_name), config, width=width, height=height, coarse_steps=options.coarse_steps
+            )
+            objective, content, start = problem.objective, problem.content, problem.start
             pair = f"{content_name}, {style_name}"
             first = scores(objective, start, content)
             rows.append([pair, "start", "1", *losses(objective, *first), "", ""])
@@ -124,6 +130,83 @@ def main() -> None:
                 print(loss, rows[-1], flush=True)
         if not options.only:
             tell(loss, f"{width} x {height} px, tiles of {tile} px, overlap {AUTO_OVERLAP} px", rows)
+
+
+@dataclass(frozen=True)
+class Problem:
+    """A level to refine: its images and where it starts, from a finished level of half the size, enlarged."""
+
+    objective: Objective
+    content: Canvas
+    start: Canvas
+
+    @staticmethod
+    def of(pair: tuple[str, str], config: Config, *, width: int, height: int, coarse_steps: int) -> Problem:
+        """That of a sample photograph and painting."""
+
+        def level(part: int) -> tuple[Objective, Canvas]:
+            side = min(1024, width) // part
+            content = picture("contents", pair[0], width // part, height // part)
+            return objective_for(extract, config, content, picture("styles", pair[1], side, side)), content
+
+        extract = extractor(config)
+        half, half_content = level(2)
+        start, _ = Method(UNTILED, rounds=1, steps=coarse_steps).refine(half, half_content, half_content)
+        objective, content = level(1)
+        return Problem(objective, content, Canvas.of(resize_pixels(start.pixels, (width, height))))
+
+
+def region_colours(canvas: Canvas) -> Floats:
+    """The mean CIELAB colours of squares of `REGION` pixels."""
+    rows, columns = canvas.height // REGION, canvas.width // REGION
+    lab = rgb2lab(canvas.pixels[: rows * REGION, : columns * REGION])
+    means: Floats = lab.reshape(rows, REGION, columns, REGION, 3).mean((1, 3))
+    return means
+
+
+def every_loss(options: argparse.Namespace) -> None:
+    """The table of all style losses."""
+    width, height, tile = options.width, options.height, options.tile
+    grids = [
+        make_grid(height, width, size=tile, stride=16, overlap=AUTO_OVERLAP, shifted=shifted)
+        for shifted in (False, True)
+    ]
+    rows = []
+    for loss in get_args(StyleLossName):
+        weight = CONTENT_WEIGHTS.get(loss, Loss().content_weight)
+        problem = Problem.of(
+            PAIRS[0], Config(loss=Loss(style=loss, content_weight=weight)), width=width, height=height,
+            coarse_steps=options.coarse_steps,
+        )  # fmt: skip
+        noise = np.random.default_rng(0).uniform(-0.5 / 255, 0.5 / 255, problem.start.pixels.shape)
+        disturbed = Canvas.of((problem.start.pixels + noise).clip(0, 1).astype(np.float32))
+        whole, again, tiled = (
+            method.refine(problem.objective, start, problem.content)[0]
+            for method, start in (
+                (Method(UNTILED), problem.start), (Method(UNTILED), disturbed), (Method(tile), problem.start)
+            )
+        )  # fmt: skip
+        found = [scores(problem.objective, c, problem.content)[0] for c in (problem.start, whole, tiled)]
+        seam = seams(tiled, grids) / seams(whole, grids)
+        apart = [np.linalg.norm(region_colours(c) - region_colours(whole), axis=2).mean() for c in (again, tiled)]
+        rows.append([loss, *(f"{value:.4f}" for value in found), f"{seam:.3f}", *(f"{value:.2f}" for value in apart)])
+        print(*rows[-1], flush=True)
+    report(
+        "couplings_losses",
+        f"Balanced tiles beside the untiled picture: {width} x {height} px, {len(grids[0].tiles)} tiles of {tile} px",
+        [
+            "loss", "style loss at the start", "untiled", "balanced", "seams", "colours, disturbed",
+            "colours, balanced",
+        ],
+        rows,
+        [
+            f"{', '.join(PAIRS[0])}; 16 rounds of 2 steps each. Seams as in the tables of couplings, relative to those",
+            "of the untiled picture. Colours: the mean CIELAB distance of the mean colours of squares of",
+            f"{REGION} px from the untiled picture's; disturbed is an untiled picture from a start with noise of half",
+            "a step of 8 bits.",
+        ],
+        script="couplings",
+    )  # fmt: skip
 
 
 def tell(loss: str, sizes: str, rows: Sequence[Sequence[str]]) -> None:
