@@ -26,7 +26,7 @@ from common import ROOT, SAMPLES, report
 ONE_LAYER = ("loss.style_layers={conv1_1: 1}", "loss.content_layers={}")
 
 PAINT = """
-import json, resource, shutil, subprocess, sys, threading, time
+import json, os, resource, shutil, subprocess, sys, threading, time
 began = time.monotonic()
 import torch
 imported = time.monotonic()
@@ -40,7 +40,8 @@ planned_at = time.monotonic()
 stages = {"import torch": imported - began}
 pixels, busy = 0, []
 def watch():
-    command = "nvidia-smi --id=0 --query-gpu=utilization.gpu --format=csv,noheader,nounits --loop-ms=200".split()
+    gpu = os.environ.get("CUDA_VISIBLE_DEVICES", "0").partition(",")[0]
+    command = f"nvidia-smi --id={gpu} --query-gpu=utilization.gpu --format=csv,noheader,nounits --loop-ms=200".split()
     for line in subprocess.Popen(command, stdout=subprocess.PIPE, text=True).stdout:
         busy.append((pixels, float(line)))
 if shutil.which("nvidia-smi"):
@@ -50,6 +51,7 @@ def listen(event):
     if isinstance(event, events.LevelStarted):
         pixels = event.width * event.height
     if isinstance(event, events.LevelFinished):
+        pixels = 0
         stages[f"level {event.index + 1}"] = event.seconds
 cpu = time.process_time()
 result = hires_nst.stylize(photograph, out, styles=painting, config=config, on_event=listen)

@@ -37,7 +37,8 @@ def picture(kind: str, name: str, width: int, height: int) -> Canvas:
     source = read_picture(SAMPLES / kind / f"{name}.jpg", max_megapixels=100).pixels
     rows, columns = source.shape[:2]
     part = min(columns / width, rows / height)
-    box = ((columns - width * part) / 2, (rows - height * part) / 2, width * part, height * part)
+    left, top = (max(0.0, side / 2) for side in (columns - width * part, rows - height * part))
+    box = (left, top, width * part, height * part)
     return Canvas.of(resize_pixels(source, (width, height), box=box))
 
 

@@ -59,29 +59,31 @@ def parts(folder: Path, *, quick: bool) -> list[Part]:
     vgg19 = ("model.name=vgg19", f"model.weights={weights}")
     networks = ("vgg19-slim",) if quick else ("vgg19-slim", "vgg19")
     precision = "float32" if quick else "bfloat16"
-    large = ["A8"] if quick else ["A4", "A3", "A0"]
+    prints = ["A8"] if quick else ["A4", "A3"]
     return [
         Part("tests", [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "tests/run/test_cuda.py"], 60),
         Part("engine", script("bench_engine", "--networks", *networks, "--precisions", precision, "--tiles", tile), 60),
-        Part("prints", script("bench_job", "--prints", *large, *sets), 75),
-        Part("kill", [sys.executable, __file__, "--kill", *(bytes_set or ("output.print.paper=A4",))], 40),
+        Part("prints", script("bench_job", "--prints", *prints, *sets), 60),
+        Part("kill", [sys.executable, __file__, "--kill", *(bytes_set or ("output.print.paper=A4",))], 60),
+        Part("large-print", script("bench_job", "--prints", prints[0] if quick else "A0", "--name", "bench_job_a0",
+                                   *sets), 120),
         Part(
             "prints-vgg19",
-            script("bench_job", "--prints", large[0] if quick else "A3", "--name", "bench_job_vgg19", "--set", *vgg19,
+            script("bench_job", "--prints", prints[0] if quick else "A3", "--name", "bench_job_vgg19", "--set", *vgg19,
                    *(TINY if quick else ())),
-            30,
+            60,
         ),
         Part(
             "batch",
             script("batch", "--pictures", "1" if quick else "12", "--megapixels", "0.01" if quick else "2", "--jobs",
                    "20", "--only", "pictures", *(("--set", *TINY[1:]) if quick else ())),
-            35,
+            180,
         ),
     ]  # fmt: skip
 
 
 def kill_and_resume(settings: Sequence[str]) -> None:
-    """Kill a run that has written checkpoints, resume it, and compare with one that was left alone.
+    """Kill a run at its second level, resume it, and compare with one that was left alone.
 
     Raises:
         SystemExit: the bytes differ, or the run was too short to be killed.
@@ -112,16 +114,18 @@ def run(part: Part, seconds: float) -> tuple[str, float, str]:
     if limit < LEAST:
         return "skipped, no time left", 0.0, ""
     environment = {**os.environ, "PYTHONPATH": str(ROOT), "HIRES_NST_RESULTS": str(common.RESULTS)}
+    process = subprocess.Popen(
+        part.command, cwd=ROOT, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+        start_new_session=True,
+    )  # fmt: skip
     try:
-        done = subprocess.run(
-            part.command, cwd=ROOT, env=environment, timeout=limit, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
-            text=True,
-        )  # fmt: skip
-    except subprocess.TimeoutExpired as error:
-        said = error.stdout.decode(errors="replace") if isinstance(error.stdout, bytes) else error.stdout or ""
+        said, _ = process.communicate(timeout=limit)
+    except subprocess.TimeoutExpired:
+        os.killpg(process.pid, signal.SIGKILL)  # with what it has started, which would keep the GPU
+        said, _ = process.communicate()
         return "not finished", limit, said[-4000:]
-    ended = OK if done.returncode == 0 else f"exit code {done.returncode}"
-    return ended, time.monotonic() - began, done.stdout[-4000:]
+    ended = OK if process.returncode == 0 else f"exit code {process.returncode}"
+    return ended, time.monotonic() - began, said[-4000:]
 
 
 def main() -> None:

@@ -340,7 +340,9 @@ def main() -> None:
     sheets = []
     for pair in pairs:
         pictures = pictures_of(pair, configurations, options)
-        results.setdefault(PAINTING, {})[pair.name] = of_painting(pair, options.size)
+        for name in (PHOTOGRAPH, PAINTING):
+            results.setdefault(name, {})
+        results[PAINTING][pair.name] = of_painting(pair, options.size)
         for name, picture in pictures.items():
             measures = results.setdefault(name, {})[pair.name] = measured(picture, pair, judges)
             print(pair.name, name, {key: round(value, 4) for key, value in measures.items()}, flush=True)

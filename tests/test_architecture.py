@@ -16,7 +16,7 @@ PACKAGE = Path(__file__).parent.parent / "hires_nst"
 
 # From the ground up: a package may import from its own floor and from those below.
 FLOORS = (
-    ("errors", "events", "files", "quantities", "stopping", "version"),  # modules of hires_nst itself
+    ("errors", "events", "files", "processors", "quantities", "stopping", "version"),  # modules of hires_nst itself
     ("backbones", "imageio"),
     ("config",),
     ("gallery", "transfer"),

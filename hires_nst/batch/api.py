@@ -19,8 +19,9 @@ from hires_nst.batch.tasks import Executor
 from hires_nst.config import Config, StyleImage, merge, parse_config
 from hires_nst.errors import OutputError
 from hires_nst.events import OnEvent
-from hires_nst.executors.devices import check_executor, cores
+from hires_nst.executors.devices import check_executor
 from hires_nst.files import url_of
+from hires_nst.processors import cores
 from hires_nst.run.output_size import MUCH_CROPPED, MUCH_ENLARGED
 from hires_nst.stopping import Stop
 

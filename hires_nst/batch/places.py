@@ -7,7 +7,8 @@ from dataclasses import dataclass
 
 from hires_nst.batch.job import Job
 from hires_nst.config import Batch, Config, Runtime
-from hires_nst.executors.devices import GpuState, cores, devices, gpu_states, worker_devices
+from hires_nst.executors.devices import GpuState, devices, gpu_states, worker_devices
+from hires_nst.processors import cores
 from hires_nst.run.memory import gpu_bytes
 from hires_nst.transfer.memory import ALONE, MemoryShare, free_host_memory
 

@@ -99,14 +99,6 @@ def _visible() -> list[str] | None:
     return [part for part in (named[: named.index("-1")] if "-1" in named else named) if part]
 
 
-def cores() -> int:
-    """Processor cores that this process may use."""
-    try:
-        return len(os.sched_getaffinity(0))
-    except AttributeError:  # not on this system
-        return os.cpu_count() or 1
-
-
 def check_executor(executor: str, *, address: str | None = None, ship: bool = False) -> None:
     """Raise ConfigError where there is no such executor, or the options of a cluster are given without one."""
     if executor not in EXECUTORS:

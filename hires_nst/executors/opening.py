@@ -8,12 +8,13 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from hires_nst.config import Config
-from hires_nst.executors.devices import cores, tile_devices
+from hires_nst.executors.devices import tile_devices
 from hires_nst.executors.pool import Crew, TilePool
 from hires_nst.executors.processes import ProcessCrew
 from hires_nst.executors.ray_cluster import connect
 from hires_nst.executors.ray_crew import RayCrew
 from hires_nst.executors.worker import Setup
+from hires_nst.processors import cores
 from hires_nst.transfer.extractor import Extractor
 
 

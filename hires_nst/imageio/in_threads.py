@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import os
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import TypeVar
 
-THREADS = min(8, os.cpu_count() or 1)
+from hires_nst.processors import cores
+
+THREADS = min(8, cores())
 """At most: each has a strip of the picture in memory, in several types."""
 
 Part = TypeVar("Part")
@@ -20,7 +21,7 @@ def in_threads(
 ) -> Iterator[Result]:
     """The results of `work`, in the order of the parts; it gains where `work` lets other threads run.
 
-    Only a part more than there are threads is in work or waits to be taken, however many parts there are.
+    At most one part more than there are threads is in work or waits to be taken.
 
     Args:
         check_stop: called, in the thread of the caller, before a part is begun; may raise.

@@ -63,6 +63,7 @@ COMMANDS = {
         ["choosing_start"],
     ),
     "bench_engine": ("--precisions float32 --tiles 128", ["bench_engine"]),
+    "encoding": ("--megapixels 0.01 --repeat 1", ["encoding"]),
     "iterations": ("--sides 64", ["iterations"]),
     "sizes": ("--sides 64 --tile 64 --prints A10", ["sizes", "starts"]),
     "bench_job": (

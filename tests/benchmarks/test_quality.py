@@ -239,6 +239,7 @@ def test_everything_is_written_and_the_page_shows_the_sheet(tmp_path: Path, monk
     monkeypatch.setattr("sys.argv", f"quality.py {common} --configuration b {settings} --also a none".split())
     quality.main()
     again = json.loads((tmp_path / "results" / "x.json").read_text())["measures"]
+    assert list(again)[:2] == ["photograph", "painting"]
     assert again.keys() == {"photograph", "painting", "a", "b"}
     (of_painting,) = again["painting"].values()
     assert of_painting["noise"] > 0

@@ -1,4 +1,4 @@
-"""Work on parts in threads: in order, no more of it than threads, and stopped at once."""
+"""Work on parts in threads: in order, little ahead of what is taken, and stopped at once."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ def three_threads(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "THREADS", 3)
 
 
-def test_results_come_in_order_though_the_first_is_the_last_to_end() -> None:
+def test_results_come_in_order_though_the_first_ends_after_the_second() -> None:
     second = threading.Event()
 
     def work(part: int) -> int:
