@@ -108,10 +108,10 @@ def test_tiles_are_compared_with_every_loss(tmp_path: Path, monkeypatch: pytest.
     monkeypatch.setattr(common, "RESULTS", tmp_path)
     monkeypatch.setattr(sys, "argv", f"couplings.py --every-loss {SMALL} --height 64 --coarse-steps 2".split())
     module = runpy.run_path(str(FOLDER / "couplings.py"))
-    monkeypatch.setitem(module["every_loss"].__globals__, "get_args", lambda name: ("gram", "sliced"))
+    monkeypatch.setitem(module["every_loss"].__globals__, "get_args", lambda name: ("sliced",))
     module["main"]()
     rows = [line for line in (tmp_path / "couplings_losses.md").read_text().splitlines() if line.startswith("| ")]
-    assert [row.split("|")[1].strip() for row in rows[2:]] == ["gram", "sliced"]
+    assert [row.split("|")[1].strip() for row in rows[2:]] == ["sliced"]
 
 
 def test_a_print_says_how_busy_the_gpu_was(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
