@@ -2,7 +2,8 @@
 
 python benchmarks/couplings.py [--width 1536 --height 1024 --tile 256] [--loss mean-covariance gram] [--every-loss]
 
-`--every-loss` compares balanced tiles with the untiled picture for each style loss, of the first pair alone.
+`--every-loss` compares balanced tiles with the untiled picture for each style loss, or those of `--loss`, of the first
+pair alone. `neighbours` takes long: it compares each position with thousands of examples.
 """
 
 from __future__ import annotations
@@ -86,7 +87,7 @@ def main() -> None:
     parser.add_argument("--height", type=int, default=1024)
     parser.add_argument("--tile", type=int, default=256)
     parser.add_argument("--coarse-steps", type=int, default=80)
-    parser.add_argument("--loss", nargs="+", default=["mean-covariance", "gram"])
+    parser.add_argument("--loss", nargs="+", choices=get_args(StyleLossName))
     parser.add_argument("--only", nargs="+", help="methods whose names start with one of these")
     parser.add_argument("--pairs", type=int, default=len(PAIRS))
     parser.add_argument("--every-loss", action="store_true")
@@ -106,7 +107,7 @@ def main() -> None:
         methods = {name: m for name, m in methods.items() if name.strip("*").startswith(tuple(options.only))}
     plain = make_grid(height, width, size=tile, stride=16, overlap=AUTO_OVERLAP)
     shifted = make_grid(height, width, size=tile, stride=16, overlap=AUTO_OVERLAP, shifted=True)
-    for loss in options.loss:
+    for loss in options.loss or CONTENT_WEIGHTS:
         rows = []
         config = Config(loss=Loss(style=loss, content_weight=CONTENT_WEIGHTS[loss]))
         for content_name, style_name in PAIRS[: options.pairs]:
@@ -172,7 +173,7 @@ def every_loss(options: argparse.Namespace) -> None:
         for shifted in (False, True)
     ]
     rows = []
-    for loss in get_args(StyleLossName):
+    for loss in options.loss or get_args(StyleLossName):
         weight = CONTENT_WEIGHTS.get(loss, Loss().content_weight)
         problem = Problem.of(
             PAIRS[0], Config(loss=Loss(style=loss, content_weight=weight)), width=width, height=height,

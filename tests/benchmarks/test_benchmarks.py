@@ -106,10 +106,9 @@ def test_a_benchmark_writes_its_tables(name: str, tmp_path: Path, monkeypatch: p
 
 def test_tiles_are_compared_with_every_loss(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(common, "RESULTS", tmp_path)
-    monkeypatch.setattr(sys, "argv", f"couplings.py --every-loss {SMALL} --height 64 --coarse-steps 2".split())
-    module = runpy.run_path(str(FOLDER / "couplings.py"))
-    monkeypatch.setitem(module["every_loss"].__globals__, "get_args", lambda name: ("sliced",))
-    module["main"]()
+    arguments = f"--every-loss --loss sliced {SMALL} --height 64 --coarse-steps 2"
+    monkeypatch.setattr(sys, "argv", ["couplings.py", *arguments.split()])
+    runpy.run_path(str(FOLDER / "couplings.py"), run_name="__main__")
     rows = [line for line in (tmp_path / "couplings_losses.md").read_text().splitlines() if line.startswith("| ")]
     assert [row.split("|")[1].strip() for row in rows[2:]] == ["sliced"]
 
