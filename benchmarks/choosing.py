@@ -181,7 +181,8 @@ def sky_mask(folder: Path) -> Path:
 
 def lower_mask(painting: Path, folder: Path) -> Path:
     """A mask of the lowest third of a painting."""
-    width, height = Image.open(painting).size
+    with Image.open(painting) as image:
+        width, height = image.size
     mask = Image.new("L", (width, height))
     ImageDraw.Draw(mask).rectangle((0, 2 * height // 3, width, height), fill=255)
     file = folder / f"lower-{painting.stem}.png"
