@@ -124,16 +124,19 @@ class PixelWeights:
         self, counted: Rect, *, strides: Mapping[str, int], device: torch.device, dtype: torch.dtype
     ) -> dict[str, LayerWeights]:
         """The weights of the positions in a rectangle of the layers with these strides; one object for each stride."""
-        found = {
-            stride: LayerWeights.of(self._cells(counted, stride)).to(device, dtype) for stride in {*strides.values()}
-        }
+        pixels = None
+        if self.alpha is not None:
+            pixels = torch.from_numpy(self.read(counted).astype(np.float64))[None, None]
+
+        def of(stride: int) -> LayerWeights:
+            cells = self._border_cells(counted, stride) if pixels is None else F.avg_pool2d(pixels, stride)
+            return LayerWeights.of(cells).to(device, dtype)
+
+        found = {stride: of(stride) for stride in {*strides.values()}}
         return {layer: found[stride] for layer, stride in strides.items()}
 
-    def _cells(self, rect: Rect, stride: int) -> Tensor:
-        """The means over a rectangle's whole cells, (1, 1, h, w), float64."""
-        if self.alpha is not None:
-            pixels = torch.from_numpy(self.read(rect).astype(np.float64))[None, None]
-            return F.avg_pool2d(pixels, stride)
+    def _border_cells(self, rect: Rect, stride: int) -> Tensor:
+        """The means of the border's weights over a rectangle's whole cells, (1, 1, h, w), float64."""
         rows, columns = (ramp[: len(ramp) // stride * stride].reshape(-1, stride).mean(1) for ramp in self._ramps(rect))
         return torch.from_numpy(np.outer(rows, columns))[None, None]
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +20,7 @@ from hires_nst.transfer import device
 from hires_nst.transfer.refine import tile_gradient
 from hires_nst.transfer.tiles import make_grid
 from tests.conftest import random_canvas
-from tests.transfer.test_equivalence import problem
+from tests.transfer.test_equivalence import on_device, problem
 
 pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no CUDA device")
 
@@ -130,9 +129,7 @@ def test_an_evaluation_does_not_wait_for_the_device() -> None:
     loss = Loss(style_layers={"conv1_1": 1.0, "conv3_1": 0.5}, content_layers={"conv4_2": 1.0})
     objective, content, _ = problem(64, 80, loss=loss, palette=True)
     cuda = torch.device("cuda")
-    extract = replace(objective.extract, network=objective.extract.network.to(cuda), device=cuda)
-    style = {term: statistics.to(cuda) for term, statistics in objective.style.items()}
-    objective = replace(objective, extract=extract, style=style)
+    objective = on_device(objective, cuda)
     tile = make_grid(64, 80, size=9999, stride=16).tiles[0]
     features = objective.content_features(content, tile.window)
     gradient = tile_gradient(objective, tile, content_features=features, start=None)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +24,7 @@ from hires_nst.transfer.losses import STYLE_LOSSES
 from hires_nst.transfer.refine import tile_gradient
 from hires_nst.transfer.tiles import make_grid
 from tests.conftest import random_canvas
-from tests.transfer.test_equivalence import problem
+from tests.transfer.test_equivalence import on_device, problem
 
 Function = Callable[[Tensor], tuple[Tensor, ...]]
 
@@ -121,9 +120,7 @@ def test_an_evaluation_needs_nothing_from_the_host_and_tells_it_nothing(style: S
     )  # fmt: skip
     objective, content, _ = problem(64, 80, loss=loss, palette=True)
     meta = torch.device("meta")
-    extract = replace(objective.extract, network=objective.extract.network.to(meta), device=meta)
-    data = {term: statistics.to(meta) for term, statistics in objective.style.items()}
-    objective = replace(objective, extract=extract, style=data)
+    objective = on_device(objective, meta)
     tile = make_grid(64, 80, size=9999, stride=16).tiles[0]
     features = objective.content_features(content, tile.window)
     gradient = tile_gradient(objective, tile, content_features=features, start=None)

@@ -30,6 +30,13 @@ LOSS = Loss(content_layers={"conv4_2": 1.0, "conv2_1": 0.5}, tv_weight=0.3, colo
 SIZES = [(96, 112), (101, 131), (97, 160)]
 
 
+def on_device(objective: Objective, device: torch.device) -> Objective:
+    """The same objective with its network and its style's statistics on another device."""
+    extract = replace(objective.extract, network=objective.extract.network.to(device), device=device)
+    style = {term: statistics.to(device) for term, statistics in objective.style.items()}
+    return replace(objective, extract=extract, style=style)
+
+
 def problem(
     height: int,
     width: int,
